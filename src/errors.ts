@@ -1,0 +1,91 @@
+/**
+ * The error classes. Messages are one line, `Cannot <action> "<thing>": <state>`; what lies beneath is kept as
+ * `cause`. Only `main.ts` turns a class into an exit code.
+ */
+
+/** What went wrong, as the exit code tells it (README, "Exit codes"). */
+export type ErrorCode =
+  | "failed"
+  | "usage"
+  | "damage"
+  | "no_repository"
+  | "conflict"
+  | "format_version"
+  | "wrong_secret"
+  | "interrupted";
+
+/** An error that is meant for the operator: its message can be shown as it is. */
+export class VarveError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** The command line or an argument is not valid (exit code 2). */
+export class UsageError extends VarveError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("usage", message, options);
+  }
+}
+
+/** An object definitely does not exist: an HTTP 404 or ENOENT, and nothing else. */
+export class MissingError extends VarveError {
+  readonly key: string;
+
+  constructor(key: string, message: string, options?: { cause?: unknown }) {
+    super("failed", message, options);
+    this.key = key;
+  }
+}
+
+/** A store could not do what was asked of it. `retryable` says whether the same request may succeed later. */
+export class StoreError extends VarveError {
+  readonly retryable: boolean;
+
+  constructor(message: string, options: { retryable: boolean; cause?: unknown }) {
+    super("failed", message, options);
+    this.retryable = options.retryable;
+  }
+}
+
+/** An incoming stream is not what its format says. `offset` is the byte of the stream where that was seen. */
+export class StreamError extends VarveError {
+  readonly offset: number;
+
+  constructor(message: string, offset: number, options?: { cause?: unknown }) {
+    super("failed", `${message} (stream offset ${offset})`, options);
+    this.offset = offset;
+  }
+}
+
+/** A stored object is not what was written: its bytes were changed, cut or swapped. */
+export class DamageError extends VarveError {
+  readonly key: string;
+
+  constructor(key: string, message: string, options?: { cause?: unknown }) {
+    super("damage", message, options);
+    this.key = key;
+  }
+}
+
+/** The operator (or a signal) ended the work before it was done (exit code 130). */
+export class InterruptedError extends VarveError {
+  constructor(message = "Interrupted") {
+    super("interrupted", message);
+  }
+}
+
+/** The chain of causes as one line: `message: cause: cause's cause`. */
+export function describeError(error: unknown): string {
+  const parts: string[] = [];
+  for (let at = error; at !== undefined && at !== null && parts.length < 8;) {
+    const text = at instanceof Error ? at.message : String(at);
+    if (text !== "" && !parts.some((part) => part.includes(text))) parts.push(text);
+    at = at instanceof Error ? at.cause : undefined;
+  }
+  return parts.join(": ").replace(/\s*[\r\n]+\s*/g, " ");
+}

@@ -1,0 +1,38 @@
+/** What a source hands to the engine: one or more differences of a volume, each a run of extents. */
+
+/**
+ * A piece of a volume. `read` fills `into` with the extent's next bytes; all `length` bytes must be read (by any
+ * number of calls) before the next extent is asked for.
+ */
+export type Extent =
+  | { kind: "zero"; offset: number; length: number }
+  | { kind: "data"; offset: number; length: number; read(into: Uint8Array): Promise<void> };
+
+/**
+ * What one backup is made of. Everything that no extent covers is as in the backup of `fromSnapshot`, or zero where
+ * there is none (`complete` sources cover every byte). Extents come in any order and may overlap: the later wins.
+ */
+export interface VolumeDiff {
+  /** Raw bytes: snapshot names need not be UTF-8. */
+  fromSnapshot: Uint8Array | undefined;
+  /** Absent: the stream ends at the image's head. */
+  toSnapshot: Uint8Array | undefined;
+  /** `undefined` for a raw pipe, until its extents have all been read. */
+  sizeBytes: number | undefined;
+  /** Can be called once. */
+  extents(): AsyncGenerator<Extent>;
+}
+
+/**
+ * Where a volume's bytes come from. `diffs` returns only when the whole source was valid: for a stream its end
+ * record, then end of file, then exit code 0 of the child. Anything else throws, and nothing may be committed.
+ */
+export interface Source {
+  /** For messages: a path, `standard input`, or the command. */
+  readonly name: string;
+  diffs(): AsyncGenerator<VolumeDiff>;
+  /** Bytes read so far. */
+  readonly bytesRead: number;
+  /** Ends the child, closes the file. Safe to call at any time and twice. */
+  close(): Promise<void>;
+}
