@@ -1,0 +1,57 @@
+/**
+ * Ids name plaintext, and only the project's key can make them. A chunk's id is a two-level hash: the leaves are the
+ * SHA-256 of each 4 KiB block, cut to 16 bytes; the id is HMAC-SHA-256(id key, length as le32 ‖ leaves). So the id of a
+ * chunk of which a few blocks changed follows from the old leaves and the new blocks alone. docs/format.md, "Ids".
+ */
+import { BLOCK_BYTES, LEAF_BYTES, leavesBytes } from "../format/limits.ts";
+
+const ZERO_BLOCK = new Uint8Array(BLOCK_BYTES);
+const ZERO_LEAF = (Bun.SHA256.hash(ZERO_BLOCK) as Uint8Array).slice(0, LEAF_BYTES);
+const digest = new Uint8Array(32);
+
+/**
+ * Writes the leaves of `chunk` to the front of `leaves` (16 bytes for each 4 KiB, the last block may be shorter). True
+ * where the chunk is all zeros.
+ */
+export function writeLeaves(chunk: Uint8Array, leaves: Uint8Array): boolean {
+  let zero = true;
+  for (let from = 0, to = 0; from < chunk.length; from += BLOCK_BYTES, to += LEAF_BYTES) {
+    const block = chunk.subarray(from, from + BLOCK_BYTES);
+    if (isZero(block)) {
+      leaves.set(block.length === BLOCK_BYTES ? ZERO_LEAF : hashLeaf(block), to);
+    } else {
+      leaves.set(hashLeaf(block), to);
+      zero = false;
+    }
+  }
+  return zero;
+}
+
+/** The id of the chunk of `length` bytes that has these leaves. */
+export function chunkId(idKey: Uint8Array, length: number, leaves: Uint8Array): Uint8Array {
+  const prefix = new Uint8Array(4);
+  new DataView(prefix.buffer).setUint32(0, length, true);
+  const hmac = new Bun.CryptoHasher("sha256", Buffer.from(idKey));
+  hmac.update(prefix);
+  hmac.update(leaves.subarray(0, leavesBytes(length)) as Uint8Array<ArrayBuffer>);
+  return new Uint8Array(hmac.digest());
+}
+
+/** The id of a page: HMAC-SHA-256(page key, encoded entries). */
+export function pageId(pageKey: Uint8Array, page: Uint8Array): Uint8Array {
+  const hmac = new Bun.CryptoHasher("sha256", Buffer.from(pageKey));
+  hmac.update(page as Uint8Array<ArrayBuffer>);
+  return new Uint8Array(hmac.digest());
+}
+
+/** The result is overwritten by the next call. */
+function hashLeaf(block: Uint8Array): Uint8Array {
+  Bun.SHA256.hash(block as Uint8Array<ArrayBuffer>, digest);
+  return digest.subarray(0, LEAF_BYTES);
+}
+
+/** A look at the first bytes tells most blocks of data apart before all 4 KiB are compared. */
+function isZero(block: Uint8Array): boolean {
+  if (block[0] !== 0 || block[block.length - 1] !== 0) return false;
+  return Buffer.compare(block, ZERO_BLOCK.subarray(0, block.length)) === 0;
+}

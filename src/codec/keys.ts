@@ -1,0 +1,98 @@
+/**
+ * A project's keys: 32 random bytes, the secret, from which HKDF-SHA-256 makes the id key, the page key and the data
+ * key; and how the secret is wrapped for a passphrase (scrypt) or a key file. docs/format.md, "Keys".
+ */
+import { createCipheriv, createDecipheriv } from "node:crypto";
+import { hkdf } from "@noble/hashes/hkdf.js";
+import { scryptAsync } from "@noble/hashes/scrypt.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { fromHex, toHex, utf8 } from "../format/bytes.ts";
+import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
+
+export interface ProjectKey {
+  /** Names the key in headers and paths; tells nothing of the secret. */
+  id: Uint8Array;
+  idKey: Uint8Array;
+  pageKey: Uint8Array;
+  dataKey: Uint8Array;
+}
+
+/** What the operator holds: nothing, a passphrase (stretched), or 32 bytes of a key file (not stretched). */
+export type Secret =
+  | { kind: "none" }
+  | { kind: "passphrase"; passphrase: string }
+  | { kind: "key"; key: Uint8Array };
+
+/** A wrapped secret, as it stands in a project's key object; bytes in hex. */
+export type WrappedSecret =
+  | { kind: "none"; secret: string }
+  | { kind: "passphrase"; n: number; r: number; p: number; salt: string; nonce: string; sealed: string }
+  | { kind: "key"; nonce: string; sealed: string };
+
+/** A few tenths of a second and 32 MiB: as strong as OWASP's smaller setting of scrypt, and small enough for a storage host. */
+const SCRYPT = { n: 2 ** 15, r: 8, p: 3 };
+/** A key object that asks for more memory than this is refused: 128 · n · r bytes. */
+const MAX_SCRYPT_BYTES = 256 * 1024 * 1024;
+const NONCE_BYTES = 12, SALT_BYTES = 16, TAG_BYTES = 16;
+
+export function deriveKeys(secret: Uint8Array): ProjectKey {
+  const derive = (purpose: string, length: number) =>
+    hkdf(sha256, secret, undefined, utf8(`varve 1 ${purpose}`), length);
+  return {
+    id: derive("key id", KEY_ID_BYTES),
+    idKey: derive("chunk id", 32),
+    pageKey: derive("page id", 32),
+    dataKey: derive("data", 32),
+  };
+}
+
+/** Wraps a project's secret for its holder; `random(n)` gives n random bytes. */
+export async function wrapSecret(
+  secret: Uint8Array,
+  holder: Secret,
+  random: (bytes: number) => Uint8Array,
+): Promise<WrappedSecret> {
+  if (holder.kind === "none") return { kind: "none", secret: toHex(secret) };
+  const salt = random(SALT_BYTES);
+  const nonce = random(NONCE_BYTES);
+  const key = holder.kind === "key" ? keyFileKey(holder.key) : await stretch(holder.passphrase, salt, SCRYPT);
+  const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(deriveKeys(secret).id);
+  const sealed = toHex(Buffer.concat([cipher.update(secret), cipher.final(), cipher.getAuthTag()]));
+  if (holder.kind === "key") return { kind: "key", nonce: toHex(nonce), sealed };
+  return { kind: "passphrase", ...SCRYPT, salt: toHex(salt), nonce: toHex(nonce), sealed };
+}
+
+/** The secret, or `undefined` where the holder's passphrase or key is not the one it was wrapped for. */
+export async function unwrapSecret(wrapped: WrappedSecret, holder: Secret, keyId: Uint8Array) {
+  if (wrapped.kind === "none") return fromHex(wrapped.secret, SECRET_BYTES);
+  const key = await unwrapKey(wrapped, holder);
+  const sealed = Buffer.from(wrapped.sealed, "hex");
+  if (key === undefined || sealed.length !== SECRET_BYTES + TAG_BYTES) return undefined;
+  const cipher = createDecipheriv("aes-256-gcm", key, Buffer.from(wrapped.nonce, "hex")).setAAD(keyId);
+  cipher.setAuthTag(sealed.subarray(SECRET_BYTES));
+  try {
+    return new Uint8Array(Buffer.concat([cipher.update(sealed.subarray(0, SECRET_BYTES)), cipher.final()]));
+  } catch {
+    return undefined;
+  }
+}
+
+async function unwrapKey(wrapped: WrappedSecret, holder: Secret): Promise<Uint8Array | undefined> {
+  if (wrapped.kind === "key") return holder.kind === "key" ? keyFileKey(holder.key) : undefined;
+  if (wrapped.kind !== "passphrase" || holder.kind !== "passphrase") return undefined;
+  if (128 * wrapped.n * wrapped.r > MAX_SCRYPT_BYTES) return undefined;
+  return await stretch(holder.passphrase, new Uint8Array(Buffer.from(wrapped.salt, "hex")), wrapped);
+}
+
+function keyFileKey(key: Uint8Array): Uint8Array {
+  return hkdf(sha256, key, undefined, utf8("varve 1 key file"), 32);
+}
+
+async function stretch(passphrase: string, salt: Uint8Array, cost: { n: number; r: number; p: number }) {
+  return await scryptAsync(utf8(passphrase.normalize("NFC")), salt, {
+    N: cost.n,
+    r: cost.r,
+    p: cost.p,
+    dkLen: 32,
+  });
+}

@@ -1,0 +1,80 @@
+/**
+ * The layout of a repository: which key holds what. Pure; the one place that knows paths.
+ *
+ * A *name* is a key without its `projects/<project>/`: objects are sealed under their name, so that they can be
+ * copied to another repository of the same project as they are.
+ */
+import { isBackupId } from "./backup_id.ts";
+import { fromHex, toHex } from "./bytes.ts";
+import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
+
+export const REPOSITORY_KEY = "varve.json";
+export const PROJECTS_PREFIX = "projects/";
+
+/** Where a chunk or page is: its id, and the lease whose suffix its key carries, if any. */
+export interface ObjectRef {
+  id: Uint8Array;
+  lease: Uint8Array | undefined;
+}
+
+export function projectPrefix(project: string): string {
+  return `${PROJECTS_PREFIX}${project}/`;
+}
+
+export const KEYS_PREFIX = "keys/";
+export const CHUNKS_PREFIX = "chunks/";
+export const VOLUMES_PREFIX = "volumes/";
+export const LEASES_PREFIX = "leases/";
+export const PLANS_PREFIX = "gc/";
+
+export function keyName(keyId: string): string {
+  return `${KEYS_PREFIX}${keyId}`;
+}
+
+/** Chunks and pages alike: `chunks/<ab>/<id>[.<lease>]`. */
+export function chunkName(ref: ObjectRef): string {
+  const id = toHex(ref.id);
+  const suffix = ref.lease === undefined ? "" : `.${toHex(ref.lease)}`;
+  return `${CHUNKS_PREFIX}${id.slice(0, 2)}/${id}${suffix}`;
+}
+
+/** The reference behind a chunk's name; `undefined` for anything else. */
+export function parseChunkName(name: string): ObjectRef | undefined {
+  const m = /^chunks\/([0-9a-f]{2})\/([0-9a-f]{64})(?:\.([0-9a-f]{32}))?$/.exec(name);
+  if (m === null || !m[2]!.startsWith(m[1]!)) return undefined;
+  const lease = m[3] === undefined ? undefined : fromHex(m[3], LEASE_ID_BYTES);
+  return { id: fromHex(m[2]!, ID_BYTES)!, lease };
+}
+
+export function volumePrefix(volume: string): string {
+  return `${VOLUMES_PREFIX}${volume}/`;
+}
+
+export function manifestName(volume: string, backup: string): string {
+  return `${volumePrefix(volume)}${backup}`;
+}
+
+/** Volume and backup id behind a manifest's name; `undefined` for anything else. */
+export function parseManifestName(name: string): { volume: string; backup: string } | undefined {
+  const slash = name.lastIndexOf("/");
+  const backup = name.slice(slash + 1);
+  if (!name.startsWith(VOLUMES_PREFIX) || slash < VOLUMES_PREFIX.length || !isBackupId(backup)) {
+    return undefined;
+  }
+  return { volume: name.slice(VOLUMES_PREFIX.length, slash), backup };
+}
+
+export function leaseName(lease: Uint8Array): string {
+  return `${LEASES_PREFIX}${toHex(lease)}`;
+}
+
+/** One shard of a gc plan: the condemned objects whose ids begin with the byte `shard`. */
+export function planShardName(plan: string, shard: number): string {
+  return `${PLANS_PREFIX}${plan}/${shard.toString(16).padStart(2, "0")}`;
+}
+
+/** Plan and shard behind a name; `undefined` for anything else (a plan's head among them). */
+export function parsePlanShardName(name: string): { plan: string; shard: number } | undefined {
+  const m = /^gc\/([0-9a-f]{32})\/([0-9a-f]{2})$/.exec(name);
+  return m === null ? undefined : { plan: m[1]!, shard: parseInt(m[2]!, 16) };
+}

@@ -1,0 +1,36 @@
+/** The sizes that the format fixes, and the limits that readers and writers hold to. docs/format.md says why. */
+
+export const FORMAT_VERSION = 1;
+
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+
+/** A leaf hash covers one block. */
+export const BLOCK_BYTES = 4 * KIB;
+/** A leaf is a SHA-256 cut to this length. */
+export const LEAF_BYTES = 16;
+export const ID_BYTES = 32;
+export const LEASE_ID_BYTES = 16;
+export const KEY_ID_BYTES = 8;
+export const SECRET_BYTES = 32;
+
+export const DEFAULT_CHUNK_BYTES = 4 * MIB;
+export const MIN_CHUNK_BYTES = 64 * KIB;
+export const MAX_CHUNK_BYTES = 32 * MIB;
+/** Chunk ids in one page: 4 GiB of volume at the default chunk size. */
+export const PAGE_CHUNKS = 1024;
+
+/** A volume beyond this is refused: positions stay exact as JavaScript numbers with room to spare. */
+export const MAX_VOLUME_BYTES = 2 ** 52;
+
+export const MAX_NAME_BYTES = 200;
+
+/** Bytes of leaves of a chunk of `length` bytes. */
+export function leavesBytes(length: number): number {
+  return Math.ceil(length / BLOCK_BYTES) * LEAF_BYTES;
+}
+
+/** Bytes of the chunk at `position` of a volume; 0 past its end. */
+export function chunkLength(position: number, volume: { sizeBytes: number; chunkBytes: number }): number {
+  return Math.max(0, Math.min(volume.chunkBytes, volume.sizeBytes - position * volume.chunkBytes));
+}

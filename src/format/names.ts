@@ -1,0 +1,65 @@
+/** Which names projects, volumes and tags may have, and how `PROJECT/VOLUME[@POINT]` is read. */
+import { UsageError } from "../errors.ts";
+import { isBackupId } from "./backup_id.ts";
+import { MAX_NAME_BYTES } from "./limits.ts";
+
+const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.:+=,~-]*$/;
+const ALLOWED = "letters, digits and _ . : + = , ~ - are allowed, the first a letter, digit or _";
+
+export interface VolumeSpec {
+  project: string;
+  volume: string;
+  /** What follows the `@`, as it was typed; `undefined` without one. */
+  point: string | undefined;
+}
+
+/** Reads `PROJECT/VOLUME[@POINT]`. Throws `UsageError`. A point may hold anything, `@` and `/` included. */
+export function parseVolumeSpec(text: string): VolumeSpec {
+  const at = text.indexOf("@");
+  const path = at < 0 ? text : text.slice(0, at);
+  const slash = path.indexOf("/");
+  if (slash < 0) throw new UsageError(`Cannot read ${quote(text)} as a volume: expected PROJECT/VOLUME`);
+  const project = path.slice(0, slash);
+  const volume = path.slice(slash + 1);
+  checkProjectName(project);
+  checkVolumeName(volume);
+  return { project, volume, point: at < 0 ? undefined : text.slice(at + 1) };
+}
+
+/** Throws `UsageError` unless `name` can name a project. */
+export function checkProjectName(name: string): void {
+  checkLength("project", name);
+  if (!SEGMENT.test(name)) throw new UsageError(`Cannot use ${quote(name)} as a project: ${ALLOWED}`);
+}
+
+/** Throws `UsageError` unless `name` can name a volume: segments as of a project, with `/` between. */
+export function checkVolumeName(name: string): void {
+  checkLength("volume", name);
+  for (const segment of name.split("/")) {
+    if (!SEGMENT.test(segment)) {
+      throw new UsageError(`Cannot use ${quote(name)} as a volume: ${ALLOWED}, with / between the parts`);
+    }
+    if (isBackupId(segment)) {
+      throw new UsageError(`Cannot use ${quote(name)} as a volume: "${segment}" looks like a backup's id`);
+    }
+  }
+}
+
+function checkLength(kind: string, name: string): void {
+  const bytes = Buffer.byteLength(name);
+  if (bytes === 0) throw new UsageError(`Cannot use an empty name as a ${kind}`);
+  if (bytes > MAX_NAME_BYTES) {
+    throw new UsageError(
+      `Cannot use ${quote(name)} as a ${kind}: it has ${bytes} bytes, at most ${MAX_NAME_BYTES} are allowed`,
+    );
+  }
+}
+
+/** The name as it can be shown in one line: control characters escaped, long ones cut. */
+export function quote(name: string): string {
+  const text = JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}...` : name);
+  return text.replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}

@@ -1,0 +1,84 @@
+/**
+ * The envelope that every binary object has: a header of 32 bytes, then two sealed sections. docs/format.md, "Objects".
+ *
+ * ```
+ * offset size field
+ * 0      5    "varve"
+ * 5      1    format version
+ * 6      1    type
+ * 7      1    compression of the content: 0 none, 1 zstd
+ * 8      8    id of the project key it is sealed with
+ * 16     4    front section, sealed length (0: there is none)
+ * 20     4    content section, sealed length
+ * 24     4    content, length in plain
+ * 28     4    zero
+ * 32     …    front section, then content section
+ * ```
+ */
+import { DamageError, VarveError } from "../errors.ts";
+import { FORMAT_VERSION, KEY_ID_BYTES } from "./limits.ts";
+
+export const HEADER_BYTES = 32;
+const MAGIC = new Uint8Array([0x76, 0x61, 0x72, 0x76, 0x65]);
+
+export const OBJECT_TYPE = { chunk: 1, page: 2, manifest: 3, lease: 4, planShard: 5, planHead: 6 } as const;
+export type ObjectType = (typeof OBJECT_TYPE)[keyof typeof OBJECT_TYPE];
+
+export const COMPRESSION = { none: 0, zstd: 1 } as const;
+export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
+
+export interface ObjectHeader {
+  type: ObjectType;
+  compression: Compression;
+  keyId: Uint8Array;
+  frontBytes: number;
+  contentBytes: number;
+  plainBytes: number;
+}
+
+export function encodeHeader(header: ObjectHeader): Uint8Array {
+  const out = new Uint8Array(HEADER_BYTES);
+  const view = new DataView(out.buffer);
+  out.set(MAGIC);
+  out[5] = FORMAT_VERSION;
+  out[6] = header.type;
+  out[7] = header.compression;
+  out.set(header.keyId, 8);
+  view.setUint32(16, header.frontBytes, true);
+  view.setUint32(20, header.contentBytes, true);
+  view.setUint32(24, header.plainBytes, true);
+  return out;
+}
+
+/**
+ * Reads the header of the object at `key`, which must be of the given type. Throws `DamageError` where the bytes are
+ * not such a header, `format_version` where a later varve wrote them.
+ */
+export function decodeHeader(bytes: Uint8Array, options: { key: string; type: ObjectType }): ObjectHeader {
+  const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
+  if (bytes.length < HEADER_BYTES) throw damaged(`it has ${bytes.length} bytes, shorter than a header`);
+  if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw damaged("it does not begin as an object of varve");
+  if (bytes[5] !== FORMAT_VERSION) throw unknownVersion(options.key, bytes[5]!);
+  if (bytes[6] !== options.type) throw damaged(`it is an object of type ${bytes[6]}, not ${options.type}`);
+  const compression = bytes[7]!;
+  if (compression !== COMPRESSION.none && compression !== COMPRESSION.zstd) {
+    throw damaged(`its compression ${compression} is unknown`);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  return {
+    type: options.type,
+    compression,
+    keyId: bytes.slice(8, 8 + KEY_ID_BYTES),
+    frontBytes: view.getUint32(16, true),
+    contentBytes: view.getUint32(20, true),
+    plainBytes: view.getUint32(24, true),
+  };
+}
+
+/** The error for an object or repository that a later varve wrote. */
+export function unknownVersion(thing: string, version: number | string): VarveError {
+  return new VarveError(
+    "format_version",
+    `Cannot read "${thing}": its format version is ${version}, this varve knows ${FORMAT_VERSION}; use a later varve`,
+  );
+}

@@ -1,0 +1,35 @@
+/**
+ * A shard of a gc plan: the condemned objects whose ids begin with one byte, as sorted records of 48 bytes (id, then
+ * the lease id of the key's suffix, zeros where it has none). docs/format.md, "Plans".
+ */
+import { type ObjectRef } from "./layout.ts";
+import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
+
+const RECORD_BYTES = ID_BYTES + LEASE_ID_BYTES;
+
+export function encodePlanShard(refs: readonly ObjectRef[]): Uint8Array {
+  const records = refs.map(record).sort(Buffer.compare);
+  return new Uint8Array(Buffer.concat(records));
+}
+
+/** Whether the shard's plaintext names the object. Binary search; the bytes are used as they are. */
+export function shardHas(shard: Uint8Array, ref: ObjectRef): boolean {
+  const wanted = record(ref);
+  let low = 0;
+  let high = Math.floor(shard.length / RECORD_BYTES);
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const order = Buffer.compare(shard.subarray(middle * RECORD_BYTES, (middle + 1) * RECORD_BYTES), wanted);
+    if (order === 0) return true;
+    if (order < 0) low = middle + 1;
+    else high = middle;
+  }
+  return false;
+}
+
+function record(ref: ObjectRef): Uint8Array {
+  const bytes = new Uint8Array(RECORD_BYTES);
+  bytes.set(ref.id);
+  if (ref.lease !== undefined) bytes.set(ref.lease, ID_BYTES);
+  return bytes;
+}
