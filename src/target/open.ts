@@ -1,0 +1,57 @@
+/** From the name that the operator gave to a target: a file, a block device, or a stream. */
+import * as fs from "node:fs";
+import { VarveError } from "../errors.ts";
+import { openBlockDevice } from "./block_device.ts";
+import { openFd, systemCode } from "./fd.ts";
+import { openRegularFile } from "./regular_file.ts";
+import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
+import type { Target } from "./target.ts";
+
+export interface TargetOptions {
+  /** The volume's size. */
+  sizeBytes: number;
+  /** Also write to what is mounted or otherwise in use. */
+  force: boolean;
+  signal: AbortSignal;
+}
+
+/**
+ * `name` is a path, or `-` for standard output. Throws `VarveError` when it cannot be opened, is smaller than the
+ * volume (devices), or is in use without `force`; the signal's reason when aborted.
+ */
+export async function openTarget(name: string, options: TargetOptions): Promise<Target> {
+  if (name === "-") return standardOutput(options.signal);
+  try {
+    return await openPath(name, options);
+  } catch (cause) {
+    if (cause instanceof VarveError) throw cause;
+    throw new VarveError("failed", `Cannot restore to "${name}"`, { cause });
+  }
+}
+
+async function openPath(name: string, options: TargetOptions): Promise<Target> {
+  const present = statIfPresent(name);
+  if (present === undefined) return await openRegularFile(name, { ...options, presentBytes: undefined });
+  if (present.isFile()) {
+    return await openRegularFile(name, { ...options, presentBytes: Number(present.size) });
+  }
+  if (present.isBlockDevice()) return await openBlockDevice(name, { ...options, device: present.rdev });
+  if (present.isFIFO() || present.isCharacterDevice()) return await openStream(name, options.signal);
+  const kind = present.isDirectory() ? "a directory" : "a socket";
+  throw new VarveError("failed", `Cannot restore to "${name}": it is ${kind}`);
+}
+
+/** A FIFO opens only once it has a reader. */
+async function openStream(name: string, signal: AbortSignal): Promise<Target> {
+  const fd = await unlessAborted(openFd(name, fs.constants.O_WRONLY), signal);
+  return new StreamTarget(fd, { name, signal });
+}
+
+function statIfPresent(name: string): fs.BigIntStats | undefined {
+  try {
+    return fs.statSync(name, { bigint: true });
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * A target that can be read and written anywhere: what a regular file and a block device have in common. The two
+ * openers differ in what they check first and in how they end.
+ */
+import { VarveError } from "../errors.ts";
+import { closeFd, readFully, syncFd, writeFully } from "./fd.ts";
+import { punchHole } from "./punch_hole.ts";
+import type { Target } from "./target.ts";
+
+/** Zeros are written in pieces of this size where no hole can be punched. */
+const ZERO_PIECE_BYTES = 1 << 20;
+
+export interface RandomAccessOptions {
+  name: string;
+  empty: boolean;
+  readableBytes: number;
+  /** Runs before the file is synced: what gives it its final size. */
+  beforeSync?: (fd: number) => Promise<void>;
+  /** Runs after the file is synced: what makes its name durable. */
+  afterSync?: () => Promise<void>;
+  /** `false` when the range could not be punched; replaced by tests. */
+  punch?: typeof punchHole;
+}
+
+export class RandomAccessTarget implements Target {
+  readonly name: string;
+  readonly empty: boolean;
+  readonly readableBytes: number;
+  readonly sequential = false;
+  readonly #fd: number;
+  readonly #options: RandomAccessOptions;
+  #failure: unknown;
+  #closed = false;
+
+  constructor(fd: number, options: RandomAccessOptions) {
+    this.#fd = fd;
+    this.#options = options;
+    this.name = options.name;
+    this.empty = options.empty;
+    this.readableBytes = options.readableBytes;
+  }
+
+  async read(offset: number, into: Uint8Array): Promise<void> {
+    const action = `read "${this.name}" at offset ${offset}`;
+    const count = await attempt(action, () => readFully(this.#fd, into, offset));
+    if (count === into.length) return;
+    throw new VarveError("failed", `Cannot ${action}: it ends at ${offset + count}`);
+  }
+
+  async write(offset: number, bytes: Uint8Array): Promise<void> {
+    await this.#change(`write "${this.name}" at offset ${offset}`, () => writeFully(this.#fd, bytes, offset));
+  }
+
+  async zero(offset: number, length: number): Promise<void> {
+    if (length === 0 || (this.#options.punch ?? punchHole)(this.#fd, { offset, length })) return;
+    const zeros = new Uint8Array(Math.min(length, ZERO_PIECE_BYTES));
+    for (let done = 0; done < length; done += zeros.length) {
+      await this.write(offset + done, zeros.subarray(0, Math.min(zeros.length, length - done)));
+    }
+  }
+
+  /** Throws the first error of any write before it: Linux tells some of them only once. */
+  async sync(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    await this.#change(`sync "${this.name}"`, async () => {
+      await this.#options.beforeSync?.(this.#fd);
+      await syncFd(this.#fd);
+      await this.#options.afterSync?.();
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await attempt(`close "${this.name}"`, () => closeFd(this.#fd));
+  }
+
+  async #change(action: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await attempt(action, work);
+    } catch (error) {
+      this.#failure ??= error;
+      throw error;
+    }
+  }
+}
+
+async function attempt<T>(action: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new VarveError("failed", `Cannot ${action}`, { cause });
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * A regular file as a target. A new one is made sparse; one that exists is kept, compared and changed in place. In
+ * the end it has exactly the volume's size: a restored image is the point, not the point and what was there before.
+ */
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { VarveError } from "../errors.ts";
+import { closeFd, openFd, syncFd, truncateFd } from "./fd.ts";
+import { describeFileUse } from "./in_use.ts";
+import { RandomAccessTarget } from "./random_access.ts";
+import type { Target } from "./target.ts";
+
+/** Nobody but the owner may read a volume's content. */
+const NEW_FILE_MODE = 0o600;
+
+export interface FileOptions {
+  sizeBytes: number;
+  force: boolean;
+  /** Of the file that is there. */
+  presentBytes: number | undefined;
+}
+
+/** Throws `VarveError` when the file cannot be opened or made, or is in use as a loop device without `force`. */
+export async function openRegularFile(name: string, options: FileOptions): Promise<Target> {
+  refuseUsed(name, options);
+  const presentBytes = options.presentBytes ?? 0;
+  const fd = await openFd(name, fs.constants.O_RDWR | fs.constants.O_CREAT, NEW_FILE_MODE);
+  try {
+    if (presentBytes < options.sizeBytes) await truncateFd(fd, options.sizeBytes);
+  } catch (error) {
+    await closeFd(fd);
+    throw error;
+  }
+  return new RandomAccessTarget(fd, {
+    name,
+    empty: presentBytes === 0,
+    readableBytes: Math.min(presentBytes, options.sizeBytes),
+    // Only now, so that a restore that fails has not cut off what it did not replace.
+    beforeSync: (fd) => truncateFd(fd, options.sizeBytes),
+    ...(options.presentBytes === undefined ? { afterSync: () => syncFolder(path.dirname(name)) } : {}),
+  });
+}
+
+function refuseUsed(name: string, options: FileOptions): void {
+  if (options.presentBytes === undefined || options.force) return;
+  const use = describeFileUse(name);
+  if (use === undefined) return;
+  throw new VarveError(
+    "failed",
+    `Cannot restore to "${name}": it is ${use} (--force writes to it all the same)`,
+  );
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const fd = await openFd(folder, fs.constants.O_RDONLY);
+  try {
+    await syncFd(fd);
+  } finally {
+    await closeFd(fd);
+  }
+}
