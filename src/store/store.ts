@@ -15,7 +15,7 @@ export interface RequestOptions {
 }
 
 export interface GetOptions extends RequestOptions {
-  /** First byte wanted, and how many at most; without them the whole object. */
+  /** First byte wanted, and how many (1 or more) at most; past the object's end there are fewer, or none. */
   range?: { offset: number; length: number } | undefined;
 }
 
@@ -55,8 +55,8 @@ export interface Store {
   list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo>;
 
   /**
-   * The distinct next segments below `prefix` (which is empty or ends in `/`) that have keys beneath them, ascending,
-   * without their `/`. Objects directly below `prefix` are not told.
+   * The distinct next segments below `prefix` (which is empty or ends in `/`) that have keys beneath them, without
+   * their `/`, in the order of these keys: `a-b` before `a`. Objects directly below `prefix` are not told.
    */
   folders(prefix: string, options?: RequestOptions): AsyncGenerator<string>;
 

@@ -1,0 +1,155 @@
+/**
+ * A store in a directory: keys are paths below it. Only ENOENT, and a path that leads through a file or ends at a
+ * folder, is "missing"; any other failure is a `StoreError`.
+ */
+import { type FileHandle, open, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { MissingError, StoreError } from "../errors.ts";
+import { describeFileError, directoryError, isAbsent, isRefused } from "./directory_errors.ts";
+import { DirectoryRoot } from "./directory_root.ts";
+import { directoryFolders, walkDirectory } from "./directory_walk.ts";
+import { DurableWriter, TEMPORARY_FOLDER } from "./durable_writer.ts";
+import { checkKey, checkPrefix, checkRange } from "./key.ts";
+import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
+
+/** Files that are deleted at the same time. */
+const DELETE_WINDOW = 32;
+
+export class DirectoryStore implements Store {
+  readonly url: string;
+  readonly #root: DirectoryRoot;
+  readonly #writer: DurableWriter;
+
+  /** `path` is absolute; the first `put` makes the directory where there is none. */
+  constructor(path: string) {
+    this.url = path;
+    this.#root = new DirectoryRoot(path);
+    this.#writer = new DurableWriter(path);
+  }
+
+  async get(key: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
+    checkRange(range);
+    const path = this.#pathOf(key);
+    const bytes = await this.#attempt(
+      { action: "read", path, signal },
+      () => readFile(path, { range, signal }),
+    );
+    if (bytes === undefined) throw new MissingError(key, `Cannot read "${path}": no such object`);
+    return bytes;
+  }
+
+  async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
+    const path = this.#pathOf(key);
+    await this.#attempt({ action: "write", path, signal }, () => this.#writer.write(path, body, signal));
+  }
+
+  async head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo | undefined> {
+    const path = this.#pathOf(key);
+    const found = await this.#attempt(
+      { action: "look up", path, signal },
+      () => stat(path).catch(unlessAbsent),
+    );
+    if (found === undefined || !found.isFile()) return undefined;
+    return { key, sizeBytes: found.size, modifiedMs: found.mtimeMs };
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    yield* this.#walk(prefix, options, walkDirectory);
+  }
+
+  async *folders(prefix: string, options: RequestOptions = {}): AsyncGenerator<string> {
+    yield* this.#walk(prefix, options, directoryFolders);
+  }
+
+  async delete(keys: readonly string[], { signal }: RequestOptions = {}): Promise<DeleteFailure[]> {
+    const paths = keys.map((key) => this.#pathOf(key));
+    return await this.#attempt({ action: "delete in", path: this.url, signal }, async () => {
+      const failures: (DeleteFailure | undefined)[] = [];
+      for (let at = 0; at < keys.length; at += DELETE_WINDOW) {
+        signal?.throwIfAborted();
+        const window = keys.slice(at, at + DELETE_WINDOW);
+        failures.push(...await Promise.all(window.map((key) => deleteFile(this.#pathOf(key), key))));
+      }
+      await this.#writer.settleDeletions(paths.filter((_, index) => failures[index] === undefined));
+      return failures.filter((failure) => failure !== undefined);
+    });
+  }
+
+  async close(): Promise<void> {}
+
+  #pathOf(key: string): string {
+    checkKey(key);
+    if (key !== TEMPORARY_FOLDER && !key.startsWith(`${TEMPORARY_FOLDER}/`)) return join(this.url, key);
+    throw new StoreError(`Cannot use key "${key}": "${TEMPORARY_FOLDER}" is for unfinished writes`, {
+      retryable: false,
+    });
+  }
+
+  async *#walk<T>(prefix: string, options: ListOptions, walk: Walk<T>): AsyncGenerator<T> {
+    checkPrefix(prefix);
+    try {
+      await this.#root.check();
+      yield* walk(this.url, { prefix, ...options });
+      await this.#root.check(); // else a directory that went away would look as if it held nothing more
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      throw directoryError("list", `${this.url}/${prefix}`, error);
+    }
+  }
+
+  /** Runs one action, between two looks at the root, and turns what it throws into the store's errors. */
+  async #attempt<T>(what: Attempt, run: () => Promise<T>): Promise<T> {
+    what.signal?.throwIfAborted();
+    try {
+      await this.#root.check();
+      const result = await run();
+      // What is not there must not be missing because the whole directory went away under it.
+      if (result === undefined) await this.#root.check();
+      return result;
+    } catch (error) {
+      what.signal?.throwIfAborted();
+      throw directoryError(what.action, what.path, error);
+    }
+  }
+}
+
+type Walk<T> = (root: string, options: { prefix: string } & ListOptions) => AsyncGenerator<T>;
+type Attempt = { action: string; path: string; signal: AbortSignal | undefined };
+
+/** The object's bytes, or `undefined` where there is no such file. */
+async function readFile(path: string, { range, signal }: GetOptions): Promise<Uint8Array | undefined> {
+  const handle = await open(path, "r").catch(unlessAbsent);
+  if (handle === undefined) return undefined;
+  await using file = handle;
+  const stats = await file.stat();
+  if (!stats.isFile()) return undefined;
+  const offset = Math.min(range?.offset ?? 0, stats.size);
+  const into = new Uint8Array(Math.min(range?.length ?? stats.size, stats.size - offset));
+  await readFully(file, into, { offset, signal });
+  return into;
+}
+
+async function readFully(
+  file: FileHandle,
+  into: Uint8Array,
+  { offset, signal }: { offset: number; signal: AbortSignal | undefined },
+): Promise<void> {
+  for (let at = 0; at < into.length;) {
+    signal?.throwIfAborted();
+    const { bytesRead } = await file.read(into, at, into.length - at, offset + at);
+    if (bytesRead === 0) throw new Error("the file became shorter while it was read");
+    at += bytesRead;
+  }
+}
+
+async function deleteFile(path: string, key: string): Promise<DeleteFailure | undefined> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (!isAbsent(error)) return { key, refused: isRefused(error), reason: describeFileError(error) };
+  }
+}
+
+function unlessAbsent(error: unknown): undefined {
+  if (!isAbsent(error)) throw error;
+}

@@ -1,0 +1,115 @@
+/**
+ * Durable changes of a directory: temporary file, write, fsync, rename, fsync of the folder and of every folder above
+ * it that is new. Part of the directory store; the order follows what POSIX leaves open about rename and power loss.
+ */
+import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { errnoOf, isAbsent } from "./directory_errors.ts";
+import { folderIdentity } from "./directory_root.ts";
+import { removeLeftovers } from "./leftovers.ts";
+
+/** The folder of unfinished writes, below the root: no key may begin with it. */
+export const TEMPORARY_FOLDER = "tmp";
+/** How often another process may delete the emptied folder between its making and the rename into it. */
+const RENAME_ATTEMPTS_MAX = 16;
+/** Folders remembered as durable; beyond that they are synced once more, which costs time and nothing else. */
+const DURABLE_FOLDERS_MAX = 65_536;
+
+export class DurableWriter {
+  readonly #root: string;
+  readonly #temporaryFolder: string;
+  readonly #durableFolders = new Map<string, string>();
+  #leftoversRemoved = false;
+
+  constructor(root: string) {
+    this.#root = root;
+    this.#temporaryFolder = join(root, TEMPORARY_FOLDER);
+  }
+
+  /** Writes `body` to `path`, replacing what is there. Nothing of it is visible until all of it is. */
+  async write(path: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
+    await this.#makeRoot();
+    const temporary = join(this.#temporaryFolder, crypto.randomUUID());
+    try {
+      await writeSynced(temporary, body);
+      signal?.throwIfAborted();
+      await moveInto(path, temporary);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to tell
+      throw error;
+    }
+    await this.#syncFolders(dirname(path));
+  }
+
+  /** Removes the folders that deleting `paths` has left empty, and makes the deletions durable. */
+  async settleDeletions(paths: readonly string[]): Promise<void> {
+    const changed = new Set<string>();
+    for (const folder of new Set(paths.map((path) => dirname(path)))) {
+      changed.add(await this.#pruneEmpty(folder));
+    }
+    for (const folder of changed) await syncFolder(folder).catch(unlessAbsent);
+  }
+
+  async #makeRoot(): Promise<void> {
+    const created = await mkdir(this.#root, { recursive: true });
+    if (created !== undefined) await syncChain(this.#root, dirname(created));
+    await mkdir(this.#temporaryFolder, { recursive: true });
+    if (this.#leftoversRemoved) return;
+    this.#leftoversRemoved = true;
+    await removeLeftovers(this.#temporaryFolder);
+  }
+
+  /** Syncs `folder`, which holds a new name, and those above it whose own name may not be durable yet. */
+  async #syncFolders(folder: string): Promise<void> {
+    let identity = await syncFolder(folder);
+    for (let at = folder; at !== this.#root && this.#durableFolders.get(at) !== identity; at = dirname(at)) {
+      const above = await syncFolder(dirname(at));
+      if (this.#durableFolders.size >= DURABLE_FOLDERS_MAX) this.#durableFolders.clear();
+      this.#durableFolders.set(at, identity);
+      identity = above;
+    }
+  }
+
+  /** Removes `folder` and those above it as far as they are empty; resolves to the first that remains. */
+  async #pruneEmpty(folder: string): Promise<string> {
+    for (let at = folder; at !== this.#root; at = dirname(at)) {
+      const removed = await rmdir(at).then(() => true, (error) => isAbsent(error));
+      if (!removed) return at;
+    }
+    return this.#root;
+  }
+}
+
+async function writeSynced(path: string, body: Uint8Array): Promise<void> {
+  await using file = await open(path, "wx");
+  for (let at = 0; at < body.length;) at += (await file.write(body, at, body.length - at)).bytesWritten;
+  await file.sync();
+}
+
+async function moveInto(path: string, temporary: string): Promise<void> {
+  for (let attempt = 1;; attempt++) {
+    await mkdir(dirname(path), { recursive: true });
+    try {
+      return await rename(temporary, path);
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT" || attempt === RENAME_ATTEMPTS_MAX) throw error;
+    }
+  }
+}
+
+async function syncChain(from: string, upTo: string): Promise<void> {
+  for (let at = from;; at = dirname(at)) {
+    await syncFolder(at);
+    if (at === upTo) return;
+  }
+}
+
+async function syncFolder(path: string): Promise<string> {
+  await using folder = await open(path, "r");
+  await folder.sync();
+  return folderIdentity(await folder.stat({ bigint: true }));
+}
+
+function unlessAbsent(error: unknown): void {
+  if (!isAbsent(error)) throw error;
+}
