@@ -1,0 +1,64 @@
+/**
+ * Builds the one executable file: `bun scripts/build.ts [--target bun-linux-arm64] [--outfile dist/varve]`.
+ *
+ * Piscina looks for its worker and zstd-napi for its addon in files beside their own; neither exists in a compiled file.
+ * The plugin points Piscina at the embedded entry point, and names the addon literally so that Bun embeds it. An addon
+ * cannot be cross-compiled: other targets are built without it and use Bun's own zstd.
+ */
+import { existsSync } from "node:fs";
+import { parseArgs } from "node:util";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+const EMBEDDED = "/$bunfs/root/workers";
+const PISCINA_WORKER = "(0, node_path_1.resolve)(__dirname, 'worker.js')";
+const ADDON = `${ROOT}node_modules/zstd-napi/build/Release/binding.node`;
+
+const { values } = parseArgs({ options: { target: { type: "string" }, outfile: { type: "string" } } });
+const native = values.target === undefined;
+const version = JSON.parse(await Bun.file(`${ROOT}package.json`).text()).version as string;
+const addon = native && existsSync(ADDON);
+if (native && !addon) console.error("build: zstd-napi has no addon here, the file will use Bun's own zstd");
+
+const result = await Bun.build({
+  entrypoints: [`${ROOT}src/main.ts`, `${ROOT}workers/chunk_worker.ts`, `${ROOT}workers/pool_worker.ts`],
+  root: ROOT,
+  compile: {
+    outfile: values.outfile ?? `${ROOT}dist/varve`,
+    ...(native ? {} : { target: values.target as Bun.Build.CompileTarget }),
+    autoloadDotenv: false,
+    autoloadBunfig: false,
+  },
+  minify: true,
+  define: {
+    VARVE_CHUNK_WORKER: JSON.stringify(`${EMBEDDED}/chunk_worker.js`),
+    VARVE_VERSION: JSON.stringify(version),
+  },
+  plugins: [{
+    name: "embed",
+    setup(build) {
+      build.onLoad({ filter: /piscina\/dist\/index\.js$/ }, async ({ path }) => ({
+        loader: "js",
+        contents: replaced(
+          await Bun.file(path).text(),
+          PISCINA_WORKER,
+          JSON.stringify(`${EMBEDDED}/pool_worker.js`),
+        ),
+      }));
+      build.onLoad({ filter: /zstd-napi\/binding\.js$/ }, () => ({
+        loader: "js",
+        contents: addon
+          ? 'module.exports = require("./build/Release/binding.node");'
+          : "module.exports = {};",
+      }));
+    },
+  }],
+});
+for (const log of result.logs) console.error(log);
+if (!result.success) process.exit(1);
+
+function replaced(text: string, from: string, to: string): string {
+  if (text.split(from).length !== 2) {
+    throw new Error("Cannot build: Piscina starts its worker in another way than known");
+  }
+  return text.replace(from, () => to);
+}

@@ -1,0 +1,288 @@
+/**
+ * Backup: source → chunks → hash, known?, compress, seal, upload → pages → manifest, last. docs/architecture.md has the
+ * way of the data, docs/gc.md the order of its steps.
+ */
+import { hostname } from "node:os";
+import type { Secret } from "../codec/keys.ts";
+import { VarveError } from "../errors.ts";
+import { backupId, backupTimeMs } from "../format/backup_id.ts";
+import { equalBytes } from "../format/bytes.ts";
+import { EntryList } from "../format/entries.ts";
+import { manifestName } from "../format/layout.ts";
+import { MAX_VOLUME_BYTES, PAGE_CHUNKS } from "../format/limits.ts";
+import type { ChunkCounts } from "../format/manifest.ts";
+import { checkVolumeName } from "../format/names.ts";
+import {
+  snapshotFromJson,
+  type SnapshotJson,
+  snapshotText,
+  snapshotToJson,
+} from "../format/snapshot_name.ts";
+import type { Source, VolumeDiff } from "../source/source.ts";
+import { listBackupIds, type OpenManifest, readInfo, readManifest, writeManifest } from "./catalog.ts";
+import { ChunkWorkshop, ChunkWriter } from "./chunk_store.ts";
+import { Condemned } from "./condemned.ts";
+import type { Context } from "./context.ts";
+import { Lease } from "./lease.ts";
+import { PageTable } from "./page_table.ts";
+import { openProject, type Project } from "./project.ts";
+import { randomBytes } from "./random.ts";
+import type { Repository } from "./repository.ts";
+import { VolumeWriter } from "./volume_writer.ts";
+
+export interface BackupOptions {
+  project: string;
+  volume: string;
+  source: Source;
+  secret: Secret;
+  tags: string[];
+  onProgress?: ((progress: BackupProgress) => void) | undefined;
+}
+
+export interface BackupProgress {
+  /** Of the volume, once known. */
+  sizeBytes: number | undefined;
+  /** The offset of the volume that was reached. */
+  position: number;
+  streamBytes: number;
+  newBytes: number;
+  reusedBytes: number;
+  zeroBytes: number;
+}
+
+/** The JSON of `varve backup`. */
+export interface BackupReport {
+  backup: string;
+  project: string;
+  volume: string;
+  from_snapshot: SnapshotJson;
+  to_snapshot: SnapshotJson;
+  size_bytes: number;
+  stream_bytes: number;
+  chunks: ChunkCounts;
+  uploaded_bytes: number;
+  duration_s: number;
+}
+
+/** What one run holds while it works. */
+interface Run {
+  options: BackupOptions;
+  project: Project;
+  lease: Lease;
+  condemned: Condemned;
+  workshop: ChunkWorkshop;
+  /** The volume's newest backup when the run began, or the last one that the run has prepared. */
+  latest: OpenManifest | undefined;
+  /** By the store's clock. */
+  startedMs: number;
+}
+
+/**
+ * Backs up every difference that the source holds, one restore point each. No manifest is written before the whole
+ * source was read and valid. Throws `StreamError`, `StoreError`, `conflict`, `wrong_secret`.
+ */
+export async function backup(
+  repository: Repository,
+  options: BackupOptions,
+  context: Context,
+): Promise<BackupReport[]> {
+  checkVolumeName(options.volume);
+  const project = await openProject(repository, {
+    name: options.project,
+    secret: options.secret,
+    create: true,
+  }, context);
+  const lease = await beginLease(project, options, context);
+  const workshop = new ChunkWorkshop(project.chunkBytes, context.threads);
+  try {
+    const run = await beginRun({ options, project, lease, workshop }, context);
+    const manifests = await storeAll(run, context);
+    for (const manifest of manifests) await commit(run, manifest, context);
+    return manifests.map(report);
+  } finally {
+    await workshop.close();
+    await lease.end();
+  }
+}
+
+async function beginLease(project: Project, options: BackupOptions, context: Context): Promise<Lease> {
+  const { volume } = options;
+  return await Lease.begin(
+    project,
+    { work: "backup", volume, host: hostname(), key: project.firstKey },
+    context,
+  );
+}
+
+/** After the lease is written, and in this order: the store's time, the plans, the newest backup. */
+async function beginRun(
+  parts: Pick<Run, "options" | "project" | "lease" | "workshop">,
+  context: Context,
+): Promise<Run> {
+  const { project, options } = parts;
+  const seenMs = await parts.lease.seenMs();
+  const condemned = await Condemned.read(project, context);
+  const id = (await listBackupIds(project, options.volume, context)).at(-1);
+  const latest = id === undefined
+    ? undefined
+    : await readManifest(project, { ...options, backup: id }, context);
+  // A store whose clock was put back must not make the newest backup look old.
+  const startedMs = Math.max(seenMs, id === undefined ? 0 : backupTimeMs(id)! + 1);
+  return { ...parts, condemned, latest, startedMs };
+}
+
+/** Reads the whole source; the manifests of what it held, none of them written yet. */
+async function storeAll(run: Run, context: Context): Promise<OpenManifest[]> {
+  const prepared: OpenManifest[] = [];
+  for await (const diff of run.options.source.diffs()) {
+    const manifest = await storeDiff(run, { diff, prepared }, context);
+    prepared.push(manifest);
+    run.latest = manifest;
+  }
+  return prepared;
+}
+
+async function storeDiff(
+  run: Run,
+  work: { diff: VolumeDiff; prepared: readonly OpenManifest[] },
+  context: Context,
+): Promise<OpenManifest> {
+  const { diff } = work;
+  const { project, options, workshop } = run;
+  const startedMs = context.clock.now();
+  const streamStart = options.source.bytesRead;
+  checkSize(options, diff.sizeBytes);
+  const base = diff.fromSnapshot === undefined
+    ? undefined
+    : await findBase(run, diff.fromSnapshot, work.prepared, context);
+  // A volume goes on under the key that its base is sealed with.
+  const keys = base?.key ?? run.latest?.key ?? project.firstKey;
+  const tableOptions = { project, key: keys, signal: context.signal };
+  const emptyPages = new EntryList(0);
+  const writer = new ChunkWriter(
+    { project, keys, workshop, condemned: run.condemned, lease: run.lease.id },
+    context,
+  );
+  const volume = new VolumeWriter({
+    project,
+    keys,
+    workshop,
+    writer,
+    condemned: run.condemned,
+    table: new PageTable(base?.pages ?? emptyPages, tableOptions),
+    hints: base === undefined ? new PageTable(run.latest?.pages ?? emptyPages, tableOptions) : undefined,
+    baseSizeBytes: base?.info.size_bytes ?? 0,
+    onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
+  }, context);
+  const { pages, counts, sizeBytes } = await volume.write(diff);
+  checkSize(options, sizeBytes);
+  return {
+    pages,
+    key: keys,
+    info: {
+      backup: backupId(run.startedMs + work.prepared.length, randomBytes(4)),
+      project: project.name,
+      volume: options.volume,
+      time: new Date(run.startedMs + work.prepared.length).toISOString(),
+      size_bytes: sizeBytes,
+      chunk_bytes: project.chunkBytes,
+      page_chunks: PAGE_CHUNKS,
+      from_snapshot: snapshotToJson(diff.fromSnapshot),
+      to_snapshot: snapshotToJson(diff.toSnapshot),
+      base: base?.info.backup ?? null,
+      tags: options.tags,
+      host: hostname(),
+      stream_bytes: options.source.bytesRead - streamStart,
+      chunks: counts,
+      uploaded_bytes: writer.uploadedBytes,
+      duration_s: (context.clock.now() - startedMs) / 1000,
+    },
+  };
+}
+
+function checkSize(options: BackupOptions, sizeBytes: number | undefined): void {
+  if (sizeBytes === undefined || sizeBytes <= MAX_VOLUME_BYTES) return;
+  throw new VarveError(
+    "failed",
+    `Cannot back up "${options.project}/${options.volume}": it has ${sizeBytes} bytes, more than ${MAX_VOLUME_BYTES}`,
+  );
+}
+
+/** The newest backup whose to-snapshot has that name, the prepared ones of this run first. */
+async function findBase(
+  run: Run,
+  fromSnapshot: Uint8Array,
+  prepared: readonly OpenManifest[],
+  context: Context,
+): Promise<OpenManifest> {
+  const { project, options } = run;
+  const isIt = (name: SnapshotJson) => name !== null && equalBytes(snapshotFromJson(name)!, fromSnapshot);
+  const here = prepared.findLast(({ info }) => isIt(info.to_snapshot)) ??
+    (run.latest !== undefined && isIt(run.latest.info.to_snapshot) ? run.latest : undefined);
+  if (here !== undefined) return here;
+  const seen = new Set<string>();
+  for (const backup of (await listBackupIds(project, options.volume, context)).reverse()) {
+    const place = { volume: options.volume, backup };
+    const { to_snapshot } = await readInfo(project, place, context);
+    if (isIt(to_snapshot)) return await readManifest(project, place, context);
+    if (to_snapshot !== null) seen.add(snapshotText(snapshotFromJson(to_snapshot)!));
+  }
+  throw noBase(options, snapshotText(fromSnapshot), [...seen]);
+}
+
+/** How many snapshot names an error lists. */
+const MAX_NAMES = 5;
+
+function noBase(options: BackupOptions, wanted: string, there: string[]): VarveError {
+  const list = there.slice(0, MAX_NAMES).map((name) => `"${name}"`).join(", ");
+  const rest = there.length > MAX_NAMES ? ` and ${there.length - MAX_NAMES} older` : "";
+  const has = there.length === 0 ? "it has no backup of any snapshot" : `it has backups of ${list}${rest}`;
+  return new VarveError(
+    "failed",
+    `Cannot back up "${options.project}/${options.volume}": the stream begins at snapshot "${wanted}", of which there is ` +
+      `no backup; ${has}. Export from one of these, or without --from-snap`,
+  );
+}
+
+/**
+ * Writes the manifest, last. A lease that is gone before or after means that a gc may have deleted what the backup
+ * relies on: then nothing of it stays.
+ */
+async function commit(run: Run, manifest: OpenManifest, context: Context): Promise<void> {
+  await run.lease.seenMs();
+  context.signal.throwIfAborted();
+  await writeManifest(run.project, manifest, context);
+  try {
+    await run.lease.seenMs();
+  } catch (error) {
+    await withdraw(run.project, manifest, context);
+    throw error;
+  }
+}
+
+async function withdraw(project: Project, { info }: OpenManifest, context: Context): Promise<void> {
+  const key = project.key(manifestName(info.volume, info.backup));
+  const [left] = await project.store.delete([key]);
+  if (left === undefined) return;
+  context.log.error(
+    { key, reason: left.reason },
+    `could not withdraw the backup ${info.backup}; forget it by hand`,
+  );
+}
+
+function report({ info }: OpenManifest): BackupReport {
+  const { backup, project, volume, from_snapshot, to_snapshot, size_bytes, stream_bytes, chunks } = info;
+  const { uploaded_bytes, duration_s } = info;
+  return {
+    backup,
+    project,
+    volume,
+    from_snapshot,
+    to_snapshot,
+    size_bytes,
+    stream_bytes,
+    chunks,
+    uploaded_bytes,
+    duration_s,
+  };
+}

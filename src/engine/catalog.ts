@@ -1,0 +1,188 @@
+/** A project's catalogue: its volumes, their backups, and which one a `@POINT` means. */
+import type { ProjectKey, Secret } from "../codec/keys.ts";
+import { frontEnd, openContent } from "../codec/seal.ts";
+import { DamageError, VarveError } from "../errors.ts";
+import { EntryList } from "../format/entries.ts";
+import {
+  manifestName,
+  parseManifestName,
+  PROJECTS_PREFIX,
+  volumePrefix,
+  VOLUMES_PREFIX,
+} from "../format/layout.ts";
+import { decodeInfo, encodeInfo, type Manifest, type ManifestInfo } from "../format/manifest.ts";
+import { checkProjectName, checkVolumeName } from "../format/names.ts";
+import { decodeHeader, OBJECT_TYPE } from "../format/object.ts";
+import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
+import type { Context } from "./context.ts";
+import { resolvePoint } from "./point.ts";
+import { openProject, type Project } from "./project.ts";
+import type { Repository } from "./repository.ts";
+import { mapOrdered } from "./window.ts";
+
+/** The first read of a manifest: its info nearly always fits. */
+const INFO_READ_BYTES = 8 * 1024;
+/** Manifests read at once. */
+const READS_AT_ONCE = 16;
+
+/** One line of `list`, as its JSON. */
+export interface BackupInfo {
+  backup: string;
+  project: string;
+  volume: string;
+  time: string;
+  size_bytes: number;
+  from_snapshot: SnapshotJson;
+  to_snapshot: SnapshotJson;
+  tags: string[];
+}
+
+/** What `show` tells: everything of a manifest but its pages. */
+export interface BackupDetails extends ManifestInfo {
+  raw: { from_snapshot: Uint8Array | null; to_snapshot: Uint8Array | null };
+}
+
+/** The manifest of a backup with the key that it is sealed under. */
+export interface OpenManifest extends Manifest {
+  key: ProjectKey;
+}
+
+/** The backups of all projects, of one, or of one volume; oldest first within a volume. */
+export async function listBackups(
+  repository: Repository,
+  options: { project?: string | undefined; volume?: string | undefined; secret: Secret },
+  context: Context,
+): Promise<BackupInfo[]> {
+  const list: BackupInfo[] = [];
+  if (options.project !== undefined) checkProjectName(options.project);
+  const projects = options.project === undefined ? listProjects(repository, context) : [options.project];
+  for await (const name of projects) {
+    const project = await openProject(repository, { name, secret: options.secret, create: false }, context);
+    for await (const info of readInfos(project, options.volume, context)) list.push(briefly(info));
+  }
+  return list;
+}
+
+/** Everything that is known of one backup. */
+export async function showBackup(
+  repository: Repository,
+  options: { project: string; volume: string; point: string | undefined; secret: Secret },
+  context: Context,
+): Promise<BackupDetails> {
+  const project = await openProject(repository, {
+    name: options.project,
+    secret: options.secret,
+    create: false,
+  }, context);
+  const backup = await findBackup(project, options, context);
+  const info = await readInfo(project, { volume: options.volume, backup }, context);
+  const raw = {
+    from_snapshot: snapshotFromJson(info.from_snapshot) ?? null,
+    to_snapshot: snapshotFromJson(info.to_snapshot) ?? null,
+  };
+  return { ...info, raw };
+}
+
+function listProjects(repository: Repository, { signal }: Context): AsyncGenerator<string> {
+  return repository.store.folders(PROJECTS_PREFIX, { signal });
+}
+
+/** The ids of a volume's backups, oldest first. */
+export async function listBackupIds(
+  project: Project,
+  volume: string,
+  { signal }: Context,
+): Promise<string[]> {
+  checkVolumeName(volume);
+  const ids: string[] = [];
+  for await (const { name } of project.list(volumePrefix(volume), { signal })) {
+    const parsed = parseManifestName(name);
+    if (parsed?.volume === volume) ids.push(parsed.backup);
+  }
+  return ids;
+}
+
+/** The id of the backup that `point` means. Throws `failed` where there is none, or more than one. */
+export async function findBackup(
+  project: Project,
+  options: { volume: string; point: string | undefined },
+  context: Context,
+): Promise<string> {
+  const { volume } = options;
+  const ids = await listBackupIds(project, volume, context);
+  const thing = `${project.name}/${volume}`;
+  if (ids.length === 0) throw new VarveError("failed", `Cannot find "${thing}": it has no backups`);
+  const snapshots = async () => {
+    const infos = await Promise.all(ids.map((backup) => readInfo(project, { volume, backup }, context)));
+    return infos.map(({ to_snapshot }) => to_snapshot);
+  };
+  return await resolvePoint(options.point ?? "latest", { thing, ids, snapshots });
+}
+
+/** The infos of a project's backups, or of one volume's. */
+export async function* readInfos(
+  project: Project,
+  volume: string | undefined,
+  context: Context,
+): AsyncGenerator<ManifestInfo> {
+  if (volume !== undefined) checkVolumeName(volume);
+  const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
+  async function* places() {
+    for await (const { name } of project.list(prefix, { signal: context.signal })) {
+      const place = parseManifestName(name);
+      if (place !== undefined && (volume === undefined || place.volume === volume)) yield place;
+    }
+  }
+  const options = { limit: READS_AT_ONCE, drop: () => {} };
+  yield* mapOrdered(places(), (place) => readInfo(project, place, context), options);
+}
+
+/** The info of one backup, by reading only the beginning of its manifest. */
+export async function readInfo(
+  project: Project,
+  place: { volume: string; backup: string },
+  { signal }: Context,
+): Promise<ManifestInfo> {
+  const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
+  const key = project.key(object.name);
+  let bytes = await project.store.get(key, { signal, range: { offset: 0, length: INFO_READ_BYTES } });
+  const end = frontEnd(decodeHeader(bytes, { type: object.type, key }));
+  if (end > bytes.length) bytes = await project.store.get(key, { signal, range: { offset: 0, length: end } });
+  return decodeInfo(project.front(bytes, object), { key, ...place });
+}
+
+/** A whole manifest. */
+export async function readManifest(
+  project: Project,
+  place: { volume: string; backup: string },
+  { signal }: Context,
+): Promise<OpenManifest> {
+  const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
+  const key = project.key(object.name);
+  const bytes = await project.store.get(key, { signal });
+  const sealKey = project.keyOf(bytes, object);
+  const info = decodeInfo(project.front(bytes, object), { key, ...place });
+  try {
+    return { info, pages: EntryList.decode(openContent(bytes, { ...object, key }, sealKey)), key: sealKey };
+  } catch (cause) {
+    if (cause instanceof VarveError) throw cause;
+    throw new DamageError(key, `Cannot read "${key}": its list of pages cannot be read`, { cause });
+  }
+}
+
+/** Writes a manifest: the moment from which the backup exists. */
+export async function writeManifest(
+  project: Project,
+  manifest: OpenManifest,
+  { signal }: Context,
+): Promise<void> {
+  const { info, pages, key } = manifest;
+  const name = manifestName(info.volume, info.backup);
+  const object = { type: OBJECT_TYPE.manifest, name, front: encodeInfo(info), content: pages.encode() };
+  await project.write(object, { signal, key });
+}
+
+function briefly(info: ManifestInfo): BackupInfo {
+  const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags } = info;
+  return { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags };
+}

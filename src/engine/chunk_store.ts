@@ -1,0 +1,178 @@
+/**
+ * Chunks between shared buffers and the store. Writing: is the chunk known, where does it go, compress, seal, upload.
+ * Reading: download, open, verify. docs/gc.md says why a condemned key is never used again.
+ */
+import type { ProjectKey } from "../codec/keys.ts";
+import { sealedBytes } from "../codec/seal.ts";
+import { DamageError } from "../errors.ts";
+import { equalBytes, toHex } from "../format/bytes.ts";
+import type { Entry } from "../format/entries.ts";
+import { chunkName, type ObjectRef } from "../format/layout.ts";
+import { leavesBytes } from "../format/limits.ts";
+import { OBJECT_TYPE } from "../format/object.ts";
+import { BufferPool, type SharedBuffer } from "../pool/buffers.ts";
+import { type ChunkBuffer, chunkBufferBytes, ChunkPool } from "../pool/chunk_pool.ts";
+import type { Condemned } from "./condemned.ts";
+import type { Context } from "./context.ts";
+import type { Project } from "./project.ts";
+
+/** Chunk buffers: those that the chunker holds open, those at work, and a few to open base chunks in. */
+export const OPEN_CHUNKS = 6;
+const BUFFERS_PER_THREAD = 2;
+const EXTRA_BUFFERS = 2;
+/** Sealed objects on their way to or from the store at once. */
+export const TRANSFERS = 6;
+/** Ids remembered as present; beyond it the store is asked again. */
+const MAX_REMEMBERED = 16_384;
+const COMPRESSION_LEVEL = 3;
+
+/** The worker threads and every buffer that chunks may take, for one run. */
+export class ChunkWorkshop {
+  readonly pool: ChunkPool;
+  /** For the volume's chunks. */
+  readonly chunks: BufferPool;
+  /** For chunks that are opened to fill another: apart, so that who holds one of the others never waits for it. */
+  readonly bases: BufferPool;
+  readonly sealed: BufferPool;
+  /** Chunks at work at once, beyond those that a chunker holds open. */
+  readonly window: number;
+
+  constructor(chunkBytes: number, threads: number) {
+    this.pool = new ChunkPool({ threads, chunkBytes });
+    this.window = threads * BUFFERS_PER_THREAD + EXTRA_BUFFERS;
+    this.chunks = new BufferPool(OPEN_CHUNKS + this.window, chunkBufferBytes(chunkBytes));
+    this.bases = new BufferPool(EXTRA_BUFFERS, chunkBufferBytes(chunkBytes));
+    this.sealed = new BufferPool(TRANSFERS, sealedBytes(leavesBytes(chunkBytes), chunkBytes));
+  }
+
+  async close(): Promise<void> {
+    await this.pool.close();
+  }
+}
+
+/**
+ * Downloads the chunk of `ref` and opens it into `into`: its length, and the bytes downloaded. Throws `DamageError`
+ * where it is not that chunk, `MissingError`.
+ */
+export async function fetchChunk(
+  into: SharedBuffer,
+  ref: ObjectRef,
+  options: { project: Project; keys: ProjectKey; workshop: ChunkWorkshop; signal: AbortSignal },
+): Promise<{ length: number; downloadedBytes: number }> {
+  const { project, workshop } = options;
+  const key = project.key(chunkName(ref));
+  const sealed = await workshop.sealed.acquire();
+  try {
+    const bytes = await project.store.get(key, { signal: options.signal });
+    if (bytes.length > sealed.bytes.length) {
+      throw new DamageError(
+        key,
+        `Cannot read "${key}": it has ${bytes.length} bytes, more than a chunk can have`,
+      );
+    }
+    sealed.bytes.set(bytes);
+    const length = await workshop.pool.open(into, {
+      ref,
+      sealed,
+      sealedLength: bytes.length,
+      keys: options.keys,
+      key,
+    });
+    return { length, downloadedBytes: bytes.length };
+  } finally {
+    sealed.release();
+  }
+}
+
+export interface ChunkWriterOptions {
+  project: Project;
+  keys: ProjectKey;
+  workshop: ChunkWorkshop;
+  condemned: Condemned;
+  /** Suffix for chunks whose plain key is condemned. */
+  lease: Uint8Array;
+}
+
+/** What became of a chunk. */
+export interface StoredChunk {
+  entry: Entry;
+  outcome: "zero" | "new" | "reused";
+}
+
+export class ChunkWriter {
+  readonly #options: ChunkWriterOptions;
+  readonly #context: Context;
+  /** Ids in hex that are in the store or on their way, oldest first. */
+  readonly #known = new Map<string, Promise<ObjectRef>>();
+  uploadedBytes = 0;
+
+  constructor(options: ChunkWriterOptions, context: Context) {
+    this.#options = options;
+    this.#context = context;
+  }
+
+  /**
+   * Hashes the chunk, and stores it unless the project holds it. `hint` is what the last backup had at this position.
+   * Each id is uploaded once, however many positions have it at the same time.
+   */
+  async write(chunk: ChunkBuffer, hint: Entry): Promise<StoredChunk> {
+    const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys.idKey);
+    if (id === undefined) return { entry: undefined, outcome: "zero" };
+    if (hint !== undefined && equalBytes(hint.id, id) && !await this.#options.condemned.has(hint)) {
+      return { entry: hint, outcome: "reused" };
+    }
+    return await this.#writeOnce(chunk, id);
+  }
+
+  /** Stores a page, unless it is where it was before or the project holds it. */
+  async writePage(id: Uint8Array, page: Uint8Array, known: Entry): Promise<ObjectRef> {
+    const { condemned, keys, project } = this.#options;
+    if (known !== undefined && equalBytes(known.id, id) && !await condemned.has(known)) return known;
+    const { ref, present } = await this.#place(id);
+    if (present) return ref;
+    const object = { type: OBJECT_TYPE.page, name: chunkName(ref), content: page };
+    this.uploadedBytes += await project.write(object, { key: keys, signal: this.#context.signal });
+    return ref;
+  }
+
+  async #writeOnce(chunk: ChunkBuffer, id: Uint8Array): Promise<StoredChunk> {
+    const name = toHex(id);
+    const known = this.#known.get(name);
+    if (known !== undefined) return { entry: await known, outcome: "reused" };
+    const placed = this.#place(id);
+    const stored = placed.then(({ ref, present }) => present ? ref : this.#upload(chunk, ref));
+    // Who waits for it sees the failure; nobody may be waiting.
+    stored.catch(() => {});
+    this.#remember(name, stored);
+    const { present } = await placed;
+    return { entry: await stored, outcome: present ? "reused" : "new" };
+  }
+
+  /** Where a new object of this id goes, and whether it is there already. */
+  async #place(id: Uint8Array): Promise<{ ref: ObjectRef; present: boolean }> {
+    const { condemned, lease, project } = this.#options;
+    const plain: ObjectRef = { id, lease: undefined };
+    const ref = await condemned.has(plain) ? { id, lease } : plain;
+    const info = await project.store.head(project.key(chunkName(ref)), { signal: this.#context.signal });
+    return { ref, present: info !== undefined };
+  }
+
+  async #upload(chunk: ChunkBuffer, ref: ObjectRef): Promise<ObjectRef> {
+    const { keys, project, workshop } = this.#options;
+    const sealed = await workshop.sealed.acquire();
+    try {
+      const length = await workshop.pool.seal(chunk, { ref, sealed, keys, level: COMPRESSION_LEVEL });
+      const body = sealed.bytes.subarray(0, length);
+      await project.store.put(project.key(chunkName(ref)), body, { signal: this.#context.signal });
+      this.uploadedBytes += length;
+      return ref;
+    } finally {
+      sealed.release();
+    }
+  }
+
+  #remember(name: string, stored: Promise<ObjectRef>): void {
+    this.#known.set(name, stored);
+    if (this.#known.size > MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value!);
+  }
+}

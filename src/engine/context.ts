@@ -1,0 +1,47 @@
+/** What every use case is given: when to stop, where to log, what time it is, how many threads. */
+import { InterruptedError } from "../errors.ts";
+
+/** pino fits. */
+export interface Logger {
+  debug(fields: object, text: string): void;
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+/** This host's time; only intervals and names are made from it, decisions are not. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** Resolves after `ms`, rejects with the signal's reason when aborted. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+export interface Context {
+  signal: AbortSignal;
+  log: Logger;
+  clock: Clock;
+  /** Worker threads. */
+  threads: number;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(abortReason(signal));
+      const onAbort = () => {
+        clearTimeout(timer);
+        reject(abortReason(signal));
+      };
+      const timer = setTimeout(() => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      }, ms);
+      signal.addEventListener("abort", onAbort, { once: true });
+    }),
+};
+
+function abortReason(signal: AbortSignal): unknown {
+  return signal.reason ?? new InterruptedError();
+}

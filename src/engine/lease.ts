@@ -1,0 +1,109 @@
+/**
+ * A lease: the announcement of a running backup or restore, which a gc waits for. docs/gc.md.
+ *
+ * It is written before anything else is read, refreshed while the work runs, and removed at the end; where removing is
+ * refused, a final state is written into it. Its age is told by the store's clock alone.
+ */
+import type { ProjectKey } from "../codec/keys.ts";
+import { VarveError } from "../errors.ts";
+import { toHex, utf8 } from "../format/bytes.ts";
+import { leaseName } from "../format/layout.ts";
+import { LEASE_ID_BYTES } from "../format/limits.ts";
+import { OBJECT_TYPE } from "../format/object.ts";
+import type { Context } from "./context.ts";
+import type { Project } from "./project.ts";
+import { randomBytes } from "./random.ts";
+
+/** A lease that was not refreshed for this long is dead to a gc. */
+export const LEASE_DEAD_MS = 24 * 3600_000;
+/** How often it is refreshed: many attempts fit before it would be dead. */
+export const LEASE_REFRESH_MS = 10 * 60_000;
+
+export interface LeaseOptions {
+  work: "backup" | "restore";
+  volume: string;
+  host: string;
+  key: ProjectKey;
+}
+
+export class Lease {
+  readonly id = randomBytes(LEASE_ID_BYTES);
+  readonly #project: Project;
+  readonly #options: LeaseOptions;
+  readonly #context: Context;
+  readonly #stop = new AbortController();
+  #refreshing: Promise<void> = Promise.resolve();
+
+  private constructor(project: Project, options: LeaseOptions, context: Context) {
+    this.#project = project;
+    this.#options = options;
+    this.#context = context;
+  }
+
+  /** Writes the lease and keeps it fresh until `end`. */
+  static async begin(project: Project, options: LeaseOptions, context: Context): Promise<Lease> {
+    const lease = new Lease(project, options, context);
+    await lease.#write("running", context.signal);
+    lease.#refreshing = lease.#keepFresh();
+    return lease;
+  }
+
+  /** When the store last saw it, by the store's clock; throws `conflict` where the lease is gone. */
+  async seenMs(): Promise<number> {
+    const info = await this.#project.store.head(this.#storeKey, this.#context);
+    if (info !== undefined) return info.modifiedMs;
+    throw new VarveError(
+      "conflict",
+      `Cannot finish the ${this.#options.work} of "${this.#project.name}/${this.#options.volume}": its lease was ` +
+        `declared dead, the host must have stood still for a day; run it again`,
+    );
+  }
+
+  /** Removes the lease, also when the work was aborted. What cannot be removed is said and left to its age. */
+  async end(): Promise<void> {
+    this.#stop.abort();
+    await this.#refreshing;
+    try {
+      const [left] = await this.#project.store.delete([this.#storeKey]);
+      if (left !== undefined) await this.#write("ended", undefined);
+    } catch (error) {
+      this.#context.log.warn(
+        { err: error, lease: toHex(this.id) },
+        "could not remove the lease; it ends by its age",
+      );
+    }
+  }
+
+  get #storeKey(): string {
+    return this.#project.key(leaseName(this.id));
+  }
+
+  async #write(state: "running" | "ended", signal: AbortSignal | undefined): Promise<void> {
+    const { work, volume, host, key } = this.#options;
+    const content = utf8(JSON.stringify({ state, work, volume, host, pid: process.pid }));
+    await this.#project.write({ type: OBJECT_TYPE.lease, name: leaseName(this.id), content }, {
+      signal,
+      key,
+    });
+  }
+
+  async #keepFresh(): Promise<void> {
+    const signal = AbortSignal.any([this.#stop.signal, this.#context.signal]);
+    while (!signal.aborted) {
+      try {
+        await this.#context.clock.sleep(LEASE_REFRESH_MS, signal);
+        await this.#refresh(signal);
+      } catch (error) {
+        if (!signal.aborted) {
+          this.#context.log.warn({ err: error }, "could not refresh the lease; trying again later");
+        }
+      }
+    }
+  }
+
+  /** Only a lease that is still there is written again: one that was declared dead must stay dead. */
+  async #refresh(signal: AbortSignal): Promise<void> {
+    const there = await this.#project.store.head(this.#storeKey, { signal });
+    if (there !== undefined) await this.#write("running", signal);
+  }
+}

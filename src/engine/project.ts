@@ -1,0 +1,183 @@
+/**
+ * A project opened with the operator's secret: its keys, and reading and writing of its objects by name.
+ *
+ * A project's key objects are never overwritten. Two hosts that make the same project at the same moment each leave a
+ * key; both stay readable, later backups take the smallest, and a volume goes on under the key it began with. So no
+ * race can leave a backup whose key is gone.
+ */
+import {
+  deriveKeys,
+  type ProjectKey,
+  type Secret,
+  unwrapSecret,
+  type WrappedSecret,
+  wrapSecret,
+} from "../codec/keys.ts";
+import { openContent, openFront, sealObject } from "../codec/seal.ts";
+import { DamageError, VarveError } from "../errors.ts";
+import { equalBytes, fromHex, toHex } from "../format/bytes.ts";
+import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { keyName, KEYS_PREFIX, projectPrefix } from "../format/layout.ts";
+import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
+import { checkProjectName } from "../format/names.ts";
+import { decodeHeader, type ObjectType } from "../format/object.ts";
+import type { ListOptions, RequestOptions, Store } from "../store/store.ts";
+import type { Context } from "./context.ts";
+import { randomBytes } from "./random.ts";
+import type { Repository } from "./repository.ts";
+
+export type { Secret } from "../codec/keys.ts";
+
+export class Project {
+  readonly name: string;
+  readonly store: Store;
+  readonly chunkBytes: number;
+  readonly repositoryId: string;
+  /** By id in hex, ascending; at least one. */
+  readonly #keys: ReadonlyMap<string, ProjectKey>;
+
+  constructor(repository: Repository, name: string, keys: ReadonlyMap<string, ProjectKey>) {
+    this.name = name;
+    this.store = repository.store;
+    this.chunkBytes = repository.chunkBytes;
+    this.repositoryId = repository.id;
+    this.#keys = keys;
+  }
+
+  /** The key of a volume's first backup. */
+  get firstKey(): ProjectKey {
+    return this.#keys.values().next().value!;
+  }
+
+  /** The store's key of the object `name`. */
+  key(name: string): string {
+    return projectPrefix(this.name) + name;
+  }
+
+  /** The project key that sealed these bytes. Throws `DamageError`, or `wrong_secret` where there is no such key. */
+  keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): ProjectKey {
+    const key = this.key(object.name);
+    const { keyId } = decodeHeader(bytes, { type: object.type, key });
+    const found = this.#keys.get(toHex(keyId));
+    if (found !== undefined) return found;
+    throw new DamageError(
+      key,
+      `Cannot read "${key}": it is sealed with the key ${toHex(keyId)}, which is not here`,
+    );
+  }
+
+  /** Content of a small sealed object, and the key that sealed it. */
+  async read(object: { type: ObjectType; name: string }, options: RequestOptions) {
+    const bytes = await this.store.get(this.key(object.name), options);
+    const key = this.keyOf(bytes, object);
+    return { bytes, key, content: openContent(bytes, { ...object, key: this.key(object.name) }, key) };
+  }
+
+  /** Front section of an object of which `bytes` may be only the beginning. */
+  front(bytes: Uint8Array, object: { type: ObjectType; name: string }): Uint8Array {
+    return openFront(bytes, { ...object, key: this.key(object.name) }, this.keyOf(bytes, object));
+  }
+
+  async write(
+    object: { type: ObjectType; name: string; front?: Uint8Array; content: Uint8Array },
+    options: RequestOptions & { key: ProjectKey },
+  ): Promise<number> {
+    const bytes = sealObject(object, options.key);
+    await this.store.put(this.key(object.name), bytes, { signal: options.signal });
+    return bytes.length;
+  }
+
+  /** Names below `prefix`, ascending, with what the store says of each. */
+  async *list(prefix: string, options: ListOptions) {
+    const skip = this.key("").length;
+    for await (const info of this.store.list(this.key(prefix), options)) {
+      yield { ...info, name: info.key.slice(skip) };
+    }
+  }
+}
+
+/**
+ * Opens a project; with `create` it is made where it is not there. Throws `wrong_secret` where the secret does not open
+ * it, `failed` where there is no such project.
+ */
+export async function openProject(
+  repository: Repository,
+  options: { name: string; secret: Secret; create: boolean },
+  context: Context,
+): Promise<Project> {
+  checkProjectName(options.name);
+  let stored = await listKeys(repository, options.name, context);
+  if (stored.length === 0 && options.create) {
+    await createKey(repository, options, context);
+    stored = await listKeys(repository, options.name, context);
+  }
+  if (stored.length === 0) {
+    throw new VarveError(
+      "failed",
+      `Cannot open project "${options.name}": there is none of that name in "${repository.store.url}"`,
+    );
+  }
+  const keys = new Map<string, ProjectKey>();
+  for (const name of stored) {
+    const key = await readKey(repository, { ...options, key: name }, context);
+    keys.set(toHex(key.id), key);
+  }
+  return new Project(repository, options.name, keys);
+}
+
+async function listKeys(repository: Repository, project: string, { signal }: Context): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { key } of repository.store.list(projectPrefix(project) + KEYS_PREFIX, { signal })) {
+    keys.push(key);
+  }
+  return keys;
+}
+
+async function createKey(
+  repository: Repository,
+  options: { name: string; secret: Secret },
+  { signal }: Context,
+) {
+  const secret = randomBytes(SECRET_BYTES);
+  const id = toHex(deriveKeys(secret).id);
+  const wrapped = await wrapSecret(secret, options.secret, randomBytes);
+  const body = encodeCheckedJson({ key: id, holders: [wrapped] });
+  await repository.store.put(projectPrefix(options.name) + keyName(id), body, { signal });
+}
+
+async function readKey(
+  repository: Repository,
+  options: { name: string; secret: Secret; key: string },
+  { signal }: Context,
+): Promise<ProjectKey> {
+  const fields = decodeCheckedJson(await repository.store.get(options.key, { signal }), options.key);
+  const keyId = fromHex(String(fields.key), KEY_ID_BYTES);
+  const holders = fields.holders as WrappedSecret[];
+  if (keyId === undefined || !options.key.endsWith(`/${fields.key}`)) {
+    throw new DamageError(options.key, `Cannot read "${options.key}": it is not the key that its name says`);
+  }
+  for (const wrapped of holders) {
+    if (wrapped.kind !== options.secret.kind) continue;
+    const secret = await unwrapSecret(wrapped, options.secret, keyId);
+    if (secret !== undefined && equalBytes(deriveKeys(secret).id, keyId)) return deriveKeys(secret);
+  }
+  throw wrongSecret(options, holders.map(({ kind }) => kind));
+}
+
+function wrongSecret(options: { name: string; secret: Secret }, kinds: WrappedSecret["kind"][]): VarveError {
+  const cannot = `Cannot open project "${options.name}":`;
+  if (kinds.includes(options.secret.kind)) {
+    const what = {
+      none: "its key was changed",
+      passphrase: "the passphrase is wrong",
+      key: "it is another key file's",
+    };
+    return new VarveError("wrong_secret", `${cannot} ${what[options.secret.kind]}`);
+  }
+  const wanted = {
+    none: "it was made without a passphrase or key file; run without one",
+    passphrase: "it needs a passphrase: give --passphrase-file or VARVE_PASSPHRASE_FILE",
+    key: "it needs a key file: give --key-file or VARVE_KEY_FILE",
+  };
+  return new VarveError("wrong_secret", `${cannot} ${kinds.map((kind) => wanted[kind]).join(", or ")}`);
+}

@@ -1,0 +1,52 @@
+/** A repository: a store with `varve.json` in it. docs/format.md, "The repository". */
+import { MissingError, UsageError, VarveError } from "../errors.ts";
+import { toHex } from "../format/bytes.ts";
+import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { REPOSITORY_KEY } from "../format/layout.ts";
+import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES } from "../format/limits.ts";
+import type { Store } from "../store/store.ts";
+import type { Context } from "./context.ts";
+import { randomBytes } from "./random.ts";
+
+export interface Repository {
+  /** 32 hex digits; names local caches. */
+  id: string;
+  store: Store;
+  chunkBytes: number;
+}
+
+/** Makes a repository. Throws `conflict` where the store holds one already. */
+export async function initRepository(store: Store, options: { chunkBytes: number }, context: Context) {
+  const { chunkBytes } = options;
+  if (chunkBytes < MIN_CHUNK_BYTES || chunkBytes > MAX_CHUNK_BYTES || chunkBytes % BLOCK_BYTES !== 0) {
+    throw new UsageError(
+      `Cannot use chunks of ${chunkBytes} bytes: a multiple of ${BLOCK_BYTES}, ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
+    );
+  }
+  if (await store.head(REPOSITORY_KEY, context) !== undefined) {
+    throw new VarveError("conflict", `Cannot make a repository in "${store.url}": there is one already`);
+  }
+  const body = encodeCheckedJson({ repository: toHex(randomBytes(16)), chunk_bytes: chunkBytes });
+  await store.put(REPOSITORY_KEY, body, context);
+  // Read back: where two hosts make it at once, both go on with the one that stayed.
+  return await openRepository(store, context);
+}
+
+/** Throws `no_repository` where the store holds none, `format_version` where a later varve made it. */
+export async function openRepository(store: Store, context: Context): Promise<Repository> {
+  const fields = decodeCheckedJson(await readRepositoryFile(store, context), REPOSITORY_KEY);
+  return { id: String(fields.repository), store, chunkBytes: Number(fields.chunk_bytes) };
+}
+
+async function readRepositoryFile(store: Store, context: Context): Promise<Uint8Array> {
+  try {
+    return await store.get(REPOSITORY_KEY, context);
+  } catch (cause) {
+    if (!(cause instanceof MissingError)) throw cause;
+    throw new VarveError(
+      "no_repository",
+      `Cannot open the repository "${store.url}": there is none; make one with "varve init", or check --repo`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,63 @@
+/** Bounded concurrency: a window of tasks in any order, and a mapping that keeps the order. */
+
+/** Runs tasks at once, at most `limit` of them; the first failure is what `add` and `drain` throw from then on. */
+export class Window {
+  readonly #limit: number;
+  readonly #running = new Set<Promise<void>>();
+  #failure: { error: unknown } | undefined;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Starts the task once there is room. */
+  async add(task: () => Promise<void>): Promise<void> {
+    while (this.#running.size >= this.#limit) await Promise.race(this.#running);
+    this.#check();
+    const run: Promise<void> = task().catch((error) => {
+      this.#failure ??= { error };
+    }).finally(() => this.#running.delete(run));
+    this.#running.add(run);
+  }
+
+  /** Waits for all tasks, then throws the first failure. */
+  async drain(): Promise<void> {
+    await this.settle();
+    this.#check();
+  }
+
+  /** Waits for all tasks, failed or not. */
+  async settle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.race(this.#running);
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+}
+
+/**
+ * Yields `work(item)` for each item in its order, with up to `limit` of them at work. Whatever ends the loop, the
+ * results that were not yielded are handed to `drop`.
+ */
+export async function* mapOrdered<T, R>(
+  items: AsyncIterable<T>,
+  work: (item: T) => Promise<R>,
+  options: { limit: number; drop: (result: R) => void },
+): AsyncGenerator<R> {
+  const queue: Promise<R>[] = [];
+  try {
+    for await (const item of items) {
+      const result = work(item);
+      // Failures are seen when their turn comes.
+      result.catch(() => {});
+      queue.push(result);
+      if (queue.length >= options.limit) yield await queue.shift()!;
+    }
+    while (queue.length > 0) yield await queue.shift()!;
+  } finally {
+    for (const result of await Promise.allSettled(queue)) {
+      if (result.status === "fulfilled") options.drop(result.value);
+    }
+  }
+}
