@@ -67,7 +67,8 @@ interface Wanted {
 
 /** What has to be done to the target at one position. */
 type Step =
-  | { kind: "matched" | "zero"; wanted: Wanted }
+  | { kind: "matched"; wanted: Wanted }
+  | { kind: "zero"; wanted: Wanted }
   | { kind: "write"; wanted: Wanted; buffer: SharedBuffer }
   | { kind: "damaged"; wanted: Wanted; key: string; reason: string };
 
@@ -144,7 +145,7 @@ class Restorer {
     this.#progress = { sizeBytes: size_bytes, doneBytes: 0, downloadedBytes: 0, writtenBytes: 0 };
   }
 
-  async run(): Promise<RestoreReport> {
+  async run(): Promise<Omit<RestoreReport, "duration_s">> {
     try {
       const steps = mapOrdered(this.#wanted(), (wanted) => this.#prepare(wanted), {
         limit: this.#workshop.window,
