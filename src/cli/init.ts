@@ -1,0 +1,40 @@
+/** `varve init`: makes a repository. */
+import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
+import { withSession } from "./context.ts";
+import { printJson } from "./output.ts";
+import { examples, type Invocation, type Root } from "./root.ts";
+import { formatSize, parseSize } from "./units.ts";
+
+export function addInit(program: Root, invocation: Invocation): void {
+  program.command("init")
+    .description("Make a repository.")
+    .option(
+      "--chunk-size <size>",
+      `how volumes are cut, for good (default: ${formatSize(DEFAULT_CHUNK_BYTES)})`,
+      readSize,
+    )
+    .addHelpText(
+      "after",
+      examples(
+        ["varve init --repo s3://backups/ceph", "in a bucket"],
+        ["varve init --repo /mnt/nas/varve --chunk-size 1M", "in a directory, with smaller chunks"],
+      ),
+    )
+    .action(async (_, command) => {
+      const options = command.optsWithGlobals();
+      await withSession({ options, invocation }, async ({ store, context }) => {
+        const { initRepository } = await import("../engine/repository.ts");
+        const chunkBytes = options.chunkSize ?? DEFAULT_CHUNK_BYTES;
+        const { id } = await initRepository(store, { chunkBytes }, context);
+        if (options.json) printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes });
+        else if (!options.quiet) invocation.screen.write(`Made the repository "${store.url}"\n`);
+      });
+    });
+}
+
+function readSize(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError("Expected a size like 4M or 4194304.");
+  return bytes;
+}

@@ -1,0 +1,50 @@
+/** `varve list`: the backups of a repository, a project or a volume, oldest first. */
+import type { BackupInfo } from "../engine/catalog.ts";
+import { parseVolumeSpec } from "../format/names.ts";
+import { snapshotFromJson, snapshotText } from "../format/snapshot_name.ts";
+import { withSession } from "./context.ts";
+import { printJson, printTable } from "./output.ts";
+import { examples, type Invocation, type Root } from "./root.ts";
+import { formatSize } from "./units.ts";
+
+const EXAMPLES = examples(
+  ["varve list acme", "all backups of a project"],
+  ["varve list acme/vm1 --json", "those of a volume, for a script"],
+);
+
+export function addList(program: Root, invocation: Invocation): void {
+  program.command("list")
+    .description("List backups, oldest first.")
+    .argument("[name]", "PROJECT or PROJECT/VOLUME; without it, all that there is")
+    .addHelpText("after", EXAMPLES)
+    .action(async (name, _, command) => {
+      const options = command.optsWithGlobals();
+      await withSession({ options, invocation }, async ({ store, secret, context }) => {
+        const { openRepository } = await import("../engine/repository.ts");
+        const { listBackups } = await import("../engine/catalog.ts");
+        const repository = await openRepository(store, context);
+        const backups = await listBackups(repository, { ...readName(name), secret }, context);
+        if (options.json) printJson(backups);
+        else printTable(["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS"], backups.map(row));
+      });
+    });
+}
+
+function readName(name: string | undefined): { project?: string; volume?: string } {
+  if (name === undefined) return {};
+  if (!name.includes("/")) return { project: name };
+  const { project, volume } = parseVolumeSpec(name);
+  return { project, volume };
+}
+
+function row(info: BackupInfo): string[] {
+  const snapshot = snapshotFromJson(info.to_snapshot);
+  return [
+    `${info.project}/${info.volume}`,
+    info.backup,
+    info.time,
+    formatSize(info.size_bytes),
+    snapshot === undefined ? "" : snapshotText(snapshot),
+    info.tags.join(","),
+  ];
+}

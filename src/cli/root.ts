@@ -1,0 +1,65 @@
+/** The program itself: its name, version and the options that every command takes. */
+import { Command, Option } from "@commander-js/extra-typings";
+import type { Environment } from "./secret.ts";
+import { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
+import { print } from "./output.ts";
+import type { Screen } from "./screen.ts";
+
+/** Set by the build. */
+declare const VARVE_VERSION: string | undefined;
+
+/** What a command is given of the process that it runs in. */
+export interface Invocation {
+  env: Environment;
+  screen: Screen;
+  /** Aborted by Ctrl-C. */
+  signal: AbortSignal;
+}
+
+export type Root = ReturnType<typeof createRoot>;
+export type GlobalOptions = ReturnType<Root["opts"]>;
+
+const EXAMPLES = examples(
+  ["rbd export-diff rbd/vm1@monday - | varve backup acme/vm1", "back up a snapshot of an image"],
+  ["varve list acme", "what there is of a project"],
+  ["varve restore acme/vm1@monday --to vm1.img", "and back"],
+  ["varve backup --help", "more of a command"],
+);
+
+/** Errors and help are thrown as `CommanderError`; `program.ts` makes them `UsageError`. */
+export function createRoot({ screen }: Invocation) {
+  return new Command("varve")
+    .description("Incremental, deduplicated, off-site backups of block volumes.")
+    .version(`varve ${typeof VARVE_VERSION === "string" ? VARVE_VERSION : "(from source)"}`, "-V, --version")
+    .addOption(
+      new Option(
+        "--repo <url>",
+        "the repository: s3://BUCKET/PREFIX or a directory (default: one in the user's data folder)",
+      )
+        .env("VARVE_REPO"),
+    )
+    .option("--s3-endpoint <url>", "of an S3-compatible store; otherwise as the AWS settings say")
+    .option(
+      "--passphrase-file <path>",
+      "holds the passphrase (env: VARVE_PASSPHRASE_FILE, or VARVE_PASSPHRASE itself)",
+    )
+    .option("--key-file <path>", "32 random bytes, instead of a passphrase (env: VARVE_KEY_FILE)")
+    .option("--json", "print one JSON document")
+    .option("-q, --quiet", "no progress, no summary, only errors")
+    .addOption(new Option("--log-level <level>", "what to log (default: warn)").choices(LOG_LEVELS))
+    .addOption(
+      new Option("--log-format <format>", "how to log (default: pretty on a terminal, else json)").choices(
+        LOG_FORMATS,
+      ),
+    )
+    .addHelpText("after", EXAMPLES)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: print, writeErr: (text) => screen.write(text), outputError: () => {} })
+    .helpCommand(false)
+    .exitOverride();
+}
+
+/** Examples at the end of a command's help, one `varve …` a line, with what it does. */
+export function examples(...lines: [command: string, meaning: string][]): string {
+  return `\nExamples:\n${lines.map(([command, meaning]) => `  # ${meaning}\n  ${command}\n`).join("")}`;
+}

@@ -1,0 +1,29 @@
+/** Sizes and times as people write and read them. */
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const SIZE = /^(\d+(?:\.\d+)?) ?([KMGTP]?)(?:iB|B)?$/i;
+
+/** Bytes of `4M`, `4MiB`, `4 mb` (all the same: powers of 1024) or `4194304`; `undefined` for anything else. */
+export function parseSize(text: string): number | undefined {
+  const match = SIZE.exec(text.trim());
+  if (match === null) return undefined;
+  const power = match[2] === "" ? 0 : " KMGTP".indexOf(match[2]!.toUpperCase());
+  const bytes = Number(match[1]) * 1024 ** power;
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+/** `1.5 GiB`: three digits at most before the unit grows. */
+export function formatSize(bytes: number): string {
+  let power = 0;
+  while (bytes >= 1000 * 1024 ** power && power < UNITS.length - 1) power++;
+  const value = bytes / 1024 ** power;
+  return `${power === 0 ? value : value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${UNITS[power]}`;
+}
+
+/** `0:07`, `12:30`, `3:00:00`. */
+export function formatDuration(seconds: number): string {
+  const whole = Math.round(seconds);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}

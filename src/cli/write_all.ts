@@ -1,0 +1,24 @@
+/** Whole, synchronous writes to standard output and standard error, which both may be pipes that fill up. */
+import * as fs from "node:fs";
+
+/** How long to wait before writing again to a pipe that another process made non-blocking and that is full. */
+const FULL_PIPE_WAIT_MS = 5;
+
+/** Synchronous, so that nothing is lost when the process exits next. Throws system errors. */
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length;) done += writeSome(fd, bytes.subarray(done));
+}
+
+function writeSome(fd: number, bytes: Uint8Array): number {
+  try {
+    return fs.writeSync(fd, bytes);
+  } catch (error) {
+    if (!hasCode(error, "EAGAIN")) throw error;
+    Bun.sleepSync(FULL_PIPE_WAIT_MS);
+    return 0;
+  }
+}
+
+export function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}

@@ -1,0 +1,55 @@
+/** The program: arguments in, exit code out. The only place that maps errors to exit codes. */
+import { createProgram, runProgram } from "./cli/program.ts";
+import { standardError } from "./cli/screen.ts";
+import { watchSignals } from "./cli/signals.ts";
+import { describeError, type ErrorCode, VarveError } from "./errors.ts";
+
+const screen = standardError();
+const signal = watchSignals({ emitter: process, exit: endAtOnce, setTimer: setTimeout });
+const program = createProgram({ env: process.env, screen, signal });
+
+process.on("uncaughtException", (error) => process.exit(report(error)));
+process.on("unhandledRejection", (error) => process.exit(report(error)));
+process.exit(await runProgram(program, process.argv.slice(2)).then(() => 0, report));
+
+/** One line for people; returns the exit code. */
+function report(thrown: unknown): number {
+  const error = signal.aborted && !isInterruption(thrown) ? signal.reason : thrown;
+  screen.erase();
+  screen.write(`varve: ${describeError(error)}\n`);
+  const { logLevel } = program.opts();
+  if (logLevel === "debug" || logLevel === "trace") screen.write(`${Bun.inspect(thrown)}\n`);
+  return exitCode(error instanceof VarveError ? error.code : "failed");
+}
+
+function endAtOnce(): never {
+  screen.erase();
+  screen.write("varve: Interrupted, without waiting for what was under way\n");
+  process.exit(exitCode("interrupted"));
+}
+
+/** What fails because of Ctrl-C (a child that got it too, a closed socket) was interrupted. */
+function isInterruption(error: unknown): boolean {
+  return error instanceof VarveError && error.code === "interrupted";
+}
+
+function exitCode(code: ErrorCode): number {
+  switch (code) {
+    case "failed":
+      return 1;
+    case "usage":
+      return 2;
+    case "damage":
+      return 3;
+    case "no_repository":
+      return 10;
+    case "conflict":
+      return 11;
+    case "format_version":
+      return 12;
+    case "wrong_secret":
+      return 13;
+    case "interrupted":
+      return 130;
+  }
+}

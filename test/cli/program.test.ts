@@ -1,0 +1,47 @@
+/** The command line as a user meets it: help, versions, and what is wrong with a line. */
+import { describe, expect, test } from "bun:test";
+import { varve } from "./varve.ts";
+
+const COMMANDS = ["init", "backup", "restore", "list", "show", "completion"];
+
+test("varve prints its version when asked", () => {
+  expect(varve(["--version"])).toEqual({ code: 0, stdout: "varve (from source)\n", stderr: "" });
+});
+
+test.each([[], ...COMMANDS.map((name) => [name])])(
+  "varve %s --help has examples and the common options",
+  (...words) => {
+    const { code, stdout, stderr } = varve([...words, "--help"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toStartWith(`Usage: ${["varve", ...words].join(" ")} `);
+    expect(stdout).toMatch(/\nExamples:\n {2}# .+\n {2}\S/);
+    expect(stdout).toContain("--passphrase-file <path>");
+  },
+);
+
+describe("varve exits with 2 and one line", () => {
+  test.each<[string, string[], string]>([
+    ["the command is unknown", ["bakup"], "unknown command 'bakup' (Did you mean backup?)"],
+    ["an option is unknown", ["backup", "a/b", "--bogus"], "unknown option '--bogus'"],
+    ["an option is missing", ["restore", "a/b"], "required option '--to <path>' not specified"],
+    ["a size is none", ["init", "--chunk-size", "4X"], "Expected a size like 4M"],
+    ["a choice is none", ["list", "--log-level", "zap"], "Allowed choices are trace, debug"],
+    ["an argument is too many", ["list", "a", "b"], "too many arguments"],
+    ["JSON and volume would mix", ["restore", "a/b", "--to", "-", "--json"], "Cannot print JSON"],
+    ["--exec has no command", ["backup", "a/b", "--exec"], "--exec wants a command"],
+    ["there are two sources", ["backup", "a/b", "x", "y"], 'Cannot back up "y": one source at a time'],
+    ["a backup names a point", ["backup", "a/b@c", "x"], 'Cannot back up to "a/b@c"'],
+    ["a volume has no project", ["show", "b"], "expected PROJECT/VOLUME"],
+  ])("when %s", (_, args, text) => {
+    const { code, stdout, stderr } = varve(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(text);
+    expect(stderr).toMatch(/^varve: Cannot [^\n]+\n$/);
+  });
+});
+
+test("varve shows its help and exits with 2 when there is no command", () => {
+  const { code, stdout, stderr } = varve([]);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toStartWith("Usage: varve ");
+});
