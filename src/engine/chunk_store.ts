@@ -34,7 +34,7 @@ export class ChunkWorkshop {
   /** For chunks that are opened to fill another: apart, so that who holds one of the others never waits for it. */
   readonly bases: BufferPool;
   readonly sealed: BufferPool;
-  /** Chunks at work at once, beyond those that a chunker holds open. */
+  /** Chunks in work at once, beyond those that a chunker holds open: being read, hashed, opened or compressed. */
   readonly window: number;
 
   constructor(chunkBytes: number, threads: number) {
@@ -113,9 +113,18 @@ export class ChunkWriter {
 
   /**
    * Hashes the chunk, and stores it unless the project holds it. `hint` is what the last backup had at this position.
-   * Each id is uploaded once, however many positions have it at the same time.
+   * Each id is uploaded once, however many positions have it at the same time. The chunk's buffer is released as soon
+   * as its content is not needed any more: while the upload runs, others are compressed.
    */
   async write(chunk: ChunkBuffer, hint: Entry): Promise<StoredChunk> {
+    try {
+      return await this.#write(chunk, hint);
+    } finally {
+      chunk.buffer.release();
+    }
+  }
+
+  async #write(chunk: ChunkBuffer, hint: Entry): Promise<StoredChunk> {
     const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys.idKey);
     if (id === undefined) return { entry: undefined, outcome: "zero" };
     if (hint !== undefined && equalBytes(hint.id, id) && !await this.#options.condemned.has(hint)) {
@@ -138,7 +147,10 @@ export class ChunkWriter {
   async #writeOnce(chunk: ChunkBuffer, id: Uint8Array): Promise<StoredChunk> {
     const name = toHex(id);
     const known = this.#known.get(name);
-    if (known !== undefined) return { entry: await known, outcome: "reused" };
+    if (known !== undefined) {
+      chunk.buffer.release();
+      return { entry: await known, outcome: "reused" };
+    }
     const placed = this.#place(id);
     const stored = placed.then(({ ref, present }) => present ? ref : this.#upload(chunk, ref));
     // Who waits for it sees the failure; nobody may be waiting.
@@ -162,6 +174,7 @@ export class ChunkWriter {
     const sealed = await workshop.sealed.acquire();
     try {
       const length = await workshop.pool.seal(chunk, { ref, sealed, keys, level: COMPRESSION_LEVEL });
+      chunk.buffer.release();
       const body = sealed.bytes.subarray(0, length);
       await project.store.put(project.key(chunkName(ref)), body, { signal: this.#context.signal });
       this.uploadedBytes += length;

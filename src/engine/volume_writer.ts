@@ -12,6 +12,7 @@ import {
   fetchChunk,
   OPEN_CHUNKS,
   type StoredChunk,
+  TRANSFERS,
 } from "./chunk_store.ts";
 import { cutChunks, type Piece } from "./chunker.ts";
 import type { Condemned } from "./condemned.ts";
@@ -69,7 +70,7 @@ export class VolumeWriter {
   constructor(options: VolumeWriterOptions, context: Context) {
     this.#options = options;
     this.#context = context;
-    this.#window = new Window(options.workshop.window);
+    this.#window = new Window(options.workshop.window + TRANSFERS);
     this.#writePage = (id, page, known) => options.writer.writePage(id, page, known);
   }
 
