@@ -1,0 +1,64 @@
+/** Opens a store by its URL: the only file that names the concrete stores. */
+import { resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { UsageError } from "../errors.ts";
+import { DirectoryStore } from "./directory.ts";
+import { isKey } from "./key.ts";
+import { RetryStore } from "./retry.ts";
+import { S3Store } from "./s3.ts";
+import { S3Bucket } from "./s3_bucket.ts";
+import { connectS3 } from "./s3_client.ts";
+import type { Store } from "./store.ts";
+
+export interface OpenStoreOptions {
+  /** Address of the S3 server; without it that of the AWS settings, or AWS itself. */
+  s3Endpoint?: string | undefined;
+  /** Told one line for each request that will be tried again. */
+  onRetry: (line: string) => void;
+}
+
+/**
+ * Opens `s3://bucket/prefix`, a `file:` URL or the path of a directory, with retries around it. No request is made
+ * yet. Throws a `UsageError` for any other URL.
+ */
+export async function openStore(url: string, { s3Endpoint, onRetry }: OpenStoreOptions): Promise<Store> {
+  const store = /^s3:/i.test(url) ? await openS3(url, s3Endpoint) : new DirectoryStore(directoryOf(url));
+  return new RetryStore(store, { onRetry, sleep: sleepUnlessAborted, random: Math.random });
+}
+
+async function openS3(url: string, endpoint: string | undefined): Promise<Store> {
+  const [, bucket, prefix = ""] = /^s3:\/\/([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(?:\/(.*?))?\/*$/i.exec(url) ??
+    [];
+  // The text may hold a secret, if someone wrote one in front of an "@": it is not repeated.
+  if (bucket === undefined) {
+    throw new UsageError('Cannot open the store: an S3 store is written "s3://bucket/prefix"');
+  }
+  if (prefix !== "" && !isKey(prefix)) {
+    throw new UsageError(`Cannot open store "${url}": its prefix is not valid`);
+  }
+  return new S3Store(new S3Bucket(bucket, await connectS3(endpoint)), prefix);
+}
+
+function directoryOf(url: string): string {
+  if (url === "") throw new UsageError("Cannot open the store: its path is empty");
+  if (/^file:/i.test(url)) return pathOf(url);
+  const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url) ?? [];
+  if (scheme === undefined) return resolve(url);
+  throw new UsageError(
+    `Cannot open a store of kind "${scheme}": known are "s3://bucket/prefix" and directories`,
+  );
+}
+
+function pathOf(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    throw new UsageError(`Cannot open store "${url}": a file URL is written "file:///path"`, { cause });
+  }
+}
+
+async function sleepUnlessAborted(delayMs: number, signal?: AbortSignal): Promise<void> {
+  await sleep(delayMs, undefined, { signal }).catch(() => {});
+  signal?.throwIfAborted();
+}

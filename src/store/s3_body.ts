@@ -1,0 +1,38 @@
+/** Reads the body of a `GET` answer. Part of the S3 store. */
+import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
+import { StoreError } from "../errors.ts";
+import type { GetOptions } from "./store.ts";
+
+export interface ReadBodyOptions {
+  /** The object, for error texts. */
+  url: string;
+  range: GetOptions["range"];
+  /** Called for each piece that arrives. */
+  moved: () => void;
+}
+
+/** Collects the body in one array of the length that the answer announces, and throws unless it is just as long. */
+export async function readBody(
+  answer: GetObjectCommandOutput,
+  options: ReadBodyOptions,
+): Promise<Uint8Array> {
+  const { range, moved } = options;
+  const length = answer.ContentLength ?? 0;
+  if (range !== undefined && length > range.length) {
+    throw bodyError(options, "is longer than the range asked for");
+  }
+  const into = new Uint8Array(length);
+  let at = 0;
+  for await (const piece of answer.Body?.transformToWebStream() ?? []) {
+    moved();
+    if (at + piece.length > length) throw bodyError(options, "is longer than announced");
+    into.set(piece, at);
+    at += piece.length;
+  }
+  if (at < length) throw bodyError(options, `ended after ${at} of ${length} bytes`, true);
+  return into;
+}
+
+function bodyError({ url }: ReadBodyOptions, state: string, retryable = false): StoreError {
+  return new StoreError(`Cannot read "${url}": the answer ${state}`, { retryable });
+}

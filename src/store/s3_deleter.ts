@@ -1,0 +1,89 @@
+/** Deletes in batches, and one by one where a gateway does not know batches. Part of the S3 store. */
+import { DeleteObjectCommand, DeleteObjectsCommand } from "@aws-sdk/client-s3";
+import type { S3Bucket } from "./s3_bucket.ts";
+import type { SendOptions } from "./s3_client.ts";
+import { answerOf } from "./s3_errors.ts";
+import type { DeleteFailure } from "./store.ts";
+
+/** Keys in one `DeleteObjects`: the limit of S3. */
+const BATCH_MAX = 1000;
+/** Single deletes under way at the same time, where there are no batches. */
+const SINGLE_WINDOW = 16;
+/** Answers of gateways that do not know `DeleteObjects`, or not as it is sent. */
+const NOT_SUPPORTED = [400, 405, 501];
+/** Codes of a key that may be deleted later; any other means that rights or a lock forbid it. */
+const PASSING = ["InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted"];
+
+export class S3Deleter {
+  readonly #bucket: S3Bucket;
+  #batches = true;
+
+  constructor(bucket: S3Bucket) {
+    this.#bucket = bucket;
+  }
+
+  /** Deletes the objects at `paths`; resolves to those that remain. */
+  async delete(paths: readonly string[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
+    const failures: DeleteFailure[] = [];
+    for (let at = 0; at < paths.length; at += BATCH_MAX) {
+      failures.push(...await this.#deleteBatch(paths.slice(at, at + BATCH_MAX), signal));
+    }
+    return failures;
+  }
+
+  async #deleteBatch(paths: string[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
+    if (!this.#batches) return await this.#deleteSingly(paths, signal);
+    const attempt = {
+      action: "delete",
+      path: paths.length === 1 ? paths[0]! : `${paths[0]} and ${paths.length - 1} more`,
+      signal,
+    };
+    const failures = await this.#bucket.request(attempt, (options) => this.#send(paths, options));
+    if (failures !== undefined) return failures;
+    this.#batches = false;
+    return await this.#deleteSingly(paths, signal);
+  }
+
+  /** `undefined` where the gateway does not know batches. */
+  async #send(paths: string[], options: SendOptions): Promise<DeleteFailure[] | undefined> {
+    const Delete = { Quiet: true, Objects: paths.map((Key) => ({ Key })) };
+    // Some checksum is obligatory here, and MD5 is the one that servers of any age accept.
+    const command = new DeleteObjectsCommand({ Bucket: this.#bucket.name, ChecksumAlgorithm: "MD5", Delete });
+    try {
+      const { Errors = [] } = await this.#bucket.client.send(command, options);
+      return Errors.map(({ Key = "", Code = "", Message }) => failureOf(Key, Code, Message));
+    } catch (error) {
+      const { status, code } = answerOf(error);
+      if (code === "AccessDenied") return paths.map((key) => failureOf(key, code));
+      if (status !== undefined && NOT_SUPPORTED.includes(status)) return undefined;
+      throw error;
+    }
+  }
+
+  async #deleteSingly(paths: string[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
+    const failures: (DeleteFailure | undefined)[] = [];
+    for (let at = 0; at < paths.length; at += SINGLE_WINDOW) {
+      const window = paths.slice(at, at + SINGLE_WINDOW);
+      failures.push(...await Promise.all(window.map((path) => this.#deleteOne(path, signal))));
+    }
+    return failures.filter((failure) => failure !== undefined);
+  }
+
+  async #deleteOne(path: string, signal: AbortSignal | undefined): Promise<DeleteFailure | undefined> {
+    const command = new DeleteObjectCommand({ Bucket: this.#bucket.name, Key: path });
+    return await this.#bucket.request({ action: "delete", path, signal }, async (options) => {
+      try {
+        await this.#bucket.client.send(command, options);
+      } catch (error) {
+        const { code } = answerOf(error);
+        if (code === "AccessDenied") return failureOf(path, code);
+        if (code !== "NoSuchKey") throw error;
+      }
+    });
+  }
+}
+
+function failureOf(key: string, code: string, message = ""): DeleteFailure {
+  const reason = message === "" || message === code ? code : `${code}: ${message}`;
+  return { key, refused: !PASSING.includes(code), reason: reason || "no reason given" };
+}
