@@ -1,0 +1,15 @@
+/** A real MinIO server for a test. */
+import { makeBucket, rootClient, type S3Server } from "./s3_server.ts";
+import { startServer } from "./servers.ts";
+
+/** The run's MinIO (`VARVE_TEST_MINIO` names its env file), or one of the test's own, with a new bucket in it. */
+export async function startMinio(): Promise<S3Server> {
+  const { env, stop } = await startServer("VARVE_TEST_MINIO", ["minio-up"], ["minio-down"]);
+  const [endpoint, accessKey, secretKey] = [
+    env.MINIO_ENDPOINT!,
+    env.MINIO_ACCESS_KEY!,
+    env.MINIO_SECRET_KEY!,
+  ];
+  const bucket = await makeBucket(rootClient({ endpoint, accessKey, secretKey }));
+  return { endpoint, accessKey, secretKey, bucket, stop };
+}
