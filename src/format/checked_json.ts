@@ -14,7 +14,8 @@ export function encodeCheckedJson(fields: Record<string, unknown>): Uint8Array {
 
 /** The fields of the object at `key`. Throws `DamageError`, or `format_version` where a later varve wrote it. */
 export function decodeCheckedJson(bytes: Uint8Array, key: string): Record<string, unknown> {
-  const damaged = (state: string) => new DamageError(key, `Cannot read "${key}": ${state}`);
+  const damaged = (state: string, cause?: unknown) =>
+    new DamageError(key, `Cannot read "${key}": ${state}`, { cause });
   const [line, sum, ...rest] = (fromUtf8(bytes) ?? "").split("\n");
   const version = /^\{"varve":(\d+)[,}]/.exec(line ?? "")?.[1];
   if (version === undefined) throw damaged("it is not a file of varve");
@@ -22,7 +23,11 @@ export function decodeCheckedJson(bytes: Uint8Array, key: string): Record<string
   if (rest.join("") !== "" || sum !== sha256Hex(line!)) {
     throw damaged("its check sum does not match, it was changed");
   }
-  return JSON.parse(line!) as Record<string, unknown>;
+  try {
+    return JSON.parse(line!) as Record<string, unknown>;
+  } catch (cause) {
+    throw damaged("its line is no JSON", cause);
+  }
 }
 
 function sha256Hex(text: string): string {

@@ -57,7 +57,7 @@ export function decodeInfo(
   at: { key: string; volume: string; backup: string },
 ): ManifestInfo {
   const info = parse(bytes);
-  if (info === undefined || info.volume !== at.volume || info.backup !== at.backup) {
+  if (info?.volume !== at.volume || info.backup !== at.backup) {
     throw new DamageError(
       at.key,
       `Cannot read "${at.key}": it does not hold the manifest that its name says`,
@@ -66,9 +66,10 @@ export function decodeInfo(
   return info;
 }
 
-function parse(bytes: Uint8Array): ManifestInfo | undefined {
+/** JSON may also be `null`. */
+function parse(bytes: Uint8Array): ManifestInfo | null | undefined {
   try {
-    return JSON.parse(fromUtf8(bytes) ?? "") as ManifestInfo;
+    return JSON.parse(fromUtf8(bytes) ?? "") as ManifestInfo | null;
   } catch {
     return undefined;
   }
