@@ -1,0 +1,97 @@
+/** The header of binary objects: its bytes, and all that is no header of this format. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { DamageError, VarveError } from "../../src/errors.ts";
+import {
+  COMPRESSION,
+  decodeHeader,
+  encodeHeader,
+  HEADER_BYTES,
+  OBJECT_TYPE,
+  type ObjectHeader,
+} from "../../src/format/object.ts";
+import { flippedBits } from "../helpers/damage.ts";
+
+const HEADER: ObjectHeader = {
+  type: OBJECT_TYPE.page,
+  compression: COMPRESSION.zstd,
+  keyId: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]),
+  frontBytes: 0x01020304,
+  contentBytes: 0x05060708,
+  plainBytes: 0xfffefdfc,
+};
+const AT = { key: "projects/p/chunks/x", type: OBJECT_TYPE.page };
+
+function failure(bytes: Uint8Array): VarveError {
+  try {
+    decodeHeader(bytes, AT);
+  } catch (error) {
+    if (error instanceof VarveError) return error;
+    throw error;
+  }
+  throw new Error("it was taken for a header");
+}
+
+describe("encodeHeader()", () => {
+  test("writes the bytes that the format says", () => {
+    const hex = Buffer.from(encodeHeader(HEADER)).toString("hex");
+    expect(hex).toBe(
+      "7661727665" + "01" + "02" + "01" + "0102030405060708" + "04030201" + "08070605" + "fcfdfeff" +
+        "00000000",
+    );
+  });
+});
+
+describe("decodeHeader()", () => {
+  test("gives back what encodeHeader() was given", () => {
+    const size = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+    const header: fc.Arbitrary<ObjectHeader> = fc.record({
+      type: fc.constantFrom(...Object.values(OBJECT_TYPE)),
+      compression: fc.constantFrom(...Object.values(COMPRESSION)),
+      keyId: fc.uint8Array({ minLength: 8, maxLength: 8 }),
+      frontBytes: size,
+      contentBytes: size,
+      plainBytes: size,
+    });
+    fc.assert(fc.property(header, fc.uint8Array({ maxLength: 9 }), (header, tail) => {
+      const bytes = new Uint8Array([...encodeHeader(header), ...tail]);
+      expect(decodeHeader(bytes, { key: "k", type: header.type })).toEqual(header);
+    }));
+  });
+
+  test("says damage and the key when the header is cut", () => {
+    for (let end = 0; end < HEADER_BYTES; end++) {
+      const error = failure(encodeHeader(HEADER).subarray(0, end));
+      expect(error).toBeInstanceOf(DamageError);
+      expect(error.message).toStartWith(`Cannot read "${AT.key}": it has ${end} bytes`);
+    }
+  });
+
+  test("says damage when the type is another one", () => {
+    const error = failure(encodeHeader({ ...HEADER, type: OBJECT_TYPE.chunk }));
+    expect([error.code, error.message]).toEqual([
+      "damage",
+      `Cannot read "${AT.key}": it is an object of type 1, not 2`,
+    ]);
+  });
+
+  test("says format_version when a later varve wrote it", () => {
+    const bytes = encodeHeader(HEADER);
+    bytes[5] = 2;
+    expect(failure(bytes).code).toBe("format_version");
+  });
+
+  test("never fails with anything but an error of varve when a bit is flipped", () => {
+    let noticed = 0;
+    for (const bytes of flippedBits(encodeHeader(HEADER))) {
+      try {
+        decodeHeader(bytes, AT);
+      } catch (error) {
+        expect(error).toBeInstanceOf(VarveError);
+        noticed++;
+      }
+    }
+    // Magic, version, type, and all but one bit of the compression; the rest is for the seal to notice.
+    expect(noticed).toBe((5 + 1 + 1) * 8 + 7);
+  });
+});
