@@ -1,0 +1,144 @@
+/** Backup and restore in this process, over any store: the shortest way for a test to make restore points. */
+import { backup, type BackupReport } from "../../src/engine/backup.ts";
+import type { Context } from "../../src/engine/context.ts";
+import { initRepository, type Repository } from "../../src/engine/repository.ts";
+import { restore, type RestoreReport } from "../../src/engine/restore.ts";
+import type { Secret } from "../../src/engine/project.ts";
+import { VarveError } from "../../src/errors.ts";
+import { KIB } from "../../src/format/limits.ts";
+import { MemoryStore } from "../../src/store/memory.ts";
+import type { Store } from "../../src/store/store.ts";
+import { memorySource, type TestDiff } from "./memory_source.ts";
+import { MemoryTarget } from "./memory_target.ts";
+
+/** The smallest that there is. */
+export const CHUNK_BYTES = 64 * KIB;
+export const PROJECT = "acme";
+export const VOLUME = "rbd/vm-1";
+const NO_SECRET: Secret = { kind: "none" };
+
+/** Time stands still and nobody listens to the log, unless a test says otherwise. */
+export function testContext(options: Partial<Context> = {}): Context {
+  const say = () => {};
+  return {
+    signal: new AbortController().signal,
+    log: { debug: say, info: say, warn: say, error: say },
+    clock: { now: () => 0, sleep: (_ms, signal) => untilAborted(signal) },
+    threads: 1,
+    ...options,
+  };
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((_, reject) => {
+    const end = () => reject(signal.reason);
+    if (signal.aborted) end();
+    signal.addEventListener("abort", end, { once: true });
+  });
+}
+
+/** A store in memory whose clock goes on by a second with each write. */
+export function newStore(): MemoryStore {
+  let now = Date.UTC(2026, 0, 1);
+  return new MemoryStore({ now: () => now += 1000 });
+}
+
+export async function newRepository(
+  store: Store = newStore(),
+  chunkBytes = CHUNK_BYTES,
+): Promise<Repository> {
+  return await initRepository(store, { chunkBytes }, testContext());
+}
+
+/** The same repository, reached through another store. */
+export function through(repository: Repository, store: Store): Repository {
+  return { ...repository, store };
+}
+
+export interface Where {
+  project?: string;
+  volume?: string;
+  secret?: Secret;
+  context?: Context;
+}
+
+export async function backUp(
+  repository: Repository,
+  diffs: readonly TestDiff[],
+  options: Where & { atEnd?: () => void } = {},
+): Promise<BackupReport[]> {
+  return await backup(repository, {
+    project: options.project ?? PROJECT,
+    volume: options.volume ?? VOLUME,
+    source: memorySource(diffs, options.atEnd),
+    secret: options.secret ?? NO_SECRET,
+    tags: [],
+  }, options.context ?? testContext());
+}
+
+export interface RestoreTo extends Where {
+  point?: string;
+  keepGoing?: boolean;
+  /** What stands on the target; without it the target is new. */
+  content?: Uint8Array;
+  sequential?: boolean;
+}
+
+export interface Restored {
+  report: RestoreReport;
+  target: MemoryTarget;
+}
+
+export async function restoreTo(repository: Repository, options: RestoreTo = {}): Promise<Restored> {
+  let target: MemoryTarget | undefined;
+  const report = await restore(repository, {
+    project: options.project ?? PROJECT,
+    volume: options.volume ?? VOLUME,
+    point: options.point,
+    secret: options.secret ?? NO_SECRET,
+    keepGoing: options.keepGoing ?? false,
+    openTarget: async (sizeBytes) => target = new MemoryTarget(sizeBytes, options),
+  }, options.context ?? testContext());
+  return { report, target: target! };
+}
+
+/** The bytes of a restore point. */
+export async function bytesOf(repository: Repository, options: RestoreTo = {}): Promise<Uint8Array> {
+  return (await restoreTo(repository, options)).target.bytes;
+}
+
+/** The keys below a prefix. */
+export async function keysOf(store: Store, prefix: string): Promise<string[]> {
+  return (await Array.fromAsync(store.list(prefix))).map(({ key }) => key);
+}
+
+export const MANIFESTS = `projects/${PROJECT}/volumes/`;
+export const CHUNKS = `projects/${PROJECT}/chunks/`;
+export const LEASES = `projects/${PROJECT}/leases/`;
+export const KEYS = `projects/${PROJECT}/keys/`;
+
+/** The error that `work` fails with; a success is a failure of the test. */
+export async function errorOf(work: Promise<unknown>): Promise<VarveError> {
+  const error = await work.then(() => undefined, (error: unknown) => error);
+  if (error === undefined) throw new Error("it did not fail");
+  if (error instanceof VarveError) return error;
+  throw new Error("it failed with what is no error of varve", { cause: error });
+}
+
+/** `length` bytes that do not compress and differ by `seed`. */
+export function noise(seed: number, length: number): Uint8Array {
+  const words = new Uint32Array(Math.ceil(length / 4));
+  let state = (seed * 2654435761 + 1) >>> 0;
+  for (let i = 0; i < words.length; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[i] = state >>>= 0;
+  }
+  return new Uint8Array(words.buffer, 0, length);
+}
+
+/** Chunks of noise, one after the other. */
+export function noiseChunks(...seeds: number[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(seeds.map((seed) => noise(seed, CHUNK_BYTES))));
+}
