@@ -13,12 +13,11 @@ process.on("unhandledRejection", (error) => process.exit(report(error)));
 process.exit(await runProgram(program, process.argv.slice(2)).then(() => 0, report));
 
 /** One line for people; returns the exit code. */
-function report(thrown: unknown): number {
-  const error = signal.aborted && !isInterruption(thrown) ? signal.reason : thrown;
+function report(error: unknown): number {
   screen.erase();
   screen.write(`varve: ${describeError(error)}\n`);
   const { logLevel } = program.opts();
-  if (logLevel === "debug" || logLevel === "trace") screen.write(`${Bun.inspect(thrown)}\n`);
+  if (logLevel === "debug" || logLevel === "trace") screen.write(`${Bun.inspect(error)}\n`);
   return exitCode(error instanceof VarveError ? error.code : "failed");
 }
 
@@ -26,11 +25,6 @@ function endAtOnce(): never {
   screen.erase();
   screen.write("varve: Interrupted, without waiting for what was under way\n");
   process.exit(exitCode("interrupted"));
-}
-
-/** What fails because of Ctrl-C (a child that got it too, a closed socket) was interrupted. */
-function isInterruption(error: unknown): boolean {
-  return error instanceof VarveError && error.code === "interrupted";
 }
 
 function exitCode(code: ErrorCode): number {

@@ -2,7 +2,7 @@
 import { Option } from "@commander-js/extra-typings";
 import type { BackupProgress, BackupReport } from "../engine/backup.ts";
 import type { Repository } from "../engine/repository.ts";
-import { InterruptedError, UsageError, VarveError } from "../errors.ts";
+import { UsageError, VarveError } from "../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import type { SourceSpec } from "../source/open.ts";
@@ -51,7 +51,7 @@ export function addBackup(program: Root, invocation: Invocation): void {
       const options = command.optsWithGlobals();
       const spec = readSource(source, options.exec === true);
       await withSession(
-        { options, invocation },
+        { options, invocation, interrupted: "nothing was committed" },
         (session) => run(volume, { spec, options, session, invocation }),
       );
     });
@@ -80,8 +80,6 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
     progress.end(reports.map(summary).join(""));
     for (const report of reports) context.log.info(report, "backed up");
     if (options.json) printJson(reports.length === 1 ? reports[0] : reports);
-  } catch (error) {
-    throw error === signal.reason ? new InterruptedError("Interrupted: nothing was committed") : error;
   } finally {
     progress.end();
     await source.close();

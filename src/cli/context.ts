@@ -3,6 +3,7 @@ import { availableParallelism, homedir } from "node:os";
 import * as path from "node:path";
 import { type Context, systemClock } from "../engine/context.ts";
 import type { Secret } from "../engine/project.ts";
+import { InterruptedError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
 import type { GlobalOptions, Invocation } from "./root.ts";
 import { type Environment, readSecret } from "./secret.ts";
@@ -15,24 +16,47 @@ export interface Session {
   isDefaultStore: boolean;
 }
 
-/** Opens what `options` name, runs the command, and closes the store whatever happened. */
+export interface Command {
+  options: GlobalOptions;
+  invocation: Invocation;
+  /** What Ctrl-C leaves behind. */
+  interrupted: string;
+}
+
+/** Opens what the options name, runs the command, and closes the store whatever happened. */
 export async function withSession(
-  given: { options: GlobalOptions; invocation: Invocation },
+  { options, invocation, interrupted }: Command,
   run: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const { options, invocation } = given;
   const secret = readSecret(options, invocation.env);
   const context = await createContext(options, invocation);
-  const { openStore } = await import("../store/open.ts");
-  const store = await openStore(options.repo ?? defaultRepository(invocation.env, homedir()), {
-    ...(options.s3Endpoint === undefined ? {} : { s3Endpoint: options.s3Endpoint }),
-    onRetry: (line) => context.log.warn({}, line),
-  });
+  const store = await openNamedStore(options, { context, invocation });
   try {
     await run({ context, store, secret, isDefaultStore: options.repo === undefined });
+  } catch (error) {
+    if (!invocation.signal.aborted || saysMore(error, invocation.signal)) throw error;
+    // Whatever fails after Ctrl-C (a child that got it too, a closed socket) was interrupted.
+    context.log.debug({ err: error }, "ended by");
+    throw new InterruptedError(`Interrupted: ${interrupted}`);
   } finally {
     await store.close();
   }
+}
+
+/** The engine knows better what is left behind. */
+function saysMore(error: unknown, signal: AbortSignal): boolean {
+  return error instanceof InterruptedError && error !== signal.reason;
+}
+
+async function openNamedStore(
+  options: GlobalOptions,
+  { context, invocation }: { context: Context; invocation: Invocation },
+): Promise<Store> {
+  const { openStore } = await import("../store/open.ts");
+  return await openStore(options.repo ?? defaultRepository(invocation.env, homedir()), {
+    s3Endpoint: options.s3Endpoint,
+    onRetry: (line) => context.log.warn({}, line),
+  });
 }
 
 /** XDG Base Directory Specification: a relative `XDG_DATA_HOME` is to be ignored. */

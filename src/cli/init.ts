@@ -23,13 +23,16 @@ export function addInit(program: Root, invocation: Invocation): void {
     )
     .action(async (_, command) => {
       const options = command.optsWithGlobals();
-      await withSession({ options, invocation }, async ({ store, context }) => {
-        const { initRepository } = await import("../engine/repository.ts");
-        const chunkBytes = options.chunkSize ?? DEFAULT_CHUNK_BYTES;
-        const { id } = await initRepository(store, { chunkBytes }, context);
-        if (options.json) printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes });
-        else if (!options.quiet) invocation.screen.write(`Made the repository "${store.url}"\n`);
-      });
+      await withSession(
+        { options, invocation, interrupted: "there may be a repository now" },
+        async ({ store, context }) => {
+          const { initRepository } = await import("../engine/repository.ts");
+          const chunkBytes = options.chunkSize ?? DEFAULT_CHUNK_BYTES;
+          const { id } = await initRepository(store, { chunkBytes }, context);
+          if (options.json) printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes });
+          else if (!options.quiet) invocation.screen.write(`Made the repository "${store.url}"\n`);
+        },
+      );
     });
 }
 

@@ -19,14 +19,17 @@ export function addList(program: Root, invocation: Invocation): void {
     .addHelpText("after", EXAMPLES)
     .action(async (name, _, command) => {
       const options = command.optsWithGlobals();
-      await withSession({ options, invocation }, async ({ store, secret, context }) => {
-        const { openRepository } = await import("../engine/repository.ts");
-        const { listBackups } = await import("../engine/catalog.ts");
-        const repository = await openRepository(store, context);
-        const backups = await listBackups(repository, { ...readName(name), secret }, context);
-        if (options.json) printJson(backups);
-        else printTable(["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS"], backups.map(row));
-      });
+      await withSession(
+        { options, invocation, interrupted: "nothing was changed" },
+        async ({ store, secret, context }) => {
+          const { openRepository } = await import("../engine/repository.ts");
+          const { listBackups } = await import("../engine/catalog.ts");
+          const repository = await openRepository(store, context);
+          const backups = await listBackups(repository, { ...readName(name), secret }, context);
+          if (options.json) printJson(backups);
+          else printTable(["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS"], backups.map(row));
+        },
+      );
     });
 }
 

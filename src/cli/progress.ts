@@ -28,8 +28,8 @@ export interface ProgressOptions {
 export class Progress {
   readonly #screen: Screen;
   readonly #now: () => number;
-  readonly #work = new Rate();
-  readonly #done = new Rate();
+  readonly #work: Rate;
+  readonly #done: Rate;
   readonly #enabled: boolean;
   #shownMs = -Infinity;
 
@@ -37,6 +37,8 @@ export class Progress {
   constructor(screen: Screen, options: ProgressOptions) {
     this.#screen = screen;
     this.#now = options.now ?? Date.now;
+    this.#work = new Rate(this.#now());
+    this.#done = new Rate(this.#now());
     this.#enabled = options.enabled && screen.isTerminal;
   }
 
@@ -59,19 +61,24 @@ export class Progress {
 
 /** Bytes a second, as an exponentially weighted mean over `RATE_WINDOW_MS`. */
 class Rate {
-  #last: { bytes: number; ms: number } | undefined;
+  #bytes = 0;
+  #ms: number;
   #perSecond: number | undefined;
 
+  constructor(startMs: number) {
+    this.#ms = startMs;
+  }
+
   measure(bytes: number, ms: number): number {
-    const last = this.#last;
-    this.#last = { bytes, ms };
-    if (last === undefined || ms <= last.ms) return Math.round(this.#perSecond ?? 0);
-    const current = (bytes - last.bytes) / (ms - last.ms) * 1000;
-    const weight = 1 - Math.exp(-(ms - last.ms) / RATE_WINDOW_MS);
-    this.#perSecond = this.#perSecond === undefined
-      ? current
-      : this.#perSecond + weight * (current - this.#perSecond);
-    return Math.round(this.#perSecond);
+    const passedMs = ms - this.#ms;
+    if (passedMs > 0) {
+      const current = (bytes - this.#bytes) / passedMs * 1000;
+      const weight = 1 - Math.exp(-passedMs / RATE_WINDOW_MS);
+      const before = this.#perSecond ?? current;
+      this.#perSecond = before + weight * (current - before);
+      [this.#bytes, this.#ms] = [bytes, ms];
+    }
+    return Math.round(this.#perSecond ?? 0);
   }
 }
 

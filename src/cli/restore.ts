@@ -1,6 +1,6 @@
 /** `varve restore`: a restore point goes back onto a device, into a file, or to standard output. */
 import type { RestoreProgress, RestoreReport } from "../engine/restore.ts";
-import { InterruptedError, UsageError, VarveError } from "../errors.ts";
+import { UsageError, VarveError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import { openTarget } from "../target/open.ts";
 import { type Session, withSession } from "./context.ts";
@@ -37,7 +37,11 @@ export function addRestore(program: Root, invocation: Invocation): void {
       if (options.json && options.to === "-") {
         throw new UsageError("Cannot print JSON: the volume goes to standard output");
       }
-      await withSession({ options, invocation }, (session) => run(point, { options, session, invocation }));
+      const interrupted = `"${targetName(options.to)}" is not complete`;
+      await withSession(
+        { options, invocation, interrupted },
+        (session) => run(point, { options, session, invocation }),
+      );
     });
 }
 
@@ -66,10 +70,6 @@ async function run(spec: string, { options, session, invocation }: Run): Promise
     context.log.info(report, "restored");
     if (options.json) printJson(report);
     refuseDamage(report, { spec, options, screen });
-  } catch (error) {
-    throw error === signal.reason
-      ? new InterruptedError(`Interrupted: "${options.to}" is not complete`)
-      : error;
   } finally {
     progress.end();
   }
@@ -84,8 +84,12 @@ function refuseDamage(
   for (const { offset, length, key, reason } of damaged) {
     screen.write(`damaged: offset ${offset}, ${length} bytes, "${key}": ${reason}\n`);
   }
-  const state = `${damaged.length} damaged, "${options.to}" is not complete`;
+  const state = `${damaged.length} damaged, "${targetName(options.to)}" is not complete`;
   throw new VarveError("damage", `Cannot restore all of "${spec}": ${state}`);
+}
+
+function targetName(to: string): string {
+  return to === "-" ? "standard output" : to;
 }
 
 function summary(spec: string, { chunks, ...report }: RestoreReport): string {

@@ -22,14 +22,17 @@ export function addShow(program: Root, invocation: Invocation): void {
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       const { project, volume, point } = parseVolumeSpec(spec);
-      await withSession({ options, invocation }, async ({ store, secret, context }) => {
-        const { openRepository } = await import("../engine/repository.ts");
-        const { showBackup } = await import("../engine/catalog.ts");
-        const repository = await openRepository(store, context);
-        const details = await showBackup(repository, { project, volume, point, secret }, context);
-        if (options.field !== undefined) printField(details, options.field);
-        else printDetails(details, { json: options.json === true });
-      });
+      await withSession(
+        { options, invocation, interrupted: "nothing was changed" },
+        async ({ store, secret, context }) => {
+          const { openRepository } = await import("../engine/repository.ts");
+          const { showBackup } = await import("../engine/catalog.ts");
+          const repository = await openRepository(store, context);
+          const details = await showBackup(repository, { project, volume, point, secret }, context);
+          if (options.field !== undefined) printField(details, options.field);
+          else printDetails(details, { json: options.json === true });
+        },
+      );
     });
 }
 
@@ -37,7 +40,7 @@ function printDetails({ raw: _, ...details }: BackupDetails, { json }: { json: b
   if (json) return printJson(details);
   const names = Object.keys(details) as (keyof typeof details)[];
   const width = Math.max(...names.map((name) => name.length));
-  print(names.map((name) => `${name.padEnd(width)}  ${text(name, details[name])}\n`).join(""));
+  print(names.map((name) => `${name.padEnd(width)}  ${text(name, details[name])}`.trimEnd() + "\n").join(""));
 }
 
 /** A line of its own; a snapshot's name as the bytes it has. Nothing but the newline where there is no value. */

@@ -45,3 +45,8 @@ test("varve shows its help and exits with 2 when there is no command", () => {
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toStartWith("Usage: varve ");
 });
+
+test("varve shows where an error comes from when the log level is debug, and only then", () => {
+  expect(varve(["show", "nameless"]).stderr).not.toContain("\n    ");
+  expect(varve(["show", "nameless", "--log-level", "debug"]).stderr).toContain("parseVolumeSpec");
+});
