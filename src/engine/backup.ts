@@ -150,7 +150,6 @@ async function storeDiff(
   const { diff } = work;
   const { project, options, workshop } = run;
   const startedMs = context.clock.now();
-  const streamStart = options.source.bytesRead;
   checkSize(options, diff.sizeBytes);
   const base = diff.fromSnapshot === undefined
     ? undefined
@@ -192,7 +191,8 @@ async function storeDiff(
       base: base?.info.backup ?? null,
       tags: options.tags,
       host: hostname(),
-      stream_bytes: options.source.bytesRead - streamStart,
+      stream_bytes: options.source.bytesRead -
+        work.prepared.reduce((sum, { info }) => sum + info.stream_bytes, 0),
       chunks: counts,
       uploaded_bytes: writer.uploadedBytes,
       duration_s: (context.clock.now() - startedMs) / 1000,
