@@ -118,6 +118,8 @@ export function openContentInto(
   }
   if (header.plainBytes > out.length) throw damaged(object, `it says to hold ${header.plainBytes} bytes`);
   const raw = header.compression === COMPRESSION.none;
+  // Seen before it is opened: the room is for as much as the header says.
+  if (raw && section.length - SEAL_BYTES !== header.plainBytes) throw damaged(object, "its length is wrong");
   const opened = (raw ? out : options.scratch).subarray(0, section.length - SEAL_BYTES);
   openSection(opened, section, { object, part: PART.content, header: bytes.subarray(0, HEADER_BYTES), key });
   const length = raw ? opened.length : decompress(opened, out.subarray(0, header.plainBytes), object);
