@@ -45,7 +45,7 @@ function addonZstd(binding: typeof import("zstd-napi/binding")): Zstd {
   };
 }
 
-const bunZstd: Zstd = {
+export const bunZstd: Zstd = {
   name: "bun",
   compress(source, target, level) {
     const frame = Bun.zstdCompressSync(source as Uint8Array<ArrayBuffer>, { level });

@@ -1,0 +1,90 @@
+/** Ids against another implementation of SHA-256 and HMAC, over plain and shared memory. */
+import { describe, expect, test } from "bun:test";
+import { hmac } from "@noble/hashes/hmac.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import fc from "fast-check";
+import { chunkId, pageId, writeLeaves } from "../../src/codec/ids.ts";
+import { toHex } from "../../src/format/bytes.ts";
+import { BLOCK_BYTES, LEAF_BYTES, leavesBytes } from "../../src/format/limits.ts";
+import { le32 } from "../helpers/rbd_stream.ts";
+
+const KEY = new Uint8Array(32).fill(7);
+
+/** A chunk of blocks that are zeros or not, with odd lengths. */
+const chunk = fc.record({
+  blocks: fc.array(fc.nat(3), { maxLength: 6 }),
+  tail: fc.nat(BLOCK_BYTES - 1),
+  at: fc.nat(),
+})
+  .map(({ blocks, tail, at }) => {
+    const bytes = new Uint8Array(blocks.length * BLOCK_BYTES + tail);
+    blocks.forEach((value, block) => bytes[block * BLOCK_BYTES + at % BLOCK_BYTES] = value);
+    return bytes;
+  });
+
+/** The leaves as docs/format.md says, by the other implementation. */
+function leavesOf(bytes: Uint8Array): Uint8Array {
+  const leaves: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
+    leaves.push(sha256(bytes.subarray(at, at + BLOCK_BYTES)).subarray(0, LEAF_BYTES));
+  }
+  return new Uint8Array(Buffer.concat(leaves));
+}
+
+function shared(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
+}
+
+describe("writeLeaves()", () => {
+  test("writes what the other SHA-256 gives, and tells zeros, over plain and shared memory", () => {
+    fc.assert(fc.property(chunk, fc.boolean(), (bytes, isShared) => {
+      const leaves = new Uint8Array(leavesBytes(bytes.length) + 1).fill(0xee);
+      const zero = writeLeaves(isShared ? shared(bytes) : bytes, leaves);
+      expect(leaves).toEqual(new Uint8Array([...leavesOf(bytes), 0xee]));
+      expect(zero).toBe(bytes.every((byte) => byte === 0));
+    }));
+  });
+
+  test("sees every single byte of a block that is not zero", () => {
+    const leaves = new Uint8Array(LEAF_BYTES);
+    const block = new Uint8Array(BLOCK_BYTES);
+    for (let at = 0; at < BLOCK_BYTES; at++) {
+      block[at] = 1;
+      expect(writeLeaves(block, leaves)).toBe(false);
+      block[at] = 0;
+    }
+    expect(writeLeaves(block, leaves)).toBe(true);
+  });
+});
+
+describe("chunkId()", () => {
+  test("is what the other HMAC gives over length and leaves, over plain and shared memory", () => {
+    fc.assert(fc.property(chunk, fc.uint8Array({ minLength: 32, maxLength: 32 }), (bytes, key) => {
+      const leaves = leavesOf(bytes);
+      const expected = toHex(hmac(sha256, key, Buffer.concat([le32(bytes.length), leaves])));
+      expect(toHex(chunkId(key, bytes.length, leaves))).toBe(expected);
+      // The room behind the leaves of a short chunk is no part of its id.
+      expect(toHex(chunkId(key, bytes.length, shared(new Uint8Array([...leaves, 1]))))).toBe(expected);
+    }));
+  });
+
+  test("tells a chunk from the same one with zeros behind it, and one project from another", () => {
+    const leaves = leavesOf(new Uint8Array(BLOCK_BYTES));
+    const ids = [
+      chunkId(KEY, 4095, leaves),
+      chunkId(KEY, 4096, leaves),
+      chunkId(new Uint8Array(32), 4096, leaves),
+    ];
+    expect(new Set(ids.map(toHex)).size).toBe(3);
+  });
+});
+
+describe("pageId()", () => {
+  test("is what the other HMAC gives", () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (page) => {
+      expect(toHex(pageId(KEY, page))).toBe(toHex(hmac(sha256, KEY, page)));
+    }));
+  });
+});
