@@ -146,7 +146,9 @@ async function deleteFile(path: string, key: string): Promise<DeleteFailure | un
   try {
     await unlink(path);
   } catch (error) {
-    if (!isAbsent(error)) return { key, refused: isRefused(error), reason: describeFileError(error) };
+    // A read-only file system says so before it looks whether there is anything to delete.
+    if (isAbsent(error) || await stat(path).then(() => false, isAbsent)) return;
+    return { key, refused: isRefused(error), reason: describeFileError(error) };
   }
 }
 

@@ -1,8 +1,37 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { afterEach, describe, expect, test } from "bun:test";
+import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MissingError, StoreError } from "../../src/errors.ts";
 import { DirectoryStore } from "../../src/store/directory.ts";
-import { describeContract } from "./contract.ts";
+import { LEFTOVER_AGE_MS } from "../../src/store/leftovers.ts";
+import { describeWith } from "../helpers/parts.ts";
+import { bytes, describeContract, keysOf, rejection } from "./contract.ts";
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function makeFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "varve-directory-"));
+  cleanups.push(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Runs a command to its end; throws what it says when it fails. */
+function run(...command: string[]): string {
+  const { exitCode, stdout, stderr } = Bun.spawnSync(command, { stdout: "pipe", stderr: "pipe" });
+  if (exitCode !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);
+  return stdout.toString();
+}
+
+async function mountTmpfs(sizeBytes: number): Promise<string> {
+  const folder = await makeFolder();
+  run("mount", "-t", "tmpfs", "-o", `size=${sizeBytes}`, "varve-test", folder);
+  cleanups.push(() => Bun.spawnSync(["umount", folder]));
+  return folder;
+}
 
 describeContract("DirectoryStore", async () => {
   const folder = await mkdtemp(join(tmpdir(), "varve-directory-"));
@@ -11,3 +40,182 @@ describeContract("DirectoryStore", async () => {
     stop: () => rm(folder, { recursive: true }),
   };
 });
+
+describe("DirectoryStore", () => {
+  test("list() and folders() leave out what is no object when other things lie in the directory", async () => {
+    const root = await makeFolder();
+    const store = new DirectoryStore(root);
+    await store.put("a/b", bytes("x"));
+    await writeFile(join(root, "tmp", "unfinished"), "x");
+    await writeFile(join(root, "a", "n\u00e4me"), "x");
+    await mkdir(join(root, "empty/empty"), { recursive: true });
+    await symlink("/nowhere", join(root, "a", "dangling"));
+    run("mkfifo", join(root, "a", "fifo"));
+    expect(await keysOf(store, "")).toEqual(["a/b"]);
+    expect(await Array.fromAsync(store.folders(""))).toEqual(["a"]);
+  });
+  test("list() follows links when a folder has been moved elsewhere", async () => {
+    const [root, elsewhere] = [await makeFolder(), await makeFolder()];
+    const store = new DirectoryStore(root);
+    await store.put("a/b/c", bytes("x"));
+    await rename(join(root, "a/b"), join(elsewhere, "b"));
+    await symlink(join(elsewhere, "b"), join(root, "a/b"));
+    expect(await keysOf(store, "")).toEqual(["a/b/c"]);
+  });
+  test("put() refuses a key when it leads into the folder of unfinished writes", async () => {
+    const store = new DirectoryStore(await makeFolder());
+    expect(await rejection(store.put("tmp/a", bytes("x")))).toBeInstanceOf(StoreError);
+    expect(await rejection(store.put("tmp", bytes("x")))).toBeInstanceOf(StoreError);
+  });
+  test("put() leaves no temporary file when it succeeds or fails", async () => {
+    const root = await makeFolder();
+    const store = new DirectoryStore(root);
+    await store.put("a", bytes("x"));
+    const error = await rejection(store.put("a/b", bytes("x")));
+    expect(error).toBeInstanceOf(StoreError);
+    expect((error as Error).message).toBe(`Cannot write "${root}/a/b": the file system failed (EEXIST)`);
+    expect(await readdir(join(root, "tmp"))).toEqual([]);
+  });
+  test("put() removes only old temporary files when it is the store's first", async () => {
+    const root = await makeFolder();
+    await mkdir(join(root, "tmp"));
+    const nowMs = (await stat(join(root, "tmp"))).mtimeMs;
+    for (
+      const [name, ageMs] of [["old", LEFTOVER_AGE_MS + 60_000], ["young", LEFTOVER_AGE_MS - 60_000]] as const
+    ) {
+      await writeFile(join(root, "tmp", name), "x");
+      await utimes(join(root, "tmp", name), (nowMs - ageMs) / 1000, (nowMs - ageMs) / 1000);
+    }
+    await new DirectoryStore(root).put("a", bytes("x"));
+    expect(await readdir(join(root, "tmp"))).toEqual(["young"]);
+  });
+  test("delete() removes the folders that it empties, and no others", async () => {
+    const root = await makeFolder();
+    const store = new DirectoryStore(root);
+    for (const key of ["a/b/c/1", "a/b/c/2", "a/d/1"]) await store.put(key, bytes("x"));
+    await store.delete(["a/b/c/1"]);
+    expect(await readdir(join(root, "a/b"))).toEqual(["c"]);
+    await store.delete(["a/b/c/2"]);
+    expect(await readdir(join(root, "a"))).toEqual(["d"]);
+    await store.delete(["a/d/1"]);
+    expect(await readdir(root)).toEqual(["tmp"]);
+  });
+  test("get() and head() throw StoreError when the file cannot be reached", async () => {
+    const root = await makeFolder();
+    await symlink("loop", join(root, "loop"));
+    const store = new DirectoryStore(root);
+    for (const promise of [store.get("loop"), store.head("loop"), store.get("loop/a")]) {
+      const error = await rejection(promise);
+      expect(error).toBeInstanceOf(StoreError);
+      expect(error).not.toBeInstanceOf(MissingError);
+      expect(error).toMatchObject({ retryable: false, cause: { code: "ELOOP" } });
+    }
+  });
+  test("list() throws StoreError when a folder cannot be read", async () => {
+    const root = await makeFolder();
+    await symlink("loop", join(root, "loop"));
+    const store = new DirectoryStore(root);
+    expect(await rejection(keysOf(store, "loop/"))).toMatchObject({ cause: { code: "ELOOP" } });
+    expect(await rejection(keysOf(store, ""))).toMatchObject({ cause: { code: "ELOOP" } });
+  });
+  test("every method throws StoreError when another directory took the place of the store's", async () => {
+    const root = join(await makeFolder(), "root");
+    const store = new DirectoryStore(root);
+    await store.put("a/b", bytes("x"));
+    await rename(root, `${root}-aside`);
+    await mkdir(root);
+    const state = `Cannot use "${root}": the directory was unmounted or replaced`;
+    for (
+      const promise of [
+        store.get("a/b"),
+        store.head("a/b"),
+        store.put("a/c", bytes("x")),
+        keysOf(store, "a/"),
+      ]
+    ) {
+      expect((await rejection(promise) as Error).message).toBe(state);
+    }
+    expect(await readdir(root)).toEqual([]);
+  });
+});
+
+describeWith(["root"], "DirectoryStore as root", () => {
+  test("put() leaves what was there, and nothing else, when the device is full", async () => {
+    const root = await mountTmpfs(1024 * 1024);
+    const store = new DirectoryStore(root);
+    await store.put("a/b", bytes("before"));
+    for (const key of ["a/b", "a/c"]) {
+      const error = await rejection(store.put(key, new Uint8Array(2 * 1024 * 1024)));
+      expect(error).toMatchObject({ retryable: false, cause: { code: "ENOSPC" } });
+      expect((error as Error).message).toBe(
+        `Cannot write "${root}/${key}": no space left on the device (ENOSPC)`,
+      );
+    }
+    expect(await readdir(join(root, "tmp"))).toEqual([]);
+    expect(await keysOf(store, "")).toEqual(["a/b"]);
+    expect(await store.get("a/b")).toEqual(bytes("before"));
+  });
+  test("get() throws StoreError, and put() writes nothing, when the file system was unmounted", async () => {
+    const root = await mountTmpfs(1024 * 1024);
+    const store = new DirectoryStore(root);
+    await store.put("a/b", bytes("x"));
+    run("umount", root);
+    expect(await rejection(store.get("a/b"))).not.toBeInstanceOf(MissingError);
+    expect(await rejection(store.put("a/b", bytes("x")))).toBeInstanceOf(StoreError);
+    expect(await readdir(root)).toEqual([]);
+  });
+  test("delete() tells the keys as refused when the file system is read-only", async () => {
+    const root = await mountTmpfs(1024 * 1024);
+    const store = new DirectoryStore(root);
+    await store.put("a/b", bytes("x"));
+    run("mount", "-o", "remount,ro", root);
+    const reason = "the file system is read-only (EROFS)";
+    expect(await store.delete(["a/b", "a/none"])).toEqual([{ key: "a/b", refused: true, reason }]);
+    expect(await rejection(store.put("a/b", bytes("y")))).toMatchObject({ retryable: false });
+    expect(await store.get("a/b")).toEqual(bytes("x"));
+  });
+});
+
+describeWith(["strace"], "DirectoryStore under strace", () => {
+  test("put() syncs the file before the rename, and every new folder after it", async () => {
+    const root = join(await makeFolder(), "root");
+    const calls = traceTwoPuts(root);
+    const rename = calls.findIndex((call) => call.startsWith("rename"));
+    expect(calls.slice(0, rename).filter((call) => /^fsync\(.*\/root\/tmp\/[\w-]+$/.test(call)).length).toBe(
+      1,
+    );
+    const second = calls.findIndex((call, index) => index > rename && call.startsWith("rename"));
+    const after = calls.slice(rename, second).filter((call) => call.startsWith("fsync"));
+    for (const folder of ["/a/b", "/a", ""]) expect(after).toContain(`fsync(${root}${folder}`);
+    // The second object's folders are known to be durable, its own name is not.
+    expect(calls.slice(second).filter((call) => call.startsWith("fsync"))).toEqual([`fsync(${root}/a/b`]);
+    expect(calls).toContain(`fsync(${join(root, "..")}`);
+  });
+});
+
+/** The fsync and rename calls, in order, of a process that puts `a/b/1` and then `a/b/2`: `fsync(PATH`, `rename(…`. */
+function traceTwoPuts(root: string): string[] {
+  const log = `${root}.strace`;
+  const module = join(import.meta.dirname, "../../src/store/directory.ts");
+  const program = `const { DirectoryStore } = await import(${JSON.stringify(module)});
+    const store = new DirectoryStore(${JSON.stringify(root)});
+    await store.put("a/b/1", new Uint8Array(9)); await store.put("a/b/2", new Uint8Array(9));`;
+  run(
+    "strace",
+    "-f",
+    "-y",
+    "-qq",
+    "-e",
+    "trace=fsync,fdatasync,rename,renameat,renameat2",
+    "-o",
+    log,
+    process.execPath,
+    "-e",
+    program,
+  );
+  const lines = run("cat", log).split("\n").filter((line) => line.includes(root.slice(0, -5)));
+  return lines.filter((line) => !line.includes("resumed")).map((line) => {
+    const [, path] = /f(?:data)?sync\(\d+<([^>]*)>/.exec(line) ?? [];
+    return path === undefined ? line.replace(/^\d+\s+/, "") : `fsync(${path}`;
+  });
+}
