@@ -107,7 +107,8 @@ function* decodeExtent(
   const offset = yield* cursor.takeNumber("an extent's offset");
   const length = yield* cursor.takeNumber("an extent's length");
   checkFrame(cursor, { head, sizeBytes: head.tag === WRITE ? 16 + length : 16 });
-  if (offset > sizeBytes || length > sizeBytes - offset) {
+  // Not a sum: both may be near the largest exact number.
+  if (length > sizeBytes - offset) {
     const extent = `an extent of ${length} bytes at ${offset}`;
     throw cursor.fail(`${extent}, outside the volume of ${sizeBytes} bytes`, head.offset);
   }

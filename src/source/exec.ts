@@ -4,7 +4,7 @@ import { describeError, UsageError, VarveError } from "../errors.ts";
 import { makePipe } from "./libc.ts";
 
 /** Between SIGTERM and SIGKILL, and how long whom a dead child left behind may hold its stderr. */
-const GRACE_MS = 1000;
+const GRACE_MS = 500;
 /** Of stderr, kept for the error's message. */
 const STDERR_TAIL_CHARS = 4096;
 

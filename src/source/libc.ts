@@ -98,12 +98,12 @@ function nextData(fd: number, offset: number): number | undefined {
   const c = libc();
   if (c === null) return offset;
   const found = Number(c.lseek(fd, offset, SEEK_DATA));
-  if (found >= 0) return found;
+  if (found >= offset) return found;
   const errno = c.__errno_location();
   return errno !== null && read.i32(errno, 0) === ENXIO ? undefined : offset;
 }
 
 function nextHole(fd: number, offset: number): number | undefined {
   const found = Number(libc()?.lseek(fd, offset, SEEK_HOLE) ?? -1);
-  return found >= 0 ? found : undefined;
+  return found > offset ? found : undefined;
 }
