@@ -55,6 +55,8 @@ async function openNamedStore(
   const { openStore } = await import("../store/open.ts");
   return await openStore(options.repo ?? defaultRepository(invocation.env, homedir()), {
     s3Endpoint: options.s3Endpoint,
+    s3TimeoutMs: options.s3Timeout === undefined ? undefined : options.s3Timeout * 1000,
+    retries: options.retries,
     onRetry: (line) => context.log.warn({}, line),
   });
 }

@@ -1,7 +1,9 @@
 /** The program itself: its name, version and the options that every command takes. */
-import { Command, Option } from "@commander-js/extra-typings";
+import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { Environment } from "./secret.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
+import { ATTEMPTS_MAX } from "../store/retry.ts";
+import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
 import { print } from "./output.ts";
 import type { Screen } from "./screen.ts";
 
@@ -39,6 +41,22 @@ export function createRoot({ screen }: Invocation) {
         .env("VARVE_REPO"),
     )
     .option("--s3-endpoint <url>", "of an S3-compatible store; otherwise as the AWS settings say")
+    .addOption(
+      new Option(
+        "--s3-timeout <seconds>",
+        `how long an S3 request may stand still before it is tried again (default: ${
+          PROGRESS_LIMIT_MS / 1000
+        })`,
+      )
+        .argParser(readCount(1)).env("VARVE_S3_TIMEOUT"),
+    )
+    .addOption(
+      new Option(
+        "--retries <count>",
+        `how often a request to the store is tried again (default: ${ATTEMPTS_MAX - 1})`,
+      )
+        .argParser(readCount(0)).env("VARVE_RETRIES"),
+    )
     .option(
       "--passphrase-file <path>",
       "holds the passphrase (env: VARVE_PASSPHRASE_FILE, or VARVE_PASSPHRASE itself)",
@@ -57,6 +75,14 @@ export function createRoot({ screen }: Invocation) {
     .configureOutput({ writeOut: print, writeErr: (text) => screen.write(text), outputError: () => {} })
     .helpCommand(false)
     .exitOverride();
+}
+
+/** A whole number of at most five digits. */
+function readCount(least: number): (text: string) => number {
+  return (text) => {
+    if (/^\d{1,5}$/.test(text) && Number(text) >= least) return Number(text);
+    throw new InvalidArgumentError(`Expected a whole number from ${least} to 99999.`);
+  };
 }
 
 /** Examples at the end of a command's help, one `varve …` a line, with what it does. */

@@ -14,6 +14,10 @@ import type { Store } from "./store.ts";
 export interface OpenStoreOptions {
   /** Address of the S3 server; without it that of the AWS settings, or AWS itself. */
   s3Endpoint?: string | undefined;
+  /** How long an S3 request may go without a byte in either direction. */
+  s3TimeoutMs?: number | undefined;
+  /** How often a failed request is tried again, 0 or more. */
+  retries?: number | undefined;
   /** Told one line for each request that will be tried again. */
   onRetry: (line: string) => void;
 }
@@ -22,12 +26,17 @@ export interface OpenStoreOptions {
  * Opens `s3://bucket/prefix`, a `file:` URL or the path of a directory, with retries around it. No request is made
  * yet. Throws a `UsageError` for any other URL.
  */
-export async function openStore(url: string, { s3Endpoint, onRetry }: OpenStoreOptions): Promise<Store> {
-  const store = /^s3:/i.test(url) ? await openS3(url, s3Endpoint) : new DirectoryStore(directoryOf(url));
-  return new RetryStore(store, { onRetry, sleep: sleepUnlessAborted, random: Math.random });
+export async function openStore(url: string, options: OpenStoreOptions): Promise<Store> {
+  const store = /^s3:/i.test(url) ? await openS3(url, options) : new DirectoryStore(directoryOf(url));
+  return new RetryStore(store, {
+    onRetry: options.onRetry,
+    sleep: sleepUnlessAborted,
+    random: Math.random,
+    attemptsMax: options.retries === undefined ? undefined : options.retries + 1,
+  });
 }
 
-async function openS3(url: string, endpoint: string | undefined): Promise<Store> {
+async function openS3(url: string, { s3Endpoint, s3TimeoutMs }: OpenStoreOptions): Promise<Store> {
   const [, bucket, prefix = ""] = /^s3:\/\/([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(?:\/(.*?))?\/*$/i.exec(url) ??
     [];
   // The text may hold a secret, if someone wrote one in front of an "@": it is not repeated.
@@ -37,7 +46,7 @@ async function openS3(url: string, endpoint: string | undefined): Promise<Store>
   if (prefix !== "" && !isKey(prefix)) {
     throw new UsageError(`Cannot open store "${url}": its prefix is not valid`);
   }
-  return new S3Store(new S3Bucket(bucket, await connectS3(endpoint)), prefix);
+  return new S3Store(new S3Bucket(bucket, await connectS3(s3Endpoint), { limitMs: s3TimeoutMs }), prefix);
 }
 
 function directoryOf(url: string): string {

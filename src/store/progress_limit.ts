@@ -1,5 +1,8 @@
 /** A time limit that runs only while nothing moves: a slow request may take hours, a dead one does not. */
 
+/** How long a request may go without a byte in either direction, unless the operator says otherwise. */
+export const PROGRESS_LIMIT_MS = 60_000;
+
 /** Calls back after `delayMs` unless the returned function is called before. */
 export type StartTimer = (callback: () => void, delayMs: number) => () => void;
 

@@ -2,7 +2,10 @@
 import { describeError, StoreError } from "../errors.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
 
-/** Attempts for one request, the first included: with the delays below, a minute on average, two at most. */
+/**
+ * Attempts for one request, the first included, unless the operator says otherwise: with the delays below, a minute on
+ * average, two at most.
+ */
 export const ATTEMPTS_MAX = 10;
 /** Upper bound of the first delay; it doubles with each attempt. */
 export const FIRST_DELAY_MAX_MS = 500;
@@ -16,15 +19,19 @@ export interface RetryOptions {
   sleep: (delayMs: number, signal?: AbortSignal) => Promise<unknown>;
   /** A number from 0 up to, and without, 1. */
   random: () => number;
+  /** For one request, the first included; 1 or more. */
+  attemptsMax?: number | undefined;
 }
 
 export class RetryStore implements Store {
   readonly #inner: Store;
   readonly #options: RetryOptions;
+  readonly #attemptsMax: number;
 
   constructor(inner: Store, options: RetryOptions) {
     this.#inner = inner;
     this.#options = options;
+    this.#attemptsMax = options.attemptsMax ?? ATTEMPTS_MAX;
   }
 
   get url(): string {
@@ -75,7 +82,7 @@ export class RetryStore implements Store {
       refused.push(...failures.filter((failure) => failure.refused));
       const passing = failures.filter((failure) => !failure.refused);
       const [first] = passing;
-      if (first === undefined || attempt === ATTEMPTS_MAX) return [...refused, ...passing];
+      if (first === undefined || attempt === this.#attemptsMax) return [...refused, ...passing];
       left = passing.map(({ key }) => key);
       const message = `Cannot delete "${this.url}/${first.key}": ${first.reason}`;
       await this.#pause(new StoreError(message, { retryable: true }), attempt, options.signal);
@@ -119,11 +126,11 @@ export class RetryStore implements Store {
    * a bound that doubles, so that many hosts that failed together do not come back together.
    */
   async #pause(error: unknown, attempt: number, signal: AbortSignal | undefined): Promise<void> {
-    if (!(error instanceof StoreError) || !error.retryable || attempt >= ATTEMPTS_MAX) throw error;
+    if (!(error instanceof StoreError) || !error.retryable || attempt >= this.#attemptsMax) throw error;
     const { onRetry, sleep, random } = this.#options;
     const delayMs = random() * Math.min(DELAY_MAX_MS, FIRST_DELAY_MAX_MS * 2 ** (attempt - 1));
     const delay = (delayMs / 1000).toFixed(1);
-    onRetry(`Retry ${attempt} of ${ATTEMPTS_MAX - 1} in ${delay} s: ${describeError(error)}`);
+    onRetry(`Retry ${attempt} of ${this.#attemptsMax - 1} in ${delay} s: ${describeError(error)}`);
     await sleep(delayMs, signal);
   }
 }

@@ -1,12 +1,9 @@
 /** Sends single requests to one bucket, each with a time limit without progress, and turns failures into errors. */
 import { HeadBucketCommand, ListObjectsV2Command, type S3Client } from "@aws-sdk/client-s3";
 import { StoreError } from "../errors.ts";
-import { type StartTimer, withProgressLimit } from "./progress_limit.ts";
+import { PROGRESS_LIMIT_MS, type StartTimer, withProgressLimit } from "./progress_limit.ts";
 import type { ConnectedClient, SendOptions } from "./s3_client.ts";
 import { answerOf, noBucketError, s3Error } from "./s3_errors.ts";
-
-/** How long a request may go without a byte in either direction. */
-export const PROGRESS_LIMIT_MS = 60_000;
 
 export interface Attempt {
   /** Such as `read`, for the error text. */
@@ -16,26 +13,34 @@ export interface Attempt {
   signal?: AbortSignal | undefined;
 }
 
+export interface S3BucketOptions {
+  limitMs?: number | undefined;
+  /** `setTimeout`, replaced by tests. */
+  startTimer?: StartTimer;
+}
+
 export class S3Bucket {
   readonly name: string;
   readonly client: S3Client;
   readonly #host: string;
+  readonly #limitMs: number;
   readonly #startTimer: StartTimer;
   #seen = false;
 
-  constructor(name: string, { client, host }: ConnectedClient, startTimer: StartTimer = startSystemTimer) {
+  constructor(name: string, { client, host }: ConnectedClient, options: S3BucketOptions = {}) {
     this.name = name;
     this.client = client;
     this.#host = host;
-    this.#startTimer = startTimer;
+    this.#limitMs = options.limitMs ?? PROGRESS_LIMIT_MS;
+    this.#startTimer = options.startTimer ?? startSystemTimer;
   }
 
   /** Runs one request: `run` gives `options` to `S3Client.send`, and calls `moved` for each piece it receives. */
   async request<T>({ action, path, signal }: Attempt, run: (options: SendOptions) => Promise<T>): Promise<T> {
     const url = `s3://${this.name}/${path}`;
-    const state = `"${this.#host}" gave no sign of progress for ${PROGRESS_LIMIT_MS / 1000} s`;
+    const state = `"${this.#host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
     const onLimit = () => new StoreError(`Cannot ${action} "${url}": ${state}`, { retryable: true });
-    const limit = { limitMs: PROGRESS_LIMIT_MS, onLimit, signal, startTimer: this.#startTimer };
+    const limit = { limitMs: this.#limitMs, onLimit, signal, startTimer: this.#startTimer };
     try {
       return await withProgressLimit(
         limit,

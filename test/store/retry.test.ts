@@ -9,7 +9,11 @@ import { type Call, type Fault, FaultyStore, refused, unavailable } from "./faul
 /** A `RetryStore` over memory with faults, of which every line and delay is kept. */
 function retrying(
   faultOf: (call: Call) => Fault | undefined,
-  { random = () => 0.5 as number, inner = new MemoryStore() } = {},
+  { random = () => 0.5 as number, inner = new MemoryStore(), attemptsMax }: {
+    random?: () => number;
+    inner?: MemoryStore;
+    attemptsMax?: number;
+  } = {},
 ) {
   const faulty = new FaultyStore(inner, faultOf);
   const lines: string[] = [];
@@ -19,7 +23,7 @@ function retrying(
     signal?.throwIfAborted();
     return Promise.resolve();
   };
-  const store = new RetryStore(faulty, { onRetry: (line) => lines.push(line), sleep, random });
+  const store = new RetryStore(faulty, { onRetry: (line) => lines.push(line), sleep, random, attemptsMax });
   return { store, faulty, inner, lines, delays };
 }
 
@@ -60,6 +64,14 @@ describe("RetryStore", () => {
     expect(delays.toSorted((a, b) => a - b)).toEqual(delays);
     expect(Math.max(...delays)).toBeLessThan(DELAY_MAX_MS);
     expect(Math.max(...delays)).toBeGreaterThan(DELAY_MAX_MS * 0.99);
+  });
+  test.each([[1, 0], [3, 2]])("head() makes %d attempts when it is told so", async (attemptsMax, retries) => {
+    const { store, faulty, lines } = retrying(failing(unavailable, 99), { attemptsMax });
+    expect(await rejection(store.head("a"))).toMatchObject({ retryable: true });
+    expect(faulty.calls.length).toBe(attemptsMax);
+    expect(lines.map((line) => line.slice(0, 12))).toEqual(
+      ["Retry 1 of 2", "Retry 2 of 2"].slice(0, retries),
+    );
   });
   test("put() writes again when the answer was lost", async () => {
     const { store, inner } = retrying(({ index }) =>

@@ -9,7 +9,7 @@ export async function connectBucket(server: S3Server, startTimer?: StartTimer): 
   return await withEnv(awsEnv(server), async () => {
     const connected = await connectS3(undefined);
     await connected.client.config.credentials();
-    return new S3Bucket(server.bucket, connected, startTimer);
+    return new S3Bucket(server.bucket, connected, startTimer === undefined ? {} : { startTimer });
   });
 }
 

@@ -5,7 +5,7 @@ import { InterruptedError, MissingError, StoreError } from "../../src/errors.ts"
 import type { StartTimer } from "../../src/store/progress_limit.ts";
 import { RetryStore } from "../../src/store/retry.ts";
 import { S3Store } from "../../src/store/s3.ts";
-import { PROGRESS_LIMIT_MS } from "../../src/store/s3_bucket.ts";
+import { PROGRESS_LIMIT_MS } from "../../src/store/progress_limit.ts";
 import { bytes, keysOf, rejection } from "./contract.ts";
 import { connectBucket } from "./s3_connection.ts";
 
