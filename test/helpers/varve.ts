@@ -53,7 +53,7 @@ export async function varveBytes(
 
 /** Runs a command that has to succeed with `--json`, and returns what it printed. */
 export async function varveJson<T>(args: readonly string[], options: VarveOptions = {}): Promise<T> {
-  const { code, stdout, stderr } = await varve([...args, "--json"], options);
+  const { code, stdout, stderr } = await varve(["--json", ...args], options);
   if (code !== 0) throw new Error(`varve ${args.join(" ")} exited with ${code}: ${stderr}`);
   return JSON.parse(stdout) as T;
 }
