@@ -104,8 +104,8 @@ describe("DirectoryStore", () => {
     const root = await makeFolder();
     await symlink("loop", join(root, "loop"));
     const store = new DirectoryStore(root);
-    for (const promise of [store.get("loop"), store.head("loop"), store.get("loop/a")]) {
-      const error = await rejection(promise);
+    const failures = [store.get("loop"), store.head("loop"), store.get("loop/a")].map(rejection);
+    for (const error of await Promise.all(failures)) {
       expect(error).toBeInstanceOf(StoreError);
       expect(error).not.toBeInstanceOf(MissingError);
       expect(error).toMatchObject({ retryable: false, cause: { code: "ELOOP" } });

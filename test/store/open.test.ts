@@ -1,0 +1,106 @@
+import { describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { StoreError, UsageError } from "../../src/errors.ts";
+import { openStore } from "../../src/store/open.ts";
+import { connectS3 } from "../../src/store/s3_client.ts";
+import { bytes, rejection } from "./contract.ts";
+import { withEnv } from "./s3_connection.ts";
+
+const options = { onRetry: (line: string) => expect(line).toBe("") };
+
+describe("openStore()", () => {
+  test("opens a directory when it is given a path or a file URL", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "varve-open-"));
+    await (await openStore(`${folder}/a b`, options)).put("k", bytes("x"));
+    expect(await (await openStore(`file://${folder}/a%20b`, options)).get("k")).toEqual(bytes("x"));
+    expect((await openStore("relative", options)).url).toBe(resolve("relative"));
+    await rm(folder, { recursive: true });
+  });
+  test("makes nothing when it only opens", async () => {
+    const path = join(tmpdir(), `varve-none-${crypto.randomUUID()}`);
+    expect(await (await openStore(path, options)).head("a")).toBeUndefined();
+    expect(await Bun.file(path).exists()).toBe(false);
+  });
+  test("opens a bucket with or without a prefix", async () => {
+    await withEnv({}, async () => {
+      expect((await openStore("s3://my-bucket", options)).url).toBe("s3://my-bucket");
+      expect((await openStore("s3://my-bucket/", options)).url).toBe("s3://my-bucket");
+      expect((await openStore("s3://my-bucket/a/b/", options)).url).toBe("s3://my-bucket/a/b");
+    });
+  });
+  test.each([
+    "",
+    "s3://",
+    "s3://a",
+    "s3:bucket",
+    "s3://key:hush@bucket/a",
+    "s3://bucket?x",
+    "s3://bucket/../a",
+  ])(
+    "throws UsageError without telling a secret when the URL is %p",
+    async (url) => {
+      const error = await rejection(openStore(url, options));
+      expect(error).toBeInstanceOf(UsageError);
+      expect((error as Error).message).not.toContain("hush");
+    },
+  );
+  test.each(["gs://bucket", "http://host/", "file://host/a"])(
+    "throws UsageError when it is %p",
+    async (url) => {
+      expect(await rejection(openStore(url, options))).toBeInstanceOf(UsageError);
+    },
+  );
+  test("throws UsageError when the endpoint is no address", async () => {
+    for (const s3Endpoint of ["minio:9000", "ftp://host", "http//host"]) {
+      const error = await rejection(openStore("s3://bucket", { ...options, s3Endpoint }));
+      expect(error).toBeInstanceOf(UsageError);
+    }
+  });
+  test("the store says what to set when there are no credentials", async () => {
+    const error = await withEnv({ AWS_ENDPOINT_URL_S3: "http://127.0.0.1:9" }, async () => {
+      return await rejection((await openStore("s3://bucket", options)).get("a"));
+    });
+    expect(error).toBeInstanceOf(StoreError);
+    expect((error as Error).message).toBe(
+      'Cannot read "s3://bucket/a": there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile',
+    );
+  });
+});
+
+describe("connectS3()", () => {
+  const settings = (env: Record<string, string>, endpoint?: string) =>
+    withEnv(env, async () => {
+      const { client, host } = await connectS3(endpoint);
+      return { region: await client.config.region(), host, pathStyle: client.config.forcePathStyle };
+    });
+
+  test("takes region and endpoint from the environment when they are set", async () => {
+    const env = { AWS_REGION: "eu-central-1", AWS_ENDPOINT_URL_S3: "https://s3.example.com:9000" };
+    expect(await settings(env)).toEqual({
+      region: "eu-central-1",
+      host: "s3.example.com:9000",
+      pathStyle: true,
+    });
+    expect((await settings(env, "http://other")).host).toBe("other");
+  });
+  test("falls back to a region and to AWS itself when nothing is set", async () => {
+    expect(await settings({})).toEqual({ region: "us-east-1", host: "AWS", pathStyle: false });
+    expect((await settings({ AWS_DEFAULT_REGION: "eu-west-1" })).region).toBe("eu-west-1");
+  });
+  test("takes all of it from a profile when one is set", async () => {
+    const path = join(tmpdir(), `varve-aws-${crypto.randomUUID()}`);
+    await Bun.write(
+      path,
+      "[profile backup]\nregion = eu-north-1\nendpoint_url = http://10.0.0.1:7480\n" +
+        "aws_access_key_id = AKEXAMPLE\naws_secret_access_key = hush\n",
+    );
+    expect(await settings({ AWS_CONFIG_FILE: path, AWS_PROFILE: "backup" })).toEqual({
+      region: "eu-north-1",
+      host: "10.0.0.1:7480",
+      pathStyle: true,
+    });
+    await rm(path);
+  });
+});
