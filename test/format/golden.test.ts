@@ -1,0 +1,110 @@
+/** The golden repository: one small object of each kind, written once. Whoever changes the format, fails here. */
+import { describe, expect, test } from "bun:test";
+import fs from "node:fs";
+import path from "node:path";
+import { openContent, openFront } from "../../src/codec/seal.ts";
+import { deriveKeys } from "../../src/codec/keys.ts";
+import { openProject } from "../../src/engine/project.ts";
+import { openRepository } from "../../src/engine/repository.ts";
+import { fromUtf8, toHex } from "../../src/format/bytes.ts";
+import { EntryList } from "../../src/format/entries.ts";
+import * as layout from "../../src/format/layout.ts";
+import { decodeInfo } from "../../src/format/manifest.ts";
+import { OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
+import { shardHas } from "../../src/format/plan.ts";
+import { MemoryStore } from "../../src/store/memory.ts";
+import * as golden from "../fixtures/format/golden.ts";
+import { restoreTo, testContext } from "../helpers/engine.ts";
+
+const FOLDER = path.join(import.meta.dir, "../fixtures/format/repository");
+const KEYS = deriveKeys(golden.PROJECT_SECRET);
+const TEXT_ID = "0624a2f6cc8dc95bb0de39ffc46a9c6b5a3126c6d92178d907994b028c380619";
+const SHORT_ID = "1477dcad83efbfc4ffaa13bcc1b93de231cbe7959430ce1b32fa470ad28e85e0";
+const PAGE_ID = "b490f2db44ba92ca2d2c2883f022a033f4144aff0ec377e5e7567da2613f16a9";
+const text = layout.parseChunkName(`chunks/${TEXT_ID.slice(0, 2)}/${TEXT_ID}`)!;
+const short = layout.parseChunkName(`chunks/${SHORT_ID.slice(0, 2)}/${SHORT_ID}.${"1e".repeat(16)}`)!;
+const page = layout.parseChunkName(`chunks/${PAGE_ID.slice(0, 2)}/${PAGE_ID}`)!;
+
+const store = new MemoryStore();
+for (const file of fs.readdirSync(FOLDER, { recursive: true, withFileTypes: true })) {
+  if (!file.isFile()) continue;
+  const full = path.join(file.parentPath, file.name);
+  await store.put(path.relative(FOLDER, full), fs.readFileSync(full));
+}
+const repository = await openRepository(store, testContext());
+
+async function object(type: ObjectType, name: string) {
+  const key = layout.projectPrefix("plain") + name;
+  const bytes = await store.get(key);
+  const at = { type, name, key };
+  return { content: () => openContent(bytes, at, KEYS), front: () => openFront(bytes, at, KEYS) };
+}
+
+describe("the golden repository of format 1", () => {
+  test("is opened by openRepository()", () => {
+    expect([repository.id, repository.chunkBytes]).toEqual([golden.REPOSITORY_ID, golden.CHUNK_BYTES]);
+  });
+
+  test.each(Object.entries(golden.HOLDERS))(
+    "has a key that openProject() opens: %s",
+    async (name, secret) => {
+      const project = await openProject(repository, { name, secret, create: false }, testContext());
+      expect(project.firstKey).toEqual(KEYS);
+    },
+  );
+
+  test("has a compressed chunk with its leaves", async () => {
+    const chunk = await object(OBJECT_TYPE.chunk, layout.chunkName(text));
+    expect(Buffer.compare(chunk.content(), golden.TEXT_CHUNK)).toBe(0);
+    expect(chunk.front().length).toBe(16 * 16);
+    expect(toHex(chunk.front().subarray(0, 16))).toBe("3c1113c770b082acf6e380e910459601");
+  });
+
+  test("has a short chunk that is not compressed, under the suffix of a lease", async () => {
+    const chunk = await object(OBJECT_TYPE.chunk, layout.chunkName(short));
+    expect(Buffer.compare(chunk.content(), golden.SHORT_CHUNK)).toBe(0);
+    expect(chunk.front().length).toBe(3 * 16);
+  });
+
+  test("has a page that names both and zeros", async () => {
+    const entries = EntryList.decode((await object(OBJECT_TYPE.page, layout.chunkName(page))).content());
+    expect(entries.length).toBe(1024);
+    expect([0, 1, 2, 3, 1023].map((at) => entries.get(at))).toEqual([
+      text,
+      undefined,
+      short,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  test("has a manifest with its info in front, that names the page", async () => {
+    const name = layout.manifestName(golden.VOLUME, golden.BACKUP);
+    const manifest = await object(OBJECT_TYPE.manifest, name);
+    const at = { key: name, volume: golden.VOLUME, backup: golden.BACKUP };
+    expect(decodeInfo(manifest.front(), at)).toEqual(golden.INFO);
+    const pages = EntryList.decode(manifest.content());
+    expect([pages.length, pages.get(0)]).toEqual([1, page]);
+  });
+
+  test("has a lease", async () => {
+    const lease = await object(OBJECT_TYPE.lease, layout.leaseName(golden.LEASE_ID));
+    expect(JSON.parse(fromUtf8(lease.content())!)).toEqual(golden.LEASE);
+  });
+
+  test("has a plan that condemns the short chunk's plain key, and no other", async () => {
+    const name = layout.planShardName(golden.PLAN_ID, short.id[0]!);
+    const shard = (await object(OBJECT_TYPE.planShard, name)).content();
+    expect(shardHas(shard, { id: short.id, lease: undefined })).toBe(true);
+    expect(shardHas(shard, short)).toBe(false);
+  });
+
+  test("is restored", async () => {
+    const { report, target } = await restoreTo(repository, { project: "plain", volume: golden.VOLUME });
+    const volume = new Uint8Array(golden.SIZE_BYTES);
+    volume.set(golden.TEXT_CHUNK);
+    volume.set(golden.SHORT_CHUNK, 2 * golden.CHUNK_BYTES);
+    expect(Buffer.compare(target.bytes, volume)).toBe(0);
+    expect(report.chunks).toEqual({ total: 3, zero: 1, matched: 0, written: 2 });
+  });
+});
