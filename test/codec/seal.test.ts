@@ -23,8 +23,8 @@ const FRONT = utf8("the front");
 /** Long enough for zstd to make it smaller. */
 const CONTENT = utf8("the content ".repeat(9));
 
-function sealed(content = CONTENT, front: Uint8Array | undefined = FRONT): Uint8Array {
-  return sealObject({ ...NAME, content, ...(front && { front }) }, KEY);
+function sealed(content = CONTENT, front = FRONT): Uint8Array {
+  return sealObject({ ...NAME, content, front }, KEY);
 }
 
 function shared(length: number): Uint8Array<SharedArrayBuffer> {
@@ -63,7 +63,7 @@ describe("openContent() and openFront()", () => {
   });
 
   test("refuse content that was stored as it is with any bit flipped", () => {
-    const bytes = sealed(noise(1, 40), undefined);
+    const bytes = sealed(noise(1, 40), new Uint8Array());
     expect(decodeHeader(bytes, NAME).compression).toBe(0);
     for (const changed of flippedBits(bytes)) {
       expect(() => openContent(changed, NAME, KEY)).toThrow(VarveError);
