@@ -1,11 +1,10 @@
 /** Raw sources over files with holes, pipes and a real block device where one can be had. */
 import { describe, expect, test } from "bun:test";
-import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import { StreamError } from "../../src/errors.ts";
 import { regions } from "../../src/source/libc.ts";
-import { describeWith } from "../helpers/parts.ts";
 import { applyDiff, readDiff } from "../helpers/rbd_stream.ts";
+import { attachLoop, detachLoop, noLoopDevice } from "../target/loop_device.ts";
 import { errorOf, makeFifo, open, readAll, readStdin, scratchFolder } from "./scratch.ts";
 
 const scratch = scratchFolder();
@@ -115,19 +114,21 @@ describe("regions()", () => {
   });
 });
 
-describeWith(["root"], "openSource() of a block device", () => {
-  test("gives its bytes without being told that they are raw", async () => {
-    const content = Uint8Array.from({ length: 2 * MIB + 512 }, (_, at) => at % 249);
-    const args = ["--find", "--show", file("disk", content)];
-    const path = execFileSync("losetup", args, { encoding: "utf8" }).trim();
-    try {
-      const [diff] = await readAll(await open(path));
-      expect(diff!.sizeBytes).toBe(content.length);
-      expect(Buffer.compare(applyDiff(new Uint8Array(), diff!), content)).toBe(0);
-      const shell = `"$0" "$1" < ${path}`;
-      expect(await readStdin(scratch, { shell, format: "auto" })).toBe(`standard input ${content.length}`);
-    } finally {
-      execFileSync("losetup", ["-d", path]);
-    }
-  });
-});
+describe.skipIf(noLoopDevice !== undefined)(
+  `openSource() of a block device (${noLoopDevice ?? "loop"})`,
+  () => {
+    test("gives its bytes without being told that they are raw", async () => {
+      const content = Uint8Array.from({ length: 2 * MIB + 512 }, (_, at) => at % 249);
+      const path = attachLoop(file("disk", content));
+      try {
+        const [diff] = await readAll(await open(path));
+        expect(diff!.sizeBytes).toBe(content.length);
+        expect(Buffer.compare(applyDiff(new Uint8Array(), diff!), content)).toBe(0);
+        const shell = `"$0" "$1" < ${path}`;
+        expect(await readStdin(scratch, { shell, format: "auto" })).toBe(`standard input ${content.length}`);
+      } finally {
+        detachLoop(path);
+      }
+    });
+  },
+);
