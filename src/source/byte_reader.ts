@@ -3,8 +3,7 @@
  * Every read runs in the runtime's thread pool, so that a slow pipe holds up nothing else.
  */
 import fs from "node:fs";
-import { VarveError } from "../errors.ts";
-import { describeError } from "../errors.ts";
+import { describeError, VarveError } from "../errors.ts";
 
 /** Reads of at least this go past the buffer. */
 const BUFFER_BYTES = 128 * 1024;
