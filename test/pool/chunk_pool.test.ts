@@ -1,0 +1,186 @@
+/** The pool with real worker threads: chunks through shared memory, and workers that throw, die or are not there. */
+import { afterAll, describe, expect, test } from "bun:test";
+import path from "node:path";
+import { chunkId, writeLeaves } from "../../src/codec/ids.ts";
+import { deriveKeys } from "../../src/codec/keys.ts";
+import { type ObjectName, openContent, openFront, sealedBytes, sealObject } from "../../src/codec/seal.ts";
+import { DamageError, describeError } from "../../src/errors.ts";
+import { toHex } from "../../src/format/bytes.ts";
+import { chunkName, type ObjectRef } from "../../src/format/layout.ts";
+import { leavesBytes } from "../../src/format/limits.ts";
+import { OBJECT_TYPE } from "../../src/format/object.ts";
+import { BufferPool, type SharedBuffer } from "../../src/pool/buffers.ts";
+import { type ChunkBuffer, chunkBufferBytes, ChunkPool } from "../../src/pool/chunk_pool.ts";
+import { flipBit } from "../helpers/damage.ts";
+import { CHUNK_BYTES, errorOf, noise } from "../helpers/engine.ts";
+
+const KEYS = deriveKeys(new Uint8Array(32).fill(1));
+const SEALED_BYTES = sealedBytes(leavesBytes(CHUNK_BYTES), CHUNK_BYTES);
+const into = await newBuffer(chunkBufferBytes(CHUNK_BYTES));
+const sealed = await newBuffer(SEALED_BYTES);
+const pool = new ChunkPool({ threads: 2, chunkBytes: CHUNK_BYTES });
+afterAll(() => pool.close());
+
+function newBuffer(sizeBytes: number): Promise<SharedBuffer> {
+  return new BufferPool(1, sizeBytes).acquire();
+}
+
+async function chunkOf(content: Uint8Array): Promise<ChunkBuffer> {
+  const buffer = await newBuffer(chunkBufferBytes(CHUNK_BYTES));
+  buffer.bytes.fill(0xee);
+  buffer.bytes.set(content);
+  return { buffer, length: content.length };
+}
+
+/** The leaves and the id, made in this thread. */
+function namesOf(content: Uint8Array): { leaves: Uint8Array; id: Uint8Array } {
+  const leaves = new Uint8Array(leavesBytes(content.length));
+  writeLeaves(content, leaves);
+  return { leaves, id: chunkId(KEYS.idKey, content.length, leaves) };
+}
+
+function nameOf(ref: ObjectRef): ObjectName {
+  return { type: OBJECT_TYPE.chunk, name: chunkName(ref), key: "k" };
+}
+
+/** Opens the object of `ref` in the pool. */
+async function open(bytes: Uint8Array, ref: ObjectRef): Promise<{ length: number; bytes: Uint8Array }> {
+  sealed.bytes.set(bytes);
+  const length = await pool.open(into, { ref, sealed, sealedLength: bytes.length, keys: KEYS, key: "k" });
+  return { length, bytes: into.bytes.subarray(0, length) };
+}
+
+const CONTENTS = [
+  noise(1, CHUNK_BYTES),
+  noise(2, 5000),
+  new Uint8Array(CHUNK_BYTES).fill(3),
+  new Uint8Array([1]),
+];
+
+describe("ChunkPool.hash()", () => {
+  test("gives the id, and writes the leaves behind the chunk", async () => {
+    for (const content of CONTENTS) {
+      const chunk = await chunkOf(content);
+      const { leaves, id } = namesOf(content);
+      expect(await pool.hash(chunk, KEYS.idKey)).toEqual(id);
+      const written = chunk.buffer.bytes.subarray(CHUNK_BYTES, CHUNK_BYTES + leaves.length);
+      expect(toHex(written)).toBe(toHex(leaves));
+    }
+  });
+
+  test("gives undefined for zeros, whatever the buffer holds behind them", async () => {
+    expect(await pool.hash(await chunkOf(new Uint8Array(5000)), KEYS.idKey)).toBeUndefined();
+  });
+});
+
+describe("ChunkPool.seal() and open()", () => {
+  test("seal a hashed chunk with its leaves in front, and open it again", async () => {
+    for (const content of CONTENTS) {
+      const chunk = await chunkOf(content);
+      const { leaves, id } = namesOf(content);
+      for (const lease of [undefined, new Uint8Array(16).fill(9)]) {
+        await pool.hash(chunk, KEYS.idKey);
+        const length = await pool.seal(chunk, { ref: { id, lease }, sealed, keys: KEYS, level: 3 });
+        const object = sealed.bytes.slice(0, length);
+        expect(Buffer.compare(openContent(object, nameOf({ id, lease }), KEYS), content)).toBe(0);
+        expect(openFront(object, nameOf({ id, lease }), KEYS)).toEqual(leaves);
+        const opened = await open(object, { id, lease });
+        expect(Buffer.compare(opened.bytes, content)).toBe(0);
+      }
+    }
+  });
+
+  test("open() says damage when a bit is flipped anywhere", async () => {
+    const content = new Uint8Array(4096).fill(1);
+    const { leaves: front, id } = namesOf(content);
+    const ref = { id, lease: undefined };
+    const object = sealObject({ ...nameOf(ref), front, content }, KEYS);
+    const contentAt = 32 + leavesBytes(content.length) + 28;
+    for (let bit = 0; bit < object.length * 8; bit++) {
+      const at = bit >>> 3;
+      // The version is an error of its own, and the front is not read here.
+      if (at === 5 || (at >= 32 && at < contentAt)) continue;
+      const error = await errorOf(open(flipBit(object, bit), ref));
+      expect([error instanceof DamageError, (error as DamageError).key]).toEqual([true, "k"]);
+    }
+  });
+
+  test("open() says damage when the object is well sealed but holds another chunk", async () => {
+    const ref = { id: namesOf(noise(1, 100)).id, lease: undefined };
+    const object = sealObject({ ...nameOf(ref), content: noise(2, 100) }, KEYS);
+    expect((await errorOf(open(object, ref))).message).toStartWith(
+      'Cannot read "k": its content is not the chunk',
+    );
+  });
+
+  test("open() says damage when the content is longer than a chunk", async () => {
+    const content = new Uint8Array(CHUNK_BYTES + 1);
+    const { leaves: front, id } = namesOf(content);
+    const ref = { id, lease: undefined };
+    const error = await errorOf(open(sealObject({ ...nameOf(ref), front, content }, KEYS), ref));
+    expect(error).toBeInstanceOf(DamageError);
+  });
+
+  test("open() says format_version when a later varve wrote the object", async () => {
+    const ref = { id: namesOf(noise(1, 100)).id, lease: undefined };
+    const object = sealObject({ ...nameOf(ref), content: noise(1, 100) }, KEYS);
+    object[5] = 2;
+    expect((await errorOf(open(object, ref))).code).toBe("format_version");
+  });
+});
+
+/** A pool over another worker file. */
+async function withWorker(file: string, use: (pool: ChunkPool) => Promise<void>): Promise<void> {
+  const place = globalThis as { VARVE_CHUNK_WORKER?: string };
+  place.VARVE_CHUNK_WORKER = path.join(import.meta.dir, file);
+  const pool = new ChunkPool({ threads: 1, chunkBytes: CHUNK_BYTES });
+  try {
+    await use(pool);
+  } finally {
+    delete place.VARVE_CHUNK_WORKER;
+    await pool.close();
+  }
+}
+
+const [THROWS, DIES, WORKS] = [1, 2, 0].map((byte) => new Uint8Array([byte])) as [
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+];
+
+describe("ChunkPool", () => {
+  test("rejects a task that throws in the worker, keeps the cause, and goes on", async () => {
+    await withWorker("failing_worker.ts", async (pool) => {
+      const error = await errorOf(pool.hash(await chunkOf(noise(1, 9)), THROWS));
+      expect(describeError(error)).toBe(
+        "Cannot work on chunks: a worker thread failed: thrown in the worker",
+      );
+      expect(await pool.hash(await chunkOf(noise(1, 9)), WORKS)).toBeDefined();
+    });
+  });
+
+  test("rejects the task that a worker dies of, and does the others with a new one", async () => {
+    await withWorker("failing_worker.ts", async (pool) => {
+      const chunk = await chunkOf(noise(1, 9));
+      const [dead, ...others] = [DIES, WORKS, WORKS].map((task) => pool.hash(chunk, task));
+      expect(describeError(await errorOf(dead!))).toBe(
+        "Cannot work on chunks: a worker thread failed: worker exited with code: 3",
+      );
+      expect(await Promise.all(others)).toEqual([new Uint8Array(32), new Uint8Array(32)]);
+    });
+  });
+
+  test("rejects when the worker cannot be loaded", async () => {
+    await withWorker("no_such_worker.ts", async (pool) => {
+      const error = await errorOf(pool.hash(await chunkOf(noise(1, 9)), WORKS));
+      expect(error.message).toBe("Cannot work on chunks: a worker thread failed");
+    });
+  });
+
+  test("rejects what is under way when it is closed", async () => {
+    const pool = new ChunkPool({ threads: 1, chunkBytes: CHUNK_BYTES });
+    const work = errorOf(pool.hash(await chunkOf(noise(1, CHUNK_BYTES)), KEYS.idKey));
+    await pool.close();
+    expect((await work).message).toBe("Cannot work on chunks: a worker thread failed");
+  });
+});
