@@ -14,6 +14,13 @@ import { S3Deleter } from "./s3_deleter.ts";
 import { answerOf } from "./s3_errors.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
 
+/**
+ * How often a write must be denied to be denied. MinIO also answers so, once, while another client deletes the last
+ * other object of the same folder (its issue 15157 is of this kind): the end of one backup's lease must not look like
+ * missing rights to the next.
+ */
+const PUT_DENIALS_MAX = 3;
+
 export class S3Store implements Store {
   readonly url: string;
   readonly #bucket: S3Bucket;
@@ -48,11 +55,16 @@ export class S3Store implements Store {
 
   async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
     const path = this.#pathOf(key);
-    const command = new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body });
-    await this.#bucket.request(
-      { action: "write", path, signal },
-      (options) => this.#bucket.client.send(command, options),
-    );
+    const command = () => new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body });
+    await this.#bucket.request({ action: "write", path, signal }, async (options) => {
+      for (let denials = 1;; denials++) {
+        try {
+          return await this.#bucket.client.send(command(), options);
+        } catch (error) {
+          if (answerOf(error).code !== "AccessDenied" || denials === PUT_DENIALS_MAX) throw error;
+        }
+      }
+    });
   }
 
   async head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo | undefined> {

@@ -48,10 +48,15 @@ export function s3Error(request: S3Request, error: unknown): VarveError {
   return new StoreError(message, { retryable: isRetryable(answer), cause: tellingCause(error, answer) });
 }
 
-/** An answer of 4xx is final, except 408 and 429 (and S3's `RequestTimeout`, its 408 under the number 400). */
+/**
+ * An answer of 4xx is final, except 408 and 429. Two more say it by their code: S3's `RequestTimeout`, its 408 under the
+ * number 400; and `NoSuchKey` to anything but a read, with which MinIO answers a write into a folder that another client
+ * has just emptied.
+ */
 function isRetryable({ status, code }: Answer): boolean {
   if (status === undefined) return isConnectionCode(code);
-  return status >= 500 || status === 408 || status === 429 || code === "RequestTimeout";
+  return status >= 500 || status === 408 || status === 429 || code === "RequestTimeout" ||
+    code === "NoSuchKey";
 }
 
 /** Connections that fail by what the other side's certificate says will fail again. */

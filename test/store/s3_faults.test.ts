@@ -78,7 +78,10 @@ describe("S3Store.put()", () => {
       `Retry 1 of 9 in 0.0 s: Cannot write "s3://bucket/pre/a": "${host}" answered (500 InternalError): We are sorry`,
     ]);
   });
-  test.each([[408, "RequestTimeout"], [429, "TooManyRequests"], [503, "SlowDown"], [400, "RequestTimeout"], [
+  test.each([[408, "RequestTimeout"], [429, "TooManyRequests"], [503, "SlowDown"], [404, "NoSuchKey"], [
+    400,
+    "RequestTimeout",
+  ], [
     502,
     "",
   ]])(
@@ -122,7 +125,14 @@ describe("S3Store.put()", () => {
     expect(error).toBeInstanceOf(StoreError);
     expect((error as Error).message).toBe(`Cannot write "s3://bucket/pre/a": ${state.replace("HOST", host)}`);
     expect((error as Error).cause).toBeDefined();
-    expect(seen.length).toBe(1);
+    expect(seen.length).toBe(code === "AccessDenied" ? 3 : 1);
+    expect(lines).toEqual([]);
+  });
+  test("succeeds when access is denied only for a moment", async () => {
+    const { store, lines } = await serve((_, index) =>
+      index < 2 ? failed(403, "AccessDenied") : new Response()
+    );
+    await store.put("a", bytes("hello"));
     expect(lines).toEqual([]);
   });
   test("signs the body's hash and sends its length when the body is shared memory", async () => {
