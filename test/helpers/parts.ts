@@ -11,43 +11,39 @@ import { join } from "node:path";
 export const TEST_CACHE = process.env.VARVE_TEST_CACHE ??
   join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "varve-test");
 
-/** What tells that a part is there: a program, or the path of a file. */
-const PARTS = {
-  "MinIO": [join(TEST_CACHE, "bin/minio")],
-  "Ceph": ["ceph-mon", "ceph-osd", "ceph", "rbd"],
-  "radosgw": ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin"],
-  "qemu-img": ["qemu-img"],
-  "qemu-nbd": ["qemu-nbd"],
-  "qemu-user": ["qemu-aarch64-static", "/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1"],
-  "strace": ["strace"],
-  "mkfs.ext4": ["mkfs.ext4"],
-  "zstd": ["zstd"],
-  "expect": ["expect"],
-  "root": [],
-} satisfies Record<string, string[]>;
+const ROOT = "root";
+const needsOfPart = new Map([[ROOT, []], ...readParts()]);
 
-export type Part = keyof typeof PARTS;
-
-/** Why `part` cannot be used here; `undefined` where it can. */
-export function missingPart(part: Part): string | undefined {
-  if (part === "root") return process.getuid?.() === 0 ? undefined : "the tests do not run as root";
-  const absent = PARTS[part].find((need) =>
-    need.startsWith("/") ? !existsSync(need) : Bun.which(need) === null
-  );
+/** Why `part`, a name in scripts/test-parts or `root`, cannot be used here; `undefined` where it can. */
+export function missingPart(part: string): string | undefined {
+  const needs = needsOfPart.get(part);
+  if (needs === undefined) throw new Error(`Cannot look for part "${part}": it is not in scripts/test-parts`);
+  if (part === ROOT) return process.getuid?.() === 0 ? undefined : "the tests do not run as root";
+  const absent = needs.find((need) => need.startsWith("/") ? !existsSync(need) : Bun.which(need) === null);
   return absent === undefined ? undefined : recordedReason(part) ?? `${absent} is not installed`;
 }
 
 /** `describe`, or its skipping form with the reason in the name where one of `parts` is missing. */
-export function describeWith(parts: readonly Part[], name: string, body: () => void): void {
+export function describeWith(parts: readonly string[], name: string, body: () => void): void {
   const reasons = parts.flatMap((part) => missingPart(part) ?? []);
   if (reasons.length === 0) describe(name, body);
   else describe.skip(`${name} (skipped: ${reasons.join("; ")})`, body);
 }
 
 /** scripts/install-test-tools writes one line, `part: reason`, for what it could not get. */
-function recordedReason(part: Part): string | undefined {
+function recordedReason(part: string): string | undefined {
   const path = join(TEST_CACHE, "skipped");
   if (!existsSync(path)) return undefined;
   const lines = readFileSync(path, "utf8").split("\n");
   return lines.find((line) => line.startsWith(`${part}: `))?.slice(part.length + 2);
+}
+
+function readParts(): [string, string[]][] {
+  const lines = readFileSync(join(import.meta.dirname, "../../scripts/test-parts"), "utf8").trim().split(
+    "\n",
+  );
+  return lines.filter((line) => !line.startsWith("#")).map((line) => {
+    const [part = "", needs = ""] = line.split("|").map((column) => column.trim());
+    return [part, needs.split(/\s+/).map((need) => need.replace(/^cache:/, `${TEST_CACHE}/`))];
+  });
 }
