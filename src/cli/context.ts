@@ -61,18 +61,26 @@ async function openNamedStore(
   });
 }
 
-/** XDG Base Directory Specification: a relative `XDG_DATA_HOME` is to be ignored. */
 export function defaultRepository(env: Environment, home: string): string {
-  const named = env.XDG_DATA_HOME ?? "";
-  const data = path.isAbsolute(named) ? named : path.join(home, ".local", "share");
-  return path.join(data, "varve", "repository");
+  return path.join(xdgFolder(env.XDG_DATA_HOME, path.join(home, ".local", "share")), "varve", "repository");
 }
 
-async function createContext(options: GlobalOptions, { screen, signal }: Invocation): Promise<Context> {
+/** What is below it may be deleted at any time. */
+export function cacheFolder(env: Environment, home: string): string {
+  return path.join(xdgFolder(env.XDG_CACHE_HOME, path.join(home, ".cache")), "varve");
+}
+
+/** XDG Base Directory Specification: a relative name is to be ignored. */
+function xdgFolder(named: string | undefined, otherwise: string): string {
+  return named !== undefined && path.isAbsolute(named) ? named : otherwise;
+}
+
+async function createContext(options: GlobalOptions, { env, screen, signal }: Invocation): Promise<Context> {
   const { createLogger } = await import("./logger.ts");
   const log = await createLogger(screen, {
     level: options.logLevel ?? (options.quiet ? "error" : "warn"),
     format: options.logFormat ?? (screen.isTerminal ? "pretty" : "json"),
   });
-  return { signal, log, clock: systemClock, threads: availableParallelism() };
+  const cacheRoot = cacheFolder(env, homedir());
+  return { signal, log, clock: systemClock, threads: availableParallelism(), cacheRoot };
 }

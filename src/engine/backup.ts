@@ -3,6 +3,8 @@
  * way of the data, docs/gc.md the order of its steps.
  */
 import { hostname } from "node:os";
+import { chunkCacheFolder } from "../cache/cache_folder.ts";
+import { ChunkCache } from "../cache/chunk_cache.ts";
 import type { Secret } from "../codec/keys.ts";
 import { VarveError } from "../errors.ts";
 import { backupId, backupTimeMs } from "../format/backup_id.ts";
@@ -28,6 +30,7 @@ import { PageTable } from "./page_table.ts";
 import { openProject, type Project } from "./project.ts";
 import { randomBytes } from "./random.ts";
 import type { Repository } from "./repository.ts";
+import { cachePlace, VolumeCache } from "./volume_cache.ts";
 import { VolumeWriter } from "./volume_writer.ts";
 
 export interface BackupOptions {
@@ -71,6 +74,8 @@ interface Run {
   lease: Lease;
   condemned: Condemned;
   workshop: ChunkWorkshop;
+  cache: VolumeCache;
+  chunkCache: ChunkCache | undefined;
   /** The volume's newest backup when the run began, or the last one that the run has prepared. */
   latest: OpenManifest | undefined;
   /** By the store's clock. */
@@ -94,12 +99,18 @@ export async function backup(
   }, context);
   const lease = await beginLease(project, options, context);
   const workshop = new ChunkWorkshop(project.chunkBytes, context.threads);
+  const cache = await VolumeCache.open({ project, volume: options.volume }, context);
+  const place = cachePlace(project, context);
+  const chunkCache = place === undefined ? undefined : new ChunkCache(chunkCacheFolder(place));
   try {
-    const run = await beginRun({ options, project, lease, workshop }, context);
+    const run = await beginRun({ options, project, lease, workshop, cache, chunkCache }, context);
     const manifests = await storeAll(run, context);
     for (const manifest of manifests) await commit(run, manifest, context);
+    if (manifests.length > 0) await cache.renew(manifests.at(-1)!);
+    await chunkCache?.trim();
     return manifests.map(report);
   } finally {
+    await cache.close();
     await workshop.close();
     await lease.end();
   }
@@ -116,7 +127,7 @@ async function beginLease(project: Project, options: BackupOptions, context: Con
 
 /** After the lease is written, and in this order: the store's time, the plans, the newest backup. */
 async function beginRun(
-  parts: Pick<Run, "options" | "project" | "lease" | "workshop">,
+  parts: Pick<Run, "options" | "project" | "lease" | "workshop" | "cache" | "chunkCache">,
   context: Context,
 ): Promise<Run> {
   const { project, options } = parts;
@@ -126,6 +137,7 @@ async function beginRun(
   const latest = id === undefined
     ? undefined
     : await readManifest(project, { ...options, backup: id }, context);
+  if (latest !== undefined) parts.cache.expect(latest);
   // A store whose clock was put back must not make the newest backup look old.
   const startedMs = Math.max(seenMs, id === undefined ? 0 : backupTimeMs(id)! + 1);
   return { ...parts, condemned, latest, startedMs };
@@ -156,10 +168,11 @@ async function storeDiff(
     : await findBase(run, diff.fromSnapshot, work.prepared, context);
   // A volume goes on under the key that its base is sealed with.
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
-  const tableOptions = { project, key: keys, signal: context.signal };
+  const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
   const emptyPages = new EntryList(0);
+  const { condemned, lease, chunkCache } = run;
   const writer = new ChunkWriter(
-    { project, keys, workshop, condemned: run.condemned, lease: run.lease.id },
+    { project, keys, workshop, condemned, lease: lease.id, cache: chunkCache },
     context,
   );
   const volume = new VolumeWriter({
@@ -167,10 +180,11 @@ async function storeDiff(
     keys,
     workshop,
     writer,
-    condemned: run.condemned,
+    condemned,
     table: new PageTable(base?.pages ?? emptyPages, tableOptions),
     hints: base === undefined ? new PageTable(run.latest?.pages ?? emptyPages, tableOptions) : undefined,
     baseSizeBytes: base?.info.size_bytes ?? 0,
+    chunkCache,
     onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
   }, context);
   const { pages, counts, sizeBytes } = await volume.write(diff);

@@ -4,6 +4,7 @@
  */
 import type { ProjectKey } from "../codec/keys.ts";
 import { sealedBytes } from "../codec/seal.ts";
+import type { ChunkCache } from "../cache/chunk_cache.ts";
 import { DamageError } from "../errors.ts";
 import { equalBytes, toHex } from "../format/bytes.ts";
 import type { Entry } from "../format/entries.ts";
@@ -50,38 +51,55 @@ export class ChunkWorkshop {
   }
 }
 
+export interface FetchOptions {
+  project: Project;
+  keys: ProjectKey;
+  workshop: ChunkWorkshop;
+  /** Looked at before the store, where there is one. */
+  cache?: ChunkCache | undefined;
+  signal: AbortSignal;
+}
+
 /**
- * Downloads the chunk of `ref` and opens it into `into`: its length, and the bytes downloaded. Throws `DamageError`
- * where it is not that chunk, `MissingError`.
+ * Gets the chunk of `ref` and opens it into `into`: its length, and the bytes downloaded. Throws `DamageError` where
+ * the store's object is not that chunk, `MissingError`.
  */
-export async function fetchChunk(
-  into: SharedBuffer,
-  ref: ObjectRef,
-  options: { project: Project; keys: ProjectKey; workshop: ChunkWorkshop; signal: AbortSignal },
-): Promise<{ length: number; downloadedBytes: number }> {
-  const { project, workshop } = options;
-  const key = project.key(chunkName(ref));
+export async function fetchChunk(into: SharedBuffer, ref: ObjectRef, options: FetchOptions) {
+  const { project, workshop, cache } = options;
+  const name = chunkName(ref);
   const sealed = await workshop.sealed.acquire();
   try {
-    const bytes = await project.store.get(key, { signal: options.signal });
-    if (bytes.length > sealed.bytes.length) {
-      throw new DamageError(
-        key,
-        `Cannot read "${key}": it has ${bytes.length} bytes, more than a chunk can have`,
-      );
+    const cached = await cache?.get(name);
+    if (cached !== undefined) {
+      const length = await openChunk({ into, sealed, bytes: cached }, ref, options).catch(unlessDamaged);
+      if (length !== undefined) return { length, downloadedBytes: 0 };
+      await cache!.drop(name);
     }
-    sealed.bytes.set(bytes);
-    const length = await workshop.pool.open(into, {
-      ref,
-      sealed,
-      sealedLength: bytes.length,
-      keys: options.keys,
-      key,
-    });
-    return { length, downloadedBytes: bytes.length };
+    const bytes = await project.store.get(project.key(name), { signal: options.signal });
+    return { length: await openChunk({ into, sealed, bytes }, ref, options), downloadedBytes: bytes.length };
   } finally {
     sealed.release();
   }
+}
+
+async function openChunk(
+  { into, sealed, bytes }: { into: SharedBuffer; sealed: SharedBuffer; bytes: Uint8Array },
+  ref: ObjectRef,
+  { project, keys, workshop }: FetchOptions,
+): Promise<number> {
+  const key = project.key(chunkName(ref));
+  if (bytes.length > sealed.bytes.length) {
+    throw new DamageError(
+      key,
+      `Cannot read "${key}": it has ${bytes.length} bytes, more than a chunk can have`,
+    );
+  }
+  sealed.bytes.set(bytes);
+  return await workshop.pool.open(into, { ref, sealed, sealedLength: bytes.length, keys, key });
+}
+
+function unlessDamaged(error: unknown): undefined {
+  if (!(error instanceof DamageError)) throw error;
 }
 
 export interface ChunkWriterOptions {
@@ -91,6 +109,15 @@ export interface ChunkWriterOptions {
   condemned: Condemned;
   /** Suffix for chunks whose plain key is condemned. */
   lease: Uint8Array;
+  /** Keeps what is likely to be needed again. */
+  cache: ChunkCache | undefined;
+}
+
+export interface WriteOptions {
+  /** What the last backup had at this position. */
+  hint: Entry;
+  /** The stream gave only a part of the chunk: the next one may again, and then needs the rest. */
+  partial: boolean;
 }
 
 /** What became of a chunk. */
@@ -112,25 +139,25 @@ export class ChunkWriter {
   }
 
   /**
-   * Hashes the chunk, and stores it unless the project holds it. `hint` is what the last backup had at this position.
+   * Hashes the chunk, and stores it unless the project holds it.
    * Each id is uploaded once, however many positions have it at the same time. The chunk's buffer is released as soon
    * as its content is not needed any more: while the upload runs, others are compressed.
    */
-  async write(chunk: ChunkBuffer, hint: Entry): Promise<StoredChunk> {
+  async write(chunk: ChunkBuffer, options: WriteOptions): Promise<StoredChunk> {
     try {
-      return await this.#write(chunk, hint);
+      return await this.#write(chunk, options);
     } finally {
       chunk.buffer.release();
     }
   }
 
-  async #write(chunk: ChunkBuffer, hint: Entry): Promise<StoredChunk> {
+  async #write(chunk: ChunkBuffer, { hint, partial }: WriteOptions): Promise<StoredChunk> {
     const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys.idKey);
     if (id === undefined) return { entry: undefined, outcome: "zero" };
     if (hint !== undefined && equalBytes(hint.id, id) && !await this.#options.condemned.has(hint)) {
       return { entry: hint, outcome: "reused" };
     }
-    return await this.#writeOnce(chunk, id);
+    return await this.#writeOnce(chunk, id, partial);
   }
 
   /** Stores a page, unless it is where it was before or the project holds it. */
@@ -144,7 +171,7 @@ export class ChunkWriter {
     return ref;
   }
 
-  async #writeOnce(chunk: ChunkBuffer, id: Uint8Array): Promise<StoredChunk> {
+  async #writeOnce(chunk: ChunkBuffer, id: Uint8Array, partial: boolean): Promise<StoredChunk> {
     const name = toHex(id);
     const known = this.#known.get(name);
     if (known !== undefined) {
@@ -152,7 +179,7 @@ export class ChunkWriter {
       return { entry: await known, outcome: "reused" };
     }
     const placed = this.#place(id);
-    const stored = placed.then(({ ref, present }) => present ? ref : this.#upload(chunk, ref));
+    const stored = placed.then(({ ref, present }) => present ? ref : this.#upload(chunk, ref, partial));
     // Who waits for it sees the failure; nobody may be waiting.
     stored.catch(() => {});
     this.#remember(name, stored);
@@ -169,8 +196,8 @@ export class ChunkWriter {
     return { ref, present: info !== undefined };
   }
 
-  async #upload(chunk: ChunkBuffer, ref: ObjectRef): Promise<ObjectRef> {
-    const { keys, project, workshop } = this.#options;
+  async #upload(chunk: ChunkBuffer, ref: ObjectRef, partial: boolean): Promise<ObjectRef> {
+    const { keys, project, workshop, cache } = this.#options;
     const sealed = await workshop.sealed.acquire();
     try {
       const length = await workshop.pool.seal(chunk, { ref, sealed, keys, level: COMPRESSION_LEVEL });
@@ -178,6 +205,7 @@ export class ChunkWriter {
       const body = sealed.bytes.subarray(0, length);
       await project.store.put(project.key(chunkName(ref)), body, { signal: this.#context.signal });
       this.uploadedBytes += length;
+      if (partial) await cache?.put(chunkName(ref), body);
       return ref;
     } finally {
       sealed.release();

@@ -23,6 +23,8 @@ export interface Context {
   clock: Clock;
   /** Worker threads. */
   threads: number;
+  /** The folder of local caches; without one nothing is remembered between runs. */
+  cacheRoot?: string | undefined;
 }
 
 export const systemClock: Clock = {

@@ -23,10 +23,17 @@ const MAX_LOADED = 32;
  */
 export type PageWriter = (id: Uint8Array, page: Uint8Array, known: Entry) => Promise<ObjectRef>;
 
+/** Pages that this host remembers; everything it gives was checked against the page's id. */
+export interface LocalPages {
+  find(page: number, ref: ObjectRef, key: ProjectKey): Promise<EntryList | undefined>;
+  keep(page: number, ref: ObjectRef, entries: EntryList): void;
+}
+
 export interface PageTableOptions {
   project: Project;
   /** The key whose ids the table holds. */
   key: ProjectKey;
+  local: LocalPages;
   signal: AbortSignal;
 }
 
@@ -151,7 +158,7 @@ export class PageTable {
 
   async #read(page: number): Promise<void> {
     const ref = this.#refs[page];
-    const entries = ref === undefined ? new EntryList(PAGE_CHUNKS) : await readPage(ref, this.#options);
+    const entries = ref === undefined ? new EntryList(PAGE_CHUNKS) : await readPage(page, ref, this.#options);
     this.#loaded.set(page, { entries, version: 0, storedVersion: 0 });
   }
 
@@ -179,13 +186,22 @@ export class PageTable {
 
   async #write(entries: EntryList, page: number, write: PageWriter): Promise<ObjectRef> {
     const bytes = entries.encode();
-    return await write(pageId(this.#options.key.pageKey, bytes), bytes, this.#refs[page]);
+    const ref = await write(pageId(this.#options.key.pageKey, bytes), bytes, this.#refs[page]);
+    this.#options.local.keep(page, ref, EntryList.decode(bytes));
+    return ref;
   }
 }
 
-/** The page at `ref`, verified against its id. Throws `DamageError`, `MissingError`. */
-export async function readPage(ref: ObjectRef, options: PageTableOptions): Promise<EntryList> {
-  const { project, key, signal } = options;
+/** The page of that number at `ref`, from this host's memory or the store. Throws `DamageError`, `MissingError`. */
+export async function readPage(page: number, ref: ObjectRef, options: PageTableOptions): Promise<EntryList> {
+  const found = await options.local.find(page, ref, options.key);
+  if (found !== undefined) return found;
+  const entries = await downloadPage(ref, options);
+  options.local.keep(page, ref, entries);
+  return entries;
+}
+
+async function downloadPage(ref: ObjectRef, { project, key, signal }: PageTableOptions): Promise<EntryList> {
   const name = chunkName(ref);
   const damaged = (state: string, cause?: unknown) =>
     new DamageError(project.key(name), `Cannot read "${project.key(name)}": ${state}`, { cause });

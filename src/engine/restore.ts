@@ -18,6 +18,7 @@ import { Lease } from "./lease.ts";
 import { readPage } from "./page_table.ts";
 import { openProject, type Project } from "./project.ts";
 import type { Repository } from "./repository.ts";
+import { VolumeCache } from "./volume_cache.ts";
 import { mapOrdered } from "./window.ts";
 
 export interface RestoreOptions {
@@ -89,10 +90,14 @@ export async function restore(
     const backup = await findBackup(project, options, context);
     const manifest = await readManifest(project, { volume: options.volume, backup }, context);
     const target = await options.openTarget(manifest.info.size_bytes);
+    const cache = await VolumeCache.open({ project, volume: options.volume }, context);
+    cache.expect(manifest);
     try {
-      const report = await new Restorer({ project, manifest, target, options }, context).run();
+      const report = await new Restorer({ project, manifest, target, options, cache }, context).run();
+      if (report.damaged.length === 0) await cache.renew(manifest);
       return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
     } finally {
+      await cache.close();
       await target.close();
     }
   } finally {
@@ -125,6 +130,7 @@ class Restorer {
   readonly #manifest: OpenManifest;
   readonly #target: Target;
   readonly #options: RestoreOptions;
+  readonly #cache: VolumeCache;
   readonly #context: Context;
   readonly #workshop: ChunkWorkshop;
   readonly #counts = { total: 0, zero: 0, matched: 0, written: 0 };
@@ -132,13 +138,20 @@ class Restorer {
   readonly #progress: RestoreProgress;
 
   constructor(
-    parts: { project: Project; manifest: OpenManifest; target: Target; options: RestoreOptions },
+    parts: {
+      project: Project;
+      manifest: OpenManifest;
+      target: Target;
+      options: RestoreOptions;
+      cache: VolumeCache;
+    },
     context: Context,
   ) {
     this.#project = parts.project;
     this.#manifest = parts.manifest;
     this.#target = parts.target;
     this.#options = parts.options;
+    this.#cache = parts.cache;
     this.#context = context;
     this.#workshop = new ChunkWorkshop(parts.project.chunkBytes, context.threads);
     const { size_bytes } = parts.manifest.info;
@@ -168,7 +181,7 @@ class Restorer {
     const total = Math.ceil(volume.sizeBytes / volume.chunkBytes);
     for (let page = 0; page * PAGE_CHUNKS < total; page++) {
       const ref = pages.get(page);
-      const read = ref === undefined ? undefined : await this.#readPage(ref, key);
+      const read = ref === undefined ? undefined : await this.#readPage(page, ref, key);
       for (let at = page * PAGE_CHUNKS; at < Math.min(total, (page + 1) * PAGE_CHUNKS); at++) {
         const range = { offset: at * volume.chunkBytes, length: chunkLength(at, volume) };
         if (read !== undefined && "damage" in read) yield { ...range, entry: undefined, damage: read.damage };
@@ -177,9 +190,16 @@ class Restorer {
     }
   }
 
-  async #readPage(ref: NonNullable<Entry>, key: OpenManifest["key"]) {
+  async #readPage(page: number, ref: NonNullable<Entry>, key: OpenManifest["key"]) {
     try {
-      return { entries: await readPage(ref, { project: this.#project, key, signal: this.#context.signal }) };
+      return {
+        entries: await readPage(page, ref, {
+          project: this.#project,
+          key,
+          local: this.#cache,
+          signal: this.#context.signal,
+        }),
+      };
     } catch (error) {
       if (error instanceof DamageError || error instanceof MissingError) {
         return { damage: { key: error.key, reason: describeError(error) } };

@@ -1,4 +1,5 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
+import type { ChunkCache } from "../cache/chunk_cache.ts";
 import type { ProjectKey } from "../codec/keys.ts";
 import { VarveError } from "../errors.ts";
 import type { EntryList } from "../format/entries.ts";
@@ -42,6 +43,8 @@ export interface VolumeWriterOptions {
   /** What the volume held last, where that is not the base: most of a full stream is there already. */
   hints: PageTable | undefined;
   baseSizeBytes: number;
+  /** Of chunks that streams cover in part. */
+  chunkCache: ChunkCache | undefined;
   onProgress: (progress: VolumeProgress) => void;
 }
 
@@ -129,9 +132,9 @@ export class VolumeWriter {
   async #chunk(piece: ChunkPiece): Promise<void> {
     const { hints, table, writer } = this.#options;
     try {
-      await this.#fillGaps(piece);
+      const partial = await this.#fillGaps(piece);
       const hint = await (hints ?? table).get(piece.position);
-      const stored = await writer.write(piece, hint);
+      const stored = await writer.write(piece, { hint, partial });
       await table.set(piece.position, stored.entry, this.#writePage);
       this.#count(stored, piece);
     } finally {
@@ -140,13 +143,16 @@ export class VolumeWriter {
     }
   }
 
-  /** The bytes that the stream did not give are as before: the table's chunk, zeros past its end. */
-  async #fillGaps(piece: ChunkPiece): Promise<void> {
+  /** The bytes that the stream did not give are as before, zeros past the old chunk's end. True where there are any. */
+  async #fillGaps(piece: ChunkPiece): Promise<boolean> {
     const gaps = piece.coverage.gaps(piece.length);
-    if (gaps.length === 0) return;
+    if (gaps.length === 0) return false;
     const entry = await this.#options.table.get(piece.position);
     const { bytes } = piece.buffer;
-    if (entry === undefined) return gaps.forEach(({ from, to }) => bytes.fill(0, from, to));
+    if (entry === undefined) {
+      for (const { from, to } of gaps) bytes.fill(0, from, to);
+      return true;
+    }
     await this.#withChunk(entry, (base) => {
       for (const { from, to } of gaps) {
         const known = base.subarray(from, to);
@@ -154,6 +160,7 @@ export class VolumeWriter {
         bytes.fill(0, from + known.length, to);
       }
     });
+    return true;
   }
 
   /** Calls `use` with the content of a stored chunk. */
@@ -199,7 +206,7 @@ export class VolumeWriter {
         buffer.bytes.set(content);
         length = content.length;
       });
-      const { entry } = await writer.write({ buffer, length }, undefined);
+      const { entry } = await writer.write({ buffer, length }, { hint: undefined, partial: false });
       await table.set(position, entry, this.#writePage);
     } catch (cause) {
       const thing = `${this.#options.project.name}: chunk ${position}`;

@@ -1,0 +1,84 @@
+/**
+ * What a regular file looked like when it was known to equal a backup: size, times and inode. As long as it still looks
+ * so, nobody wrote to it, and a restore need not read it.
+ */
+import { createHash } from "node:crypto";
+import { readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { replaceFile } from "./cache_folder.ts";
+
+/**
+ * File times come from a clock that ticks every 10 ms at worst: a file is recorded only once that clock is past its last
+ * change, so that any later write shows.
+ */
+const CLOCK_TICK_MS = 20;
+
+/** Everything that a write changes, as decimal strings; nanoseconds. */
+export interface FileLook {
+  dev: string;
+  ino: string;
+  size: string;
+  mtime: string;
+  ctime: string;
+}
+
+/** The backup that a file equals. */
+export interface FileContent {
+  repository: string;
+  project: string;
+  volume: string;
+  backup: string;
+}
+
+/** `undefined` where the path is not a regular file. */
+export async function lookOf(path: string): Promise<FileLook | undefined> {
+  const stats = await stat(path, { bigint: true }).catch(() => undefined);
+  if (stats === undefined || !stats.isFile()) return undefined;
+  const { dev, ino, size, mtimeNs, ctimeNs } = stats;
+  return { dev: `${dev}`, ino: `${ino}`, size: `${size}`, mtime: `${mtimeNs}`, ctime: `${ctimeNs}` };
+}
+
+export function sameLook(a: FileLook | undefined, b: FileLook | undefined): boolean {
+  if (a === undefined || b === undefined) return false;
+  return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtime === b.mtime &&
+    a.ctime === b.ctime;
+}
+
+/**
+ * Notes that the file equals a backup, if it still looks as it did when that was known (`known`). Nothing is noted
+ * where it does not, or where the cache cannot be written.
+ */
+export async function recordFile(
+  folder: string,
+  path: string,
+  note: { known: FileLook; content: FileContent },
+) {
+  await wait(CLOCK_TICK_MS);
+  if (!sameLook(await lookOf(path), note.known)) return;
+  const line = JSON.stringify({ look: note.known, content: note.content });
+  await replaceFile(
+    recordPath(folder, note.known),
+    (temporary) => writeFile(temporary, line, { mode: 0o600 }),
+  ).catch(() => {});
+}
+
+/** The backup that the file is known to equal. */
+export async function recordedContent(folder: string, path: string): Promise<FileContent | undefined> {
+  const look = await lookOf(path);
+  if (look === undefined) return undefined;
+  try {
+    const record = JSON.parse(await readFile(recordPath(folder, look), "utf8")) as {
+      look: FileLook;
+      content: FileContent;
+    };
+    return sameLook(record.look, look) ? record.content : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** By inode: a file keeps its record when it is renamed, and names tell nothing of what it holds. */
+function recordPath(folder: string, { dev, ino }: FileLook): string {
+  return join(folder, createHash("sha256").update(`${dev}:${ino}`).digest("hex").slice(0, 32));
+}

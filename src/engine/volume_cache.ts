@@ -1,0 +1,117 @@
+/** The hash cache of one volume as the engine uses it: pages out of it are checked against their ids, and it is renewed. */
+import { pageId } from "../codec/ids.ts";
+import type { ProjectKey } from "../codec/keys.ts";
+import { type CachePlace, hashCachePath } from "../cache/cache_folder.ts";
+import { HashCache, writeHashCache } from "../cache/hash_cache.ts";
+import { describeError } from "../errors.ts";
+import { equalBytes } from "../format/bytes.ts";
+import { EntryList } from "../format/entries.ts";
+import type { ObjectRef } from "../format/layout.ts";
+import type { OpenManifest } from "./catalog.ts";
+import type { Context } from "./context.ts";
+import { type LocalPages, readPage } from "./page_table.ts";
+import type { Project } from "./project.ts";
+
+/** Pages of this run kept for the renewal, about 50 KiB each; others are read again. */
+const MAX_FRESH = 128;
+
+interface VolumePlace {
+  project: Project;
+  volume: string;
+}
+
+export class VolumeCache implements LocalPages {
+  readonly #place: VolumePlace;
+  readonly #path: string | undefined;
+  readonly #context: Context;
+  readonly #fresh = new Map<number, { id: Uint8Array; entries: EntryList }>();
+  #cache: HashCache | undefined;
+  /** The pages that the cache has to hold, once the manifest of its backup was seen. */
+  #claimed: EntryList | undefined;
+  #isDamaged = false;
+
+  private constructor(place: VolumePlace, context: Context) {
+    this.#place = place;
+    this.#context = context;
+    const at = cachePlace(place.project, context);
+    this.#path = at === undefined ? undefined : hashCachePath(at, place.volume);
+  }
+
+  /** Never fails: without a cache it remembers just the pages of this run. */
+  static async open(place: VolumePlace, context: Context): Promise<VolumeCache> {
+    const cache = new VolumeCache(place, context);
+    if (cache.#path === undefined) return cache;
+    const opened = await HashCache.open(cache.#path);
+    if (opened === "damaged") cache.#damaged();
+    else cache.#cache = opened;
+    return cache;
+  }
+
+  /** Tells of a manifest that was read: if the cache is of that backup, any page that is not as it says is damage. */
+  expect({ info, pages }: OpenManifest): void {
+    if (this.#cache?.head.backup === info.backup) this.#claimed = pages;
+  }
+
+  async find(page: number, ref: ObjectRef, key: ProjectKey): Promise<EntryList | undefined> {
+    const fresh = this.#fresh.get(page);
+    if (fresh !== undefined && equalBytes(fresh.id, ref.id)) {
+      return fresh.entries.resized(fresh.entries.length);
+    }
+    try {
+      const entries = await this.#cache?.page(page);
+      if (entries !== undefined && equalBytes(pageId(key.pageKey, entries.encode()), ref.id)) return entries;
+      const claimed = this.#claimed?.get(page);
+      if (claimed !== undefined && equalBytes(claimed.id, ref.id)) this.#damaged();
+    } catch {
+      this.#damaged();
+    }
+    return undefined;
+  }
+
+  keep(page: number, ref: ObjectRef, entries: EntryList): void {
+    this.#fresh.delete(page);
+    this.#fresh.set(page, { id: ref.id, entries: entries.resized(entries.length) });
+    if (this.#fresh.size > MAX_FRESH) this.#fresh.delete(this.#fresh.keys().next().value!);
+  }
+
+  /** Makes the cache that of `manifest`, unless it is whole and as new. A cache that cannot be written is said. */
+  async renew({ info, pages, key }: OpenManifest): Promise<void> {
+    const isNewer = this.#isDamaged || this.#cache === undefined || this.#cache.head.backup < info.backup;
+    if (this.#path === undefined || !isNewer) return;
+    const { project, volume } = this.#place;
+    const options = { project, key, local: this, signal: this.#context.signal };
+    async function* all() {
+      for (let page = 0; page < pages.length; page++) {
+        const ref = pages.get(page);
+        yield ref === undefined ? undefined : await readPage(page, ref, options);
+      }
+    }
+    try {
+      const about = { repository: project.repositoryId, project: project.name, volume, backup: info.backup };
+      await writeHashCache(this.#path, { ...about, pages: pages.length }, all());
+    } catch (error) {
+      this.#context.log.warn(
+        { path: this.#path },
+        `could not write the local hash cache: ${describeError(error)}`,
+      );
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#cache?.close();
+    this.#cache = undefined;
+  }
+
+  #damaged(): void {
+    if (!this.#isDamaged) {
+      this.#context.log.warn({ path: this.#path }, "the local hash cache is damaged; it is rebuilt");
+    }
+    this.#isDamaged = true;
+  }
+}
+
+/** Where this host remembers things of a project; `undefined` where it does not. */
+export function cachePlace(project: Project, { cacheRoot }: Context): CachePlace | undefined {
+  if (cacheRoot === undefined) return undefined;
+  return { root: cacheRoot, repositoryId: project.repositoryId, project: project.name };
+}
