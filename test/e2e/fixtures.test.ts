@@ -2,11 +2,14 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { rm } from "node:fs/promises";
 import { type Chain, readChains, readStream } from "./chains.ts";
-import { scratchFolder, TestRepository } from "./repository.ts";
+import { scratchFolder, Workbench } from "./workbench.ts";
 
 const LIMIT_MS = 120_000;
 const chains = await readChains();
-const repository = new TestRepository(scratchFolder());
+const repository = new Workbench(scratchFolder());
+const file = repository.path("new");
+/** Kept: what a chain finds here is another chain's last point. */
+const inPlace = repository.path("in-place");
 
 beforeAll(async () => {
   expect(await repository.run(["init"])).toMatchObject({ code: 0 });
@@ -44,16 +47,13 @@ describe("varve gives back what rbd export gave, point for point, of the recorde
       .toEqual(points.map(({ snapshot, size_bytes }) => ({ snapshot, size_bytes })));
     for (const [at, { size_bytes, sha256 }] of points.entries()) {
       const point = `${volume}@${backups[at]!.backup}`;
-      const [file, inPlace] = [repository.path("new"), repository.path("in-place")];
-      const restored = [
-        repository.restoreToFile(point, file),
-        repository.restoreToFile(point, inPlace),
-        repository.restoreToPipe(point),
-      ];
+      const restored = [file, inPlace].map((to) => repository.restoreToFile(point, to));
       const sum = { size_bytes, sha256 };
-      expect(await Promise.all(restored)).toEqual([sum, sum, sum]);
+      expect(await Promise.all(restored)).toEqual([sum, sum]);
       await rm(file);
     }
+    const { size_bytes, sha256 } = points.at(-1)!;
+    expect(await repository.restoreToPipe(volume)).toEqual({ size_bytes, sha256 });
   }, LIMIT_MS);
 
   test("(none was left out)", () => {

@@ -10,7 +10,7 @@ import { type Point, sumOf, sumOfFile } from "./chains.ts";
 /** Size and sum of a restored volume. */
 export type Sum = Pick<Point, "size_bytes" | "sha256">;
 
-export class TestRepository {
+export class Workbench {
   readonly folder: string;
   /** What the program is given: the repository's address, secrets, credentials. */
   readonly env: Record<string, string>;
