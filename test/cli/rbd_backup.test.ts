@@ -195,7 +195,9 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
       spawnSync(SCRIPT, [image, `sealed/${volume}`], { env, encoding: "utf8" });
     expect(night(sealed).status).toBe(0);
     const before = snapshots();
+    program("rbd", `[[ "$1 $2" != "snap create" ]] || exit 99; exec /usr/bin/rbd "$@"`);
     const { status, stderr } = night({ ...env, VARVE_PASSPHRASE: "battery" });
+    fs.rmSync(`${folder}/bin/rbd`);
     expect({ status, stderr }).toEqual({
       status: 13,
       stderr: expect.stringContaining("the passphrase is wrong"),
