@@ -92,8 +92,13 @@ function noBucket(bucket: string, host: string): string {
   return `there is no bucket "${bucket}" at "${host}" (404)`;
 }
 
-/** Some servers send no text, for which the SDK puts `UnknownError`: no help to anyone, so the code stands for it. */
+/**
+ * Some servers send no text, for which the SDK puts `UnknownError`, and of a connection Bun tells what a programmer of
+ * `fetch` could do: no help to anyone, so the code stands for it.
+ */
 function tellingCause(error: unknown, { status, code }: Answer): unknown {
-  if (error instanceof Error && error.message === "UnknownError") error.message = code || String(status);
+  const isEmpty = (error: Error) =>
+    status === undefined ? isConnectionCode(code) : error.message === "UnknownError";
+  if (error instanceof Error && isEmpty(error)) error.message = code || String(status);
   return error;
 }
