@@ -5,12 +5,13 @@
  * refused, a final state is written into it. Its age is told by the store's clock alone.
  */
 import type { ProjectKey } from "../codec/keys.ts";
-import { VarveError } from "../errors.ts";
+import { describeError, VarveError } from "../errors.ts";
 import { toHex, utf8 } from "../format/bytes.ts";
 import { leaseName } from "../format/layout.ts";
 import { LEASE_ID_BYTES } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
 import type { Context } from "./context.ts";
+import { withGrace } from "./grace.ts";
 import type { Project } from "./project.ts";
 import { randomBytes } from "./random.ts";
 
@@ -64,21 +65,22 @@ export class Lease {
     this.#stop.abort();
     await this.#refreshing;
     try {
-      const [left] = await this.#project.store.delete([this.#storeKey]);
-      if (left !== undefined) await this.#write("ended", undefined);
+      await withGrace(this.#context, (signal) => this.#remove(signal));
     } catch (error) {
-      this.#context.log.warn(
-        { err: error, lease: toHex(this.id) },
-        "could not remove the lease; it ends by its age",
-      );
+      this.#warn(error, "could not remove the lease; it ends by its age");
     }
+  }
+
+  async #remove(signal: AbortSignal): Promise<void> {
+    const [left] = await this.#project.store.delete([this.#storeKey], { signal });
+    if (left !== undefined) await this.#write("ended", signal);
   }
 
   get #storeKey(): string {
     return this.#project.key(leaseName(this.id));
   }
 
-  async #write(state: "running" | "ended", signal: AbortSignal | undefined): Promise<void> {
+  async #write(state: "running" | "ended", signal: AbortSignal): Promise<void> {
     const { work, volume, host, key } = this.#options;
     const content = utf8(JSON.stringify({ state, work, volume, host, pid: process.pid }));
     await this.#project.write({ type: OBJECT_TYPE.lease, name: leaseName(this.id), content }, {
@@ -94,9 +96,7 @@ export class Lease {
         await this.#context.clock.sleep(LEASE_REFRESH_MS, signal);
         await this.#refresh(signal);
       } catch (error) {
-        if (!signal.aborted) {
-          this.#context.log.warn({ err: error }, "could not refresh the lease; trying again later");
-        }
+        if (!signal.aborted) this.#warn(error, "could not refresh the lease; trying again later");
       }
     }
   }
@@ -105,5 +105,9 @@ export class Lease {
   async #refresh(signal: AbortSignal): Promise<void> {
     const there = await this.#project.store.head(this.#storeKey, { signal });
     if (there !== undefined) await this.#write("running", signal);
+  }
+
+  #warn(error: unknown, text: string): void {
+    this.#context.log.warn({ lease: toHex(this.id), reason: describeError(error) }, text);
   }
 }
