@@ -6,6 +6,7 @@ import { restore, type RestoreReport } from "../../src/engine/restore.ts";
 import type { Secret } from "../../src/engine/project.ts";
 import { VarveError } from "../../src/errors.ts";
 import { KIB } from "../../src/format/limits.ts";
+import type { Source } from "../../src/source/source.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
 import { memorySource, type TestDiff } from "./memory_source.ts";
@@ -64,13 +65,13 @@ export interface Where {
 
 export async function backUp(
   repository: Repository,
-  diffs: readonly TestDiff[],
-  options: Where & { atEnd?: () => void } = {},
+  source: readonly TestDiff[] | Source,
+  options: Where = {},
 ): Promise<BackupReport[]> {
   return await backup(repository, {
     project: options.project ?? PROJECT,
     volume: options.volume ?? VOLUME,
-    source: memorySource(diffs, options.atEnd),
+    source: "diffs" in source ? source : memorySource(source),
     secret: options.secret ?? NO_SECRET,
     tags: [],
   }, options.context ?? testContext());

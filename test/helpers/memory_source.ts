@@ -13,6 +13,8 @@ export interface TestDiff {
   from?: string | Uint8Array | undefined;
   to?: string | Uint8Array | undefined;
   sizeBytes: number;
+  /** The size is not known before the extents have been read, as of a raw pipe. */
+  sizeComesLate?: boolean;
   extents: readonly TestExtent[];
 }
 
@@ -42,9 +44,10 @@ function volumeDiff(diff: TestDiff): VolumeDiff {
   return {
     fromSnapshot: name(diff.from),
     toSnapshot: name(diff.to),
-    sizeBytes: diff.sizeBytes,
+    sizeBytes: diff.sizeComesLate ? undefined : diff.sizeBytes,
     async *extents() {
       for (const extent of diff.extents) yield* readable(extent);
+      this.sizeBytes = diff.sizeBytes;
     },
   };
 }
