@@ -1,0 +1,218 @@
+/** The built program and an S3 store that fails: MinIO behind a proxy that refuses, hangs, cuts and goes away. */
+import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { BackupReport } from "../../src/engine/backup.ts";
+import { type Call, type Fault, FaultyS3 } from "../helpers/faulty_s3.ts";
+import { startMinio } from "../helpers/minio.ts";
+import { describeWith } from "../helpers/parts.ts";
+import {
+  CHUNK_BYTES,
+  expectOneLine,
+  fullStream,
+  noise,
+  RUN_LIMIT_MS,
+  TestRepository,
+} from "../helpers/repository.ts";
+import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
+import type { VarveResult } from "../helpers/varve.ts";
+
+const CHUNKS = 10;
+const SIZE_BYTES = CHUNKS * CHUNK_BYTES;
+const FIRST = noise(SIZE_BYTES, "first");
+/** The shortest limits that there are. */
+const IMPATIENT = { VARVE_RETRIES: "1", VARVE_S3_TIMEOUT: "1" };
+
+setDefaultTimeout(RUN_LIMIT_MS);
+
+describeWith(["MinIO"], "varve on a failing S3 store", () => {
+  let minio: S3Server;
+  let proxy: FaultyS3;
+  let repository: TestRepository;
+  let volumes = 0;
+  let volume: string;
+
+  beforeAll(async () => {
+    minio = await startMinio();
+    proxy = await FaultyS3.start(minio);
+    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
+    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
+    await repository.backUp("acme/first", FIRST);
+  });
+  /** Each test has a volume with content of its own. */
+  beforeEach(() => {
+    proxy.reset();
+    volume = `acme/volume-${++volumes}`;
+  });
+  afterAll(async () => {
+    proxy?.goAway();
+    await repository?.remove();
+    await minio?.stop();
+  });
+
+  const content = () => noise(SIZE_BYTES, volume);
+  const backUp = (env: Record<string, string> = {}) =>
+    repository.run(["backup", volume, "--json"], { stdin: fullStream(content()), env });
+  const committed = async ({ stdout }: VarveResult) => {
+    const report = JSON.parse(stdout) as BackupReport;
+    repository.expectPoint(volume, report.backup, content());
+    await repository.expectNothingNew();
+    return report;
+  };
+  /** The chunks that the run has uploaded for good: the server answered. */
+  const isChunkWrite = ({ method, key }: Call) => method === "PUT" && key.includes("/chunks/");
+  /** Lets `good` chunk writes pass; `fault` is the fate of those after. */
+  const failAfter = (good: number, fault: Fault) => {
+    const passed = new Set<string>();
+    proxy.faultOf = (call) => {
+      if (!isChunkWrite(call)) return undefined;
+      if (passed.size < good) passed.add(call.key);
+      return passed.has(call.key) ? undefined : fault;
+    };
+  };
+
+  test("backup succeeds with a line for each retry when the store answers 503 for a while", async () => {
+    let left = 4;
+    proxy.faultOf = (call) => isChunkWrite(call) && left-- > 0 ? 503 : undefined;
+    const result = await backUp();
+    expect(result.code).toBe(0);
+    expect(retries(result)).toHaveLength(4);
+    for (const line of retries(result)) {
+      expect(line).toMatch(
+        /^Retry \d of 9 in \d\.\d s: Cannot write "s3:.*chunks.*": "127\.0\.0\.1:\d+" answered \(503/,
+      );
+    }
+    await committed(result);
+  });
+
+  test("backup exits with 1 and the next uploads only what is missing when the store answers 500", async () => {
+    failAfter(4, 500);
+    const failed = await backUp(IMPATIENT);
+    expect(retries(failed).length).toBeGreaterThan(0);
+    expectLastLine(failed, /^varve: Cannot write "s3:.*": "127\.0\.0\.1:\d+" answered \(500/);
+    await repository.expectNothingNew();
+
+    proxy.reset();
+    const { chunks } = await committed(await backUp());
+    expect({ reused: chunks.reused, new: chunks.new }).toEqual({ reused: 4, new: CHUNKS - 4 });
+    expect(proxy.calls.filter(isChunkWrite)).toHaveLength(CHUNKS - 4 + 1); // and the page
+  });
+
+  test("backup exits with 1 at once when the store answers 403", async () => {
+    failAfter(2, 403);
+    expectOneLine(await backUp(), { code: 1, line: /Cannot write "s3:.*chunks.*": access denied \(403\)/ });
+    await repository.expectNothingNew();
+  });
+
+  test("backup exits with 1 and commits nothing when the manifest cannot be written", async () => {
+    proxy.faultOf = ({ method, key }) => method === "PUT" && key.includes("/volumes/") ? 500 : undefined;
+    const failed = await backUp(IMPATIENT);
+    expectLastLine(failed, /^varve: Cannot write "s3:.*\/volumes\/.*answered \(500/);
+    await repository.expectNothingNew();
+    proxy.reset();
+    const { chunks } = await committed(await backUp());
+    expect(chunks.new).toBe(0);
+  });
+
+  test("backup makes one point when the answer to the manifest's write is lost", async () => {
+    let left = 1;
+    proxy.faultOf = ({ method, key }) =>
+      method === "PUT" && key.includes("/volumes/") && left-- > 0 ? "lost" : undefined;
+    const result = await backUp();
+    expect({ code: result.code, retries: retries(result).length }).toEqual({ code: 0, retries: 1 });
+    await committed(result);
+  });
+
+  test("backup exits with 1 when the store hangs", async () => {
+    failAfter(3, "hang");
+    const failed = await backUp(IMPATIENT);
+    for (const line of retries(failed)) expect(line).toMatch(/^Retry 1 of 1 .* no sign of progress for 1 s$/);
+    expect(retries(failed).length).toBeGreaterThan(0);
+    expectLastLine(failed, /^varve: Cannot write "s3:.*": "127\S+" gave no sign of progress for 1 s\n$/);
+    await repository.expectNothingNew();
+  });
+
+  test("backup succeeds when the store cuts connections", async () => {
+    let cuts = 0;
+    proxy.faultOf = (call) => isChunkWrite(call) && call.index % 3 === 0 && cuts++ < 6 ? "cut" : undefined;
+    const result = await backUp();
+    expect(result.code).toBe(0);
+    expect(cuts).toBeGreaterThan(0);
+    for (const line of retries(result)) expect(line).toMatch(/^Retry .* no connection to .*\(ECONNRESET\)$/);
+    await committed(result);
+  });
+
+  test("backup goes on when the store goes away and comes back", async () => {
+    let gone = false;
+    proxy.faultOf = (call) => {
+      if (!isChunkWrite(call) || gone) return undefined;
+      gone = true;
+      proxy.goAway();
+      return "cut";
+    };
+    const child = repository.start(["backup", volume, "--json"], { stdin: fullStream(content()) });
+    let stderr = "";
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      stderr += text;
+      if (gone && stderr.includes("ECONNREFUSED")) {
+        gone = false; // once
+        await proxy.comeBack();
+        proxy.reset();
+      }
+    }
+    const result = { code: await child.exited, stdout: await new Response(child.stdout).text(), stderr };
+    expect({ code: result.code, refused: /no connection to \S+ \(ECONNREFUSED\)/.test(stderr) })
+      .toEqual({ code: 0, refused: true });
+    await committed(result);
+  });
+
+  test("backup exits with 1 when the store goes away and stays away", async () => {
+    proxy.faultOf = (call) => {
+      if (isChunkWrite(call)) proxy.goAway();
+      return undefined;
+    };
+    const failed = await backUp(IMPATIENT);
+    await proxy.comeBack();
+    expectLastLine(failed, /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\)\n$/);
+    await repository.expectNothingNew();
+  });
+
+  test("restore succeeds when downloads break off in the middle", async () => {
+    let breaks = 0;
+    proxy.faultOf = ({ method, key }) =>
+      method === "GET" && key.includes("/chunks/") && breaks++ % 2 === 0 ? "half" : undefined;
+    const to = repository.path("restored.img");
+    const result = await repository.run(["restore", "acme/first", "--to", to]);
+    expect({ code: result.code, retried: retries(result).length > 0 }).toEqual({ code: 0, retried: true });
+    expect(hash(await readFile(to))).toBe(hash(FIRST));
+  });
+
+  test("restore exits with 1, not as if there were damage, when the store refuses", async () => {
+    proxy.faultOf = ({ method, key }) => method === "GET" && key.includes("/chunks/") ? 403 : undefined;
+    for (const options of [[], ["--keep-going"]]) {
+      const to = repository.path("refused.img");
+      const result = await repository.run(["restore", "acme/first", "--to", to, ...options]);
+      expectOneLine(result, { code: 1, line: /Cannot read "s3:.*chunks.*": access denied \(403\)/ });
+    }
+  });
+
+  test("what was backed up restores as it was, after all of these", async () => {
+    await repository.expectIntact();
+  });
+});
+
+/** The retries that were told, in order. */
+function retries({ stderr }: VarveResult): string[] {
+  const lines = stderr.split("\n").filter((line) => line.startsWith("{"));
+  return lines.map((line) => JSON.parse(line).msg as string).filter((text) => text.startsWith("Retry "));
+}
+
+/** Before the line that tells how it ended come only retries, and that a lease may be left. */
+function expectLastLine(result: VarveResult, line: RegExp): void {
+  const stderr = result.stderr.replace(/^\{.*"msg":"(Retry |could not remove the lease).*\}\n/gm, "");
+  expectOneLine({ ...result, stderr }, { code: 1, line });
+}
+
+function hash(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
