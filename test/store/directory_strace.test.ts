@@ -1,0 +1,96 @@
+/** The directory store's system calls: in which order they come, and what follows when one of them fails. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describeWith } from "../helpers/parts.ts";
+
+const MODULE = join(import.meta.dirname, "../../src/store/directory.ts");
+
+describeWith(["strace"], "DirectoryStore under strace", () => {
+  let folder: string;
+  beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "varve-strace-"))));
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  test("put() syncs the file before the rename, and every new folder after it", async () => {
+    const root = join(folder, "order");
+    const log = `${root}.log`;
+    const program = `await store.put("a/b/1", body); await store.put("a/b/2", body);`;
+    await trace({ root, program, strace: ["-y", "-o", log, "-e", "trace=fsync,rename,renameat,renameat2"] });
+    const calls = await callsIn(log, folder);
+    const [first, second] = calls.flatMap((call, index) => call === "rename" ? [index] : []);
+    const synced = (from: number | undefined, to?: number) =>
+      calls.slice(from, to).filter((call) => call.startsWith("fsync")).map((call) => call.slice(6));
+    expect(synced(0, first)).toEqual([root, folder, expect.stringContaining(`${root}/tmp/`)]);
+    expect(synced(first, second).slice(0, 3)).toEqual([`${root}/a/b`, `${root}/a`, root]);
+    // The second object's folders are known to be durable, its own name is not.
+    expect(synced(second)).toEqual([`${root}/a/b`]);
+  });
+  test("put() makes its folder again when another process deletes it before the rename", async () => {
+    const root = join(folder, "raced");
+    // The first rename of each thread fails.
+    const strace = [
+      "-e",
+      "trace=rename,renameat,renameat2",
+      "-e",
+      "inject=rename,renameat,renameat2:error=ENOENT:when=1",
+    ];
+    expect(await trace({ root, program: `await store.put("a/b", body)`, strace })).toBe("");
+    expect(await readdir(join(root, "a"))).toEqual(["b"]);
+  });
+  test("put() leaves nothing behind when the file cannot be synced", async () => {
+    const root = join(folder, "broken");
+    await trace({ root, program: `await store.put("first", body)`, strace: ["-e", "trace=none"] });
+    const strace = ["-e", "trace=fsync", "-e", "inject=fsync:error=EIO"];
+    const message = await trace({ root, program: `await store.put("a/b", body)`, strace });
+    expect(message).toBe(`StoreError: Cannot write "${root}/a/b": input/output error (EIO)`);
+    expect((await readdir(root)).toSorted()).toEqual(["first", "tmp"]);
+    expect(await readdir(join(root, "tmp"))).toEqual([]);
+  });
+  test.each([["EIO", "input/output error"], ["EACCES", "permission denied"]])(
+    "get() throws StoreError when opening the file fails with %s",
+    async (code, state) => {
+      const root = join(folder, code);
+      await trace({ root, program: `await store.put("a", body)`, strace: ["-e", "trace=none"] });
+      const strace = [
+        "-P",
+        join(root, "a"),
+        "-e",
+        "trace=openat,open",
+        "-e",
+        `inject=openat,open:error=${code}`,
+      ];
+      const message = await trace({ root, program: `await store.get("a")`, strace });
+      expect(message).toBe(`StoreError: Cannot read "${root}/a": ${state} (${code})`);
+    },
+  );
+});
+
+/** Runs `program`, which has `store` in `root` and a `body`, under strace; resolves to the error that it ended with. */
+async function trace(
+  { root, program, strace }: { root: string; program: string; strace: string[] },
+): Promise<string> {
+  const source = `const { DirectoryStore } = await import(${JSON.stringify(MODULE)});
+    const store = new DirectoryStore(${JSON.stringify(root)});
+    const body = new Uint8Array(9);
+    try { ${program} } catch (error) { process.stdout.write(error.name + ": " + error.message); }`;
+  const log = strace.includes("-o") ? [] : ["-o", "/dev/null"];
+  const child = Bun.spawn(["strace", "-f", "-qq", ...log, ...strace, process.execPath, "-e", source], {
+    stderr: "pipe",
+  });
+  const [output, errors] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  if (await child.exited !== 0) throw new Error(`strace failed: ${errors}`);
+  return output;
+}
+
+/** The calls below `folder`, in order: `fsync PATH` and `rename`. A call that another thread's interrupts counts where it began. */
+async function callsIn(log: string, folder: string): Promise<string[]> {
+  const lines = (await Bun.file(log).text()).split("\n").filter((line) => line.includes(folder));
+  return lines.filter((line) => !line.includes("resumed>")).map((line) => {
+    const [, path] = /fsync\(\d+<([^>]*)>/.exec(line) ?? [];
+    return path === undefined ? "rename" : `fsync ${path}`;
+  });
+}
