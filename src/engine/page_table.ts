@@ -159,7 +159,15 @@ export class PageTable {
   async #read(page: number): Promise<void> {
     const ref = this.#refs[page];
     const entries = ref === undefined ? new EntryList(PAGE_CHUNKS) : await readPage(page, ref, this.#options);
+    if (this.#loaded.size >= MAX_LOADED) this.#dropUnchanged();
     this.#loaded.set(page, { entries, version: 0, storedVersion: 0 });
+  }
+
+  /** Makes room without storing anything: a table that is only read has no other way to let go of a page. */
+  #dropUnchanged(): void {
+    for (const [page, { version, storedVersion }] of this.#loaded) {
+      if (version === storedVersion) return void this.#loaded.delete(page);
+    }
   }
 
   /** Stores and forgets the page that has been in memory longest. */
@@ -177,7 +185,10 @@ export class PageTable {
     this.#storing.add(page);
     try {
       const { version } = loaded;
-      this.#refs[page] = loaded.entries.allZero ? undefined : await this.#write(loaded.entries, page, write);
+      const ref = loaded.entries.allZero ? undefined : await this.#write(loaded.entries, page, write);
+      // Made zeros as a whole meanwhile: what was stored is not the table's any more.
+      if (this.#loaded.get(page) !== loaded) return;
+      this.#refs[page] = ref;
       loaded.storedVersion = version;
     } finally {
       this.#storing.delete(page);
