@@ -15,10 +15,13 @@ export class Workbench {
   /** What the program is given: the repository's address, secrets, credentials. */
   readonly env: Record<string, string>;
 
-  /** `env` names the repository by `VARVE_REPO`, unless it is the directory `repository` in the folder. */
+  /**
+   * `env` names the repository by `VARVE_REPO`, unless it is the directory `repository` in the folder. What the program
+   * remembers is in the folder, too.
+   */
   constructor(folder: string, env: Record<string, string> = {}) {
     this.folder = folder;
-    this.env = { VARVE_REPO: this.path("repository"), ...env };
+    this.env = { VARVE_REPO: this.path("repository"), XDG_CACHE_HOME: this.path("cache"), ...env };
   }
 
   path(name: string): string {

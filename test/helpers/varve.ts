@@ -11,7 +11,7 @@ export const VARVE_BIN = process.env.VARVE_BIN ?? join(import.meta.dirname, "../
 const LIMIT_MS = 120_000;
 
 export interface VarveOptions {
-  /** Added to a PATH and a home that does not exist. */
+  /** Added to a PATH and a home that cannot be. */
   env?: Record<string, string> | undefined;
   /** Standard input: bytes, a `Bun.file`, or another child's output. Empty if left out. */
   stdin?: Uint8Array | Blob | ReadableStream<Uint8Array> | undefined;
@@ -63,7 +63,7 @@ export function startVarve(args: readonly string[], { env = {}, stdin, cwd = tmp
   if (!existsSync(VARVE_BIN)) throw new Error(`${VARVE_BIN} is not built: npm run build`);
   return Bun.spawn([VARVE_BIN, ...args], {
     cwd,
-    env: { PATH: process.env.PATH ?? "", HOME: "/nonexistent", ...env },
+    env: { PATH: process.env.PATH ?? "", HOME: "/dev/null", ...env },
     stdin: stdin ?? new Uint8Array(),
     stdout: "pipe",
     stderr: "pipe",
