@@ -108,6 +108,7 @@ export class DirectoryStore implements Store {
       return result;
     } catch (error) {
       what.signal?.throwIfAborted();
+      await this.#root.check(); // that the whole directory went away says more than what did not work then
       throw directoryError(what.action, what.path, error);
     }
   }

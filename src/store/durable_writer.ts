@@ -19,7 +19,7 @@ export class DurableWriter {
   readonly #root: string;
   readonly #temporaryFolder: string;
   readonly #durableFolders = new Map<string, string>();
-  #leftoversRemoved = false;
+  #rootMade = false;
 
   constructor(root: string) {
     this.#root = root;
@@ -33,7 +33,7 @@ export class DurableWriter {
     try {
       await writeSynced(temporary, body);
       signal?.throwIfAborted();
-      await moveInto(path, temporary);
+      await this.#moveInto(path, temporary);
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to tell
       throw error;
@@ -50,13 +50,37 @@ export class DurableWriter {
     for (const folder of changed) await syncFolder(folder).catch(unlessAbsent);
   }
 
+  /** Only the first write makes the root: one that is gone later was unmounted or moved, and is not made anew. */
   async #makeRoot(): Promise<void> {
+    if (this.#rootMade) return await makeFolder(this.#temporaryFolder);
     const created = await mkdir(this.#root, { recursive: true });
     if (created !== undefined) await syncChain(this.#root, dirname(created));
-    await mkdir(this.#temporaryFolder, { recursive: true });
-    if (this.#leftoversRemoved) return;
-    this.#leftoversRemoved = true;
+    await makeFolder(this.#temporaryFolder);
+    if (this.#rootMade) return; // by another write meanwhile
+    this.#rootMade = true;
     await removeLeftovers(this.#temporaryFolder);
+  }
+
+  async #moveInto(path: string, temporary: string): Promise<void> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        await this.#makeFolders(dirname(path));
+        return await rename(temporary, path);
+      } catch (error) {
+        if (errnoOf(error) !== "ENOENT" || attempt === RENAME_ATTEMPTS_MAX) throw error;
+      }
+    }
+  }
+
+  /** Makes `folder` and those above it, below the root. */
+  async #makeFolders(folder: string): Promise<void> {
+    try {
+      await makeFolder(folder);
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT" || dirname(folder) === this.#root) throw error;
+      await this.#makeFolders(dirname(folder));
+      await makeFolder(folder);
+    }
   }
 
   /** Syncs `folder`, which holds a new name, and those above it whose own name may not be durable yet. */
@@ -86,15 +110,11 @@ async function writeSynced(path: string, body: Uint8Array): Promise<void> {
   await file.sync();
 }
 
-async function moveInto(path: string, temporary: string): Promise<void> {
-  for (let attempt = 1;; attempt++) {
-    await mkdir(dirname(path), { recursive: true });
-    try {
-      return await rename(temporary, path);
-    } catch (error) {
-      if (errnoOf(error) !== "ENOENT" || attempt === RENAME_ATTEMPTS_MAX) throw error;
-    }
-  }
+/** Its parent must be there; it may be there itself. */
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path).catch((error) => {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  });
 }
 
 async function syncChain(from: string, upTo: string): Promise<void> {
