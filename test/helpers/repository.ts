@@ -14,10 +14,12 @@ export const CHUNK_BYTES = 64 * 1024;
 /** For a test of many runs on a busy machine; only one that hangs gets there. */
 export const RUN_LIMIT_MS = 120_000;
 
-/** What to connect to instead of a directory. */
+/** Where the repository is; a directory in the scratch folder if nothing is said. */
 export interface Place {
   url?: string | undefined;
   env?: Record<string, string> | undefined;
+  /** Mounts something on the new folder `path`, in which the repository is made. */
+  mount?: ((path: string) => void) | undefined;
 }
 
 export class TestRepository {
@@ -30,12 +32,13 @@ export class TestRepository {
 
   private constructor(folder: string, place: Place) {
     this.folder = folder;
-    this.url = place.url ?? join(folder, "repository");
+    this.url = place.url ?? join(folder, place.mount ? "mount" : "", "repository");
     this.env = { ...place.env, VARVE_REPO: this.url, XDG_CACHE_HOME: join(folder, "cache") };
   }
 
   static async make(place: Place = {}): Promise<TestRepository> {
     const repository = new TestRepository(await mkdtemp(join(tmpdir(), "varve-e2e-")), place);
+    place.mount?.(repository.path("mount"));
     await repository.json(["init", "--chunk-size", String(CHUNK_BYTES)]);
     return repository;
   }
