@@ -57,6 +57,7 @@ async function openNamedStore(
     s3Endpoint: options.s3Endpoint,
     s3TimeoutMs: options.s3Timeout === undefined ? undefined : options.s3Timeout * 1000,
     retries: options.retries,
+    bytesPerSecond: options.limitRate,
     onRetry: (line) => context.log.warn({}, line),
   });
 }
@@ -82,5 +83,5 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
     format: options.logFormat ?? (screen.isTerminal ? "pretty" : "json"),
   });
   const cacheRoot = cacheFolder(env, homedir());
-  return { signal, log, clock: systemClock, threads: availableParallelism(), cacheRoot };
+  return { signal, log, clock: systemClock, threads: availableParallelism(), jobs: options.jobs, cacheRoot };
 }

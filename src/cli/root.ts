@@ -4,7 +4,9 @@ import type { Environment } from "./secret.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
 import { ATTEMPTS_MAX } from "../store/retry.ts";
 import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
+import { DEFAULT_JOBS } from "../engine/context.ts";
 import { print } from "./output.ts";
+import { parseSize } from "./units.ts";
 import type { Screen } from "./screen.ts";
 
 /** Set by the build. */
@@ -62,6 +64,17 @@ export function createRoot({ screen }: Invocation) {
       "holds the passphrase (env: VARVE_PASSPHRASE_FILE, or VARVE_PASSPHRASE itself)",
     )
     .option("--key-file <path>", "32 random bytes, instead of a passphrase (env: VARVE_KEY_FILE)")
+    .addOption(
+      new Option(
+        "--jobs <count>",
+        `chunks on their way to or from the store at once (default: ${DEFAULT_JOBS})`,
+      )
+        .argParser(readCount(1)).env("VARVE_JOBS"),
+    )
+    .addOption(
+      new Option("--limit-rate <bytes>", "send and receive at most so much a second, like 20M")
+        .argParser(readRate).env("VARVE_LIMIT_RATE"),
+    )
     .option("--json", "print one JSON document")
     .option("-q, --quiet", "no progress, no summary, only errors")
     .addOption(new Option("--log-level <level>", "what to log (default: warn)").choices(LOG_LEVELS))
@@ -83,6 +96,12 @@ function readCount(least: number): (text: string) => number {
     if (/^\d{1,5}$/.test(text) && Number(text) >= least) return Number(text);
     throw new InvalidArgumentError(`Expected a whole number from ${least} to 99999.`);
   };
+}
+
+function readRate(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes !== undefined && bytes > 0) return bytes;
+  throw new InvalidArgumentError("Expected bytes a second, like 500K or 20M.");
 }
 
 /** Examples at the end of a command's help, one `varve …` a line, with what it does. */

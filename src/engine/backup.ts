@@ -3,10 +3,11 @@
  * way of the data, docs/gc.md the order of its steps.
  */
 import { hostname } from "node:os";
-import { chunkCacheFolder } from "../cache/cache_folder.ts";
+import { chunkCacheFolder, fileRecordsFolder } from "../cache/cache_folder.ts";
+import { type FileLook, lookOf, recordFile } from "../cache/file_record.ts";
 import { ChunkCache } from "../cache/chunk_cache.ts";
 import type { Secret } from "../codec/keys.ts";
-import { VarveError } from "../errors.ts";
+import { InterruptedError, VarveError } from "../errors.ts";
 import { backupId, backupTimeMs } from "../format/backup_id.ts";
 import { equalBytes } from "../format/bytes.ts";
 import { EntryList } from "../format/entries.ts";
@@ -98,15 +99,17 @@ export async function backup(
     create: true,
   }, context);
   const lease = await beginLease(project, options, context);
-  const workshop = new ChunkWorkshop(project.chunkBytes, context.threads);
+  const workshop = new ChunkWorkshop(project.chunkBytes, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   const place = cachePlace(project, context);
   const chunkCache = place === undefined ? undefined : new ChunkCache(chunkCacheFolder(place));
   try {
+    const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
     const run = await beginRun({ options, project, lease, workshop, cache, chunkCache }, context);
     const manifests = await storeAll(run, context);
-    for (const manifest of manifests) await commit(run, manifest, context);
+    await commitAll(run, manifests, context);
     if (manifests.length > 0) await cache.renew(manifests.at(-1)!);
+    if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, context);
     await chunkCache?.trim();
     return manifests.map(report);
   } finally {
@@ -131,7 +134,7 @@ async function beginRun(
   context: Context,
 ): Promise<Run> {
   const { project, options } = parts;
-  const seenMs = await parts.lease.seenMs();
+  const seenMs = await parts.lease.seenMs(context.signal);
   const condemned = await Condemned.read(project, context);
   const id = (await listBackupIds(project, options.volume, context)).at(-1);
   const latest = id === undefined
@@ -258,20 +261,45 @@ function noBase(options: BackupOptions, wanted: string, there: string[]): VarveE
   );
 }
 
+/** One after the other; an interruption in between says how far it came. */
+async function commitAll(run: Run, manifests: readonly OpenManifest[], context: Context): Promise<void> {
+  for (const [committed, manifest] of manifests.entries()) {
+    if (context.signal.aborted && committed > 0) {
+      throw new InterruptedError(
+        `Interrupted: ${committed} of ${manifests.length} restore points were committed`,
+      );
+    }
+    context.signal.throwIfAborted();
+    await commit(run, manifest, context);
+  }
+}
+
 /**
  * Writes the manifest, last. A lease that is gone before or after means that a gc may have deleted what the backup
- * relies on: then nothing of it stays.
+ * relies on: then nothing of it stays. Once the manifest is on its way an interruption comes too late, or it would not
+ * be known whether there is a backup.
  */
 async function commit(run: Run, manifest: OpenManifest, context: Context): Promise<void> {
-  await run.lease.seenMs();
-  context.signal.throwIfAborted();
-  await writeManifest(run.project, manifest, context);
+  await run.lease.seenMs(context.signal);
+  await writeManifest(run.project, manifest);
   try {
-    await run.lease.seenMs();
+    await run.lease.seenMs(undefined);
   } catch (error) {
     await withdraw(run.project, manifest, context);
     throw error;
   }
+}
+
+/** A file that was not written to since the backup began is that backup: a restore to it need not read it. */
+async function rememberFile(
+  { options, project }: Run,
+  { look, manifest }: { look: FileLook; manifest: OpenManifest },
+  { cacheRoot }: Context,
+): Promise<void> {
+  if (cacheRoot === undefined) return;
+  const { volume, backup } = manifest.info;
+  const content = { repository: project.repositoryId, project: project.name, volume, backup };
+  await recordFile(fileRecordsFolder(cacheRoot), options.source.file!, { known: look, content });
 }
 
 async function withdraw(project: Project, { info }: OpenManifest, context: Context): Promise<void> {

@@ -171,15 +171,11 @@ export async function readManifest(
 }
 
 /** Writes a manifest: the moment from which the backup exists. */
-export async function writeManifest(
-  project: Project,
-  manifest: OpenManifest,
-  { signal }: Context,
-): Promise<void> {
+export async function writeManifest(project: Project, manifest: OpenManifest): Promise<void> {
   const { info, pages, key } = manifest;
   const name = manifestName(info.volume, info.backup);
   const object = { type: OBJECT_TYPE.manifest, name, front: encodeInfo(info), content: pages.encode() };
-  await project.write(object, { signal, key });
+  await project.write(object, { key });
 }
 
 function briefly(info: ManifestInfo): BackupInfo {

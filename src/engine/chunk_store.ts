@@ -14,15 +14,13 @@ import { OBJECT_TYPE } from "../format/object.ts";
 import { BufferPool, type SharedBuffer } from "../pool/buffers.ts";
 import { type ChunkBuffer, chunkBufferBytes, ChunkPool } from "../pool/chunk_pool.ts";
 import type { Condemned } from "./condemned.ts";
-import type { Context } from "./context.ts";
+import { type Context, DEFAULT_JOBS } from "./context.ts";
 import type { Project } from "./project.ts";
 
 /** Chunk buffers: those that the chunker holds open, those at work, and a few to open base chunks in. */
 export const OPEN_CHUNKS = 6;
 const BUFFERS_PER_THREAD = 2;
 const EXTRA_BUFFERS = 2;
-/** Sealed objects on their way to or from the store at once. */
-export const TRANSFERS = 6;
 /** Ids remembered as present; beyond it the store is asked again. */
 const MAX_REMEMBERED = 16_384;
 const COMPRESSION_LEVEL = 3;
@@ -37,13 +35,16 @@ export class ChunkWorkshop {
   readonly sealed: BufferPool;
   /** Chunks in work at once, beyond those that a chunker holds open: being read, hashed, opened or compressed. */
   readonly window: number;
+  /** Sealed objects on their way at once. */
+  readonly jobs: number;
 
-  constructor(chunkBytes: number, threads: number) {
+  constructor(chunkBytes: number, { threads, jobs = DEFAULT_JOBS }: Pick<Context, "threads" | "jobs">) {
+    this.jobs = jobs;
     this.pool = new ChunkPool({ threads, chunkBytes });
     this.window = threads * BUFFERS_PER_THREAD + EXTRA_BUFFERS;
     this.chunks = new BufferPool(OPEN_CHUNKS + this.window, chunkBufferBytes(chunkBytes));
     this.bases = new BufferPool(EXTRA_BUFFERS, chunkBufferBytes(chunkBytes));
-    this.sealed = new BufferPool(TRANSFERS, sealedBytes(leavesBytes(chunkBytes), chunkBytes));
+    this.sealed = new BufferPool(jobs, sealedBytes(leavesBytes(chunkBytes), chunkBytes));
   }
 
   async close(): Promise<void> {

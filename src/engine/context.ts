@@ -17,12 +17,17 @@ export interface Clock {
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
+/** Chunks on their way to or from the store at once, unless the operator says otherwise. */
+export const DEFAULT_JOBS = 6;
+
 export interface Context {
   signal: AbortSignal;
   log: Logger;
   clock: Clock;
   /** Worker threads. */
   threads: number;
+  /** Chunks on their way to or from the store at once; `DEFAULT_JOBS` without it. */
+  jobs?: number | undefined;
   /** The folder of local caches; without one nothing is remembered between runs. */
   cacheRoot?: string | undefined;
 }

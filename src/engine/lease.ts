@@ -50,8 +50,8 @@ export class Lease {
   }
 
   /** When the store last saw it, by the store's clock; throws `conflict` where the lease is gone. */
-  async seenMs(): Promise<number> {
-    const info = await this.#project.store.head(this.#storeKey, this.#context);
+  async seenMs(signal: AbortSignal | undefined): Promise<number> {
+    const info = await this.#project.store.head(this.#storeKey, { signal });
     if (info !== undefined) return info.modifiedMs;
     throw new VarveError(
       "conflict",

@@ -1,25 +1,28 @@
 /**
- * Restore: manifest → pages → compare with the target → fetch what differs → verify → write → sync. Chunks are read,
- * hashed, downloaded and opened side by side, and written in ascending order.
+ * Restore: what is known of the target → plan → compare, fetch, verify, write → sync → read back. The use case as the
+ * list of its stages; docs/architecture.md, "Restore".
  */
 import { hostname } from "node:os";
+import { fileRecordsFolder } from "../cache/cache_folder.ts";
+import { lookOf, recordedContent, recordFile } from "../cache/file_record.ts";
 import type { Secret } from "../codec/keys.ts";
-import { DamageError, describeError, MissingError, StoreError, VarveError } from "../errors.ts";
-import { equalBytes } from "../format/bytes.ts";
-import type { Entry } from "../format/entries.ts";
-import { chunkName } from "../format/layout.ts";
-import { chunkLength, PAGE_CHUNKS } from "../format/limits.ts";
-import type { SharedBuffer } from "../pool/buffers.ts";
+import { MissingError, StoreError, UsageError } from "../errors.ts";
+import type { ManifestInfo } from "../format/manifest.ts";
+import type { Source } from "../source/source.ts";
 import type { Target } from "../target/target.ts";
 import { findBackup, type OpenManifest, readManifest } from "./catalog.ts";
-import { ChunkWorkshop, fetchChunk } from "./chunk_store.ts";
+import { noChanges, readChanges } from "./changed_chunks.ts";
+import { ChunkWorkshop } from "./chunk_store.ts";
 import type { Context } from "./context.ts";
 import { Lease } from "./lease.ts";
-import { readPage } from "./page_table.ts";
 import { openProject, type Project } from "./project.ts";
 import type { Repository } from "./repository.ts";
+import { type ByteRange, type KnownState, planRestore, type RestorePlan } from "./restore_plan.ts";
+import { type DamagedRange, type RestoreCounts, type RestoreProgress, Restorer } from "./restorer.ts";
+import { verifyTarget } from "./verify_target.ts";
 import { VolumeCache } from "./volume_cache.ts";
-import { mapOrdered } from "./window.ts";
+
+export type { DamagedRange, RestoreProgress } from "./restorer.ts";
 
 export interface RestoreOptions {
   project: string;
@@ -28,50 +31,66 @@ export interface RestoreOptions {
   secret: Secret;
   /** Go on after a damaged chunk; what it should have written is left as it is and reported. */
   keepGoing: boolean;
-  openTarget: (sizeBytes: number) => Promise<Target>;
+  /** Called once it is clear what has to be restored. */
+  openTarget: (wanted: TargetRequest) => Promise<Target>;
+  /** The target equals the backup at `point`, except for what the stream `changes` names. */
+  known?: { point: string; changes?: Source | undefined } | undefined;
+  /** Believe that a file which looks as it did after its last restore or backup still has that content. */
+  trustCache: boolean;
+  /** Only these bytes of the volume; without a length up to its end. */
+  part?: { offset: number; length: number | undefined } | undefined;
+  /** Compare and count, change nothing. */
+  dryRun: boolean;
+  /** Read everything back from the device in the end. */
+  verifyTarget: boolean;
+  /** Told how the target is brought up to date, and why so, before anything is written. */
+  onWay?: ((way: Way, reason: string) => void) | undefined;
   onProgress?: ((progress: RestoreProgress) => void) | undefined;
 }
 
-export interface RestoreProgress {
-  sizeBytes: number;
-  doneBytes: number;
-  downloadedBytes: number;
-  writtenBytes: number;
+export interface TargetRequest {
+  info: ManifestInfo;
+  /** The backup that the target is said to be. */
+  base: ManifestInfo | undefined;
+  /** One past the last byte of the volume that is restored. */
+  end: number;
 }
 
-/** A part of the target that does not hold what the backup held. */
-export interface DamagedRange {
-  offset: number;
-  length: number;
-  key: string;
-  reason: string;
-}
+/** How the target is brought up to date. */
+export type Way = "new" | "compare" | "changes" | "unchanged";
 
-/** The JSON of `varve restore`. The target equals the backup only where `damaged` is empty. */
+/** The JSON of `varve restore`. The target equals the backup only where `damaged` is empty and it was no dry run. */
 export interface RestoreReport {
   backup: string;
+  /** How the target was brought up to date, and why so. */
+  way: Way;
+  reason: string;
   size_bytes: number;
-  chunks: { total: number; zero: number; matched: number; written: number };
+  chunks: RestoreCounts;
+  /** Of the target, to compare. */
+  read_bytes: number;
   downloaded_bytes: number;
   written_bytes: number;
+  /** With `verifyTarget`: read back and right. */
+  verified_bytes: number;
   duration_s: number;
   damaged: DamagedRange[];
+  /** Of a dry run: nothing was written; `download_bytes_max` is what the chunks to write have in plain. */
+  dry_run?: { download_bytes_max: number };
 }
 
-/** A position of the volume and what the backup has there; `damage` where the page that says so is damaged. */
-interface Wanted {
-  offset: number;
-  length: number;
-  entry: Entry;
-  damage?: { key: string; reason: string };
+/** What one restore holds while it works. */
+interface Run {
+  options: RestoreOptions;
+  project: Project;
+  manifest: OpenManifest;
+  known: KnownState | undefined;
+  range: ByteRange;
+  target: Target;
+  cache: VolumeCache;
+  way: Way;
+  reason: string;
 }
-
-/** What has to be done to the target at one position. */
-type Step =
-  | { kind: "matched"; wanted: Wanted }
-  | { kind: "zero"; wanted: Wanted }
-  | { kind: "write"; wanted: Wanted; buffer: SharedBuffer }
-  | { kind: "damaged"; wanted: Wanted; key: string; reason: string };
 
 /**
  * Brings the target to the state of the backup. Throws `DamageError` at the first damaged chunk unless `keepGoing`; an
@@ -86,22 +105,38 @@ export async function restore(
   const name = options.project;
   const project = await openProject(repository, { name, secret: options.secret, create: false }, context);
   const lease = await tryLease(project, options, context);
+  const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   try {
-    const backup = await findBackup(project, options, context);
-    const manifest = await readManifest(project, { volume: options.volume, backup }, context);
-    const target = await options.openTarget(manifest.info.size_bytes);
-    const cache = await VolumeCache.open({ project, volume: options.volume }, context);
-    cache.expect(manifest);
-    try {
-      const report = await new Restorer({ project, manifest, target, options, cache }, context).run();
-      if (report.damaged.length === 0) await cache.renew(manifest);
-      return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
-    } finally {
-      await cache.close();
-      await target.close();
-    }
+    const report = await restoreInto(project, { options, cache }, context);
+    return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
   } finally {
+    await cache.close();
     await lease?.end();
+  }
+}
+
+async function restoreInto(
+  project: Project,
+  { options, cache }: { options: RestoreOptions; cache: VolumeCache },
+  context: Context,
+): Promise<Omit<RestoreReport, "duration_s">> {
+  const manifest = await readPoint(project, options, context);
+  cache.expect(manifest);
+  const range = rangeOf(options, manifest.info);
+  const told = await readKnown(project, options, context);
+  const { info } = manifest;
+  const target = await options.openTarget({ info, base: told?.base.info, end: range.offset + range.length });
+  try {
+    const state = told ?? await recordedState(project, { target, options }, context);
+    const { way, reason } = chooseWay({ target, told, recorded: state });
+    options.onWay?.(way, reason);
+    context.log.info({ way, target: target.name }, reason);
+    return await work(
+      { options, project, manifest, known: state, range, target, cache, way, reason },
+      context,
+    );
+  } finally {
+    await target.close();
   }
 }
 
@@ -125,191 +160,146 @@ async function tryLease(
   }
 }
 
-class Restorer {
-  readonly #project: Project;
-  readonly #manifest: OpenManifest;
-  readonly #target: Target;
-  readonly #options: RestoreOptions;
-  readonly #cache: VolumeCache;
-  readonly #context: Context;
-  readonly #workshop: ChunkWorkshop;
-  readonly #counts = { total: 0, zero: 0, matched: 0, written: 0 };
-  readonly #damaged: DamagedRange[] = [];
-  readonly #progress: RestoreProgress;
+async function readPoint(
+  project: Project,
+  { volume, point }: { volume: string; point: string | undefined },
+  context: Context,
+): Promise<OpenManifest> {
+  const backup = await findBackup(project, { volume, point }, context);
+  return await readManifest(project, { volume, backup }, context);
+}
 
-  constructor(
-    parts: {
-      project: Project;
-      manifest: OpenManifest;
-      target: Target;
-      options: RestoreOptions;
-      cache: VolumeCache;
-    },
-    context: Context,
-  ) {
-    this.#project = parts.project;
-    this.#manifest = parts.manifest;
-    this.#target = parts.target;
-    this.#options = parts.options;
-    this.#cache = parts.cache;
-    this.#context = context;
-    this.#workshop = new ChunkWorkshop(parts.project.chunkBytes, context.threads);
-    const { size_bytes } = parts.manifest.info;
-    this.#progress = { sizeBytes: size_bytes, doneBytes: 0, downloadedBytes: 0, writtenBytes: 0 };
+/** The bytes that are asked for. Throws `UsageError` where the volume does not have them. */
+function rangeOf(
+  { part, volume, verifyTarget }: RestoreOptions,
+  { size_bytes, chunk_bytes }: ManifestInfo,
+): ByteRange {
+  if (part === undefined) return { offset: 0, length: size_bytes };
+  const { offset, length = Math.max(0, size_bytes - offset) } = part;
+  const end = offset + length;
+  const cannot = `Cannot restore ${length} bytes at offset ${offset} of "${volume}":`;
+  if (end > size_bytes) throw new UsageError(`${cannot} it has ${size_bytes} bytes`);
+  const isWholeChunks = offset % chunk_bytes === 0 && (end % chunk_bytes === 0 || end === size_bytes);
+  if (verifyTarget && !isWholeChunks) {
+    throw new UsageError(`${cannot} only whole chunks of ${chunk_bytes} bytes can be verified on the target`);
   }
+  return { offset, length };
+}
 
-  async run(): Promise<Omit<RestoreReport, "duration_s">> {
-    try {
-      const steps = mapOrdered(this.#wanted(), (wanted) => this.#prepare(wanted), {
-        limit: this.#workshop.window,
-        drop: (step) => {
-          if (step.kind === "write") step.buffer.release();
-        },
-      });
-      for await (const step of steps) await this.#apply(step);
-      await this.#target.sync();
-    } finally {
-      await this.#workshop.close();
-    }
-    return this.#report();
-  }
+/** What the operator says that the target holds. */
+async function readKnown(
+  project: Project,
+  options: RestoreOptions,
+  context: Context,
+): Promise<KnownState | undefined> {
+  if (options.known === undefined) return undefined;
+  const { point, changes } = options.known;
+  const base = await readPoint(project, { volume: options.volume, point }, context);
+  return { base, changed: changes === undefined ? noChanges(base) : await readChanges(changes, base) };
+}
 
-  /** Every position of the volume in order. */
-  async *#wanted(): AsyncGenerator<Wanted> {
-    const { info, pages, key } = this.#manifest;
-    const volume = { sizeBytes: info.size_bytes, chunkBytes: info.chunk_bytes };
-    const total = Math.ceil(volume.sizeBytes / volume.chunkBytes);
-    for (let page = 0; page * PAGE_CHUNKS < total; page++) {
-      const ref = pages.get(page);
-      const read = ref === undefined ? undefined : await this.#readPage(page, ref, key);
-      for (let at = page * PAGE_CHUNKS; at < Math.min(total, (page + 1) * PAGE_CHUNKS); at++) {
-        const range = { offset: at * volume.chunkBytes, length: chunkLength(at, volume) };
-        if (read !== undefined && "damage" in read) yield { ...range, entry: undefined, damage: read.damage };
-        else yield { ...range, entry: read?.entries.get(at % PAGE_CHUNKS) };
-      }
-    }
+/** What this host remembers of the target: a file that looks as it did when it was known to be a backup of the volume. */
+async function recordedState(
+  project: Project,
+  { target, options }: { target: Target; options: RestoreOptions },
+  context: Context,
+): Promise<KnownState | undefined> {
+  const { file } = target;
+  if (!options.trustCache || context.cacheRoot === undefined || file === undefined || target.empty) {
+    return undefined;
   }
+  const content = await recordedContent(fileRecordsFolder(context.cacheRoot), file);
+  const isOurs = content?.repository === project.repositoryId && content.project === project.name &&
+    content.volume === options.volume;
+  if (!isOurs) return undefined;
+  try {
+    const base = await readManifest(project, { volume: content.volume, backup: content.backup }, context);
+    return { base, changed: noChanges(base) };
+  } catch (error) {
+    if (error instanceof MissingError) return undefined; // forgotten meanwhile
+    throw error;
+  }
+}
 
-  async #readPage(page: number, ref: NonNullable<Entry>, key: OpenManifest["key"]) {
-    try {
-      return {
-        entries: await readPage(page, ref, {
-          project: this.#project,
-          key,
-          local: this.#cache,
-          signal: this.#context.signal,
-        }),
-      };
-    } catch (error) {
-      if (error instanceof DamageError || error instanceof MissingError) {
-        return { damage: { key: error.key, reason: describeError(error) } };
-      }
-      throw error;
-    }
+function chooseWay(
+  { target, told, recorded }: {
+    target: Target;
+    told: KnownState | undefined;
+    recorded: KnownState | undefined;
+  },
+): { way: Way; reason: string } {
+  if (told !== undefined) {
+    const reason =
+      `"${target.name}" is taken for ${told.base.info.backup} except for the changes: only these are looked at`;
+    return { way: "changes", reason };
   }
+  if (recorded !== undefined) {
+    const reason =
+      `"${target.name}" was not written to since it was ${recorded.base.info.backup}: it is not read again`;
+    return { way: "unchanged", reason };
+  }
+  if (target.readableBytes === 0) {
+    return { way: "new", reason: `"${target.name}" has nothing to compare with` };
+  }
+  return { way: "compare", reason: `"${target.name}" is read and compared: nothing is known of it` };
+}
 
-  /** Compares with the target and, where it differs, downloads and verifies. */
-  async #prepare(wanted: Wanted): Promise<Step> {
-    this.#context.signal.throwIfAborted();
-    if (wanted.damage !== undefined) return { kind: "damaged", wanted, ...wanted.damage };
-    const comparable = wanted.offset + wanted.length <= this.#target.readableBytes;
-    if (wanted.entry === undefined && !comparable) return { kind: "zero", wanted };
-    const buffer = await this.#workshop.chunks.acquire();
-    let keep = false;
-    try {
-      if (comparable && await this.#matches(wanted, buffer)) return { kind: "matched", wanted };
-      if (wanted.entry === undefined) return { kind: "zero", wanted };
-      const step = await this.#fetch(wanted, wanted.entry, buffer);
-      keep = step.kind === "write";
-      return step;
-    } finally {
-      if (!keep) buffer.release();
-    }
+async function work(run: Run, context: Context): Promise<Omit<RestoreReport, "duration_s">> {
+  const { options, project, manifest, known, range, target, cache } = run;
+  const workshop = new ChunkWorkshop(project.chunkBytes, context);
+  const plan: RestorePlan = { project, manifest, known, range, local: cache, signal: context.signal };
+  const restorer = new Restorer({
+    ...{ project, manifest, target, workshop, keepGoing: options.keepGoing, dryRun: options.dryRun },
+    onProgress: (progress) => options.onProgress?.(progress),
+  }, context);
+  try {
+    await restorer.run(planRestore(plan));
+    const isWhole = restorer.damaged.length === 0 && !options.dryRun;
+    const verifiedBytes = isWhole && options.verifyTarget
+      ? await verifyTarget(
+        planRestore({ ...plan, known: undefined }),
+        { target, manifest, workshop },
+        context,
+      )
+      : 0;
+    if (isWhole && options.part === undefined) await remember(run, context);
+    return report(run, { restorer, verifiedBytes });
+  } finally {
+    await workshop.close();
   }
+}
 
-  async #matches(wanted: Wanted, buffer: SharedBuffer): Promise<boolean> {
-    await this.#target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
-    const id = await this.#workshop.pool.hash({ buffer, length: wanted.length }, this.#manifest.key.idKey);
-    if (id === undefined || wanted.entry === undefined) return id === wanted.entry;
-    return equalBytes(id, wanted.entry.id);
-  }
+/** The target is the backup now: the next restore need not read it, nor the pages. What was only told is not noted. */
+async function remember(
+  { project, manifest, target, cache, way, options }: Run,
+  { cacheRoot }: Context,
+): Promise<void> {
+  await cache.renew(manifest);
+  if (way === "changes" && !options.verifyTarget) return;
+  const look = target.file === undefined ? undefined : await lookOf(target.file);
+  if (cacheRoot === undefined || look === undefined || target.file === undefined) return;
+  const { volume, backup } = manifest.info;
+  const content = { repository: project.repositoryId, project: project.name, volume, backup };
+  await recordFile(fileRecordsFolder(cacheRoot), target.file, { known: look, content });
+}
 
-  async #fetch(wanted: Wanted, ref: NonNullable<Entry>, buffer: SharedBuffer): Promise<Step> {
-    const { key: keys } = this.#manifest;
-    const key = this.#project.key(chunkName(ref));
-    const options = { project: this.#project, keys, workshop: this.#workshop, signal: this.#context.signal };
-    try {
-      const { length, downloadedBytes } = await fetchChunk(buffer, ref, options);
-      this.#progress.downloadedBytes += downloadedBytes;
-      if (length === wanted.length) return { kind: "write", wanted, buffer };
-      return {
-        kind: "damaged",
-        wanted,
-        key,
-        reason: `it holds ${length} bytes, the volume has ${wanted.length} there`,
-      };
-    } catch (error) {
-      if (error instanceof DamageError || error instanceof MissingError) {
-        return { kind: "damaged", wanted, key, reason: describeError(error) };
-      }
-      throw error;
-    }
-  }
-
-  /** One at a time and ascending. */
-  async #apply(step: Step): Promise<void> {
-    const { offset, length } = step.wanted;
-    try {
-      if (step.kind === "matched") this.#counts.matched++;
-      else if (step.kind === "zero") await this.#zero(offset, length);
-      else if (step.kind === "write") await this.#write(offset, step.buffer.bytes.subarray(0, length));
-      else await this.#damage(step);
-    } finally {
-      if (step.kind === "write") step.buffer.release();
-    }
-    this.#counts.total++;
-    this.#progress.doneBytes = offset + length;
-    this.#options.onProgress?.(this.#progress);
-  }
-
-  async #zero(offset: number, length: number): Promise<void> {
-    this.#counts.zero++;
-    if (!this.#target.empty) await this.#target.zero(offset, length);
-  }
-
-  async #write(offset: number, bytes: Uint8Array): Promise<void> {
-    await this.#target.write(offset, bytes);
-    this.#counts.written++;
-    this.#progress.writtenBytes += bytes.length;
-  }
-
-  async #damage(step: Extract<Step, { kind: "damaged" }>): Promise<void> {
-    const { offset, length } = step.wanted;
-    const { key, reason } = step;
-    if (!this.#options.keepGoing) throw this.#stopAt(step);
-    this.#damaged.push({ offset, length, key, reason });
-    // A stream cannot leave a hole: zeros stand where the damaged chunk was.
-    if (this.#target.sequential) await this.#target.zero(offset, length);
-  }
-
-  #stopAt({ wanted, key, reason }: Extract<Step, { kind: "damaged" }>): VarveError {
-    const { project, volume, backup } = this.#manifest.info;
-    return new DamageError(
-      key,
-      `Cannot restore "${project}/${volume}@${backup}" at offset ${wanted.offset} (${wanted.length} bytes): ${reason}; ` +
-        `the target is incomplete. --keep-going restores the rest`,
-    );
-  }
-
-  #report(): Omit<RestoreReport, "duration_s"> {
-    const { backup, size_bytes } = this.#manifest.info;
-    return {
-      backup,
-      size_bytes,
-      chunks: this.#counts,
-      downloaded_bytes: this.#progress.downloadedBytes,
-      written_bytes: this.#progress.writtenBytes,
-      damaged: this.#damaged,
-    };
-  }
+function report(
+  { manifest, way, reason, options, project }: Run,
+  { restorer, verifiedBytes }: { restorer: Restorer; verifiedBytes: number },
+): Omit<RestoreReport, "duration_s"> {
+  const { backup, size_bytes } = manifest.info;
+  const { counts, progress, damaged, readBytes } = restorer;
+  return {
+    backup,
+    way,
+    reason,
+    size_bytes,
+    chunks: counts,
+    read_bytes: readBytes,
+    downloaded_bytes: progress.downloadedBytes,
+    written_bytes: progress.writtenBytes,
+    verified_bytes: verifiedBytes,
+    damaged,
+    ...(options.dryRun ? { dry_run: { download_bytes_max: counts.written * project.chunkBytes } } : {}),
+  };
 }

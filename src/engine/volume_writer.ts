@@ -13,7 +13,6 @@ import {
   fetchChunk,
   OPEN_CHUNKS,
   type StoredChunk,
-  TRANSFERS,
 } from "./chunk_store.ts";
 import { cutChunks, type Piece } from "./chunker.ts";
 import type { Condemned } from "./condemned.ts";
@@ -73,7 +72,7 @@ export class VolumeWriter {
   constructor(options: VolumeWriterOptions, context: Context) {
     this.#options = options;
     this.#context = context;
-    this.#window = new Window(options.workshop.window + TRANSFERS);
+    this.#window = new Window(options.workshop.window + options.workshop.jobs);
     this.#writePage = (id, page, known) => options.writer.writePage(id, page, known);
   }
 

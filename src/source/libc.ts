@@ -1,9 +1,10 @@
 /**
- * The few system calls that the runtime has no function for. Where the C library cannot be loaded they all answer
- * "no": only `makePipe` is needed, the others make things faster.
+ * System calls on pipes and sparse files. Where the C library cannot be loaded they all answer "no": only `makePipe` is
+ * needed, the others make things faster.
  */
-import { dlopen, ptr, read } from "bun:ffi";
+import { ptr, read } from "bun:ffi";
 import { VarveError } from "../errors.ts";
+import { lazily, openLibc } from "../os/libc.ts";
 
 // Linux, the same on x86-64 and arm64 (fcntl.h, errno.h).
 const F_GETFL = 3;
@@ -18,38 +19,14 @@ const ENXIO = 6;
 /** What an unprivileged process may ask for by default (/proc/sys/fs/pipe-max-size). */
 const PIPE_BYTES = 1024 * 1024;
 
-/** glibc's name, and what musl answers to. */
-const LIBRARIES = ["libc.so.6", "libc.so"];
-
-type Libc = ReturnType<typeof open>;
-
-/** `undefined`: not tried yet. */
-let loaded: Libc | null | undefined;
-
-function open(library: string) {
-  return dlopen(library, {
+const libc = lazily(() =>
+  openLibc({
     pipe2: { args: ["ptr", "i32"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
     lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
     __errno_location: { args: [], returns: "ptr" },
-  }).symbols;
-}
-
-function libc(): Libc | null {
-  if (loaded === undefined) loaded = load();
-  return loaded;
-}
-
-function load(): Libc | null {
-  for (const library of LIBRARIES) {
-    try {
-      return open(library);
-    } catch {
-      // The next name.
-    }
-  }
-  return null;
-}
+  })
+);
 
 /**
  * Readies a pipe for fast, blocking reads: enlarged to 1 MiB (a default pipe of 64 KiB holds a producer to a third
@@ -57,7 +34,7 @@ function load(): Libc | null {
  */
 export function preparePipe(fd: number): void {
   const c = libc();
-  if (c === null) return;
+  if (c === undefined) return;
   c.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
   const flags = c.fcntl(fd, F_GETFL, 0);
   if (flags >= 0 && (flags & O_NONBLOCK) !== 0) c.fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
@@ -96,7 +73,7 @@ export function* regions(fd: number, sizeBytes: number): Generator<Region> {
  */
 function nextData(fd: number, offset: number): number | undefined {
   const c = libc();
-  if (c === null) return offset;
+  if (c === undefined) return offset;
   const found = Number(c.lseek(fd, offset, SEEK_DATA));
   if (found >= offset) return found;
   const errno = c.__errno_location();

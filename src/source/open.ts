@@ -85,7 +85,10 @@ async function openFile(
     stats.isFile() ? (await fstat(fd)).size : await blockDeviceBytes(stats.rdev, path);
   const sizeBytes = await measure();
   const reader = new ByteReader(fd, { name: path, signal, position: 0 });
-  return new RawFileSource(input(reader), { file: { fd, measure }, sizeBytes });
+  return new RawFileSource(input(reader), {
+    file: { fd, measure, path: stats.isFile() ? path : undefined },
+    sizeBytes,
+  });
 }
 
 function streamSource(format: OpenSourceOptions["format"], input: Input): Source {

@@ -11,6 +11,8 @@ const PIECE_BYTES = 4 * 1024 * 1024;
 
 export interface SizedFile {
   fd: number;
+  /** The path, where it is a regular file. */
+  path: string | undefined;
   /** Its size now. */
   measure(): Promise<number>;
 }
@@ -50,6 +52,10 @@ export class RawFileSource extends RawSource {
     super(input);
     this.#file = file;
     this.#sizeBytes = sizeBytes;
+  }
+
+  get file(): string | undefined {
+    return this.#file.path;
   }
 
   override async *diffs(): AsyncGenerator<VolumeDiff> {

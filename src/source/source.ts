@@ -31,6 +31,8 @@ export interface Source {
   /** For messages: a path, `standard input`, or the command. */
   readonly name: string;
   diffs(): AsyncGenerator<VolumeDiff>;
+  /** The path, where the source is the bytes of a regular file. */
+  readonly file?: string | undefined;
   /** Bytes read so far. */
   readonly bytesRead: number;
   /** Ends the child, closes the file. Safe to call at any time and twice. */

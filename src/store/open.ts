@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { UsageError } from "../errors.ts";
 import { DirectoryStore } from "./directory.ts";
 import { isKey } from "./key.ts";
+import { limitRate } from "./limit_rate.ts";
 import { RetryStore } from "./retry.ts";
 import { S3Store } from "./s3.ts";
 import { S3Bucket } from "./s3_bucket.ts";
@@ -18,6 +19,8 @@ export interface OpenStoreOptions {
   s3TimeoutMs?: number | undefined;
   /** How often a failed request is tried again, 0 or more. */
   retries?: number | undefined;
+  /** No more than so much is sent and received. */
+  bytesPerSecond?: number | undefined;
   /** Told one line for each request that will be tried again. */
   onRetry: (line: string) => void;
 }
@@ -28,7 +31,13 @@ export interface OpenStoreOptions {
  */
 export async function openStore(url: string, options: OpenStoreOptions): Promise<Store> {
   const store = /^s3:/i.test(url) ? await openS3(url, options) : new DirectoryStore(directoryOf(url));
-  return new RetryStore(store, {
+  const { bytesPerSecond } = options;
+  const limited = bytesPerSecond === undefined ? store : limitRate(store, {
+    bytesPerSecond,
+    now: () => performance.now(),
+    sleep: sleepUnlessAborted,
+  });
+  return new RetryStore(limited, {
     onRetry: options.onRetry,
     sleep: sleepUnlessAborted,
     random: Math.random,

@@ -15,6 +15,8 @@ const SYSFS_SECTOR_BYTES = 512;
 export interface DeviceOptions {
   sizeBytes: number;
   force: boolean;
+  /** Only to compare with. */
+  readOnly: boolean;
   /** `st_rdev`. */
   device: bigint;
 }
@@ -30,7 +32,9 @@ export async function openBlockDevice(name: string, options: DeviceOptions): Pro
     const sizes = `the device holds ${deviceBytes} bytes and the volume has ${options.sizeBytes}`;
     throw new VarveError("failed", `Cannot restore to "${name}": it is too small, ${sizes}`);
   }
-  const fd = await openUnused(name, { number, force: options.force });
+  const fd = options.readOnly
+    ? await openFd(name, fs.constants.O_RDONLY)
+    : await openUnused(name, { number, force: options.force });
   try {
     refuseSwapped(name, { fd, device: options.device });
   } catch (error) {

@@ -8,8 +8,12 @@ import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
 import type { Target } from "./target.ts";
 
 export interface TargetOptions {
-  /** The volume's size. */
+  /** What the target has to hold at least: the volume, or up to the end of the part that is restored. */
   sizeBytes: number;
+  /** Only a part of the volume is restored, from here on; what a target has besides stays. */
+  partFrom?: number | undefined;
+  /** Only to compare with: nothing is made or changed. */
+  readOnly?: boolean | undefined;
   /** Also write to what is mounted or otherwise in use. */
   force: boolean;
   signal: AbortSignal;
@@ -20,7 +24,7 @@ export interface TargetOptions {
  * volume (devices), or is in use without `force`; the signal's reason when aborted.
  */
 export async function openTarget(name: string, options: TargetOptions): Promise<Target> {
-  if (name === "-") return standardOutput(options.signal);
+  if (name === "-") return standardOutput({ startOffset: options.partFrom ?? 0, signal: options.signal });
   try {
     return await openPath(name, options);
   } catch (cause) {
@@ -29,22 +33,37 @@ export async function openTarget(name: string, options: TargetOptions): Promise<
   }
 }
 
-async function openPath(name: string, options: TargetOptions): Promise<Target> {
+async function openPath(
+  name: string,
+  { partFrom, readOnly = false, ...options }: TargetOptions,
+): Promise<Target> {
   const present = statIfPresent(name);
-  if (present === undefined) return await openRegularFile(name, { ...options, presentBytes: undefined });
-  if (present.isFile()) {
-    return await openRegularFile(name, { ...options, presentBytes: Number(present.size) });
+  if (present === undefined || present.isFile()) {
+    const presentBytes = present === undefined ? undefined : Number(present.size);
+    return await openRegularFile(name, {
+      ...options,
+      readOnly,
+      truncate: partFrom === undefined,
+      presentBytes,
+    });
   }
-  if (present.isBlockDevice()) return await openBlockDevice(name, { ...options, device: present.rdev });
-  if (present.isFIFO() || present.isCharacterDevice()) return await openStream(name, options.signal);
+  if (present.isBlockDevice()) {
+    return await openBlockDevice(name, { ...options, readOnly, device: present.rdev });
+  }
+  if (present.isFIFO() || present.isCharacterDevice()) {
+    return await openStream(name, { ...options, startOffset: partFrom ?? 0 });
+  }
   const kind = present.isDirectory() ? "a directory" : "a socket";
   throw new VarveError("failed", `Cannot restore to "${name}": it is ${kind}`);
 }
 
 /** A FIFO opens only once it has a reader. */
-async function openStream(name: string, signal: AbortSignal): Promise<Target> {
+async function openStream(
+  name: string,
+  { startOffset, signal }: { startOffset: number; signal: AbortSignal },
+) {
   const fd = await unlessAborted(openFd(name, fs.constants.O_WRONLY), signal);
-  return new StreamTarget(fd, { name, signal });
+  return new StreamTarget(fd, { name, startOffset, signal });
 }
 
 function statIfPresent(name: string): fs.BigIntStats | undefined {

@@ -1,36 +1,28 @@
-/**
- * Linux `fallocate` with `FALLOC_FL_PUNCH_HOLE`: the one way to zero a range that frees the space and is sure to
- * read as zeros, on files and (since Linux 4.9) on block devices, whose driver must promise zeros or refuse.
- */
-import { dlopen, FFIType } from "bun:ffi";
+/** System calls on targets: zeroing a range, and dropping what the page cache has of a file. */
+import { lazily, openLibc } from "../os/libc.ts";
 
 /** linux/falloc.h: `FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE`. */
 const PUNCH_HOLE_KEEP_SIZE = 0x01 | 0x02;
+/** linux/fadvise.h. */
+const POSIX_FADV_DONTNEED = 4;
 
-/** glibc's name, then musl's on each processor. */
-const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+const libc = lazily(() =>
+  openLibc({
+    fallocate: { args: ["i32", "i32", "i64", "i64"], returns: "i32" },
+    posix_fadvise: { args: ["i32", "i64", "i64", "i32"], returns: "i32" },
+  })
+);
 
-const SYMBOLS = {
-  fallocate: { args: [FFIType.i32, FFIType.i32, FFIType.i64, FFIType.i64], returns: FFIType.i32 },
-} as const;
-
-type Fallocate = (fd: number, mode: number, offset: bigint, length: bigint) => number;
-
-let fallocate: Fallocate | undefined | null = null;
-
-/** `false` where the kernel, the file system or the device cannot do it; the range may then hold anything. */
+/**
+ * Linux `fallocate` with `FALLOC_FL_PUNCH_HOLE`: the one way to zero a range that frees the space and is sure to read as
+ * zeros, on files and (since Linux 4.9) on block devices, whose driver must promise zeros or refuse. `false` where the
+ * kernel, the file system or the device cannot do it; the range may then hold anything.
+ */
 export function punchHole(fd: number, range: { offset: number; length: number }): boolean {
-  if (fallocate === null) fallocate = load();
-  return fallocate?.(fd, PUNCH_HOLE_KEEP_SIZE, BigInt(range.offset), BigInt(range.length)) === 0;
+  return libc()?.fallocate(fd, PUNCH_HOLE_KEEP_SIZE, BigInt(range.offset), BigInt(range.length)) === 0;
 }
 
-function load(): Fallocate | undefined {
-  for (const name of LIBC_NAMES) {
-    try {
-      return dlopen(name, SYMBOLS).symbols.fallocate;
-    } catch {
-      // Another libc, or no FFI on this platform: the caller writes zeros instead.
-    }
-  }
-  return undefined;
+/** Drops the clean pages of a file or device: what is read next comes from the device. `false` where that failed. */
+export function dropPages(fd: number): boolean {
+  return libc()?.posix_fadvise(fd, 0n, 0n, POSIX_FADV_DONTNEED) === 0;
 }

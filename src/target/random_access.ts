@@ -2,9 +2,10 @@
  * A target that can be read and written anywhere: what a regular file and a block device have in common. The two
  * openers differ in what they check first and in how they end.
  */
+import * as fs from "node:fs";
 import { VarveError } from "../errors.ts";
 import { closeFd, readFully, syncFd, writeFully } from "./fd.ts";
-import { punchHole } from "./punch_hole.ts";
+import { dropPages, punchHole } from "./punch_hole.ts";
 import type { Target } from "./target.ts";
 
 /** Zeros are written in pieces of this size where no hole can be punched. */
@@ -14,6 +15,10 @@ export interface RandomAccessOptions {
   name: string;
   empty: boolean;
   readableBytes: number;
+  /** The path, where it is a regular file. */
+  file?: string;
+  /** Refuse to go on once something else wrote to the file. */
+  alone?: boolean;
   /** Runs before the file is synced: what gives it its final size. */
   beforeSync?: (fd: number) => Promise<void>;
   /** Runs after the file is synced: what makes its name durable. */
@@ -26,18 +31,23 @@ export class RandomAccessTarget implements Target {
   readonly name: string;
   readonly empty: boolean;
   readonly readableBytes: number;
-  readonly sequential = false;
+  readonly gaps = "kept";
+  readonly file: string | undefined;
   readonly #fd: number;
   readonly #options: RandomAccessOptions;
   #failure: unknown;
   #closed = false;
+  /** When the file was changed by us last. */
+  #lastChange: string | undefined;
 
   constructor(fd: number, options: RandomAccessOptions) {
     this.#fd = fd;
     this.#options = options;
     this.name = options.name;
+    this.file = options.file;
     this.empty = options.empty;
     this.readableBytes = options.readableBytes;
+    this.#lastChange = this.#changeTimes();
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
@@ -52,7 +62,13 @@ export class RandomAccessTarget implements Target {
   }
 
   async zero(offset: number, length: number): Promise<void> {
-    if (length === 0 || (this.#options.punch ?? punchHole)(this.#fd, { offset, length })) return;
+    if (length === 0) return;
+    let punched = false;
+    await this.#change(`zero "${this.name}" at offset ${offset}`, () => {
+      punched = (this.#options.punch ?? punchHole)(this.#fd, { offset, length });
+      return Promise.resolve();
+    });
+    if (punched) return;
     const zeros = new Uint8Array(Math.min(length, ZERO_PIECE_BYTES));
     for (let done = 0; done < length; done += zeros.length) {
       await this.write(offset + done, zeros.subarray(0, Math.min(zeros.length, length - done)));
@@ -69,6 +85,13 @@ export class RandomAccessTarget implements Target {
     });
   }
 
+  dropCache(): Promise<void> {
+    if (dropPages(this.#fd)) return Promise.resolve();
+    return Promise.reject(
+      new VarveError("failed", `Cannot read "${this.name}" past the page cache: the system refuses it`),
+    );
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -77,11 +100,25 @@ export class RandomAccessTarget implements Target {
 
   async #change(action: string, work: () => Promise<void>): Promise<void> {
     try {
+      this.#refuseOtherWrites();
       await attempt(action, work);
+      this.#lastChange = this.#changeTimes();
     } catch (error) {
       this.#failure ??= error;
       throw error;
     }
+  }
+
+  /** A file that others write to while it is restored must not be called good. */
+  #refuseOtherWrites(): void {
+    if (this.#changeTimes() === this.#lastChange) return;
+    throw new VarveError("failed", `Cannot restore to "${this.name}": something else wrote to it meanwhile`);
+  }
+
+  #changeTimes(): string | undefined {
+    if (this.#options.alone !== true) return undefined;
+    const { mtimeNs, ctimeNs, size } = fs.fstatSync(this.#fd, { bigint: true });
+    return `${mtimeNs} ${ctimeNs} ${size}`;
   }
 }
 

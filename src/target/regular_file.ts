@@ -15,13 +15,18 @@ const NEW_FILE_MODE = 0o600;
 
 export interface FileOptions {
   sizeBytes: number;
+  /** Cut it to `sizeBytes` in the end. */
+  truncate: boolean;
   force: boolean;
+  /** Only to compare with: nothing is made, grown or cut. */
+  readOnly: boolean;
   /** Of the file that is there. */
   presentBytes: number | undefined;
 }
 
 /** Throws `VarveError` when the file cannot be opened or made, or is in use as a loop device without `force`. */
 export async function openRegularFile(name: string, options: FileOptions): Promise<Target> {
+  if (options.readOnly) return await openToCompare(name, options);
   refuseUsed(name, options);
   const presentBytes = options.presentBytes ?? 0;
   const fd = await openFd(name, fs.constants.O_RDWR | fs.constants.O_CREAT, NEW_FILE_MODE);
@@ -33,12 +38,21 @@ export async function openRegularFile(name: string, options: FileOptions): Promi
   }
   return new RandomAccessTarget(fd, {
     name,
+    file: name,
+    alone: !options.force,
     empty: presentBytes === 0,
     readableBytes: Math.min(presentBytes, options.sizeBytes),
     // Only now, so that a restore that fails has not cut off what it did not replace.
-    beforeSync: (fd) => truncateFd(fd, options.sizeBytes),
+    ...(options.truncate ? { beforeSync: (fd) => truncateFd(fd, options.sizeBytes) } : {}),
     ...(options.presentBytes === undefined ? { afterSync: () => syncFolder(path.dirname(name)) } : {}),
   });
+}
+
+/** A file that is not there has nothing to compare with. */
+async function openToCompare(name: string, { presentBytes, sizeBytes }: FileOptions): Promise<Target> {
+  const fd = await openFd(presentBytes === undefined ? "/dev/null" : name, fs.constants.O_RDONLY);
+  const readableBytes = Math.min(presentBytes ?? 0, sizeBytes);
+  return new RandomAccessTarget(fd, { name, file: name, empty: readableBytes === 0, readableBytes });
 }
 
 function refuseUsed(name: string, options: FileOptions): void {

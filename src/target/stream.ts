@@ -10,15 +10,18 @@ export class StreamTarget implements Target {
   readonly name: string;
   readonly empty = false;
   readonly readableBytes = 0;
-  readonly sequential = true;
+  readonly gaps = "zeros";
+  readonly file = undefined;
   readonly #fd: number;
   readonly #signal: AbortSignal;
-  #position = 0;
+  #position: number;
   #failure: VarveError | undefined;
   #closed = false;
 
-  constructor(fd: number, options: { name: string; signal: AbortSignal }) {
+  /** `startOffset`: where in the volume its first byte lies. */
+  constructor(fd: number, options: { name: string; startOffset: number; signal: AbortSignal }) {
     this.#fd = fd;
+    this.#position = options.startOffset;
     this.#signal = options.signal;
     this.name = options.name;
   }
@@ -54,6 +57,10 @@ export class StreamTarget implements Target {
       }));
   }
 
+  dropCache(): Promise<void> {
+    return this.read();
+  }
+
   async close(): Promise<void> {
     if (this.#closed || this.#fd === STDOUT_FD) return;
     this.#closed = true;
@@ -73,8 +80,8 @@ export class StreamTarget implements Target {
   }
 }
 
-export function standardOutput(signal: AbortSignal): Target {
-  return new StreamTarget(STDOUT_FD, { name: "standard output", signal });
+export function standardOutput(options: { startOffset: number; signal: AbortSignal }): StreamTarget {
+  return new StreamTarget(STDOUT_FD, { name: "standard output", ...options });
 }
 
 /** A write to a full pipe cannot be cancelled: on abort it is left behind, and the process ends under it. */

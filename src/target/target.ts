@@ -6,8 +6,10 @@ export interface Target {
   readonly empty: boolean;
   /** Bytes that can be read and compared with, from offset 0; 0 for standard output or an empty target. */
   readonly readableBytes: number;
-  /** Writes must ascend without gaps (standard output). */
-  readonly sequential: boolean;
+  /** What becomes of a range that cannot be restored: it keeps what it holds, reads as zeros, or must not be. */
+  readonly gaps: "kept" | "zeros" | "refused";
+  /** The path, where it is a regular file. */
+  readonly file: string | undefined;
 
   /** Fills `into` from `offset`. */
   read(offset: number, into: Uint8Array): Promise<void>;
@@ -16,5 +18,7 @@ export interface Target {
   zero(offset: number, length: number): Promise<void>;
   /** Everything written is on stable storage once this resolves. */
   sync(): Promise<void>;
+  /** After `sync`: what is read next comes from the device and not from memory. Throws where that cannot be had. */
+  dropCache(): Promise<void>;
   close(): Promise<void>;
 }

@@ -98,7 +98,10 @@ export async function restoreTo(repository: Repository, options: RestoreTo = {})
     point: options.point,
     secret: options.secret ?? NO_SECRET,
     keepGoing: options.keepGoing ?? false,
-    openTarget: async (sizeBytes) => target = new MemoryTarget(sizeBytes, options),
+    trustCache: true,
+    dryRun: false,
+    verifyTarget: false,
+    openTarget: async ({ end }) => target = new MemoryTarget(end, options),
   }, options.context ?? testContext());
   return { report, target: target! };
 }

@@ -5,7 +5,8 @@ export class MemoryTarget implements Target {
   readonly name = "memory";
   readonly empty: boolean;
   readonly readableBytes: number;
-  readonly sequential: boolean;
+  readonly gaps: "kept" | "zeros";
+  readonly file = undefined;
   readonly bytes: Uint8Array;
   /** Ranges in the order of their writing. */
   readonly writes: { offset: number; length: number }[] = [];
@@ -16,8 +17,8 @@ export class MemoryTarget implements Target {
   constructor(sizeBytes: number, options: { content?: Uint8Array; sequential?: boolean } = {}) {
     this.bytes = new Uint8Array(Math.max(sizeBytes, options.content?.length ?? 0));
     this.bytes.set(options.content ?? []);
-    this.sequential = options.sequential ?? false;
-    this.empty = options.content === undefined && !this.sequential;
+    this.gaps = options.sequential === true ? "zeros" : "kept";
+    this.empty = options.content === undefined && options.sequential !== true;
     this.readableBytes = options.content?.length ?? 0;
   }
 
@@ -40,6 +41,8 @@ export class MemoryTarget implements Target {
     this.synced = true;
   }
 
+  async dropCache(): Promise<void> {}
+
   async close(): Promise<void> {
     this.closed = true;
   }
@@ -47,7 +50,7 @@ export class MemoryTarget implements Target {
   #note(offset: number, length: number): void {
     const last = this.writes.at(-1);
     const next = last === undefined ? 0 : last.offset + last.length;
-    if (this.sequential && offset !== next) {
+    if (this.gaps === "zeros" && offset !== next) {
       throw new Error(`a stream was written at ${offset}, not at ${next}`);
     }
     this.synced = false;

@@ -26,7 +26,7 @@ describe("openTarget() on a new file", () => {
   test("openTarget() makes an empty, sparse, private file when there is none", async () => {
     const name = path.join(folder, "new.img");
     const target = await openTarget(name, { sizeBytes: 64 * KIB + 7, force: false, signal });
-    expect(target).toMatchObject({ name, empty: true, readableBytes: 0, sequential: false });
+    expect(target).toMatchObject({ name, empty: true, readableBytes: 0, gaps: "kept" });
     await target.write(4 * KIB, pattern(4 * KIB));
     await target.sync();
     await target.close();
@@ -98,7 +98,7 @@ describe("openTarget() on a FIFO", () => {
     run(["mkfifo", name]);
     const reader = fs.promises.readFile(name);
     const target = await openTarget(name, { sizeBytes: 3 * KIB, force: false, signal });
-    expect(target).toMatchObject({ empty: false, readableBytes: 0, sequential: true });
+    expect(target).toMatchObject({ empty: false, readableBytes: 0, gaps: "zeros" });
     await target.write(0, pattern(KIB));
     await target.zero(KIB, KIB);
     await target.write(2 * KIB, pattern(KIB, 9));

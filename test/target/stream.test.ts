@@ -15,7 +15,7 @@ test("write() writes everything when the pipe is non-blocking and full", async (
   const read = fs.promises.readFile(name);
   const both = fs.openSync(name, "r+"); // stands in for the reader until that has opened
   const writer = fs.openSync(name, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK);
-  const target = new StreamTarget(writer, { name, signal: new AbortController().signal });
+  const target = new StreamTarget(writer, { name, startOffset: 0, signal: new AbortController().signal });
   const wanted = Uint8Array.from({ length: SIZE_BYTES }, (_, i) => i % 251);
   await target.write(0, wanted);
   await target.close();

@@ -1,0 +1,126 @@
+/**
+ * A target that is a stream for `rbd import-diff`: what a restore writes becomes `w` and `z` records, and the end record
+ * comes only once all of it was written. Format: Ceph's doc/dev/rbd-diff.rst, version 1.
+ */
+import * as fs from "node:fs";
+import { VarveError } from "../errors.ts";
+import { concat, utf8 } from "../format/bytes.ts";
+import { openFd } from "./fd.ts";
+import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
+import type { Target } from "./target.ts";
+
+export interface RbdDiffOptions {
+  sizeBytes: number;
+  /** The snapshot that the image still has; without it the image has to be empty. */
+  fromSnapshot: Uint8Array | undefined;
+  /** The snapshot that `rbd import-diff` makes in the end. */
+  toSnapshot: Uint8Array | undefined;
+  signal: AbortSignal;
+}
+
+/** `name` is a file to make or overwrite, a FIFO, or `-` for standard output. */
+export async function openRbdDiffTarget(name: string, options: RbdDiffOptions): Promise<Target> {
+  const target = new RbdDiffTarget(await openOutput(name, options.signal), options);
+  await target.begin();
+  return target;
+}
+
+async function openOutput(name: string, signal: AbortSignal): Promise<StreamTarget> {
+  if (name === "-") return standardOutput({ startOffset: 0, signal });
+  try {
+    const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_TRUNC;
+    return new StreamTarget(await unlessAborted(openFd(name, flags, 0o600), signal), {
+      name,
+      startOffset: 0,
+      signal,
+    });
+  } catch (cause) {
+    throw new VarveError("failed", `Cannot write the stream "${name}"`, { cause });
+  }
+}
+
+class RbdDiffTarget implements Target {
+  readonly name: string;
+  readonly empty: boolean;
+  readonly readableBytes = 0;
+  readonly gaps = "refused";
+  readonly file = undefined;
+  readonly #stream: StreamTarget;
+  readonly #options: RbdDiffOptions;
+  /** Of the stream. */
+  #position = 0;
+  /** Zeros that were not written yet: neighbours become one record. */
+  #zeros = { offset: 0, length: 0 };
+
+  constructor(stream: StreamTarget, options: RbdDiffOptions) {
+    this.#stream = stream;
+    this.#options = options;
+    this.name = stream.name;
+    this.empty = options.fromSnapshot === undefined;
+  }
+
+  async begin(): Promise<void> {
+    const { fromSnapshot, toSnapshot, sizeBytes } = this.#options;
+    await this.#put(utf8("rbd diff v1\n"));
+    if (fromSnapshot !== undefined) await this.#put(snapshotRecord("f", fromSnapshot));
+    if (toSnapshot !== undefined) await this.#put(snapshotRecord("t", toSnapshot));
+    await this.#put(numberRecord("s", sizeBytes));
+  }
+
+  read(): Promise<void> {
+    return this.#stream.read();
+  }
+
+  async write(offset: number, bytes: Uint8Array): Promise<void> {
+    await this.#flushZeros();
+    await this.#put(numberRecord("w", offset, bytes.length));
+    await this.#put(bytes);
+  }
+
+  async zero(offset: number, length: number): Promise<void> {
+    if (this.#zeros.offset + this.#zeros.length !== offset) {
+      await this.#flushZeros();
+      this.#zeros.offset = offset;
+    }
+    this.#zeros.length += length;
+  }
+
+  async sync(): Promise<void> {
+    await this.#flushZeros();
+    await this.#put(utf8("e"));
+    await this.#stream.sync();
+  }
+
+  dropCache(): Promise<void> {
+    return this.#stream.dropCache();
+  }
+
+  async close(): Promise<void> {
+    await this.#stream.close();
+  }
+
+  async #flushZeros(): Promise<void> {
+    const { offset, length } = this.#zeros;
+    if (length > 0) await this.#put(numberRecord("z", offset, length));
+    this.#zeros = { offset: 0, length: 0 };
+  }
+
+  async #put(bytes: Uint8Array): Promise<void> {
+    const at = this.#position;
+    this.#position += bytes.length;
+    await this.#stream.write(at, bytes);
+  }
+}
+
+function snapshotRecord(tag: string, name: Uint8Array): Uint8Array {
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, name.length, true);
+  return concat([utf8(tag), length, name]);
+}
+
+function numberRecord(tag: string, ...numbers: number[]): Uint8Array {
+  const record = new Uint8Array(1 + 8 * numbers.length);
+  record.set(utf8(tag));
+  numbers.forEach((number, i) => new DataView(record.buffer).setBigUint64(1 + 8 * i, BigInt(number), true));
+  return record;
+}
