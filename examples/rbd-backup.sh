@@ -29,12 +29,14 @@ fail() {
 }
 
 # The snapshot of the volume's newest backup; nothing where there is no backup yet. A varve that cannot tell for another
-# reason than that (exit codes 1 and 10) must not lead to a full backup: a wrong passphrase, say. What varve said is shown
-# only then, or the first night would complain.
+# reason (a wrong passphrase, a store that does not answer) must not lead to a full backup. What varve said is shown only
+# then, or the first night would complain.
 last_backed_up() {
   local code=0 said
   { said=$(varve show "$volume" --field to_snapshot 2>&1 >&3) || code=$?; } 3>&1
-  [[ $code == 0 || $code == 1 || $code == 10 ]] || fail "$code" "cannot read the last backup of $volume: $said"
+  [[ $code == 0 || $code == 10 ]] && return # 10: no repository yet
+  [[ $said == *": it has no backups"* || $said == *": there is none of that name in "* ]] ||
+    fail "$code" "cannot read the last backup of $volume: $said"
 }
 
 has_snapshot() {
