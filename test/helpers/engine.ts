@@ -83,6 +83,8 @@ export interface RestoreTo extends Where {
   /** What stands on the target; without it the target is new. */
   content?: Uint8Array;
   sequential?: boolean;
+  /** Is given every write instead of a target that holds the bytes: for volumes that are too large. */
+  onWrite?: (offset: number, bytes: Uint8Array) => void;
 }
 
 export interface Restored {
@@ -98,12 +100,24 @@ export async function restoreTo(repository: Repository, options: RestoreTo = {})
     point: options.point,
     secret: options.secret ?? NO_SECRET,
     keepGoing: options.keepGoing ?? false,
+<<<<<<< ours
     trustCache: true,
     dryRun: false,
     verifyTarget: false,
     openTarget: async ({ end }) => target = new MemoryTarget(end, options),
+=======
+    openTarget: async (sizeBytes) => target = newTarget(sizeBytes, options),
+>>>>>>> theirs
   }, options.context ?? testContext());
   return { report, target: target! };
+}
+
+function newTarget(sizeBytes: number, options: RestoreTo): MemoryTarget {
+  const { onWrite } = options;
+  if (onWrite === undefined) return new MemoryTarget(sizeBytes, options);
+  return Object.assign(new MemoryTarget(0), {
+    write: async (offset: number, bytes: Uint8Array) => onWrite(offset, bytes),
+  });
 }
 
 /** The bytes of a restore point. */
