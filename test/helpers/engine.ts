@@ -100,14 +100,10 @@ export async function restoreTo(repository: Repository, options: RestoreTo = {})
     point: options.point,
     secret: options.secret ?? NO_SECRET,
     keepGoing: options.keepGoing ?? false,
-<<<<<<< ours
     trustCache: true,
     dryRun: false,
     verifyTarget: false,
-    openTarget: async ({ end }) => target = new MemoryTarget(end, options),
-=======
-    openTarget: async (sizeBytes) => target = newTarget(sizeBytes, options),
->>>>>>> theirs
+    openTarget: async ({ end }) => target = newTarget(end, options),
   }, options.context ?? testContext());
   return { report, target: target! };
 }
