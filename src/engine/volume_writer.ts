@@ -1,7 +1,7 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../cache/chunk_cache.ts";
 import type { ProjectKey } from "../codec/keys.ts";
-import { VarveError } from "../errors.ts";
+import { MissingError, VarveError } from "../errors.ts";
 import type { EntryList } from "../format/entries.ts";
 import type { ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
@@ -94,9 +94,7 @@ export class VolumeWriter {
     }
     const sizeBytes = diff.sizeBytes!;
     const total = Math.ceil(sizeBytes / project.chunkBytes);
-    if (!this.#options.condemned.none) {
-      await this.#rescue(Math.min(table.pageCount, Math.ceil(total / PAGE_CHUNKS)));
-    }
+    if (!this.#options.condemned.none) await this.#rescue(total);
     const pages = await table.finish(total, this.#writePage);
     return { pages, counts: { ...this.#counts, total }, sizeBytes };
   }
@@ -181,15 +179,16 @@ export class VolumeWriter {
 
   /**
    * Whatever the table still has from the base and a gc plan condemns goes up again under a key of this backup's own:
-   * chunks first, then the pages that are condemned themselves.
+   * chunks first, then the pages that are condemned themselves. `total`: positions that the volume has now.
    */
-  async #rescue(pages: number): Promise<void> {
+  async #rescue(total: number): Promise<void> {
     const { condemned, table } = this.#options;
+    const pages = Math.min(table.pageCount, Math.ceil(total / PAGE_CHUNKS));
     for (let page = 0; page < pages; page++) {
       const ref = table.pageRef(page);
       if (ref !== undefined && await condemned.has(ref)) await table.touch(page, this.#writePage);
-      for (let i = 0; i < PAGE_CHUNKS; i++) {
-        const position = page * PAGE_CHUNKS + i;
+      const end = Math.min(total, (page + 1) * PAGE_CHUNKS);
+      for (let position = page * PAGE_CHUNKS; position < end; position++) {
         const entry = await table.get(position);
         if (entry !== undefined && await condemned.has(entry)) await this.#rescueChunk(position, entry);
       }
@@ -208,6 +207,7 @@ export class VolumeWriter {
       const { entry } = await writer.write({ buffer, length }, { hint: undefined, partial: false });
       await table.set(position, entry, this.#writePage);
     } catch (cause) {
+      if (!(cause instanceof MissingError)) throw cause;
       const thing = `${this.#options.project.name}: chunk ${position}`;
       throw new VarveError(
         "conflict",
