@@ -1,0 +1,164 @@
+/** The built program and targets that it must not, or cannot, restore to. */
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
+import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { describeWith } from "../helpers/parts.ts";
+import { mountTmpfs, runAsRoot, unmount } from "../helpers/mounts.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
+import { VARVE_BIN } from "../helpers/varve.ts";
+
+const VOLUME = "acme/vm";
+const BYTES = noise(40 * CHUNK_BYTES, "volume");
+
+setDefaultTimeout(RUN_LIMIT_MS);
+
+let repository: TestRepository;
+beforeAll(async () => {
+  repository = await TestRepository.make();
+  await repository.backUp(VOLUME, BYTES);
+});
+afterAll(() => repository.remove());
+
+const restore = (to: string, ...options: string[]) =>
+  repository.run(["restore", VOLUME, "--to", to, ...options]);
+/** What bash tells of a command line with `varve` in it: its parts' exit codes, and what they said. */
+const inShell = async (line: string) => {
+  const child = Bun.spawn([
+    "bash",
+    "-c",
+    `varve() { '${VARVE_BIN}' "$@"; }; ${line}; echo "\${PIPESTATUS[@]}" >&3`,
+  ], {
+    env: { PATH: process.env.PATH ?? "", ...repository.env },
+    stdio: ["ignore", "pipe", "pipe", "pipe"],
+  });
+  const [stderr, codes] = await Promise.all([
+    new Response(child.stderr).text(),
+    new Response(Bun.file(child.stdio[3] as number).stream()).text(),
+    new Response(child.stdout).text(),
+  ]);
+  return { codes: codes.trim(), stderr };
+};
+
+describe("varve restore exits with 1 when the target", () => {
+  test("is in a folder that is not there", async () => {
+    const to = repository.path("no/such/folder/restored.img");
+    expectOneLine(await restore(to), { code: 1, line: `Cannot restore to "${to}": ENOENT` });
+  });
+
+  test("is a folder", async () => {
+    mkdirSync(repository.path("folder"));
+    const to = repository.path("folder");
+    expectOneLine(await restore(to), { code: 1, line: `Cannot restore to "${to}": it is a directory` });
+  });
+
+  test("is a pipe whose reader has gone", async () => {
+    const { codes, stderr } = await inShell(`varve restore ${VOLUME} --to - | head -c 1000`);
+    expect({ codes, stderr }).toEqual({
+      codes: "1 0",
+      stderr: 'varve: Cannot write "standard output": its reader has gone: EPIPE: broken pipe, write\n',
+    });
+  });
+
+  test("is a device that takes nothing", async () => {
+    expectOneLine(await restore("/dev/full"), { code: 1, line: /Cannot write "\/dev\/full": ENOSPC/ });
+  });
+
+  test("would be another point, which there is not", async () => {
+    const to = repository.path("none.img");
+    const result = await repository.run(["restore", `${VOLUME}@tuesday`, "--to", to]);
+    expectOneLine(result, { code: 1, line: /Cannot find "acme\/vm@tuesday"/ });
+    expect(existsSync(to)).toBe(false);
+  });
+});
+
+test("varve restore tells by its exit code alone that it failed when standard error is closed", async () => {
+  const { codes, stderr } = await inShell(`varve restore ${VOLUME} --to /dev/full 2>&-`);
+  expect({ codes, stderr }).toEqual({ codes: "1", stderr: "" });
+});
+
+test("varve list is content when its reader has gone", async () => {
+  const { codes, stderr } = await inShell("varve list | true");
+  expect({ codes, stderr }).toEqual({ codes: "0 0", stderr: "" });
+});
+
+describeWith(["root"], "varve restore to a full file system", () => {
+  let mount: string;
+  beforeEach(() => mountTmpfs(mount = repository.path("mount"), [`size=${BYTES.length / 2}`]));
+  afterEach(() => {
+    unmount(mount);
+    rmSync(mount, { recursive: true });
+  });
+
+  test("exits with 1 and names the offset", async () => {
+    const to = `${mount}/restored.img`;
+    expectOneLine(await restore(to), {
+      code: 1,
+      line: /Cannot write ".*restored.img" at offset \d+: ENOSPC/,
+    });
+    await repository.expectIntact();
+  });
+});
+
+describeWith(["root", "filesystems"], "varve restore to a block device", () => {
+  let image: string;
+  let device: string;
+  const attach = (sizeBytes: number) => {
+    writeFileSync(image, "before");
+    truncateSync(image, sizeBytes);
+    device = runAsRoot(["losetup", "--find", "--show", image]).trim();
+  };
+  beforeEach(() => {
+    image = repository.path("device.img");
+  });
+  afterEach(() => {
+    unmount(repository.path("mount"));
+    runAsRoot(["losetup", "--detach", device]);
+  });
+
+  test("exits with 1 and leaves it as it was when it is smaller than the volume", async () => {
+    attach(BYTES.length - 512);
+    const line = new RegExp(
+      `Cannot restore to "${device}": it is too small, .* ${BYTES.length - 512} bytes .* ${BYTES.length}`,
+    );
+    for (const options of [[], ["--force"]]) {
+      expectOneLine(await restore(device, ...options), { code: 1, line });
+    }
+    expect(readFileSync(image).subarray(0, 6).toString()).toBe("before");
+  });
+
+  test("exits with 1 when it is mounted, and writes to it when it is forced to", async () => {
+    attach(2 * BYTES.length);
+    runAsRoot(["mkfs.ext4", "-q", device]);
+    const mount = repository.path("mount");
+    mkdirSync(mount, { recursive: true });
+    runAsRoot(["mount", device, mount]);
+    expectOneLine(await restore(device), {
+      code: 1,
+      line: `Cannot restore to "${device}": it is mounted at "${mount}" (--force`,
+    });
+    expectOneLine(await restore(image), {
+      code: 1,
+      line: `Cannot restore to "${image}": it is the file behind ${device}`,
+    });
+    expect(runAsRoot(["blkid", "-o", "value", "-s", "TYPE", device])).toBe("ext4\n");
+
+    expect(await restore(device, "--force")).toMatchObject({ code: 0, stderr: "" });
+    unmount(mount);
+  });
+
+  test("writes to it when it is free, and leaves what lies behind the volume's end", async () => {
+    attach(2 * BYTES.length);
+    expect(await restore(device)).toMatchObject({ code: 0, stderr: "" });
+    const after = readFileSync(image);
+    expect(after.length).toBe(2 * BYTES.length);
+    expect(after.subarray(0, BYTES.length).equals(BYTES)).toBe(true);
+  });
+});
