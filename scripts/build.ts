@@ -29,6 +29,8 @@ const result = await Bun.build({
     autoloadBunfig: false,
   },
   minify: true,
+  bytecode: true,
+  format: "esm",
   define: {
     VARVE_CHUNK_WORKER: JSON.stringify(`${EMBEDDED}/chunk_worker.js`),
     VARVE_VERSION: JSON.stringify(version),

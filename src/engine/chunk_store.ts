@@ -76,7 +76,7 @@ export async function fetchChunk(into: SharedBuffer, ref: ObjectRef, options: Fe
       if (length !== undefined) return { length, downloadedBytes: 0 };
       await cache!.drop(name);
     }
-    const bytes = await project.store.get(project.key(name), { signal: options.signal });
+    const bytes = await project.store.get(project.key(name), { into: sealed.bytes, signal: options.signal });
     return { length: await openChunk({ into, sealed, bytes }, ref, options), downloadedBytes: bytes.length };
   } finally {
     sealed.release();
@@ -95,7 +95,7 @@ async function openChunk(
       `Cannot read "${key}": it has ${bytes.length} bytes, more than a chunk can have`,
     );
   }
-  sealed.bytes.set(bytes);
+  if (bytes.buffer !== sealed.bytes.buffer) sealed.bytes.set(bytes);
   return await workshop.pool.open(into, { ref, sealed, sealedLength: bytes.length, keys, key });
 }
 

@@ -10,6 +10,7 @@ import { DirectoryRoot } from "./directory_root.ts";
 import { directoryFolders, walkDirectory } from "./directory_walk.ts";
 import { DurableWriter, TEMPORARY_FOLDER } from "./durable_writer.ts";
 import { checkKey, checkPrefix, checkRange } from "./key.ts";
+import { roomFor } from "./room.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
 
 /** Files that are deleted at the same time. */
@@ -27,12 +28,12 @@ export class DirectoryStore implements Store {
     this.#writer = new DurableWriter(path);
   }
 
-  async get(key: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
+  async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     checkRange(range);
     const path = this.#pathOf(key);
     const bytes = await this.#attempt(
       { action: "read", path, signal },
-      () => readFile(path, { range, signal }),
+      () => readFile(path, { range, into, signal }),
     );
     if (bytes === undefined) throw new MissingError(key, `Cannot read "${path}": no such object`);
     return bytes;
@@ -118,16 +119,16 @@ type Walk<T> = (root: string, options: { prefix: string } & ListOptions) => Asyn
 type Attempt = { action: string; path: string; signal: AbortSignal | undefined };
 
 /** The object's bytes, or `undefined` where there is no such file. */
-async function readFile(path: string, { range, signal }: GetOptions): Promise<Uint8Array | undefined> {
+async function readFile(path: string, { range, into, signal }: GetOptions): Promise<Uint8Array | undefined> {
   const handle = await open(path, "r").catch(unlessAbsent);
   if (handle === undefined) return undefined;
   await using file = handle;
   const stats = await file.stat();
   if (!stats.isFile()) return undefined;
   const offset = Math.min(range?.offset ?? 0, stats.size);
-  const into = new Uint8Array(Math.min(range?.length ?? stats.size, stats.size - offset));
-  await readFully(file, into, { offset, signal });
-  return into;
+  const bytes = roomFor(Math.min(range?.length ?? stats.size, stats.size - offset), into);
+  await readFully(file, bytes, { offset, signal });
+  return bytes;
 }
 
 async function readFully(

@@ -36,7 +36,7 @@ export class S3Store implements Store {
     this.#deleter = new S3Deleter(bucket);
   }
 
-  async get(key: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
+  async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     checkRange(range);
     const path = this.#pathOf(key);
     const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
@@ -44,7 +44,13 @@ export class S3Store implements Store {
     return await this.#bucket.request({ action: "read", path, signal }, async (options) => {
       try {
         const answer = await this.#bucket.client.send(command, options);
-        return await readBody(answer, { url: `${this.url}/${key}`, range, moved: options.moved });
+        return await readBody(answer, {
+          url: `${this.url}/${key}`,
+          range,
+          into,
+          signal: options.abortSignal,
+          moved: options.moved,
+        });
       } catch (error) {
         if (answerOf(error).status === 416) return new Uint8Array(0); // the range begins at or past the end
         if (!await this.#bucket.isAbsent(error, path, options)) throw error;

@@ -1,29 +1,34 @@
 /** Reads the body of a `GET` answer. Part of the S3 store. */
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { StoreError } from "../errors.ts";
+import { roomFor } from "./room.ts";
 import type { GetOptions } from "./store.ts";
 
 export interface ReadBodyOptions {
   /** The object, for error texts. */
   url: string;
   range: GetOptions["range"];
+  into?: GetOptions["into"];
+  /** Once it is aborted nothing is written to `into` any more: it may hold something else by then. */
+  signal?: AbortSignal | undefined;
   /** Called for each piece that arrives. */
   moved: () => void;
 }
 
-/** Collects the body in one array of the length that the answer announces, and throws unless it is just as long. */
+/** Collects the body in room of the length that the answer announces, and throws unless it is just as long. */
 export async function readBody(
   answer: GetObjectCommandOutput,
   options: ReadBodyOptions,
 ): Promise<Uint8Array> {
-  const { range, moved } = options;
+  const { range, moved, signal } = options;
   const length = answer.ContentLength ?? 0;
   if (range !== undefined && length > range.length) {
     throw bodyError(options, "is longer than the range asked for");
   }
-  const into = new Uint8Array(length);
+  const into = roomFor(length, options.into);
   let at = 0;
   for await (const piece of answer.Body?.transformToWebStream() ?? []) {
+    signal?.throwIfAborted();
     moved();
     if (at + piece.length > length) throw bodyError(options, "is longer than announced");
     into.set(piece, at);

@@ -17,6 +17,8 @@ export interface RequestOptions {
 export interface GetOptions extends RequestOptions {
   /** First byte wanted, and how many (1 or more) at most; past the object's end there are fewer, or none. */
   range?: { offset: number; length: number } | undefined;
+  /** Room for the bytes: used where they fit, the result is then a part of it. It may be shared memory. */
+  into?: Uint8Array | undefined;
 }
 
 export interface ListOptions extends RequestOptions {
