@@ -26,7 +26,11 @@ export async function measure(argv: string[], options: RunOptions = {}): Promise
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
-  const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
+  const [stdout, stderr] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
   const wallS = (Bun.nanoseconds() - startNs) / 1e9;
   if (child.exitCode !== 0) {
     throw new Error(`${argv.join(" ")}: exit ${child.exitCode}: ${stderr.slice(-500)}`);
