@@ -24,6 +24,9 @@ const MAGIC = new Uint8Array([0x76, 0x61, 0x72, 0x76, 0x65]);
 export const OBJECT_TYPE = { chunk: 1, page: 2, manifest: 3, lease: 4, planShard: 5, planHead: 6 } as const;
 export type ObjectType = (typeof OBJECT_TYPE)[keyof typeof OBJECT_TYPE];
 
+/** What manifests name: these are read under a manifest of this version, and another version in them is damage. */
+const NAMED_TYPES: ReadonlySet<ObjectType> = new Set([OBJECT_TYPE.chunk, OBJECT_TYPE.page]);
+
 export const COMPRESSION = { none: 0, zstd: 1 } as const;
 export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
 
@@ -52,13 +55,16 @@ export function encodeHeader(header: ObjectHeader): Uint8Array {
 
 /**
  * Reads the header of the object at `key`, which must be of the given type. Throws `DamageError` where the bytes are
- * not such a header, `format_version` where a later varve wrote them.
+ * not such a header, `format_version` where a later varve wrote an object that stands on its own.
  */
 export function decodeHeader(bytes: Uint8Array, options: { key: string; type: ObjectType }): ObjectHeader {
   const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
   if (bytes.length < HEADER_BYTES) throw damaged(`it has ${bytes.length} bytes, shorter than a header`);
   if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw damaged("it does not begin as an object of varve");
-  if (bytes[5] !== FORMAT_VERSION) throw unknownVersion(options.key, bytes[5]!);
+  if (bytes[5] !== FORMAT_VERSION) {
+    if (NAMED_TYPES.has(options.type)) throw damaged(`its version ${bytes[5]} is not that of its manifest`);
+    throw unknownVersion(options.key, bytes[5]!);
+  }
   if (bytes[6] !== options.type) throw damaged(`it is an object of type ${bytes[6]}, not ${options.type}`);
   const compression = bytes[7]!;
   if (compression !== COMPRESSION.none && compression !== COMPRESSION.zstd) {
