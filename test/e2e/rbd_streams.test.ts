@@ -100,17 +100,25 @@ describeWith(["Ceph"], "varve and real streams", () => {
 
     test("is the newest of a name that was used again", async () => {
       const volume = await create("used-again");
+      const { image } = volume;
+      const increment = async (night: string) => {
+        await image.snapshot(night);
+        await volume.pipe(image.exportDiff({ from: "one", to: night }));
+      };
       await volume.night("one", { changes: [write(1, 0, 9 * MIB)] });
-      await volume.image.rbd("snap", "rm", "--no-progress", `${volume.image.spec}@one`);
-      await volume.image.change([write(2, 2 * MIB, 4 * MIB)]);
-      await volume.image.snapshot("one");
-      await volume.pipe(volume.image.exportDiff({ to: "one" }));
-      const again = await volume.image.exported("one");
-      await volume.image.change([write(3, MIB, 100)]);
-      await volume.image.snapshot("two");
-      await volume.pipe(volume.image.exportDiff({ from: "one", to: "two" }));
-      expect(await repository.restoreToPipe(`${volume.name}@one`)).toEqual(again);
-      expect(await repository.restoreToPipe(volume.name)).toEqual(await volume.image.exported("two"));
+      await image.rbd("snap", "rm", "--no-progress", `${image.spec}@one`);
+      await image.change([write(2, 2 * MIB, 4 * MIB)]);
+      await image.snapshot("one");
+      await volume.pipe(image.exportDiff({ to: "one" }));
+      for (const [seed, night] of ["two", "three"].entries()) {
+        await image.change([write(seed + 3, MIB, 100)]);
+        await increment(night);
+      }
+      for (const night of ["one", "two", "three"]) {
+        expect(await repository.restoreToPipe(`${volume.name}@${night}`)).toEqual(
+          await image.exported(night),
+        );
+      }
     }, TEST_LIMIT_MS);
   });
 
