@@ -1,0 +1,181 @@
+/** Who can open a project and a repository, and what is said to all others. */
+import { describe, expect, test } from "bun:test";
+import { initRepository, openRepository } from "../../src/engine/repository.ts";
+import type { Secret } from "../../src/engine/project.ts";
+import { fromUtf8, utf8 } from "../../src/format/bytes.ts";
+import { MemoryStore } from "../../src/store/memory.ts";
+import {
+  backUp,
+  bytesOf,
+  CHUNK_BYTES,
+  errorOf,
+  KEYS,
+  keysOf,
+  MANIFESTS,
+  newRepository,
+  newStore,
+  noiseChunks,
+  restoreTo,
+  testContext,
+  through,
+} from "../helpers/engine.ts";
+import { HookedStore } from "../helpers/hooked_store.ts";
+import { data, type TestDiff } from "../helpers/memory_source.ts";
+
+const VOLUME = noiseChunks(1, 2);
+const FULL: TestDiff = { sizeBytes: VOLUME.length, extents: [data(0, VOLUME)] };
+
+const SECRETS: Record<string, Secret> = {
+  none: { kind: "none" },
+  passphrase: { kind: "passphrase", passphrase: "sesame" },
+  key: { kind: "key", key: new Uint8Array(32).fill(1) },
+};
+const WRONG_PASSPHRASE: Secret = { kind: "passphrase", passphrase: "Sesame" };
+const OTHER_KEY: Secret = { kind: "key", key: new Uint8Array(32).fill(2) };
+
+/** One project for each kind of secret. */
+const repository = await newRepository();
+for (const [project, secret] of Object.entries(SECRETS)) {
+  await backUp(repository, [FULL], { project, secret });
+}
+
+describe("a project", () => {
+  test.each(Object.entries(SECRETS))("is opened with what it was made with: %s", async (project, secret) => {
+    expect(Buffer.compare(await bytesOf(repository, { project, secret }), VOLUME)).toBe(0);
+  });
+
+  test.each([
+    ["none", SECRETS.passphrase!, "it was made without a passphrase or key file; run without one"],
+    ["none", SECRETS.key!, "it was made without a passphrase or key file; run without one"],
+    ["passphrase", SECRETS.none!, "it needs a passphrase: give --passphrase-file or VARVE_PASSPHRASE_FILE"],
+    ["passphrase", SECRETS.key!, "it needs a passphrase: give --passphrase-file or VARVE_PASSPHRASE_FILE"],
+    ["passphrase", WRONG_PASSPHRASE, "the passphrase is wrong"],
+    ["key", SECRETS.none!, "it needs a key file: give --key-file or VARVE_KEY_FILE"],
+    ["key", SECRETS.passphrase!, "it needs a key file: give --key-file or VARVE_KEY_FILE"],
+    ["key", OTHER_KEY, "it is another key file's"],
+  ])("made with %s is opened by nobody else, and nothing is written", async (project, secret, state) => {
+    const before = await keysOf(repository.store, "");
+    for (
+      const work of [
+        backUp(repository, [FULL], { project, secret }),
+        restoreTo(repository, { project, secret }),
+      ]
+    ) {
+      const error = await errorOf(work);
+      expect([error.code, error.message]).toEqual([
+        "wrong_secret",
+        `Cannot open project "${project}": ${state}`,
+      ]);
+    }
+    expect(await keysOf(repository.store, "")).toEqual(before);
+  });
+
+  test("holds no secret in plain when it was made with one", async () => {
+    for (const project of ["passphrase", "key"]) {
+      const [key] = await keysOf(repository.store, `projects/${project}/keys/`);
+      const text = fromUtf8(await repository.store.get(key!))!;
+      expect(text).not.toContain('"secret"');
+      expect(text).not.toContain("sesame");
+    }
+  });
+
+  test("is not made by a restore, and its volume is not either", async () => {
+    const before = await keysOf(repository.store, "");
+    const missing = await errorOf(restoreTo(repository, { project: "new" }));
+    expect(missing.message).toStartWith('Cannot open project "new": there is none of that name');
+    const error = await errorOf(restoreTo(repository, { project: "none", volume: "new" }));
+    expect(error.message).toBe('Cannot find "none/new": it has no backups');
+    expect(await keysOf(repository.store, "")).toEqual(before);
+  });
+
+  test("says damage when its key stands under another's name", async () => {
+    const repository = await newRepository();
+    await backUp(repository, [FULL]);
+    const [key] = await keysOf(repository.store, KEYS);
+    await repository.store.put(`${KEYS}${"0".repeat(16)}`, await repository.store.get(key!));
+    expect((await errorOf(restoreTo(repository))).code).toBe("damage");
+  });
+});
+
+/** The repository as a later varve would have left the object: its version raised. */
+async function later(prefix: string, raise: (bytes: Uint8Array) => Uint8Array) {
+  const repository = await newRepository();
+  await backUp(repository, [FULL]);
+  const store = new HookedStore(repository.store, {
+    change: (key, bytes) => key.startsWith(prefix) ? raise(bytes) : bytes,
+  });
+  return through(repository, store);
+}
+
+function raiseText(bytes: Uint8Array): Uint8Array {
+  return utf8(fromUtf8(bytes)!.replace('{"varve":1', '{"varve":2'));
+}
+
+function raiseHeader(bytes: Uint8Array): Uint8Array {
+  return bytes.with(5, 2);
+}
+
+describe("what a later varve wrote", () => {
+  test.each([
+    ["the repository", "varve.json", raiseText],
+    ["a key", KEYS, raiseText],
+    ["a manifest", MANIFESTS, raiseHeader],
+  ])("is refused with format_version: %s", async (_, prefix, raise) => {
+    const repository = await later(prefix, raise);
+    const before = await keysOf(repository.store, "");
+    const open = () => openRepository(repository.store, testContext());
+    const works = [
+      async () => await backUp(await open(), [FULL]),
+      async () => await restoreTo(await open()),
+    ];
+    for (const work of works) {
+      const error = await errorOf(work());
+      expect([error.code, error.message]).toEqual([
+        "format_version",
+        expect.stringContaining("use a later varve"),
+      ]);
+    }
+    expect(await keysOf(repository.store, "")).toEqual(before);
+  });
+});
+
+describe("initRepository()", () => {
+  test.each([0, 4096, 65_535, 65_537, 33 << 20, NaN])("refuses chunks of %p bytes", async (chunkBytes) => {
+    const store = newStore();
+    expect((await errorOf(initRepository(store, { chunkBytes }, testContext()))).code).toBe("usage");
+    expect(await keysOf(store, "")).toEqual([]);
+  });
+
+  test("refuses a store that holds a repository, and leaves it as it is", async () => {
+    const first = await newRepository();
+    const error = await errorOf(initRepository(first.store, { chunkBytes: CHUNK_BYTES }, testContext()));
+    expect(error.code).toBe("conflict");
+    expect((await openRepository(first.store, testContext())).id).toBe(first.id);
+  });
+
+  test("goes on with the one that stays when two hosts make it at once", async () => {
+    const inner = newStore();
+    let other: string | undefined;
+    const store = new HookedStore(inner, {
+      after: async ({ op }) => {
+        if (op !== "put" || other !== undefined) return;
+        const racing = newStore();
+        other = (await newRepository(racing)).id;
+        await inner.put("varve.json", await racing.get("varve.json"));
+      },
+    });
+    expect((await newRepository(store)).id).toBe(other!);
+  });
+
+  test("gives every repository an id of its own", async () => {
+    expect((await newRepository()).id).not.toBe((await newRepository()).id);
+  });
+});
+
+describe("openRepository()", () => {
+  test("says no_repository when the store is empty", async () => {
+    const error = await errorOf(openRepository(new MemoryStore(), testContext()));
+    expect(error.code).toBe("no_repository");
+    expect(error.message).toStartWith('Cannot open the repository "memory:": there is none');
+  });
+});
