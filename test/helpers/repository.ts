@@ -79,9 +79,23 @@ export class TestRepository {
 
   /** The points that should be there are listed, and no other. */
   async expectNothingNew(options: VarveOptions = {}): Promise<void> {
+    expect((await this.#list(options)).toSorted()).toEqual([...this.#points.keys()].toSorted());
+  }
+
+  /**
+   * After a backup of `bytes` that may have been ended anywhere: behind its manifest's write it is there, and then it
+   * must be whole, so from now on the repository should hold it.
+   */
+  async adoptIfCommitted(bytes: Uint8Array): Promise<void> {
+    const unknown = (await this.#list({})).filter((point) => !this.#points.has(point));
+    expect(unknown.length).toBeLessThanOrEqual(1);
+    for (const point of unknown) this.#points.set(point, bytes);
+  }
+
+  /** `PROJECT/VOLUME@BACKUP` of all there are. */
+  async #list(options: VarveOptions): Promise<string[]> {
     const listed = await this.json<BackupInfo[]>(["list"], options);
-    const names = listed.map(({ project, volume, backup }) => `${project}/${volume}@${backup}`);
-    expect(names.toSorted()).toEqual([...this.#points.keys()].toSorted());
+    return listed.map(({ project, volume, backup }) => `${project}/${volume}@${backup}`);
   }
 
   /** Besides, each of them restores as it was. */
