@@ -85,6 +85,11 @@ export class RbdImage {
     return image;
   }
 
+  /** One that something else will make. */
+  static unmade(env: Record<string, string>): RbdImage {
+    return new RbdImage(newSpec(), { env, sizeBytes: 0 });
+  }
+
   /** A clone of one of the image's snapshots. */
   async clone(snapshot: string): Promise<RbdImage> {
     const image = new RbdImage(newSpec(), { env: this.#env, sizeBytes: this.#sizeBytes });

@@ -1,13 +1,12 @@
-/** The kinds of streams that rbd makes of a real cluster's images, the names in them, and the way back. */
+/** The kinds of streams that rbd makes of a real cluster's images, and the names in them. */
 import { describe, expect, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup.ts";
 import type { BackupDetails } from "../../src/engine/catalog.ts";
 import { describeWith } from "../helpers/parts.ts";
-import { VARVE_BIN, varveBytes } from "../helpers/varve.ts";
+import { varveBytes } from "../helpers/varve.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, MIB, rbdWords, shell, shellWords, type Word, write } from "./rbd_image.ts";
 import { RbdVolume } from "./rbd_volume.ts";
-import { sumOf } from "./chains.ts";
 
 const ODD_NAMES: Word[] = [
   "with some  spaces ",
@@ -210,17 +209,4 @@ describeWith(["Ceph"], "varve and real streams", () => {
       await volume.checkPoints();
     }, TEST_LIMIT_MS);
   });
-
-  test("a restored point goes back into the cluster by rbd import", async () => {
-    const volume = await create("imported", 20 * MIB + 512);
-    await volume.night("one", { changes: [write(1, 0, 5 * MIB), write(2, 19 * MIB, MIB)] });
-    await volume.night("two", { changes: [discard(MIB, 2 * MIB), write(3, 20 * MIB, 512)] });
-    for (const snapshot of ["one", "two"]) {
-      const back = `${volume.image.spec}-${snapshot}`;
-      const restore = shellWords([VARVE_BIN, "restore", `${volume.name}@${snapshot}`, "--to", "-"]);
-      await shell(`${restore} | ${shellWords(rbdWords("import", "--no-progress", "-", back))}`, repository);
-      expect(sumOf(await volume.image.rbd("export", "--no-progress", back, "-")))
-        .toEqual(await volume.image.exported(snapshot));
-    }
-  }, TEST_LIMIT_MS);
 });
