@@ -148,7 +148,7 @@ export async function readInfo(
   let bytes = await project.store.get(key, { signal, range: { offset: 0, length: INFO_READ_BYTES } });
   const end = frontEnd(decodeHeader(bytes, { type: object.type, key }));
   if (end > bytes.length) bytes = await project.store.get(key, { signal, range: { offset: 0, length: end } });
-  return decodeInfo(project.front(bytes, object), { key, ...place });
+  return decodeInfo(await project.front(bytes, object), { key, ...place });
 }
 
 /** A whole manifest. */
@@ -160,8 +160,8 @@ export async function readManifest(
   const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
   const key = project.key(object.name);
   const bytes = await project.store.get(key, { signal });
-  const sealKey = project.keyOf(bytes, object);
-  const info = decodeInfo(project.front(bytes, object), { key, ...place });
+  const sealKey = await project.keyOf(bytes, object);
+  const info = decodeInfo(await project.front(bytes, object), { key, ...place });
   try {
     return { info, pages: EntryList.decode(openContent(bytes, { ...object, key }, sealKey)), key: sealKey };
   } catch (cause) {

@@ -14,7 +14,7 @@ import {
   wrapSecret,
 } from "../codec/keys.ts";
 import { openContent, openFront, sealObject } from "../codec/seal.ts";
-import { DamageError, VarveError } from "../errors.ts";
+import { DamageError, MissingError, VarveError } from "../errors.ts";
 import { equalBytes, fromHex, toHex } from "../format/bytes.ts";
 import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
 import { keyName, KEYS_PREFIX, projectPrefix } from "../format/layout.ts";
@@ -28,20 +28,32 @@ import type { Repository } from "./repository.ts";
 
 export type { Secret } from "../codec/keys.ts";
 
+/** Reads the key of this id from the store; `undefined` where there is none. */
+type KeyFinder = (id: string) => Promise<ProjectKey | undefined>;
+
+interface ProjectKeys {
+  /** By id in hex, ascending; at least one. */
+  keys: ReadonlyMap<string, ProjectKey>;
+  /** For keys that another host made since. */
+  findKey: KeyFinder;
+}
+
 export class Project {
   readonly name: string;
   readonly store: Store;
   readonly chunkBytes: number;
   readonly repositoryId: string;
-  /** By id in hex, ascending; at least one. */
-  readonly #keys: ReadonlyMap<string, ProjectKey>;
+  /** By id in hex, ascending; at least one. Behind them those that were found later. */
+  readonly #keys: Map<string, ProjectKey>;
+  readonly #findKey: KeyFinder;
 
-  constructor(repository: Repository, name: string, keys: ReadonlyMap<string, ProjectKey>) {
+  constructor(repository: Repository, name: string, options: ProjectKeys) {
     this.name = name;
     this.store = repository.store;
     this.chunkBytes = repository.chunkBytes;
     this.repositoryId = repository.id;
-    this.#keys = keys;
+    this.#keys = new Map(options.keys);
+    this.#findKey = options.findKey;
   }
 
   /** The key of a volume's first backup. */
@@ -54,28 +66,28 @@ export class Project {
     return projectPrefix(this.name) + name;
   }
 
-  /** The project key that sealed these bytes. Throws `DamageError`, or `wrong_secret` where there is no such key. */
-  keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): ProjectKey {
+  /** The project key that sealed these bytes. Throws `DamageError` where there is none, `wrong_secret`. */
+  async keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<ProjectKey> {
     const key = this.key(object.name);
-    const { keyId } = decodeHeader(bytes, { type: object.type, key });
-    const found = this.#keys.get(toHex(keyId));
-    if (found !== undefined) return found;
-    throw new DamageError(
-      key,
-      `Cannot read "${key}": it is sealed with the key ${toHex(keyId)}, which is not here`,
-    );
+    const id = toHex(decodeHeader(bytes, { type: object.type, key }).keyId);
+    const found = this.#keys.get(id) ?? await this.#findKey(id);
+    if (found === undefined) {
+      throw new DamageError(key, `Cannot read "${key}": it is sealed with the key ${id}, which is not here`);
+    }
+    this.#keys.set(id, found);
+    return found;
   }
 
   /** Content of a small sealed object, and the key that sealed it. */
   async read(object: { type: ObjectType; name: string }, options: RequestOptions) {
     const bytes = await this.store.get(this.key(object.name), options);
-    const key = this.keyOf(bytes, object);
+    const key = await this.keyOf(bytes, object);
     return { bytes, key, content: openContent(bytes, { ...object, key: this.key(object.name) }, key) };
   }
 
   /** Front section of an object of which `bytes` may be only the beginning. */
-  front(bytes: Uint8Array, object: { type: ObjectType; name: string }): Uint8Array {
-    return openFront(bytes, { ...object, key: this.key(object.name) }, this.keyOf(bytes, object));
+  async front(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<Uint8Array> {
+    return openFront(bytes, { ...object, key: this.key(object.name) }, await this.keyOf(bytes, object));
   }
 
   async write(
@@ -122,7 +134,22 @@ export async function openProject(
     const key = await readKey(repository, { ...options, key: name }, context);
     keys.set(toHex(key.id), key);
   }
-  return new Project(repository, options.name, keys);
+  const findKey = (id: string) => findKeyLater(repository, { ...options, id }, context);
+  return new Project(repository, options.name, { keys, findKey });
+}
+
+async function findKeyLater(
+  repository: Repository,
+  options: { name: string; secret: Secret; id: string },
+  context: Context,
+): Promise<ProjectKey | undefined> {
+  const key = projectPrefix(options.name) + keyName(options.id);
+  try {
+    return await readKey(repository, { ...options, key }, context);
+  } catch (error) {
+    if (error instanceof MissingError) return undefined;
+    throw error;
+  }
 }
 
 async function listKeys(repository: Repository, project: string, { signal }: Context): Promise<string[]> {

@@ -20,7 +20,10 @@ const MANY = 40;
 function setUp() {
   const store = new HookedStore(new MemoryStore());
   const repository = { id: "r", store, chunkBytes: CHUNK_BYTES };
-  const project = new Project(repository, "p", new Map([[toHex(KEYS.id), KEYS]]));
+  const project = new Project(repository, "p", {
+    keys: new Map([[toHex(KEYS.id), KEYS]]),
+    findKey: async () => undefined,
+  });
   const nothing = { find: async () => undefined, keep: () => {} };
   const options = { project, key: KEYS, local: nothing, signal: new AbortController().signal };
   const write: PageWriter = async (id, content) => {
