@@ -4,6 +4,7 @@
  */
 import type { ProjectKey } from "../codec/keys.ts";
 import { sealedBytes } from "../codec/seal.ts";
+import { zstd } from "../codec/zstd.ts";
 import type { ChunkCache } from "../cache/chunk_cache.ts";
 import { DamageError } from "../errors.ts";
 import { equalBytes, toHex } from "../format/bytes.ts";
@@ -38,7 +39,11 @@ export class ChunkWorkshop {
   /** Sealed objects on their way at once. */
   readonly jobs: number;
 
-  constructor(chunkBytes: number, { threads, jobs = DEFAULT_JOBS }: Pick<Context, "threads" | "jobs">) {
+  constructor(
+    chunkBytes: number,
+    { threads, jobs = DEFAULT_JOBS, log }: Pick<Context, "threads" | "jobs" | "log">,
+  ) {
+    log.debug({ threads, jobs, zstd: zstd().name }, "starting the workers");
     this.jobs = jobs;
     this.pool = new ChunkPool({ threads, chunkBytes });
     this.window = threads * BUFFERS_PER_THREAD + EXTRA_BUFFERS;
