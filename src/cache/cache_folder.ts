@@ -12,9 +12,9 @@ export interface CachePlace {
   project: string;
 }
 
-/** The hash cache of a volume; its name's slashes become folders, so no name can collide with another. */
+/** The hash cache of a volume, in a folder of its name: no part of a name begins with a dot, so none is in another's way. */
 export function hashCachePath(place: CachePlace, volume: string): string {
-  return join(projectFolder(place), "volumes", `${volume}.hashes`);
+  return join(projectFolder(place), "volumes", volume, ".hashes");
 }
 
 /** Sealed chunks. */
