@@ -1,0 +1,122 @@
+/** A file is as it was recorded only as long as nobody wrote to it, however they try to hide it. */
+import { beforeEach, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { type FileContent, lookOf, recordedContent, recordFile } from "../../src/cache/file_record.ts";
+import { flipBit } from "../helpers/damage.ts";
+import { scratchFolder } from "./scratch.ts";
+
+const folder = scratchFolder();
+const records = join(folder, "records");
+const file = join(folder, "disk");
+const CONTENT: FileContent = { repository: "r", project: "acme", volume: "vm", backup: "b-1" };
+const known = () => recordedContent(records, file);
+
+async function record(path = file, content = CONTENT): Promise<void> {
+  await recordFile(records, path, { known: (await lookOf(path))!, content });
+}
+
+beforeEach(async () => {
+  fs.rmSync(file, { force: true });
+  fs.rmSync(records, { recursive: true, force: true });
+  fs.writeFileSync(file, "content");
+  await record();
+});
+
+test("recordedContent() gives what was recorded when nobody wrote to the file", async () => {
+  expect(await known()).toEqual(CONTENT);
+  fs.readFileSync(file);
+  expect(await known()).toEqual(CONTENT);
+});
+
+test("recordedContent() gives nothing when the file was moved away, and nothing of what has its name now", async () => {
+  // A rename changes a file's ctime: it is read again, which costs time only.
+  const moved = join(folder, "moved");
+  fs.renameSync(file, moved);
+  expect(await recordedContent(records, moved)).toBeUndefined();
+  fs.writeFileSync(file, "content");
+  expect(await known()).toBeUndefined();
+});
+
+/** Everything that a write can be, with the times put back where that is possible. */
+const WRITES: [what: string, write: () => void][] = [
+  ["a byte is written", () => {
+    const fd = fs.openSync(file, "r+");
+    fs.writeSync(fd, "C", 0);
+    fs.closeSync(fd);
+  }],
+  ["a byte is written and the times are put back", () => {
+    const { atime, mtime } = fs.statSync(file);
+    fs.writeFileSync(file, "CONTENT");
+    fs.utimesSync(file, atime, mtime);
+  }],
+  ["it is written to with what it has", () => fs.writeFileSync(file, "content")],
+  ["it is cut", () => fs.truncateSync(file, 3)],
+  ["it is cut and grown again", () => {
+    fs.truncateSync(file, 3);
+    fs.truncateSync(file, 7);
+  }],
+  ["another file is moved to its name", () => {
+    fs.writeFileSync(`${file}.new`, "content");
+    fs.renameSync(`${file}.new`, file);
+  }],
+  ["it is removed", () => fs.rmSync(file)],
+  ["it becomes a folder", () => {
+    fs.rmSync(file);
+    fs.mkdirSync(file);
+    fs.rmdirSync(file);
+  }],
+];
+
+test.each(WRITES)("recordedContent() gives nothing when %s", async (_, write) => {
+  write();
+  expect(await known()).toBeUndefined();
+});
+
+test("recordFile() records nothing when the file was written to since it was known", async () => {
+  const look = (await lookOf(file))!;
+  fs.writeFileSync(file, "CONTENT");
+  await recordFile(records, file, { known: look, content: { ...CONTENT, backup: "b-2" } });
+  expect(await known()).toBeUndefined();
+});
+
+test("recordFile() does not fail when records cannot be written", async () => {
+  await recordFile("/proc/none", file, { known: (await lookOf(file))!, content: CONTENT });
+  expect(await recordedContent("/proc/none", file)).toBeUndefined();
+});
+
+test("lookOf() gives nothing when the path is no regular file", async () => {
+  expect(await lookOf(folder)).toBeUndefined();
+  expect(await lookOf("/dev/null")).toBeUndefined();
+  expect(await lookOf(join(folder, "none"))).toBeUndefined();
+});
+
+test("recordedContent() gives nothing when the record is another file's", async () => {
+  const other = join(folder, "other");
+  fs.writeFileSync(other, "content");
+  const [mine] = fs.readdirSync(records) as [string];
+  await record(other, { ...CONTENT, backup: "b-2" });
+  const theirs = fs.readdirSync(records).find((name) => name !== mine)!;
+  fs.renameSync(join(records, theirs), join(records, mine));
+  expect(await known()).toBeUndefined();
+});
+
+test("recordedContent() gives nothing when the record is cut, or no record at all", async () => {
+  const [name] = fs.readdirSync(records) as [string];
+  const bytes = fs.readFileSync(join(records, name));
+  const others = ["null", "[]", "{}", '{"look":null}', "\0"].map((text) => Buffer.from(text));
+  for (const other of [...others, ...Array.from(bytes, (_, length) => bytes.subarray(0, length))]) {
+    fs.writeFileSync(join(records, name), other);
+    expect(await known()).toBeUndefined();
+  }
+});
+
+test("recordedContent() gives nothing when a bit of the recorded look is turned over", async () => {
+  const [name] = fs.readdirSync(records) as [string];
+  const bytes = fs.readFileSync(join(records, name));
+  const end = bytes.indexOf('"content"');
+  for (let bit = 0; bit < (end - 2) * 8; bit++) {
+    fs.writeFileSync(join(records, name), flipBit(bytes, bit));
+    expect({ bit, content: await known() }).toEqual({ bit, content: undefined });
+  }
+});

@@ -1,0 +1,113 @@
+/** The flat file of a volume's ids: round trips, and every way in which it can be damaged. */
+import { expect, test } from "bun:test";
+import { copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { HashCache, type HashCacheHead, writeHashCache } from "../../src/cache/hash_cache.ts";
+import { EntryList } from "../../src/format/entries.ts";
+import { ID_BYTES, LEASE_ID_BYTES, PAGE_CHUNKS } from "../../src/format/limits.ts";
+import { flipBit } from "../helpers/damage.ts";
+import { noise } from "../helpers/engine.ts";
+import { random } from "../helpers/random.ts";
+import { scratchFolder } from "./scratch.ts";
+
+const folder = scratchFolder();
+const path = join(folder, "cache");
+const HEAD_BYTES = 4096;
+const HEAD: HashCacheHead = { repository: "r", project: "acme", volume: "rbd/vm-1", backup: "b-1", pages: 3 };
+/** Some with a suffix, and a page of zeros between two others. */
+const PAGES = [pageOf(1), undefined, pageOf(3)];
+
+function pageOf(seed: number): EntryList {
+  const next = random(seed);
+  const entries = new EntryList(PAGE_CHUNKS);
+  for (let i = 0; i < PAGE_CHUNKS; i++) {
+    if (next(3) === 0) continue;
+    const lease = next(50) === 0 ? noise(seed * 5000 + i, LEASE_ID_BYTES) : undefined;
+    entries.set(i, { id: noise(seed * 10_000 + i, ID_BYTES), lease });
+  }
+  return entries;
+}
+
+async function* pages() {
+  yield* PAGES;
+}
+
+/** What the file gives: the head and all pages, or that it is damaged. */
+async function readAll(file = path) {
+  const cache = await HashCache.open(file);
+  if (cache === undefined || cache === "damaged") return cache;
+  try {
+    const { pages } = cache.head;
+    return await Promise.all(Array.from({ length: pages }, async (_, i) => (await cache.page(i))?.encode()));
+  } finally {
+    await cache.close();
+  }
+}
+
+const WHOLE = PAGES.map((page) => (page ?? new EntryList(PAGE_CHUNKS)).encode());
+
+test("page() gives every entry that was written, and none past the end", async () => {
+  await writeHashCache(path, HEAD, pages());
+  expect(readFileSync(path).length).toBeGreaterThan(HEAD_BYTES + 3 * PAGE_CHUNKS * ID_BYTES);
+  const cache = await HashCache.open(path) as HashCache;
+  expect(cache.head).toMatchObject(HEAD);
+  expect(await cache.page(3)).toBeUndefined();
+  await cache.close();
+  expect(await readAll()).toEqual(WHOLE);
+});
+
+test("open() gives nothing when there is no file", async () => {
+  expect(await HashCache.open(join(folder, "none"))).toBeUndefined();
+});
+
+test("open() says damaged when any bit of the head or of the suffixes is turned over", async () => {
+  await writeHashCache(path, HEAD, pages());
+  const bytes = readFileSync(path);
+  const tableAt = HEAD_BYTES + 3 * PAGE_CHUNKS * ID_BYTES;
+  const next = random(11);
+  const inHead = Array.from({ length: 200 * 8 }, (_, bit) => bit);
+  const elsewhere = Array.from({ length: 100 }, () => 200 * 8 + next((HEAD_BYTES - 200) * 8));
+  const inTable = Array.from({ length: 100 }, () => (tableAt + next(bytes.length - tableAt)) * 8 + next(8));
+  const damaged = join(folder, "flipped");
+  for (const bit of [...inHead, ...elsewhere, ...inTable]) {
+    writeFileSync(damaged, flipBit(bytes, bit));
+    expect({ bit, opened: await HashCache.open(damaged) }).toEqual({ bit, opened: "damaged" });
+  }
+});
+
+test("page() gives other entries when a bit of its ids is turned over, and the other pages as they were", async () => {
+  await writeHashCache(path, HEAD, pages());
+  writeFileSync(path, flipBit(readFileSync(path), (HEAD_BYTES + PAGE_CHUNKS * ID_BYTES * 2 + 5) * 8));
+  const read = await readAll() as Uint8Array[];
+  expect(read.slice(0, 2)).toEqual(WHOLE.slice(0, 2));
+  expect(read[2]).not.toEqual(WHOLE[2]!);
+});
+
+test("open() says damaged when the file is cut anywhere", async () => {
+  await writeHashCache(path, HEAD, pages());
+  const { length } = readFileSync(path);
+  const cut = join(folder, "cut");
+  for (const bytes of [0, 1, 31, 32, 36, 100, HEAD_BYTES - 1, HEAD_BYTES, length / 2 | 0, length - 1]) {
+    copyFileSync(path, cut);
+    truncateSync(cut, bytes);
+    expect({ bytes, opened: await HashCache.open(cut) }).toEqual({ bytes, opened: "damaged" });
+  }
+});
+
+test("open() says damaged when the file is another thing", async () => {
+  for (const text of ["", "{}", "VARVE2\n".padEnd(20_000, "x"), "\0".repeat(200_000)]) {
+    writeFileSync(path, text);
+    expect(await HashCache.open(path)).toBe("damaged");
+  }
+});
+
+test("writeHashCache() leaves the old cache when a page cannot be had", async () => {
+  await writeHashCache(path, HEAD, pages());
+  async function* failing() {
+    yield PAGES[0];
+    throw new Error("store gone");
+  }
+  const failed = await writeHashCache(path, { ...HEAD, backup: "b-2" }, failing()).catch((error) => error);
+  expect(failed).toEqual(new Error("store gone"));
+  expect(await readAll()).toEqual(WHOLE);
+});
