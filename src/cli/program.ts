@@ -3,6 +3,7 @@ import { CommanderError } from "@commander-js/extra-typings";
 import { UsageError } from "../errors.ts";
 import { addBackup } from "./backup.ts";
 import { addCompletion } from "./completion.ts";
+import { addGc } from "./gc.ts";
 import { addInit } from "./init.ts";
 import { addList } from "./list.ts";
 import { addRestore } from "./restore.ts";
@@ -16,6 +17,7 @@ export function createProgram(invocation: Invocation): Root {
   addRestore(program, invocation);
   addList(program, invocation);
   addShow(program, invocation);
+  addGc(program, invocation);
   addCompletion(program);
   return program;
 }

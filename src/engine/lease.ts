@@ -1,8 +1,9 @@
 /**
- * A lease: the announcement of a running backup or restore, which a gc waits for. docs/gc.md.
+ * A lease: the announcement of running work, which a gc waits for. docs/gc.md.
  *
  * It is written before anything else is read, refreshed while the work runs, and removed at the end; where removing is
- * refused, a final state is written into it. Its age is told by the store's clock alone.
+ * refused, a final state is written into it. Whether it is dead is told by the store's clock alone; whether it can still
+ * be trusted, by the time that passed on this host since it was written last, and that is half of what makes it dead.
  */
 import type { ProjectKey } from "../codec/keys.ts";
 import { describeError, VarveError } from "../errors.ts";
@@ -20,11 +21,28 @@ export const LEASE_DEAD_MS = 24 * 3600_000;
 /** How often it is refreshed: many attempts fit before it would be dead. */
 export const LEASE_REFRESH_MS = 10 * 60_000;
 
+/** Who did not manage to refresh for this long must not rely on the lease, nor bring it back to life. */
+export const LEASE_TRUST_MS = LEASE_DEAD_MS / 2;
+
+export type Work = "backup" | "restore" | "gc" | "sweep";
+
 export interface LeaseOptions {
-  work: "backup" | "restore";
+  work: Work;
+  /** The volume, or what else the work is about; of a sweep the plan. */
   volume: string;
   host: string;
   key: ProjectKey;
+}
+
+/** What a lease's object holds. */
+export interface LeaseContent {
+  state: "running" | "ended";
+  work: Work;
+  volume: string;
+  host: string;
+  pid: number;
+  /** When the work began, by the store's clock; `null` until it is known. */
+  started_ms: number | null;
 }
 
 export class Lease {
@@ -33,6 +51,9 @@ export class Lease {
   readonly #options: LeaseOptions;
   readonly #context: Context;
   readonly #stop = new AbortController();
+  /** By this host's clock: when the last successful write of the lease began. */
+  #freshMs = 0;
+  #startedMs: number | null = null;
   #refreshing: Promise<void> = Promise.resolve();
 
   private constructor(project: Project, options: LeaseOptions, context: Context) {
@@ -49,15 +70,28 @@ export class Lease {
     return lease;
   }
 
+  get idHex(): string {
+    return toHex(this.id);
+  }
+
+  /** Whether it was refreshed lately enough to be alive for certain. */
+  get isTrusted(): boolean {
+    return this.#context.clock.now() - this.#freshMs < LEASE_TRUST_MS;
+  }
+
+  /** Throws `conflict` where it is not: whoever stood still for too long may be taken for dead, and must stop. */
+  checkTrust(): void {
+    if (!this.isTrusted) throw this.#lost();
+  }
+
   /** When the store last saw it, by the store's clock; throws `conflict` where the lease is gone. */
   async seenMs(signal: AbortSignal | undefined): Promise<number> {
-    const info = await this.#project.store.head(this.#storeKey, { signal });
-    if (info !== undefined) return info.modifiedMs;
-    throw new VarveError(
-      "conflict",
-      `Cannot finish the ${this.#options.work} of "${this.#project.name}/${this.#options.volume}": its lease was ` +
-        `declared dead, the host must have stood still for a day; run it again`,
-    );
+    const info = this.isTrusted ? await this.#project.store.head(this.#storeKey, { signal }) : undefined;
+    if (info !== undefined && this.isTrusted) {
+      this.#startedMs ??= info.modifiedMs;
+      return info.modifiedMs;
+    }
+    throw this.#lost();
   }
 
   /** Removes the lease, also when the work was aborted. What cannot be removed is said and left to its age. */
@@ -76,17 +110,28 @@ export class Lease {
     if (left !== undefined) await this.#write("ended", signal);
   }
 
+  #lost(): VarveError {
+    return new VarveError(
+      "conflict",
+      `Cannot finish the ${this.#options.work} of "${this.#project.name}/${this.#options.volume}": its lease was ` +
+        `declared dead, the host must have stood still for a day; run it again`,
+    );
+  }
+
   get #storeKey(): string {
     return this.#project.key(leaseName(this.id));
   }
 
   async #write(state: "running" | "ended", signal: AbortSignal): Promise<void> {
     const { work, volume, host, key } = this.#options;
-    const content = utf8(JSON.stringify({ state, work, volume, host, pid: process.pid }));
+    const about: LeaseContent = { state, work, volume, host, pid: process.pid, started_ms: this.#startedMs };
+    const content = utf8(JSON.stringify(about));
+    const beganMs = this.#context.clock.now();
     await this.#project.write({ type: OBJECT_TYPE.lease, name: leaseName(this.id), content }, {
       signal,
       key,
     });
+    this.#freshMs = beganMs;
   }
 
   async #keepFresh(): Promise<void> {
@@ -101,10 +146,11 @@ export class Lease {
     }
   }
 
-  /** Only a lease that is still there is written again: one that was declared dead must stay dead. */
+  /** Only a lease that is there and trusted is written again: one that was declared dead must stay dead. */
   async #refresh(signal: AbortSignal): Promise<void> {
+    if (!this.isTrusted) return;
     const there = await this.#project.store.head(this.#storeKey, { signal });
-    if (there !== undefined) await this.#write("running", signal);
+    if (there !== undefined && this.isTrusted) await this.#write("running", signal);
   }
 
   #warn(error: unknown, text: string): void {

@@ -29,6 +29,9 @@ export interface LocalPages {
   keep(page: number, ref: ObjectRef, entries: EntryList): void;
 }
 
+/** For who reads every page just once. */
+export const noLocalPages: LocalPages = { find: () => Promise.resolve(undefined), keep: () => {} };
+
 export interface PageTableOptions {
   project: Project;
   /** The key whose ids the table holds. */

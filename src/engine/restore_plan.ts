@@ -49,7 +49,6 @@ type PageRead = { entries: EntryList } | { damage: { key: string; reason: string
 /** Every position in the range, ascending. A damaged page of the manifest makes damaged positions. */
 export async function* planRestore(plan: RestorePlan): AsyncGenerator<Wanted> {
   const { info } = plan.manifest;
-  const volume = { sizeBytes: info.size_bytes, chunkBytes: info.chunk_bytes };
   const end = Math.min(plan.range.offset + plan.range.length, info.size_bytes);
   const first = Math.floor(plan.range.offset / info.chunk_bytes);
   const last = Math.ceil(end / info.chunk_bytes);
@@ -58,7 +57,7 @@ export async function* planRestore(plan: RestorePlan): AsyncGenerator<Wanted> {
     const to = Math.min(last, (page + 1) * PAGE_CHUNKS);
     for (let at = Math.max(first, page * PAGE_CHUNKS); at < to; at++) {
       const offset = at * info.chunk_bytes;
-      const length = chunkLength(at, volume);
+      const length = lengthAt(at, plan.manifest);
       const part = { from: Math.max(0, plan.range.offset - offset), to: Math.min(length, end - offset) };
       yield { offset, length, part, ...wantedAt(plan, read, at) };
     }
@@ -110,14 +109,19 @@ function wantedAt(
   if ("damage" in read.wanted) return { entry: undefined, target: "unknown", damage: read.wanted.damage };
   const entry = read.wanted.entries.get(position % PAGE_CHUNKS);
   const { known, manifest } = plan;
-  const volume = { sizeBytes: manifest.info.size_bytes, chunkBytes: manifest.info.chunk_bytes };
+  const length = lengthAt(position, manifest);
+  // A chunk of another length has another id, also where its bytes are the same.
   if (
-    known === undefined || read.base === undefined ||
-    known.changed.has(position, chunkLength(position, volume))
+    known === undefined || read.base === undefined || known.changed.has(position, length) ||
+    lengthAt(position, known.base) !== length
   ) {
     return { entry, target: "unknown" };
   }
   const base = read.base.get(position % PAGE_CHUNKS);
   const equal = (entry === undefined || base === undefined) ? entry === base : equalBytes(entry.id, base.id);
   return { entry, target: equal ? "same" : "different" };
+}
+
+function lengthAt(position: number, { info }: OpenManifest): number {
+  return chunkLength(position, { sizeBytes: info.size_bytes, chunkBytes: info.chunk_bytes });
 }

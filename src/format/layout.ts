@@ -73,6 +73,16 @@ export function planShardName(plan: string, shard: number): string {
   return `${PLANS_PREFIX}${plan}/${shard.toString(16).padStart(2, "0")}`;
 }
 
+/** What a plan waits for; written before its shards are relied on, removed last. */
+export function planHeadName(plan: string): string {
+  return `${PLANS_PREFIX}${plan}/head`;
+}
+
+/** The chunks and pages whose ids begin with the byte `shard`. */
+export function chunkShardPrefix(shard: number): string {
+  return `${CHUNKS_PREFIX}${shard.toString(16).padStart(2, "0")}/`;
+}
+
 /** Plan and shard behind a name; `undefined` for anything else (a plan's head among them). */
 export function parsePlanShardName(name: string): { plan: string; shard: number } | undefined {
   const m = /^gc\/([0-9a-f]{32})\/([0-9a-f]{2})$/.exec(name);

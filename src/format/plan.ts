@@ -12,6 +12,15 @@ export function encodePlanShard(refs: readonly ObjectRef[]): Uint8Array {
   return new Uint8Array(Buffer.concat(records));
 }
 
+/** The objects that a shard names, in its order. */
+export function* decodePlanShard(shard: Uint8Array): Generator<ObjectRef> {
+  for (let at = 0; at + RECORD_BYTES <= shard.length; at += RECORD_BYTES) {
+    const lease = shard.slice(at + ID_BYTES, at + RECORD_BYTES);
+    const hasLease = lease.some((byte) => byte !== 0);
+    yield { id: shard.slice(at, at + ID_BYTES), lease: hasLease ? lease : undefined };
+  }
+}
+
 /** Whether the shard's plaintext names the object. Binary search; the bytes are used as they are. */
 export function shardHas(shard: Uint8Array, ref: ObjectRef): boolean {
   const wanted = record(ref);
