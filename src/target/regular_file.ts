@@ -15,7 +15,7 @@ const NEW_FILE_MODE = 0o600;
 
 export interface FileOptions {
   sizeBytes: number;
-  /** Cut it to `sizeBytes` in the end. */
+  /** Cut it to `sizeBytes` in the end; it is grown to that in any case. */
   truncate: boolean;
   force: boolean;
   /** Only to compare with: nothing is made, grown or cut. */
@@ -30,20 +30,15 @@ export async function openRegularFile(name: string, options: FileOptions): Promi
   refuseUsed(name, options);
   const presentBytes = options.presentBytes ?? 0;
   const fd = await openFd(name, fs.constants.O_RDWR | fs.constants.O_CREAT, NEW_FILE_MODE);
-  try {
-    if (presentBytes < options.sizeBytes) await truncateFd(fd, options.sizeBytes);
-  } catch (error) {
-    await closeFd(fd);
-    throw error;
-  }
+  const isResized = options.truncate || presentBytes < options.sizeBytes;
   return new RandomAccessTarget(fd, {
     name,
     file: name,
     alone: !options.force,
     empty: presentBytes === 0,
     readableBytes: Math.min(presentBytes, options.sizeBytes),
-    // Only now, so that a restore that fails has not cut off what it did not replace.
-    ...(options.truncate ? { beforeSync: (fd) => truncateFd(fd, options.sizeBytes) } : {}),
+    // Only now: a restore that fails has not cut off what it did not replace, and a file that was recorded looks as it did.
+    ...(isResized ? { beforeSync: (fd) => truncateFd(fd, options.sizeBytes) } : {}),
     ...(options.presentBytes === undefined ? { afterSync: () => syncFolder(path.dirname(name)) } : {}),
   });
 }

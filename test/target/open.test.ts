@@ -63,6 +63,7 @@ describe("openTarget() on an existing file", () => {
     const into = new Uint8Array(new SharedArrayBuffer(4 * KIB));
     await target.read(8 * KIB, into);
     expect(Uint8Array.from(into)).toEqual(pattern(16 * KIB).slice(8 * KIB, 12 * KIB));
+    await target.sync();
     await target.close();
     expect(fs.statSync(name).size).toBe(32 * KIB);
   });
