@@ -83,7 +83,8 @@ export class InterruptedError extends VarveError {
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let at = error; at !== undefined && at !== null && parts.length < 8;) {
-    const text = at instanceof Error ? at.message : String(at);
+    // Some causes are no errors, but have a message as one: the events of a worker that cannot load.
+    const text = typeof at === "object" && "message" in at ? String(at.message) : String(at);
     if (text !== "" && !parts.some((part) => part.includes(text))) parts.push(text);
     at = at instanceof Error ? at.cause : undefined;
   }
