@@ -253,11 +253,13 @@ const MAX_NAMES = 5;
 function noBase(options: BackupOptions, wanted: string, there: string[]): VarveError {
   const list = there.slice(0, MAX_NAMES).map((name) => `"${name}"`).join(", ");
   const rest = there.length > MAX_NAMES ? ` and ${there.length - MAX_NAMES} older` : "";
-  const has = there.length === 0 ? "it has no backup of any snapshot" : `it has backups of ${list}${rest}`;
+  const has = there.length === 0
+    ? "it has no backup of any snapshot. Export without --from-snap"
+    : `it has backups of ${list}${rest}. Export from one of these, or without --from-snap`;
   return new VarveError(
     "failed",
     `Cannot back up "${options.project}/${options.volume}": the stream begins at snapshot "${wanted}", of which there is ` +
-      `no backup; ${has}. Export from one of these, or without --from-snap`,
+      `no backup; ${has}`,
   );
 }
 

@@ -157,7 +157,10 @@ describe("varve backup of an increment", () => {
 
   test("exits with 1 when the volume has no backup at all", async () => {
     const result = await repository.run(["backup", "acme/new"], { stdin: increment("monday") });
-    expectOneLine(result, { code: 1, line: /"acme\/new".*snapshot "monday".*no backup of any snapshot/ });
+    expectOneLine(result, {
+      code: 1,
+      line: /"acme\/new".*snapshot "monday".*no backup of any snapshot\. Export without --from-snap$/m,
+    });
     await expectNothingCommitted();
   });
 });
