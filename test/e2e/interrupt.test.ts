@@ -147,7 +147,10 @@ describeWith(["MinIO"], "varve in S3, interrupted", () => {
   test("Ctrl-C ends it when the whole store hangs, and it says that its lease is left", async () => {
     writeFileSync(repository.path("volume.img"), noise(SIZE_BYTES, "all hang"));
     let hangs = false;
-    proxy.faultOf = ({ method, key }) => (hangs ||= method === "PUT" && isChunk(key)) ? "hang" : undefined;
+    proxy.faultOf = ({ method, key }) => {
+      hangs ||= method === "PUT" && isChunk(key);
+      return hangs ? "hang" : undefined;
+    };
     const line = `varve backup acme/hung --format raw '${repository.path("volume.img")}'`;
     const terminal = new Terminal(line, repository.env);
     await until(() => hangs);
