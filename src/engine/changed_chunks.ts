@@ -10,19 +10,19 @@ import type { OpenManifest } from "./catalog.ts";
 const SKIP_BYTES = 1024 * 1024;
 
 export class ChangedChunks {
-  readonly #chunkBytes: number;
   /** Up to here the target is as the base was, where no bit is set. */
-  readonly #sizeBytes: number;
+  readonly sizeBytes: number;
+  readonly #chunkBytes: number;
   readonly #bits: Uint8Array;
 
   constructor(sizeBytes: number, chunkBytes: number) {
-    this.#sizeBytes = sizeBytes;
+    this.sizeBytes = sizeBytes;
     this.#chunkBytes = chunkBytes;
     this.#bits = new Uint8Array(Math.ceil(sizeBytes / chunkBytes / 8));
   }
 
   add(offset: number, length: number): void {
-    const end = Math.min(offset + length, this.#sizeBytes);
+    const end = Math.min(offset + length, this.sizeBytes);
     for (let at = Math.floor(offset / this.#chunkBytes); at * this.#chunkBytes < end; at++) {
       this.#bits[at >> 3]! |= 1 << (at & 7);
     }
@@ -30,14 +30,14 @@ export class ChangedChunks {
 
   /** Whether the first `length` bytes at `position` may be other than the base's. */
   has(position: number, length: number): boolean {
-    if (position * this.#chunkBytes + length > this.#sizeBytes) return true;
+    if (position * this.#chunkBytes + length > this.sizeBytes) return true;
     return (this.#bits[position >> 3]! & (1 << (position & 7))) !== 0;
   }
 
   /** `has` for any chunk of a page. */
   inPage(page: number): boolean {
     const first = page * PAGE_CHUNKS;
-    if ((first + PAGE_CHUNKS) * this.#chunkBytes > this.#sizeBytes) return true;
+    if ((first + PAGE_CHUNKS) * this.#chunkBytes > this.sizeBytes) return true;
     return this.#bits.subarray(first >> 3, (first + PAGE_CHUNKS) >> 3).some((byte) => byte !== 0);
   }
 }

@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { fileRecordsFolder } from "../cache/cache_folder.ts";
 import { lookOf, recordedContent, recordFile } from "../cache/file_record.ts";
 import type { Secret } from "../codec/keys.ts";
-import { MissingError, StoreError, UsageError } from "../errors.ts";
+import { MissingError, StoreError, UsageError, VarveError } from "../errors.ts";
 import type { ManifestInfo } from "../format/manifest.ts";
 import type { Source } from "../source/source.ts";
 import type { Target } from "../target/target.ts";
@@ -127,6 +127,7 @@ async function restoreInto(
   const { info } = manifest;
   const target = await options.openTarget({ info, base: told?.base.info, end: range.offset + range.length });
   try {
+    if (told !== undefined && options.known?.changes !== undefined) refuseOther(target, told, range);
     const state = told ?? await recordedState(project, { target, options }, context);
     const { way, reason } = chooseWay({ target, told, recorded: state });
     options.onWay?.(way, reason);
@@ -196,6 +197,18 @@ async function readKnown(
   const { point, changes } = options.known;
   const base = await readPoint(project, { volume: options.volume, point }, context);
   return { base, changed: changes === undefined ? noChanges(base) : await readChanges(changes, base) };
+}
+
+/** What is too short cannot be what the operator takes it for, and what was left out as the same would be missing. */
+function refuseOther(target: Target, { base, changed }: KnownState, { offset, length }: ByteRange): void {
+  const knownBytes = Math.min(changed.sizeBytes, offset + length);
+  if (target.readableBytes >= knownBytes) return;
+  const { backup } = base.info;
+  throw new VarveError(
+    "failed",
+    `Cannot restore to "${target.name}": it is not ${backup} with changes, ` +
+      `of whose ${knownBytes} bytes it has ${target.readableBytes}`,
+  );
 }
 
 /** What this host remembers of the target: a file that looks as it did when it was known to be a backup of the volume. */
