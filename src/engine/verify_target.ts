@@ -1,5 +1,5 @@
 /** Reads a restored target back from its device, past the page cache, and holds every chunk against the backup. */
-import { VarveError } from "../errors.ts";
+import { DamageError, VarveError } from "../errors.ts";
 import { equalBytes } from "../format/bytes.ts";
 import type { ChunkWorkshop } from "./chunk_store.ts";
 import type { Context } from "./context.ts";
@@ -37,6 +37,7 @@ async function check(
   context: Context,
 ): Promise<number> {
   context.signal.throwIfAborted();
+  if (wanted.damage !== undefined) throw notKnown(wanted, target);
   const buffer = await workshop.chunks.acquire();
   try {
     await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
@@ -52,5 +53,13 @@ async function check(
   throw new VarveError(
     "damage",
     `Cannot verify "${target.name}": ${range} do not read back as they were written`,
+  );
+}
+
+/** Without its page nobody knows what the chunk should be. */
+function notKnown({ offset, damage }: Wanted, { name }: Target): DamageError {
+  return new DamageError(
+    damage!.key,
+    `Cannot verify "${name}": what belongs at offset ${offset} is not known: ${damage!.reason}`,
   );
 }
