@@ -177,7 +177,11 @@ function openTargetOf(options: RestoreOptions, { signal }: Invocation): Request[
       if (base !== undefined && fromSnapshot === undefined) {
         throw new UsageError(`Cannot restore from "${options.from}": that backup is of no snapshot`);
       }
-      return await openRbdDiffTarget(to, { sizeBytes: info.size_bytes, fromSnapshot, toSnapshot, signal });
+      const sizeBytes = info.size_bytes;
+      return await openRbdDiffTarget(to, {
+        ...{ sizeBytes, fromSnapshot, toSnapshot, signal },
+        dryRun: dryRun === true,
+      });
     }
     const { openTarget } = await import("../target/open.ts");
     const isPart = options.offset !== undefined || options.length !== undefined;

@@ -3,6 +3,7 @@
  * comes only once all of it was written. Format: Ceph's doc/dev/rbd-diff.rst, version 1.
  */
 import * as fs from "node:fs";
+import { devNull } from "node:os";
 import { VarveError } from "../errors.ts";
 import { concat, utf8 } from "../format/bytes.ts";
 import { openFd } from "./fd.ts";
@@ -15,21 +16,24 @@ export interface RbdDiffOptions {
   fromSnapshot: Uint8Array | undefined;
   /** The snapshot that `rbd import-diff` makes in the end. */
   toSnapshot: Uint8Array | undefined;
+  /** Only to count what it would hold: nothing is made or written. */
+  dryRun: boolean;
   signal: AbortSignal;
 }
 
 /** `name` is a file to make or overwrite, a FIFO, or `-` for standard output. */
 export async function openRbdDiffTarget(name: string, options: RbdDiffOptions): Promise<Target> {
-  const target = new RbdDiffTarget(await openOutput(name, options.signal), options);
-  await target.begin();
+  const target = new RbdDiffTarget(await openOutput(name, options), options);
+  if (!options.dryRun) await target.begin();
   return target;
 }
 
-async function openOutput(name: string, signal: AbortSignal): Promise<StreamTarget> {
+async function openOutput(name: string, { dryRun, signal }: RbdDiffOptions): Promise<StreamTarget> {
   if (name === "-") return standardOutput({ startOffset: 0, signal });
   try {
     const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_TRUNC;
-    return new StreamTarget(await unlessAborted(openFd(name, flags, 0o600), signal), {
+    const path = dryRun ? devNull : name;
+    return new StreamTarget(await unlessAborted(openFd(path, flags, 0o600), signal), {
       name,
       startOffset: 0,
       signal,

@@ -22,7 +22,7 @@ async function streamOf(
   options: Partial<RbdDiffOptions> = {},
 ): Promise<Uint8Array> {
   const { signal } = new AbortController();
-  const defaults = { sizeBytes: 10 * MIB, fromSnapshot: FROM, toSnapshot: TO, signal };
+  const defaults = { sizeBytes: 10 * MIB, fromSnapshot: FROM, toSnapshot: TO, dryRun: false, signal };
   const target = await openRbdDiffTarget(file, { ...defaults, ...options });
   try {
     await work(target);
@@ -92,10 +92,19 @@ test("openRbdDiffTarget() overwrites a file that is longer", async () => {
   expect(decodeAll(stream).at(-1)).toEqual({ kind: "end" });
 });
 
+test("openRbdDiffTarget() leaves a file as it is in a dry run, and makes none", async () => {
+  writeFileSync(file, "before");
+  const left = await streamOf(async (target) => expect(target.name).toBe(file), { dryRun: true });
+  expect(Buffer.from(left).toString()).toBe("before");
+  rmSync(file);
+  const opened = streamOf(async () => {}, { dryRun: true });
+  expect(await opened.catch((error) => error.code)).toBe("ENOENT");
+});
+
 test("openRbdDiffTarget() throws and names the path when it cannot be made", async () => {
   const path = join(folder, "none", "stream");
   const { signal } = new AbortController();
-  const options = { sizeBytes: 1, fromSnapshot: undefined, toSnapshot: undefined, signal };
+  const options = { sizeBytes: 1, fromSnapshot: undefined, toSnapshot: undefined, dryRun: false, signal };
   const error = await openRbdDiffTarget(path, options).catch((error) => error);
   expect(describeError(error)).toStartWith(`Cannot write the stream "${path}": ENOENT`);
 });
