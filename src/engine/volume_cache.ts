@@ -42,8 +42,8 @@ export class VolumeCache implements LocalPages {
     const cache = new VolumeCache(place, context);
     if (cache.#path === undefined) return cache;
     const opened = await HashCache.open(cache.#path);
-    if (opened === "damaged") cache.#damaged();
-    else cache.#cache = opened;
+    if (opened === "damaged" || (opened !== undefined && !isOf(place, opened))) cache.#damaged();
+    if (opened !== "damaged") cache.#cache = opened;
     return cache;
   }
 
@@ -108,6 +108,10 @@ export class VolumeCache implements LocalPages {
     }
     this.#isDamaged = true;
   }
+}
+
+function isOf({ project, volume }: VolumePlace, { head }: HashCache): boolean {
+  return head.repository === project.repositoryId && head.project === project.name && head.volume === volume;
 }
 
 /** Where this host remembers things of a project; `undefined` where it does not. */
