@@ -129,10 +129,15 @@ describe("backup()", () => {
         sizeBytes: 3 * CHUNK_BYTES,
         extents: [data(2 * CHUNK_BYTES, noise(3, CHUNK_BYTES))],
       },
-      { from: "b", sizeBytes: CHUNK_BYTES + 7, extents: [] },
+      { from: "b", to: "c", sizeBytes: CHUNK_BYTES + 7, extents: [] },
+      // Grows in buffers that held other chunks before.
+      { from: "c", sizeBytes: 3 * CHUNK_BYTES, extents: [] },
     ]);
     expect(reports.map(({ backup }) => backup)).toEqual(reports.map(({ backup }) => backup).sort());
-    const volumes = [noiseChunks(1, 2), noiseChunks(1, 2, 3), noiseChunks(1, 2).subarray(0, CHUNK_BYTES + 7)];
+    const short = noiseChunks(1, 2).subarray(0, CHUNK_BYTES + 7);
+    const grown = new Uint8Array(3 * CHUNK_BYTES);
+    grown.set(short);
+    const volumes = [noiseChunks(1, 2), noiseChunks(1, 2, 3), short, grown];
     for (const [i, { backup }] of reports.entries()) {
       expect(Buffer.compare(await bytesOf(repository, { point: backup }), volumes[i]!)).toBe(0);
     }

@@ -52,7 +52,8 @@ async function survives(
   expect(Buffer.compare(restored, next.volume)).toBe(0);
   const puts = store.keys("put");
   const lease = puts.find((key) => key.startsWith(LEASES))!.slice(LEASES.length);
-  return { swept, uploaded: puts.filter((key) => key.startsWith(CHUNKS)), lease };
+  const downloaded = store.keys("get").filter((key) => key.startsWith(CHUNKS));
+  return { swept, uploaded: puts.filter((key) => key.startsWith(CHUNKS)), downloaded, lease };
 }
 
 /** Keys without the suffix of a lease. */
@@ -62,12 +63,17 @@ function plain(keys: readonly string[]): string[] {
 
 describe("backup() under a gc plan", () => {
   test("stores what is condemned under the suffix of its lease, when the stream has it", async () => {
-    const { swept, uploaded, lease } = await survives((keys) => keys, { diff: FULL, volume: VOLUME });
+    const { swept, uploaded, downloaded, lease } = await survives((keys) => keys, {
+      diff: FULL,
+      volume: VOLUME,
+    });
     // Not one of the old keys is used; the page says so and is another one, that nobody condemned.
     expect(uploaded.length).toBe(4);
     for (const key of uploaded) expect(swept).not.toContain(key);
     const suffixed = uploaded.filter((key) => key.endsWith(`.${lease}`));
     expect(plain(suffixed).filter((key) => swept.includes(key)).length).toBe(3);
+    // Only the page: the content is in the stream.
+    expect(downloaded.length).toBe(1);
   });
 
   test("does so with what only the base refers to", async () => {
