@@ -93,7 +93,7 @@ function summary({ project, volume, backup, chunks, ...report }: BackupReport): 
   const took = `in ${formatDuration(report.duration_s)} (${formatSize(rate)}/s)`;
   return `${project}/${volume}@${backup}: ${
     formatSize(report.size_bytes)
-  }, ${changed} of ${total} chunks changed: ` +
+  }, ${changed} of ${total} chunks came in: ` +
     `${chunks.new} new, ${chunks.reused} reused, ${chunks.zero} zero\n` +
     `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n`;
 }

@@ -9,6 +9,7 @@ import { addList } from "./list.ts";
 import { addRestore } from "./restore.ts";
 import { createRoot, type Invocation, type Root } from "./root.ts";
 import { addShow } from "./show.ts";
+import { addVerify } from "./verify.ts";
 
 export function createProgram(invocation: Invocation): Root {
   const program = createRoot(invocation);
@@ -17,6 +18,7 @@ export function createProgram(invocation: Invocation): Root {
   addRestore(program, invocation);
   addList(program, invocation);
   addShow(program, invocation);
+  addVerify(program, invocation);
   addGc(program, invocation);
   addCompletion(program);
   return program;

@@ -101,8 +101,7 @@ export async function backup(
   const lease = await beginLease(project, options, context);
   const workshop = new ChunkWorkshop(project.chunkBytes, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
-  const place = cachePlace(project, context);
-  const chunkCache = place === undefined ? undefined : new ChunkCache(chunkCacheFolder(place));
+  const chunkCache = openChunkCache(project, context);
   try {
     const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
     const run = await beginRun({ options, project, lease, workshop, cache, chunkCache }, context);
@@ -117,6 +116,14 @@ export async function backup(
     await workshop.close();
     await lease.end();
   }
+}
+
+function openChunkCache(project: Project, context: Context): ChunkCache | undefined {
+  const place = cachePlace(project, context);
+  if (place === undefined) return undefined;
+  const onDamage = (path: string) =>
+    context.log.warn({ path }, "a chunk in the local cache is damaged; it is fetched from the store");
+  return new ChunkCache(chunkCacheFolder(place), { onDamage });
 }
 
 async function beginLease(project: Project, options: BackupOptions, context: Context): Promise<Lease> {
@@ -180,7 +187,6 @@ async function storeDiff(
   );
   const volume = new VolumeWriter({
     project,
-    keys,
     workshop,
     writer,
     condemned,

@@ -1,7 +1,7 @@
 /** A project's catalogue: its volumes, their backups, and which one a `@POINT` means. */
 import type { ProjectKey, Secret } from "../codec/keys.ts";
 import { frontEnd, openContent } from "../codec/seal.ts";
-import { DamageError, VarveError } from "../errors.ts";
+import { DamageError, describeError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
 import {
   manifestName,
@@ -57,7 +57,12 @@ export async function listBackups(
   if (options.project !== undefined) checkProjectName(options.project);
   const projects = options.project === undefined ? listProjects(repository, context) : [options.project];
   for await (const name of projects) {
-    const project = await openProject(repository, { name, secret: options.secret, create: false }, context);
+    const project = await openProject(repository, { name, secret: options.secret, create: false }, context)
+      .catch((error) => {
+        if (options.project !== undefined || !isWrongSecret(error)) throw error;
+        context.log.warn({ project: name }, describeError(error)); // the others can still be listed
+      });
+    if (project === undefined) continue;
     for await (const info of readInfos(project, options.volume, context)) list.push(briefly(info));
   }
   return list;
@@ -81,6 +86,10 @@ export async function showBackup(
     to_snapshot: snapshotFromJson(info.to_snapshot) ?? null,
   };
   return { ...info, raw };
+}
+
+function isWrongSecret(error: unknown): boolean {
+  return error instanceof VarveError && error.code === "wrong_secret";
 }
 
 function listProjects(repository: Repository, { signal }: Context): AsyncGenerator<string> {

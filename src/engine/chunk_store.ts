@@ -59,7 +59,6 @@ export class ChunkWorkshop {
 
 export interface FetchOptions {
   project: Project;
-  keys: ProjectKey;
   workshop: ChunkWorkshop;
   /** Looked at before the store, where there is one. */
   cache?: ChunkCache | undefined;
@@ -91,9 +90,10 @@ export async function fetchChunk(into: SharedBuffer, ref: ObjectRef, options: Fe
 async function openChunk(
   { into, sealed, bytes }: { into: SharedBuffer; sealed: SharedBuffer; bytes: Uint8Array },
   ref: ObjectRef,
-  { project, keys, workshop }: FetchOptions,
+  { project, workshop }: FetchOptions,
 ): Promise<number> {
   const key = project.key(chunkName(ref));
+  const keys = await project.keyOf(bytes, { type: OBJECT_TYPE.chunk, name: chunkName(ref) });
   if (bytes.length > sealed.bytes.length) {
     throw new DamageError(
       key,

@@ -1,5 +1,5 @@
 /**
- * A set of ids in one flat array: 32 bytes an id, whatever their number; millions of JavaScript objects would take ten
+ * A set of ids, each with a mark, in flat arrays: 32 bytes an id, whatever their number; millions of JavaScript objects would take ten
  * times that. Open addressing with linear probing; ids are keyed hashes, so their own bytes spread them.
  */
 import { ID_BYTES } from "../format/limits.ts";
@@ -12,6 +12,7 @@ const MAX_LOAD = 0.75;
 export class IdSet {
   #slots = FIRST_SLOTS;
   #words = new Uint32Array(FIRST_SLOTS * WORDS);
+  #marks = new Uint8Array(FIRST_SLOTS);
   #size = 0;
 
   get size(): number {
@@ -34,10 +35,29 @@ export class IdSet {
     return this.#words[at + 1] !== 0 || this.#words[at] !== 0;
   }
 
-  /** Drops every id that `keep` does not want, by the id's first byte. */
+  /** Marks the id if it is in the set; whether it is. */
+  mark(id: Uint8Array): boolean {
+    const at = find(this.#words, this.#slots, wordsOf(id));
+    if (this.#words[at + 1] === 0 && this.#words[at] === 0) return false;
+    this.#marks[at / WORDS] = 1;
+    return true;
+  }
+
+  /** The ids with that mark or without. The set must not change meanwhile. */
+  *ids(marked: boolean): Generator<Uint8Array> {
+    const bytes = new Uint8Array(this.#words.buffer);
+    for (let slot = 0; slot < this.#slots; slot++) {
+      const at = slot * WORDS;
+      if (this.#words[at] === 0 && this.#words[at + 1] === 0) continue;
+      if ((this.#marks[slot] === 1) === marked) yield bytes.slice(slot * ID_BYTES, (slot + 1) * ID_BYTES);
+    }
+  }
+
+  /** Drops every mark, and every id that `keep` does not want, by the id's first byte. */
   retain(keep: (firstByte: number) => boolean): void {
     const old = this.#words;
     this.#words = new Uint32Array(old.length);
+    this.#marks.fill(0);
     this.#size = 0;
     const bytes = new Uint8Array(old.buffer);
     for (let at = 0; at < old.length; at += WORDS) {
@@ -47,10 +67,12 @@ export class IdSet {
     }
   }
 
+  /** Marks are set only once all ids are in: there are none to keep. */
   #grow(): void {
     const old = this.#words;
     this.#slots *= 2;
     this.#words = new Uint32Array(this.#slots * WORDS);
+    this.#marks = new Uint8Array(this.#slots);
     this.#size = 0;
     for (let at = 0; at < old.length; at += WORDS) {
       if (old[at] !== 0 || old[at + 1] !== 0) this.#insert(old.subarray(at, at + WORDS));

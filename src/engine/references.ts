@@ -2,7 +2,7 @@
  * What the manifests of a project refer to: one walk over all manifests and over each page once. In bounded memory: where
  * there are more ids than may be held, the set covers a part of the id space, and the caller walks again for the rest.
  */
-import { MissingError } from "../errors.ts";
+import { DamageError, MissingError } from "../errors.ts";
 import { toHex } from "../format/bytes.ts";
 import type { EntryList } from "../format/entries.ts";
 import {
@@ -10,6 +10,7 @@ import {
   manifestName,
   type ObjectRef,
   parseManifestName,
+  volumePrefix,
   VOLUMES_PREFIX,
 } from "../format/layout.ts";
 import type { Context } from "./context.ts";
@@ -38,8 +39,8 @@ export class ReferenceSet {
   #to: number;
   readonly #maxIds: number;
   readonly #plain = new IdSet();
-  /** Of keys with a suffix, in hex: they are few. */
-  readonly #suffixed = new Set<string>();
+  /** Of keys with a suffix, by name, and whether marked: they are few. */
+  readonly #suffixed = new Map<string, { ref: ObjectRef; marked: boolean }>();
 
   constructor({ from, to }: IdRange, maxIds: number) {
     this.from = from;
@@ -54,12 +55,25 @@ export class ReferenceSet {
 
   add(ref: ObjectRef): void {
     if (ref.id[0]! < this.from || ref.id[0]! >= this.#to) return;
-    if (ref.lease !== undefined) this.#suffixed.add(suffixed(ref));
+    if (ref.lease !== undefined) this.#suffixed.set(suffixed(ref), { ref, marked: false });
     else if (this.#plain.add(ref.id) && this.#plain.size > this.#maxIds) this.#shrink();
   }
 
   has(ref: ObjectRef): boolean {
     return ref.lease === undefined ? this.#plain.has(ref.id) : this.#suffixed.has(suffixed(ref));
+  }
+
+  /** Marks what is there. */
+  mark(ref: ObjectRef): void {
+    if (ref.lease === undefined) this.#plain.mark(ref.id);
+    const found = ref.lease === undefined ? undefined : this.#suffixed.get(suffixed(ref));
+    if (found !== undefined) found.marked = true;
+  }
+
+  /** The references with a mark or without. */
+  *refs(marked: boolean): Generator<ObjectRef> {
+    for (const id of this.#plain.ids(marked)) yield { id, lease: undefined };
+    for (const found of this.#suffixed.values()) if (found.marked === marked) yield found.ref;
   }
 
   #shrink(): void {
@@ -94,27 +108,39 @@ function suffixed({ id, lease }: ObjectRef): string {
   return `${toHex(id)}.${toHex(lease!)}`;
 }
 
+export interface CollectOptions {
+  range: IdRange;
+  maxIds: number;
+  /** Without the pages themselves. */
+  chunksOnly?: boolean | undefined;
+  scope?: ManifestScope | undefined;
+  /** Told of manifests and pages that cannot be read; without it they are thrown. */
+  onDamage?: ((error: DamageError | MissingError) => void) | undefined;
+}
+
 /**
  * The references of all manifests that are there from beginning to end of the walk. Throws `DamageError`, `MissingError`
  * where a manifest or page cannot be read: what it refers to is not known then, and nothing may be deleted.
  */
 export async function collectReferences(
   project: Project,
-  options: { range: IdRange; maxIds: number },
+  options: CollectOptions,
   context: Context,
 ): Promise<ReferenceSet> {
   const references = new ReferenceSet(options.range, options.maxIds);
   const seen = new SeenPages();
   const pages = new Window(READS_AT_ONCE);
   try {
-    for await (const manifest of manifests(project, context)) {
+    for await (const manifest of manifests(project, options, context)) {
       for (let page = 0; page < manifest.pages.length; page++) {
         const ref = manifest.pages.get(page);
         if (ref === undefined) continue;
-        references.add(ref);
+        if (options.chunksOnly !== true) references.add(ref);
         if (!seen.add(ref)) continue;
         await pages.add(async () => {
-          const entries = await pageOf(project, { manifest, page, ref }, context);
+          const entries = await pageOf(project, { manifest, page, ref }, context).catch(
+            unlessToldOf(options.onDamage),
+          );
           if (entries === undefined) seen.forget(ref);
           else addAll(references, entries);
         });
@@ -127,21 +153,47 @@ export async function collectReferences(
   return references;
 }
 
-/** Every manifest of a project; one that is forgotten meanwhile is left out. */
-export async function* manifests(project: Project, context: Context): AsyncGenerator<OpenManifest> {
+/** Which manifests: all of the project, of a volume, or one. */
+export interface ManifestScope {
+  volume?: string | undefined;
+  backup?: string | undefined;
+}
+
+/** The manifests in the scope; one that is forgotten meanwhile is left out. Damage goes to `onDamage`, or is thrown. */
+export async function* manifests(
+  project: Project,
+  options: {
+    scope?: ManifestScope | undefined;
+    onDamage?: ((error: DamageError | MissingError) => void) | undefined;
+  },
+  context: Context,
+): AsyncGenerator<OpenManifest> {
+  const { volume, backup } = options.scope ?? {};
   async function* places() {
-    for await (const { name } of project.list(VOLUMES_PREFIX, { signal: context.signal })) {
+    const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
+    for await (const { name } of project.list(prefix, { signal: context.signal })) {
       const place = parseManifestName(name);
-      if (place !== undefined) yield place;
+      if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
+      if (backup === undefined || place.backup === backup) yield place;
     }
   }
   const read = (place: { volume: string; backup: string }) =>
     readManifest(project, place, context).catch((error) => {
-      if (!(error instanceof MissingError)) throw error;
+      if (error instanceof MissingError) return undefined;
+      return unlessToldOf(options.onDamage)(error);
     });
   for await (const manifest of mapOrdered(places(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
     if (manifest !== undefined) yield manifest;
   }
+}
+
+function unlessToldOf(onDamage: ((error: DamageError | MissingError) => void) | undefined) {
+  return (error: unknown): undefined => {
+    if (onDamage === undefined || !(error instanceof DamageError || error instanceof MissingError)) {
+      throw error;
+    }
+    onDamage(error);
+  };
 }
 
 /** The page's entries; `undefined` where its manifest was forgotten, and the page swept, meanwhile. */

@@ -126,10 +126,10 @@ export class Restorer {
   }
 
   async #fetch(wanted: Wanted, ref: ObjectRef, buffer: SharedBuffer): Promise<Step> {
-    const { manifest, project, workshop } = this.#options;
+    const { project, workshop } = this.#options;
     const key = project.key(chunkName(ref));
     try {
-      const options = { project, keys: manifest.key, workshop, signal: this.#context.signal };
+      const options = { project, workshop, signal: this.#context.signal };
       const { length, downloadedBytes } = await fetchChunk(buffer, ref, options);
       this.progress.downloadedBytes += downloadedBytes;
       if (length === wanted.length) return { kind: "write", wanted, buffer };

@@ -1,6 +1,5 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../cache/chunk_cache.ts";
-import type { ProjectKey } from "../codec/keys.ts";
 import { MissingError, VarveError } from "../errors.ts";
 import type { EntryList } from "../format/entries.ts";
 import type { ObjectRef } from "../format/layout.ts";
@@ -33,7 +32,6 @@ export interface VolumeProgress {
 
 export interface VolumeWriterOptions {
   project: Project;
-  keys: ProjectKey;
   workshop: ChunkWorkshop;
   writer: ChunkWriter;
   condemned: Condemned;
@@ -162,13 +160,13 @@ export class VolumeWriter {
 
   /** Calls `use` with the content of a stored chunk. */
   async #withChunk(ref: ObjectRef, use: (content: Uint8Array) => void | Promise<void>): Promise<void> {
-    const { project, keys, workshop } = this.#options;
+    const { project, workshop, chunkCache: cache } = this.#options;
     const base = await workshop.bases.acquire();
     try {
       const { length } = await fetchChunk(base, ref, {
         project,
-        keys,
         workshop,
+        cache,
         signal: this.#context.signal,
       });
       await use(base.bytes.subarray(0, length));

@@ -217,7 +217,7 @@ describe("varve and the terminal", () => {
     const words = [...VARVE, "backup", "acme/seen", volume, "--format", "raw"].join(" ");
     const seen = run(["env", `VARVE_REPO=${repo}`, "script", "-qec", words, "/dev/null"]);
     expect(seen).toContain("\r\u001b[K");
-    expect(seen).toMatch(/acme\/seen@\S+: 9.00 MiB, 3 of 3 chunks changed: /);
+    expect(seen).toMatch(/acme\/seen@\S+: 9.00 MiB, 3 of 3 chunks came in: /);
     expect(run(["env", `VARVE_REPO=${repo}`, "script", "-qec", `${words} --quiet`, "/dev/null"])).toBe("");
   });
 

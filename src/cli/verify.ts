@@ -1,0 +1,112 @@
+/** `varve verify`: reads back what restore points need, and tells what is missing or damaged. */
+import { InvalidArgumentError } from "@commander-js/extra-typings";
+import type { Sample, VerifyReport } from "../engine/verify.ts";
+import { UsageError, VarveError } from "../errors.ts";
+import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
+import { PROJECTS_PREFIX } from "../format/layout.ts";
+import { withSession } from "./context.ts";
+import { print, printJson } from "./output.ts";
+import { Progress } from "./progress.ts";
+import { examples, type Invocation, type Root } from "./root.ts";
+import { formatDuration, formatSize } from "./units.ts";
+
+const EXAMPLES = examples(
+  ["varve verify acme", "reads every chunk of the project back"],
+  ["varve verify acme/db@monday", "what one point needs"],
+  ["varve verify --exists", "that everything is there, in all projects: cheap, for every night"],
+  ["varve verify acme --sample 1/7", "a seventh each day, everything in a week"],
+  ["varve verify acme --sample 5%", "some chunks, others each time"],
+);
+
+const DAY_MS = 24 * 3600_000;
+
+export function addVerify(program: Root, invocation: Invocation): void {
+  program.command("verify")
+    .description("Read back what restore points need, and tell what is missing or damaged. Changes nothing.")
+    .argument("[spec]", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT; without it all projects")
+    .option("--exists", "only that every chunk is there")
+    .option("--sample <part>", "read back only a share, like 5%, or today's part, like 1/7", readSample)
+    .addHelpText("after", EXAMPLES)
+    .action(async (spec, _, command) => {
+      const options = command.optsWithGlobals();
+      if (options.exists === true && options.sample !== undefined) {
+        throw new UsageError("Cannot verify: --exists reads nothing back, --sample does");
+      }
+      const sample: Sample = options.exists === true ? { kind: "none" } : options.sample ?? { kind: "all" };
+      await withSession(
+        { options, invocation, interrupted: "what was not read is not verified" },
+        async ({ store, secret, context }) => {
+          const { openRepository } = await import("../engine/repository.ts");
+          const { verify } = await import("../engine/verify.ts");
+          const repository = await openRepository(store, context);
+          const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
+          const onProgress = ({ chunks, bytes }: { chunks: number; bytes: number }) =>
+            progress.update({
+              doneBytes: bytes,
+              sizeBytes: undefined,
+              workBytes: bytes,
+              notes: [`${chunks} chunks`],
+            });
+          const scopes = spec === undefined
+            ? mapNames(store.folders(PROJECTS_PREFIX, context))
+            : [readScope(spec)];
+          const reports: VerifyReport[] = [];
+          try {
+            for await (const scope of scopes) {
+              reports.push(await verify(repository, { ...scope, secret, sample, onProgress }, context));
+            }
+          } finally {
+            progress.end();
+          }
+          if (options.json) printJson(spec === undefined ? reports : reports[0]);
+          else if (!options.quiet) print(reports.map(summary).join(""));
+          refuseFindings(reports);
+        },
+      );
+    });
+}
+
+/** `5%`, or `1/7`: the part of today, counted from 1970 in UTC. */
+function readSample(text: string): Sample {
+  const percent = /^(\d+(?:\.\d+)?)%$/.exec(text);
+  if (percent !== null && Number(percent[1]) > 0 && Number(percent[1]) <= 100) {
+    return { kind: "share", share: Number(percent[1]) / 100, random: Math.random };
+  }
+  const parts = Number(/^1\/(\d{1,4})$/.exec(text)?.[1] ?? 0);
+  if (parts > 0) return { kind: "part", parts, part: Math.floor(Date.now() / DAY_MS) % parts };
+  throw new InvalidArgumentError("Expected a share like 5%, or a part like 1/7.");
+}
+
+function readScope(spec: string): { project: string; volume?: string; point?: string | undefined } {
+  if (spec.includes("/")) return parseVolumeSpec(spec);
+  checkProjectName(spec);
+  return { project: spec };
+}
+
+async function* mapNames(names: AsyncIterable<string>): AsyncGenerator<{ project: string }> {
+  for await (const project of names) yield { project };
+}
+
+function summary(
+  { project, chunks, chunks_read, downloaded_bytes, findings, duration_s }: VerifyReport,
+): string {
+  const lines = [
+    `${project}: ${chunks} chunks, ${chunks_read} read back (${formatSize(downloaded_bytes)}) in ` +
+    `${formatDuration(duration_s)}: ${findings.length === 0 ? "nothing missing, nothing damaged" : "DAMAGE"}`,
+  ];
+  for (const { kind, reason, places } of findings) {
+    lines.push(`${kind}: ${reason}`);
+    for (const { volume, backup, chunks, positions } of places) {
+      lines.push(
+        `  ${project}/${volume}@${backup}: ${chunks} chunks, the first at position ${positions[0] ?? 0}`,
+      );
+    }
+  }
+  return lines.join("\n") + "\n";
+}
+
+function refuseFindings(reports: VerifyReport[]): void {
+  const count = reports.reduce((sum, { findings }) => sum + findings.length, 0);
+  if (count === 0) return;
+  throw new VarveError("damage", `Cannot vouch for the repository: ${count} objects are missing or damaged`);
+}
