@@ -13,6 +13,7 @@ export function limitRate(store: Store, limit: RateLimit): Store {
   const turn = new Turn(limit);
   return {
     url: store.url,
+    history: store.history,
     async get(key: string, options?: GetOptions) {
       const bytes = await store.get(key, options);
       await turn.take(bytes.length, options?.signal);

@@ -1,5 +1,6 @@
 /** The only place of retries: a store over a store that tries again what may succeed later, and says so each time. */
 import { describeError, StoreError } from "../errors.ts";
+import type { History } from "./history.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
 
 /**
@@ -36,6 +37,15 @@ export class RetryStore implements Store {
 
   get url(): string {
     return this.#inner.url;
+  }
+
+  get history(): History | undefined {
+    const inner = this.#inner.history;
+    return inner && {
+      page: (prefix, options) => this.#retry(options.signal, () => inner.page(prefix, options)),
+      remove: (traces, options) => this.#retry(options.signal, () => inner.remove(traces, options)),
+      lockOf: (trace, options) => this.#retry(options.signal, () => inner.lockOf(trace, options)),
+    };
   }
 
   get(key: string, options?: GetOptions): Promise<Uint8Array> {

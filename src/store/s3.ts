@@ -12,6 +12,7 @@ import { readBody } from "./s3_body.ts";
 import type { S3Bucket } from "./s3_bucket.ts";
 import { S3Deleter } from "./s3_deleter.ts";
 import { answerOf } from "./s3_errors.ts";
+import { S3History } from "./s3_history.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
 
 /**
@@ -23,6 +24,7 @@ const PUT_DENIALS_MAX = 3;
 
 export class S3Store implements Store {
   readonly url: string;
+  readonly history: S3History;
   readonly #bucket: S3Bucket;
   readonly #root: string;
   readonly #deleter: S3Deleter;
@@ -34,6 +36,7 @@ export class S3Store implements Store {
     this.#bucket = bucket;
     this.#root = prefix && `${prefix}/`;
     this.#deleter = new S3Deleter(bucket);
+    this.history = new S3History(bucket, { root: this.#root, deleter: this.#deleter });
   }
 
   async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
@@ -114,8 +117,12 @@ export class S3Store implements Store {
   }
 
   async delete(keys: readonly string[], { signal }: RequestOptions = {}): Promise<DeleteFailure[]> {
-    const failures = await this.#deleter.delete(keys.map((key) => this.#pathOf(key)), signal);
-    return failures.map((failure) => ({ ...failure, key: failure.key.slice(this.#root.length) }));
+    const failures = await this.#deleter.delete(keys.map((key) => ({ path: this.#pathOf(key) })), signal);
+    return failures.map(({ key, refused, reason }) => ({
+      key: key.slice(this.#root.length),
+      refused,
+      reason,
+    }));
   }
 
   async close(): Promise<void> {

@@ -5,6 +5,12 @@ import type { SendOptions } from "./s3_client.ts";
 import { answerOf } from "./s3_errors.ts";
 import type { DeleteFailure } from "./store.ts";
 
+/** What to delete: a key's current state, or one version or delete marker of it. */
+export interface S3Item {
+  path: string;
+  versionId?: string | undefined;
+}
+
 /** Keys in one `DeleteObjects`: the limit of S3. */
 const BATCH_MAX = 1000;
 /** Single deletes under way at the same time, where there are no batches. */
@@ -22,31 +28,33 @@ export class S3Deleter {
     this.#bucket = bucket;
   }
 
-  /** Deletes the objects at `paths`; resolves to those that remain. */
-  async delete(paths: readonly string[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
+  /** Resolves to those that remain. */
+  async delete(items: readonly S3Item[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
     const failures: DeleteFailure[] = [];
-    for (let at = 0; at < paths.length; at += BATCH_MAX) {
-      failures.push(...await this.#deleteBatch(paths.slice(at, at + BATCH_MAX), signal));
+    for (let at = 0; at < items.length; at += BATCH_MAX) {
+      failures.push(...await this.#deleteBatch(items.slice(at, at + BATCH_MAX), signal));
     }
     return failures;
   }
 
-  async #deleteBatch(paths: string[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
-    if (!this.#batches) return await this.#deleteSingly(paths, signal);
+  async #deleteBatch(items: S3Item[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
+    if (!this.#batches) return await this.#deleteSingly(items, signal);
+    const first = items[0]!.path;
     const attempt = {
       action: "delete",
-      path: paths.length === 1 ? paths[0]! : `${paths[0]} and ${paths.length - 1} more`,
+      path: items.length === 1 ? first : `${first} and ${items.length - 1} more`,
       signal,
     };
-    const failures = await this.#bucket.request(attempt, (options) => this.#send(paths, options));
+    const failures = await this.#bucket.request(attempt, (options) => this.#send(items, options));
     if (failures !== undefined) return failures;
     this.#batches = false;
-    return await this.#deleteSingly(paths, signal);
+    return await this.#deleteSingly(items, signal);
   }
 
   /** `undefined` where the gateway does not know batches. */
-  async #send(paths: string[], options: SendOptions): Promise<DeleteFailure[] | undefined> {
-    const Delete = { Quiet: true, Objects: paths.map((Key) => ({ Key })) };
+  async #send(items: S3Item[], options: SendOptions): Promise<DeleteFailure[] | undefined> {
+    const Objects = items.map(({ path, versionId }) => ({ Key: path, VersionId: versionId }));
+    const Delete = { Quiet: true, Objects };
     // Some checksum is obligatory here, and MD5 is the one that servers of any age accept.
     const command = new DeleteObjectsCommand({ Bucket: this.#bucket.name, ChecksumAlgorithm: "MD5", Delete });
     try {
@@ -54,23 +62,26 @@ export class S3Deleter {
       return Errors.map(({ Key = "", Code = "", Message }) => failureOf(Key, Code, Message));
     } catch (error) {
       const { status, code } = answerOf(error);
-      if (code === "AccessDenied") return paths.map((key) => failureOf(key, code));
+      if (code === "AccessDenied") return items.map(({ path }) => failureOf(path, code));
       if (status !== undefined && NOT_SUPPORTED.includes(status)) return undefined;
       throw error;
     }
   }
 
-  async #deleteSingly(paths: string[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
+  async #deleteSingly(items: S3Item[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
     const failures: (DeleteFailure | undefined)[] = [];
-    for (let at = 0; at < paths.length; at += SINGLE_WINDOW) {
-      const window = paths.slice(at, at + SINGLE_WINDOW);
-      failures.push(...await Promise.all(window.map((path) => this.#deleteOne(path, signal))));
+    for (let at = 0; at < items.length; at += SINGLE_WINDOW) {
+      const window = items.slice(at, at + SINGLE_WINDOW);
+      failures.push(...await Promise.all(window.map((item) => this.#deleteOne(item, signal))));
     }
     return failures.filter((failure) => failure !== undefined);
   }
 
-  async #deleteOne(path: string, signal: AbortSignal | undefined): Promise<DeleteFailure | undefined> {
-    const command = new DeleteObjectCommand({ Bucket: this.#bucket.name, Key: path });
+  async #deleteOne(
+    { path, versionId }: S3Item,
+    signal: AbortSignal | undefined,
+  ): Promise<DeleteFailure | undefined> {
+    const command = new DeleteObjectCommand({ Bucket: this.#bucket.name, Key: path, VersionId: versionId });
     return await this.#bucket.request({ action: "delete", path, signal }, async (options) => {
       try {
         await this.#bucket.client.send(command, options);

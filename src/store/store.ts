@@ -2,6 +2,7 @@
  * The store interface: keys and bytes, nothing of what they mean. Directory, S3 and memory implement it, the
  * wrappers (retries, limits, faults) are stores over stores, and `test/store/contract.ts` is what all must pass.
  */
+import type { History } from "./history.ts";
 
 export interface ObjectInfo {
   key: string;
@@ -44,6 +45,9 @@ export interface DeleteFailure {
 export interface Store {
   /** For people and logs; holds no secret. */
   readonly url: string;
+
+  /** Of a store that may keep more than `list` tells. */
+  readonly history?: History | undefined;
 
   get(key: string, options?: GetOptions): Promise<Uint8Array>;
 
