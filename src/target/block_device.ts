@@ -41,7 +41,7 @@ export async function openBlockDevice(name: string, options: DeviceOptions): Pro
     await closeFd(fd);
     throw error;
   }
-  return new RandomAccessTarget(fd, { name, empty: false, readableBytes: options.sizeBytes });
+  return new RandomAccessTarget(fd, { name, empty: false, readableBytes: deviceBytes });
 }
 
 /** `MAJOR:MINOR` of an `st_rdev`, as Linux packs it (glibc `gnu_dev_major`, `gnu_dev_minor`). */

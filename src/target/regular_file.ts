@@ -36,7 +36,7 @@ export async function openRegularFile(name: string, options: FileOptions): Promi
     file: name,
     alone: !options.force,
     empty: presentBytes === 0,
-    readableBytes: Math.min(presentBytes, options.sizeBytes),
+    readableBytes: presentBytes,
     // Only now: a restore that fails has not cut off what it did not replace, and a file that was recorded looks as it did.
     ...(isResized ? { beforeSync: (fd) => truncateFd(fd, options.sizeBytes) } : {}),
     ...(options.presentBytes === undefined ? { afterSync: () => syncFolder(path.dirname(name)) } : {}),
@@ -44,9 +44,9 @@ export async function openRegularFile(name: string, options: FileOptions): Promi
 }
 
 /** A file that is not there has nothing to compare with. */
-async function openToCompare(name: string, { presentBytes, sizeBytes }: FileOptions): Promise<Target> {
+async function openToCompare(name: string, { presentBytes }: FileOptions): Promise<Target> {
   const fd = await openFd(presentBytes === undefined ? "/dev/null" : name, fs.constants.O_RDONLY);
-  const readableBytes = Math.min(presentBytes ?? 0, sizeBytes);
+  const readableBytes = presentBytes ?? 0;
   return new RandomAccessTarget(fd, { name, file: name, empty: readableBytes === 0, readableBytes });
 }
 
