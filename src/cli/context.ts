@@ -52,8 +52,19 @@ async function openNamedStore(
   options: GlobalOptions,
   { context, invocation }: { context: Context; invocation: Invocation },
 ): Promise<Store> {
+  return await openOtherStore(options.repo ?? defaultRepository(invocation.env, homedir()), {
+    options,
+    context,
+  });
+}
+
+/** Opens any store as the options say: a command may work with a second one. */
+export async function openOtherStore(
+  url: string,
+  { options, context }: { options: GlobalOptions; context: Context },
+): Promise<Store> {
   const { openStore } = await import("../store/open.ts");
-  return await openStore(options.repo ?? defaultRepository(invocation.env, homedir()), {
+  return await openStore(url, {
     s3Endpoint: options.s3Endpoint,
     s3TimeoutMs: options.s3Timeout === undefined ? undefined : options.s3Timeout * 1000,
     retries: options.retries,

@@ -6,6 +6,7 @@ import { addCompletion } from "./completion.ts";
 import { addGc } from "./gc.ts";
 import { addInit } from "./init.ts";
 import { addList } from "./list.ts";
+import { addRepair } from "./repair.ts";
 import { addRestore } from "./restore.ts";
 import { createRoot, type Invocation, type Root } from "./root.ts";
 import { addShow } from "./show.ts";
@@ -19,6 +20,7 @@ export function createProgram(invocation: Invocation): Root {
   addList(program, invocation);
   addShow(program, invocation);
   addVerify(program, invocation);
+  addRepair(program, invocation);
   addGc(program, invocation);
   addCompletion(program);
   return program;

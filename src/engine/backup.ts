@@ -28,6 +28,7 @@ import { Condemned } from "./condemned.ts";
 import type { Context } from "./context.ts";
 import { Lease } from "./lease.ts";
 import { PageTable } from "./page_table.ts";
+import { SetAside } from "./set_aside.ts";
 import { openProject, type Project } from "./project.ts";
 import { randomBytes } from "./random.ts";
 import type { Repository } from "./repository.ts";
@@ -74,6 +75,7 @@ interface Run {
   project: Project;
   lease: Lease;
   condemned: Condemned;
+  setAside: SetAside;
   workshop: ChunkWorkshop;
   cache: VolumeCache;
   chunkCache: ChunkCache | undefined;
@@ -143,6 +145,7 @@ async function beginRun(
   const { project, options } = parts;
   const seenMs = await parts.lease.seenMs(context.signal);
   const condemned = await Condemned.read(project, context);
+  const setAside = await SetAside.read(project, context);
   const id = (await listBackupIds(project, options.volume, context)).at(-1);
   const latest = id === undefined
     ? undefined
@@ -150,7 +153,7 @@ async function beginRun(
   if (latest !== undefined) parts.cache.expect(latest);
   // A store whose clock was put back must not make the newest backup look old.
   const startedMs = Math.max(seenMs, id === undefined ? 0 : backupTimeMs(id)! + 1);
-  return { ...parts, condemned, latest, startedMs };
+  return { ...parts, condemned, setAside, latest, startedMs };
 }
 
 /** Reads the whole source; the manifests of what it held, none of them written yet. */
@@ -180,9 +183,9 @@ async function storeDiff(
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
   const emptyPages = new EntryList(0);
-  const { condemned, lease, chunkCache } = run;
+  const { condemned, setAside, lease, chunkCache } = run;
   const writer = new ChunkWriter(
-    { project, keys, workshop, condemned, lease: lease.id, cache: chunkCache },
+    { project, keys, workshop, condemned, setAside, lease: lease.id, cache: chunkCache },
     context,
   );
   const volume = new VolumeWriter({

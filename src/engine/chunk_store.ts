@@ -17,6 +17,7 @@ import { type ChunkBuffer, chunkBufferBytes, ChunkPool } from "../pool/chunk_poo
 import type { Condemned } from "./condemned.ts";
 import { type Context, DEFAULT_JOBS } from "./context.ts";
 import type { Project } from "./project.ts";
+import type { SetAside } from "./set_aside.ts";
 
 /** Chunk buffers: those that the chunker holds open, those at work, and a few to open base chunks in. */
 export const OPEN_CHUNKS = 6;
@@ -108,11 +109,36 @@ function unlessDamaged(error: unknown): undefined {
   if (!(error instanceof DamageError)) throw error;
 }
 
+export interface SealOptions extends FetchOptions {
+  keys: ProjectKey;
+}
+
+/**
+ * Compresses, seals and uploads a hashed chunk, and keeps it in the cache where there is one; the bytes uploaded. The
+ * chunk's buffer is released once its content is not needed any more.
+ */
+export async function sealChunk(chunk: ChunkBuffer, ref: ObjectRef, options: SealOptions): Promise<number> {
+  const { project, keys, workshop, cache, signal } = options;
+  const name = chunkName(ref);
+  const sealed = await workshop.sealed.acquire();
+  try {
+    const length = await workshop.pool.seal(chunk, { ref, sealed, keys, level: COMPRESSION_LEVEL });
+    chunk.buffer.release();
+    const body = sealed.bytes.subarray(0, length);
+    await project.store.put(project.key(name), body, { signal });
+    await cache?.put(name, body);
+    return length;
+  } finally {
+    sealed.release();
+  }
+}
+
 export interface ChunkWriterOptions {
   project: Project;
   keys: ProjectKey;
   workshop: ChunkWorkshop;
   condemned: Condemned;
+  setAside: SetAside;
   /** Suffix for chunks whose plain key is condemned. */
   lease: Uint8Array;
   /** Keeps what is likely to be needed again. */
@@ -160,7 +186,8 @@ export class ChunkWriter {
   async #write(chunk: ChunkBuffer, { hint, partial }: WriteOptions): Promise<StoredChunk> {
     const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys.idKey);
     if (id === undefined) return { entry: undefined, outcome: "zero" };
-    if (hint !== undefined && equalBytes(hint.id, id) && !await this.#options.condemned.has(hint)) {
+    const { condemned, setAside } = this.#options;
+    if (hint !== undefined && equalBytes(hint.id, id) && !setAside.has(hint) && !await condemned.has(hint)) {
       return { entry: hint, outcome: "reused" };
     }
     return await this.#writeOnce(chunk, id, partial);
@@ -203,19 +230,10 @@ export class ChunkWriter {
   }
 
   async #upload(chunk: ChunkBuffer, ref: ObjectRef, partial: boolean): Promise<ObjectRef> {
-    const { keys, project, workshop, cache } = this.#options;
-    const sealed = await workshop.sealed.acquire();
-    try {
-      const length = await workshop.pool.seal(chunk, { ref, sealed, keys, level: COMPRESSION_LEVEL });
-      chunk.buffer.release();
-      const body = sealed.bytes.subarray(0, length);
-      await project.store.put(project.key(chunkName(ref)), body, { signal: this.#context.signal });
-      this.uploadedBytes += length;
-      if (partial) await cache?.put(chunkName(ref), body);
-      return ref;
-    } finally {
-      sealed.release();
-    }
+    const cache = partial ? this.#options.cache : undefined;
+    const options = { ...this.#options, cache, signal: this.#context.signal };
+    this.uploadedBytes += await sealChunk(chunk, ref, options);
+    return ref;
   }
 
   #remember(name: string, stored: Promise<ObjectRef>): void {

@@ -6,7 +6,7 @@
  * be trusted, by the time that passed on this host since it was written last, and that is half of what makes it dead.
  */
 import type { ProjectKey } from "../codec/keys.ts";
-import { describeError, VarveError } from "../errors.ts";
+import { describeError, StoreError, VarveError } from "../errors.ts";
 import { toHex, utf8 } from "../format/bytes.ts";
 import { leaseName } from "../format/layout.ts";
 import { LEASE_ID_BYTES } from "../format/limits.ts";
@@ -24,7 +24,7 @@ export const LEASE_REFRESH_MS = 10 * 60_000;
 /** Who did not manage to refresh for this long must not rely on the lease, nor bring it back to life. */
 export const LEASE_TRUST_MS = LEASE_DEAD_MS / 2;
 
-export type Work = "backup" | "restore" | "gc" | "sweep";
+export type Work = "backup" | "restore" | "repair" | "forget" | "gc" | "sweep";
 
 export interface LeaseOptions {
   work: Work;
@@ -68,6 +68,21 @@ export class Lease {
     await lease.#write("running", context.signal);
     lease.#refreshing = lease.#keepFresh();
     return lease;
+  }
+
+  /** The same for work that goes on without a lease where the store does not let us write one. */
+  static async tryBegin(
+    project: Project,
+    options: LeaseOptions,
+    context: Context,
+  ): Promise<Lease | undefined> {
+    try {
+      return await Lease.begin(project, options, context);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.retryable) throw error;
+      context.log.debug({ err: error }, `${options.work} goes on without a lease, which cannot be written`);
+      return undefined;
+    }
   }
 
   get idHex(): string {

@@ -20,7 +20,7 @@ import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts"
 import { keyName, KEYS_PREFIX, projectPrefix } from "../format/layout.ts";
 import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
 import { checkProjectName } from "../format/names.ts";
-import { decodeHeader, type ObjectType } from "../format/object.ts";
+import { decodeHeader, type ObjectType, objectType } from "../format/object.ts";
 import type { ListOptions, RequestOptions, Store } from "../store/store.ts";
 import type { Context } from "./context.ts";
 import { randomBytes } from "./random.ts";
@@ -76,6 +76,12 @@ export class Project {
     }
     this.#keys.set(id, found);
     return found;
+  }
+
+  /** Throws `DamageError` unless the bytes are a whole object of that name, of any type. */
+  async check(bytes: Uint8Array, name: string): Promise<void> {
+    const object = { type: objectType(bytes), name };
+    openContent(bytes, { ...object, key: this.key(name) }, await this.keyOf(bytes, object));
   }
 
   /** Content of a small sealed object, and the key that sealed it. */

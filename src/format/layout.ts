@@ -26,6 +26,8 @@ export const CHUNKS_PREFIX = "chunks/";
 export const VOLUMES_PREFIX = "volumes/";
 export const LEASES_PREFIX = "leases/";
 export const PLANS_PREFIX = "gc/";
+export const DAMAGED_PREFIX = "damaged/";
+export const HOLDS_PREFIX = "holds/";
 
 export function keyName(keyId: string): string {
   return `${KEYS_PREFIX}${keyId}`;
@@ -62,6 +64,11 @@ export function parseManifestName(name: string): { volume: string; backup: strin
     return undefined;
   }
   return { volume: name.slice(VOLUMES_PREFIX.length, slash), backup };
+}
+
+/** What keeps a backup from being forgotten. */
+export function holdName(volume: string, backup: string): string {
+  return `${HOLDS_PREFIX}${volume}/${backup}`;
 }
 
 export function leaseName(lease: Uint8Array): string {

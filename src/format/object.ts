@@ -21,7 +21,15 @@ import { FORMAT_VERSION, KEY_ID_BYTES } from "./limits.ts";
 export const HEADER_BYTES = 32;
 const MAGIC = new Uint8Array([0x76, 0x61, 0x72, 0x76, 0x65]);
 
-export const OBJECT_TYPE = { chunk: 1, page: 2, manifest: 3, lease: 4, planShard: 5, planHead: 6 } as const;
+export const OBJECT_TYPE = {
+  chunk: 1,
+  page: 2,
+  manifest: 3,
+  lease: 4,
+  planShard: 5,
+  planHead: 6,
+  hold: 7,
+} as const;
 export type ObjectType = (typeof OBJECT_TYPE)[keyof typeof OBJECT_TYPE];
 
 /** What manifests name: these are read under a manifest of this version, and another version in them is damage. */
@@ -51,6 +59,11 @@ export function encodeHeader(header: ObjectHeader): Uint8Array {
   view.setUint32(20, header.contentBytes, true);
   view.setUint32(24, header.plainBytes, true);
   return out;
+}
+
+/** What an object says to be; for `decodeHeader` to check. */
+export function objectType(bytes: Uint8Array): ObjectType {
+  return (bytes[6] ?? 0) as ObjectType;
 }
 
 /**
