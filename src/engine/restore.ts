@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { fileRecordsFolder } from "../cache/cache_folder.ts";
 import { lookOf, recordedContent, recordFile } from "../cache/file_record.ts";
 import type { Secret } from "../codec/keys.ts";
-import { MissingError, StoreError, UsageError, VarveError } from "../errors.ts";
+import { MissingError, UsageError, VarveError } from "../errors.ts";
 import type { ManifestInfo } from "../format/manifest.ts";
 import type { Source } from "../source/source.ts";
 import type { Target } from "../target/target.ts";
@@ -104,7 +104,9 @@ export async function restore(
   const startedMs = context.clock.now();
   const name = options.project;
   const project = await openProject(repository, { name, secret: options.secret, create: false }, context);
-  const lease = await tryLease(project, options, context);
+  const announcement = { volume: options.volume, host: hostname(), key: project.firstKey };
+  // A gc waits for it; where we may not write, the restore goes on all the same.
+  const lease = await Lease.tryBegin(project, { work: "restore", ...announcement }, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   try {
     const report = await restoreInto(project, { options, cache }, context);
@@ -138,26 +140,6 @@ async function restoreInto(
     );
   } finally {
     await target.close();
-  }
-}
-
-/** With the right to write a gc is made to wait for the restore; without it, the restore goes on all the same. */
-async function tryLease(
-  project: Project,
-  options: RestoreOptions,
-  context: Context,
-): Promise<Lease | undefined> {
-  try {
-    const { volume } = options;
-    return await Lease.begin(
-      project,
-      { work: "restore", volume, host: hostname(), key: project.firstKey },
-      context,
-    );
-  } catch (error) {
-    if (!(error instanceof StoreError) || error.retryable) throw error;
-    context.log.debug({ err: error }, "restoring without a lease: the store does not let us write one");
-    return undefined;
   }
 }
 
