@@ -27,7 +27,7 @@ export function addList(program: Root, invocation: Invocation): void {
           const repository = await openRepository(store, context);
           const backups = await listBackups(repository, { ...readName(name), secret }, context);
           if (options.json) printJson(backups);
-          else printTable(["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS"], backups.map(row));
+          else printTable(["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS", "HELD"], backups.map(row));
         },
       );
     });
@@ -49,5 +49,6 @@ function row(info: BackupInfo): string[] {
     formatSize(info.size_bytes),
     snapshot === undefined ? "" : snapshotText(snapshot),
     info.tags.join(","),
+    info.held ? "held" : "",
   ];
 }

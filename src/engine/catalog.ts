@@ -1,7 +1,7 @@
 /** A project's catalogue: its volumes, their backups, and which one a `@POINT` means. */
 import type { ProjectKey, Secret } from "../codec/keys.ts";
 import { frontEnd, openContent } from "../codec/seal.ts";
-import { DamageError, describeError, VarveError } from "../errors.ts";
+import { DamageError, describeError, MissingError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
 import {
   manifestName,
@@ -15,6 +15,7 @@ import { checkProjectName, checkVolumeName } from "../format/names.ts";
 import { decodeHeader, OBJECT_TYPE } from "../format/object.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
 import type { Context } from "./context.ts";
+import { Holds, readHold } from "./holds.ts";
 import { resolvePoint } from "./point.ts";
 import { openProject, type Project } from "./project.ts";
 import type { Repository } from "./repository.ts";
@@ -35,10 +36,15 @@ export interface BackupInfo {
   from_snapshot: SnapshotJson;
   to_snapshot: SnapshotJson;
   tags: string[];
+  /** It cannot be forgotten. */
+  held: boolean;
 }
 
 /** What `show` tells: everything of a manifest but its pages. */
 export interface BackupDetails extends ManifestInfo {
+  held: boolean;
+  /** What was said when it was held. */
+  hold_reason: string | null;
   raw: { from_snapshot: Uint8Array | null; to_snapshot: Uint8Array | null };
 }
 
@@ -63,7 +69,10 @@ export async function listBackups(
         context.log.warn({ project: name }, describeError(error)); // the others can still be listed
       });
     if (project === undefined) continue;
-    for await (const info of readInfos(project, options.volume, context)) list.push(briefly(info));
+    const holds = await Holds.read(project, options.volume, context);
+    for await (const info of readInfos(project, options.volume, context)) {
+      list.push(briefly(info, holds.has(info)));
+    }
   }
   return list;
 }
@@ -80,12 +89,14 @@ export async function showBackup(
     create: false,
   }, context);
   const backup = await findBackup(project, options, context);
-  const info = await readInfo(project, { volume: options.volume, backup }, context);
+  const place = { volume: options.volume, backup };
+  const info = await readInfo(project, place, context);
+  const hold = await readHold(project, place, context);
   const raw = {
     from_snapshot: snapshotFromJson(info.from_snapshot) ?? null,
     to_snapshot: snapshotFromJson(info.to_snapshot) ?? null,
   };
-  return { ...info, raw };
+  return { ...info, held: hold !== undefined, hold_reason: hold?.reason ?? null, raw };
 }
 
 function isWrongSecret(error: unknown): boolean {
@@ -128,22 +139,55 @@ export async function findBackup(
   return await resolvePoint(options.point ?? "latest", { thing, ids, snapshots });
 }
 
-/** The infos of a project's backups, or of one volume's. */
+/** The infos of a project's backups, or of one volume's. Throws `DamageError` where one cannot be read. */
 export async function* readInfos(
   project: Project,
   volume: string | undefined,
   context: Context,
 ): AsyncGenerator<ManifestInfo> {
+  for await (const { info } of readPoints(project, volume, context)) {
+    if (info instanceof DamageError) throw info;
+    yield info;
+  }
+}
+
+/** A manifest as it stands in the store. */
+export interface StoredPoint {
+  volume: string;
+  backup: string;
+  /** When it was written, by the store's clock. */
+  modifiedMs: number;
+  info: ManifestInfo | DamageError;
+}
+
+/** The backups of a project, or of one volume, readable or not; what is forgotten meanwhile is left out. */
+export async function* readPoints(
+  project: Project,
+  volume: string | undefined,
+  context: Context,
+): AsyncGenerator<StoredPoint> {
   if (volume !== undefined) checkVolumeName(volume);
   const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
   async function* places() {
-    for await (const { name } of project.list(prefix, { signal: context.signal })) {
+    for await (const { name, modifiedMs } of project.list(prefix, { signal: context.signal })) {
       const place = parseManifestName(name);
-      if (place !== undefined && (volume === undefined || place.volume === volume)) yield place;
+      if (place !== undefined && (volume === undefined || place.volume === volume)) {
+        yield { ...place, modifiedMs };
+      }
     }
   }
-  const options = { limit: READS_AT_ONCE, drop: () => {} };
-  yield* mapOrdered(places(), (place) => readInfo(project, place, context), options);
+  const read = async (place: Omit<StoredPoint, "info">): Promise<StoredPoint | undefined> => {
+    try {
+      return { ...place, info: await readInfo(project, place, context) };
+    } catch (error) {
+      if (error instanceof MissingError) return undefined;
+      if (error instanceof DamageError) return { ...place, info: error };
+      throw error;
+    }
+  };
+  for await (const point of mapOrdered(places(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
+    if (point !== undefined) yield point;
+  }
 }
 
 /** The info of one backup, by reading only the beginning of its manifest. */
@@ -187,7 +231,7 @@ export async function writeManifest(project: Project, manifest: OpenManifest): P
   await project.write(object, { key });
 }
 
-function briefly(info: ManifestInfo): BackupInfo {
+function briefly(info: ManifestInfo, held: boolean): BackupInfo {
   const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags } = info;
-  return { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags };
+  return { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags, held };
 }

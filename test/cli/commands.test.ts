@@ -170,7 +170,7 @@ describe("varve list and show", () => {
     const { code, stdout } = varve(["list", "acme/disk"], { env });
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^VOLUME {5}BACKUP +TIME +SIZE +SNAPSHOT +TAGS\nacme\/disk {2}\S+ +\S+ +9.00 MiB +first,nightly\n$/,
+      /^VOLUME {5}BACKUP +TIME +SIZE +SNAPSHOT +TAGS +HELD\nacme\/disk {2}\S+ +\S+ +9.00 MiB +first,nightly\n$/,
     );
     expect(json(["list", "acme/disk"])).toMatchObject([{
       volume: "disk",
