@@ -283,25 +283,27 @@ describe("varve exits with 12", () => {
     }
   });
 
-  test.each(["chunks", "pages", "manifests"] as const)(
-    "when an object of %s is of a later one",
-    async (kind) => {
-      for (const file of objects[kind]) {
-        change(file, (bytes) => {
-          bytes[VERSION_AT] = 2;
-          return bytes;
-        });
-      }
-      for (const options of [[], ["--keep-going"]]) {
-        forget();
-        expectOneLine(await restore(...options), {
-          code: 12,
-          line: /^varve: Cannot read .*: its format version is 2, this varve knows 1/,
-        });
-      }
-    },
-  );
+  test("when a backup's manifest is of a later one", async () => {
+    changeVersion(objects.manifests[0]!);
+    for (const options of [[], ["--keep-going"]]) {
+      expectOneLine(await restore(...options), {
+        code: 12,
+        line: /^varve: Cannot read .*: its format version is 2, this varve knows 1/,
+      });
+    }
+  });
 });
+
+test("varve restore takes a chunk's version that is not its manifest's for damage", async () => {
+  objects.chunks.forEach(changeVersion);
+  const ranges = await keepGoing();
+  expect(ranges.map(({ offset }) => offset / CHUNK_BYTES)).toEqual(POSITIONS);
+  expectRestored(ranges);
+});
+
+function changeVersion(file: string): void {
+  change(file, (bytes) => bytes.with(VERSION_AT, 2));
+}
 
 describe("varve exits with 13", () => {
   const [right, wrong] = [{ VARVE_PASSPHRASE: "correct horse" }, { VARVE_PASSPHRASE: "battery staple" }];
