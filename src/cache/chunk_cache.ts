@@ -11,10 +11,13 @@ const MAX_BYTES = 512 * 1024 * 1024;
 export class ChunkCache {
   readonly #folder: string;
   readonly #maxBytes: number;
+  readonly #onDamage: (path: string) => void;
 
-  constructor(folder: string, options: { maxBytes?: number } = {}) {
+  /** `onDamage` is told of each object that had to be dropped. */
+  constructor(folder: string, options: { maxBytes?: number; onDamage: (path: string) => void }) {
     this.#folder = folder;
     this.#maxBytes = options.maxBytes ?? MAX_BYTES;
+    this.#onDamage = options.onDamage;
   }
 
   /** The object's bytes, if they are here. */
@@ -37,7 +40,9 @@ export class ChunkCache {
     );
   }
 
+  /** Forgets what turned out not to be what was put. */
   async drop(name: string): Promise<void> {
+    this.#onDamage(this.#path(name));
     await rm(this.#path(name), { force: true }).catch(() => {});
   }
 

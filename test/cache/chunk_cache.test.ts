@@ -1,5 +1,5 @@
 /** The bounded folder of sealed chunks. */
-import { expect, test } from "bun:test";
+import { beforeEach, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ChunkCache } from "../../src/cache/chunk_cache.ts";
@@ -11,9 +11,18 @@ const SIZE_BYTES = 1000;
 /** Long ago, so that what a test uses now is newer. */
 const LONG_AGO_S = 1_000_000_000;
 
+/** What was said to be damaged. */
+let dropped: string[] = [];
+beforeEach(() => void (dropped = []));
+
+function open(name: string, maxBytes?: number): ChunkCache {
+  const onDamage = (path: string) => void dropped.push(path);
+  return new ChunkCache(join(folder, name), maxBytes === undefined ? { onDamage } : { onDamage, maxBytes });
+}
+
 /** Ten chunks, one a second. */
 async function filled(name: string, maxBytes: number): Promise<ChunkCache> {
-  const cache = new ChunkCache(join(folder, name), { maxBytes });
+  const cache = open(name, maxBytes);
   for (let i = 0; i < 10; i++) {
     await cache.put(`chunks/ab/c${i}`, noise(i, SIZE_BYTES));
     utimesSync(join(folder, name, `c${i}`), LONG_AGO_S + i, LONG_AGO_S + i);
@@ -24,14 +33,19 @@ async function filled(name: string, maxBytes: number): Promise<ChunkCache> {
 const namesIn = (name: string) => readdirSync(join(folder, name)).toSorted();
 
 test("get() gives what was put, and nothing when there is nothing", async () => {
-  const cache = new ChunkCache(join(folder, "get"));
+  const cache = open("get");
   expect(await cache.get("chunks/ab/one")).toBeUndefined();
   await cache.put("chunks/ab/one", noise(1, SIZE_BYTES));
   expect(Buffer.from((await cache.get("chunks/ab/one"))!).equals(noise(1, SIZE_BYTES))).toBe(true);
   expect(statSync(join(folder, "get", "one")).mode & 0o777).toBe(0o600);
-  await cache.drop("chunks/ab/one");
+});
+
+test("drop() removes and tells it", async () => {
+  const cache = open("drop");
+  await cache.put("chunks/ab/one", noise(1, SIZE_BYTES));
   await cache.drop("chunks/ab/one");
   expect(await cache.get("chunks/ab/one")).toBeUndefined();
+  expect(dropped).toEqual([join(folder, "drop", "one")]);
 });
 
 test("trim() keeps the newest that fit when there are too many", async () => {
@@ -51,13 +65,13 @@ test("trim() removes nothing when all fit, and none is needed", async () => {
   const cache = await filled("all", 10 * SIZE_BYTES);
   await cache.trim();
   expect(namesIn("all")).toHaveLength(10);
-  await new ChunkCache(join(folder, "never made")).trim();
+  await open("never made").trim();
 });
 
 test("put() does not fail when the cache cannot be written", async () => {
   writeFileSync(join(folder, "a file"), "");
-  await new ChunkCache(join(folder, "a file")).put("chunks/ab/one", noise(1, SIZE_BYTES));
+  await open("a file").put("chunks/ab/one", noise(1, SIZE_BYTES));
   mkdirSync(join(folder, "shut"));
   chmodSync(join(folder, "shut"), 0o500);
-  await new ChunkCache(join(folder, "shut", "one")).put("chunks/ab/one", noise(1, SIZE_BYTES));
+  await open("shut/one").put("chunks/ab/one", noise(1, SIZE_BYTES));
 });
