@@ -7,7 +7,7 @@ import { chunkCacheFolder, fileRecordsFolder } from "../cache/cache_folder.ts";
 import { type FileLook, lookOf, recordFile } from "../cache/file_record.ts";
 import { ChunkCache } from "../cache/chunk_cache.ts";
 import type { Secret } from "../codec/keys.ts";
-import { InterruptedError, VarveError } from "../errors.ts";
+import { DamageError, describeError, InterruptedError, MissingError, VarveError } from "../errors.ts";
 import { backupId, backupTimeMs } from "../format/backup_id.ts";
 import { equalBytes } from "../format/bytes.ts";
 import { EntryList } from "../format/entries.ts";
@@ -149,11 +149,23 @@ async function beginRun(
   const id = (await listBackupIds(project, options.volume, context)).at(-1);
   const latest = id === undefined
     ? undefined
-    : await readManifest(project, { ...options, backup: id }, context);
+    : await readLatest(project, { ...options, backup: id }, context);
   if (latest !== undefined) parts.cache.expect(latest);
   // A store whose clock was put back must not make the newest backup look old.
   const startedMs = Math.max(seenMs, id === undefined ? 0 : backupTimeMs(id)! + 1);
   return { ...parts, condemned, setAside, latest, startedMs };
+}
+
+/** The newest backup only spares uploads: one that is damaged must not keep the volume from being backed up. */
+async function readLatest(project: Project, at: { volume: string; backup: string }, context: Context) {
+  const place = { volume: at.volume, backup: at.backup };
+  try {
+    return await readManifest(project, place, context);
+  } catch (error) {
+    if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+    context.log.warn(place, `${describeError(error)}; going on without it`);
+    return undefined;
+  }
 }
 
 /** Reads the whole source; the manifests of what it held, none of them written yet. */
@@ -315,12 +327,9 @@ async function rememberFile(
 
 async function withdraw(project: Project, { info }: OpenManifest, context: Context): Promise<void> {
   const key = project.key(manifestName(info.volume, info.backup));
-  const [left] = await project.store.delete([key]);
-  if (left === undefined) return;
-  context.log.error(
-    { key, reason: left.reason },
-    `could not withdraw the backup ${info.backup}; forget it by hand`,
-  );
+  const reason = await project.store.delete([key]).then(([left]) => left?.reason, describeError);
+  if (reason === undefined) return;
+  context.log.error({ key, reason }, `could not withdraw the backup ${info.backup}; forget it by hand`);
 }
 
 function report({ info }: OpenManifest): BackupReport {

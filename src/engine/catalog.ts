@@ -133,10 +133,21 @@ export async function findBackup(
   const thing = `${project.name}/${volume}`;
   if (ids.length === 0) throw new VarveError("failed", `Cannot find "${thing}": it has no backups`);
   const snapshots = async () => {
-    const infos = await Promise.all(ids.map((backup) => readInfo(project, { volume, backup }, context)));
-    return infos.map(({ to_snapshot }) => to_snapshot);
+    const names: SnapshotJson[] = [];
+    const options = { limit: READS_AT_ONCE, drop: () => {} };
+    const infos = mapOrdered(
+      inOrder(ids),
+      (backup) => readInfo(project, { volume, backup }, context),
+      options,
+    );
+    for await (const { to_snapshot } of infos) names.push(to_snapshot);
+    return names;
   };
   return await resolvePoint(options.point ?? "latest", { thing, ids, snapshots });
+}
+
+async function* inOrder<T>(items: Iterable<T>): AsyncGenerator<T> {
+  yield* items;
 }
 
 /** The infos of a project's backups, or of one volume's. Throws `DamageError` where one cannot be read. */

@@ -70,6 +70,7 @@ describe("backup()", () => {
       "put lease",
       "head lease",
       "list gc/",
+      "list damaged/",
       "list manifest",
       "get manifest",
       "head lease",
@@ -99,7 +100,7 @@ describe("backup()", () => {
     const error = await errorOf(backUp(hooked, [NEXT]));
     expect(error.code).toBe("conflict");
     expect(error.message).toStartWith(
-      `Cannot finish the backup of "${PROJECT}/rbd/vm-1": its lease was declared dead`,
+      `Cannot finish the backup of "${PROJECT}/rbd/vm-1": its lease is gone`,
     );
     expect(store.keys("put").filter((key) => key.startsWith(MANIFESTS))).toEqual([]);
     expect((await keysOf(inner, MANIFESTS)).length).toBe(1);
