@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
 import { replaceFile } from "./cache_folder.ts";
 
 /**
@@ -29,6 +30,11 @@ export interface FileContent {
   project: string;
   volume: string;
   backup: string;
+}
+
+interface FileRecord {
+  look: FileLook;
+  content: FileContent;
 }
 
 /** `undefined` where the path is not a regular file. */
@@ -56,10 +62,10 @@ export async function recordFile(
 ) {
   await wait(CLOCK_TICK_MS);
   if (!sameLook(await lookOf(path), note.known)) return;
-  const line = JSON.stringify({ look: note.known, content: note.content });
+  const record = encodeCheckedJson({ look: note.known, content: note.content });
   await replaceFile(
     recordPath(folder, note.known),
-    (temporary) => writeFile(temporary, line, { mode: 0o600 }),
+    (temporary) => writeFile(temporary, record, { mode: 0o600 }),
   ).catch(() => {});
 }
 
@@ -68,10 +74,8 @@ export async function recordedContent(folder: string, path: string): Promise<Fil
   const look = await lookOf(path);
   if (look === undefined) return undefined;
   try {
-    const record = JSON.parse(await readFile(recordPath(folder, look), "utf8")) as {
-      look: FileLook;
-      content: FileContent;
-    };
+    const path = recordPath(folder, look);
+    const record = decodeCheckedJson(await readFile(path), path) as unknown as FileRecord;
     return sameLook(record.look, look) ? record.content : undefined;
   } catch {
     return undefined;

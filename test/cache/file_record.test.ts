@@ -105,17 +105,18 @@ test("recordedContent() gives nothing when the record is cut, or no record at al
   const [name] = fs.readdirSync(records) as [string];
   const bytes = fs.readFileSync(join(records, name));
   const others = ["null", "[]", "{}", '{"look":null}', "\0"].map((text) => Buffer.from(text));
-  for (const other of [...others, ...Array.from(bytes, (_, length) => bytes.subarray(0, length))]) {
+  const cut = Array.from({ length: bytes.length - 1 }, (_, length) => bytes.subarray(0, length));
+  for (const other of [...others, ...cut]) {
     fs.writeFileSync(join(records, name), other);
     expect(await known()).toBeUndefined();
   }
 });
 
-test("recordedContent() gives nothing when a bit of the recorded look is turned over", async () => {
+test("recordedContent() gives nothing when any bit of the record is turned over", async () => {
   const [name] = fs.readdirSync(records) as [string];
   const bytes = fs.readFileSync(join(records, name));
-  const end = bytes.indexOf('"content"');
-  for (let bit = 0; bit < (end - 2) * 8; bit++) {
+  // The last byte is the end of a line, and says nothing.
+  for (let bit = 0; bit < (bytes.length - 1) * 8; bit++) {
     fs.writeFileSync(join(records, name), flipBit(bytes, bit));
     expect({ bit, content: await known() }).toEqual({ bit, content: undefined });
   }
