@@ -11,7 +11,6 @@ import { DamageError, describeError, InterruptedError, MissingError, VarveError 
 import { backupId, backupTimeMs } from "../format/backup_id.ts";
 import { equalBytes } from "../format/bytes.ts";
 import { EntryList } from "../format/entries.ts";
-import { manifestName } from "../format/layout.ts";
 import { MAX_VOLUME_BYTES, PAGE_CHUNKS } from "../format/limits.ts";
 import type { ChunkCounts } from "../format/manifest.ts";
 import { checkVolumeName } from "../format/names.ts";
@@ -22,8 +21,9 @@ import {
   snapshotToJson,
 } from "../format/snapshot_name.ts";
 import type { Source, VolumeDiff } from "../source/source.ts";
-import { listBackupIds, type OpenManifest, readInfo, readManifest, writeManifest } from "./catalog.ts";
+import { listBackupIds, type OpenManifest, readInfo, readManifest } from "./catalog.ts";
 import { ChunkWorkshop, ChunkWriter } from "./chunk_store.ts";
+import { commitManifest } from "./commit.ts";
 import { Condemned } from "./condemned.ts";
 import type { Context } from "./context.ts";
 import { Lease } from "./lease.ts";
@@ -101,16 +101,17 @@ export async function backup(
     create: true,
   }, context);
   const lease = await beginLease(project, options, context);
+  const guarded = lease.guard(context);
   const workshop = new ChunkWorkshop(project.chunkBytes, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   const chunkCache = openChunkCache(project, context);
   try {
     const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
-    const run = await beginRun({ options, project, lease, workshop, cache, chunkCache }, context);
-    const manifests = await storeAll(run, context);
-    await commitAll(run, manifests, context);
+    const run = await beginRun({ options, project, lease, workshop, cache, chunkCache }, guarded);
+    const manifests = await storeAll(run, guarded);
+    await commitAll(run, manifests, guarded);
     if (manifests.length > 0) await cache.renew(manifests.at(-1)!);
-    if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, context);
+    if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
     await chunkCache?.trim();
     return manifests.map(report);
   } finally {
@@ -287,29 +288,13 @@ function noBase(options: BackupOptions, wanted: string, there: string[]): VarveE
 /** One after the other; an interruption in between says how far it came. */
 async function commitAll(run: Run, manifests: readonly OpenManifest[], context: Context): Promise<void> {
   for (const [committed, manifest] of manifests.entries()) {
-    if (context.signal.aborted && committed > 0) {
+    if (context.signal.reason instanceof InterruptedError && committed > 0) {
       throw new InterruptedError(
         `Interrupted: ${committed} of ${manifests.length} restore points were committed`,
       );
     }
     context.signal.throwIfAborted();
-    await commit(run, manifest, context);
-  }
-}
-
-/**
- * Writes the manifest, last. A lease that is gone before or after means that a gc may have deleted what the backup
- * relies on: then nothing of it stays. Once the manifest is on its way an interruption comes too late, or it would not
- * be known whether there is a backup.
- */
-async function commit(run: Run, manifest: OpenManifest, context: Context): Promise<void> {
-  await run.lease.seenMs(context.signal);
-  await writeManifest(run.project, manifest);
-  try {
-    await run.lease.seenMs(undefined);
-  } catch (error) {
-    await withdraw(run.project, manifest, context);
-    throw error;
+    await commitManifest(run.project, { manifest, lease: run.lease }, context);
   }
 }
 
@@ -323,13 +308,6 @@ async function rememberFile(
   const { volume, backup } = manifest.info;
   const content = { repository: project.repositoryId, project: project.name, volume, backup };
   await recordFile(fileRecordsFolder(cacheRoot), options.source.file!, { known: look, content });
-}
-
-async function withdraw(project: Project, { info }: OpenManifest, context: Context): Promise<void> {
-  const key = project.key(manifestName(info.volume, info.backup));
-  const reason = await project.store.delete([key]).then(([left]) => left?.reason, describeError);
-  if (reason === undefined) return;
-  context.log.error({ key, reason }, `could not withdraw the backup ${info.backup}; forget it by hand`);
 }
 
 function report({ info }: OpenManifest): BackupReport {

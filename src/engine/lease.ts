@@ -24,7 +24,10 @@ export const LEASE_REFRESH_MS = 10 * 60_000;
 /** Who did not manage to refresh for this long must not rely on the lease, nor bring it back to life. */
 export const LEASE_TRUST_MS = LEASE_DEAD_MS / 2;
 
-export type Work = "backup" | "restore" | "repair" | "forget" | "gc" | "sweep";
+export type Work = "backup" | "restore" | "copy" | "repair" | "forget" | "gc" | "sweep";
+
+/** Of work that is about all volumes of a project; no volume can be called so. */
+export const ALL_VOLUMES = "*";
 
 export interface LeaseOptions {
   work: Work;
@@ -55,6 +58,7 @@ export class Lease {
   #freshMs = 0;
   #startedMs: number | null = null;
   #refreshing: Promise<void> = Promise.resolve();
+  readonly #gone = new AbortController();
 
   private constructor(project: Project, options: LeaseOptions, context: Context) {
     this.#project = project;
@@ -83,6 +87,14 @@ export class Lease {
       context.log.debug({ err: error }, `${options.work} goes on without a lease, which cannot be written`);
       return undefined;
     }
+  }
+
+  /**
+   * The context in which the work goes on: its signal also aborts, with `conflict`, once a refresh finds the lease gone.
+   * Then nothing of the work will stay, and after an erasure what it went on writing would be left behind.
+   */
+  guard(context: Context): Context {
+    return { ...context, signal: AbortSignal.any([context.signal, this.#gone.signal]) };
   }
 
   get idHex(): string {
@@ -128,8 +140,8 @@ export class Lease {
   #lost(): VarveError {
     return new VarveError(
       "conflict",
-      `Cannot finish the ${this.#options.work} of "${this.#project.name}/${this.#options.volume}": its lease was ` +
-        `declared dead, the host must have stood still for a day; run it again`,
+      `Cannot finish the ${this.#options.work} of "${this.#project.name}/${this.#options.volume}": its lease is ` +
+        `gone, the project was erased or this host stood still for a day; run it again`,
     );
   }
 
@@ -150,7 +162,7 @@ export class Lease {
   }
 
   async #keepFresh(): Promise<void> {
-    const signal = AbortSignal.any([this.#stop.signal, this.#context.signal]);
+    const signal = AbortSignal.any([this.#stop.signal, this.#gone.signal, this.#context.signal]);
     while (!signal.aborted) {
       try {
         await this.#context.clock.sleep(LEASE_REFRESH_MS, signal);
@@ -163,9 +175,10 @@ export class Lease {
 
   /** Only a lease that is there and trusted is written again: one that was declared dead must stay dead. */
   async #refresh(signal: AbortSignal): Promise<void> {
-    if (!this.isTrusted) return;
+    if (!this.isTrusted) return this.#gone.abort(this.#lost());
     const there = await this.#project.store.head(this.#storeKey, { signal });
-    if (there !== undefined && this.isTrusted) await this.#write("running", signal);
+    if (there === undefined) this.#gone.abort(this.#lost());
+    else if (this.isTrusted) await this.#write("running", signal);
   }
 
   #warn(error: unknown, text: string): void {

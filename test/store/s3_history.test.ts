@@ -24,10 +24,15 @@ const HOUR_MS = 3600_000;
 const MANY = 1001;
 
 for (const [name, start] of [["MinIO", startMinio], ["radosgw", startRadosgw]] as const) {
-  describeWith([name], `the history of a bucket on ${name}`, () => describeHistory(start));
+  describeWith(
+    [name],
+    `the history of a bucket on ${name}`,
+    () => describeHistory(start, { pages: name === "MinIO" }),
+  );
 }
 
-function describeHistory(start: () => Promise<S3Server>): void {
+/** With `pages`, that of more than a page: it takes long where writes are slow. */
+function describeHistory(start: () => Promise<S3Server>, { pages }: { pages: boolean }): void {
   let server: S3Server;
   let client: S3Client;
   let plain: S3Store;
@@ -107,7 +112,7 @@ function describeHistory(start: () => Promise<S3Server>): void {
     expect(await locked.history.lockOf(gone, {})).toEqual({ untilMs: undefined, legalHold: false });
   }, LIMIT_MS);
 
-  test("page() tells each once when they are more than a page", async () => {
+  test.if(pages)("page() tells each once when they are more than a page", async () => {
     for (let at = 0; at < MANY; at += 50) {
       const keys = Array.from({ length: Math.min(50, MANY - at) }, (_, i) => `many/${at + i}`);
       await Promise.all(keys.map((key) => locked.put(key, bytes("x"))));
