@@ -1,0 +1,66 @@
+/**
+ * Small volumes of few patterns, so that chunks are shared, forgotten and made again all the time. A volume is a text: one
+ * digit for each half chunk, 0 for zeros.
+ */
+import { chunkId, writeLeaves } from "../../src/codec/ids.ts";
+import { toHex } from "../../src/format/bytes.ts";
+import { KIB, leavesBytes } from "../../src/format/limits.ts";
+import type { TestDiff, TestExtent } from "../helpers/memory_source.ts";
+import type { Random } from "./scheduler.ts";
+
+export const CHUNK_BYTES = 64 * KIB;
+const PIECE_BYTES = CHUNK_BYTES / 2;
+const PATTERNS = 4;
+const MAX_PIECES = 8;
+
+const PIECES = Array.from({ length: PATTERNS }, (_, i) => new Uint8Array(PIECE_BYTES).fill(i));
+const ids = new Map<string, string>();
+
+export function newVolume(random: Random): string {
+  return Array.from({ length: 2 + random(MAX_PIECES - 1) }, () => random(PATTERNS)).join("");
+}
+
+/** The volume after a few writes, and now and then of another size. */
+export function changedVolume(volume: string, random: Random): string {
+  const pieces = [...volume];
+  if (random(6) === 0) pieces.length = 1 + random(MAX_PIECES);
+  const changes = random(3);
+  for (let i = 0; i < changes; i++) pieces[random(pieces.length)] = String(random(PATTERNS));
+  return Array.from(pieces, (piece) => piece ?? "0").join("");
+}
+
+export function volumeBytes(volume: string): Uint8Array {
+  return new Uint8Array(Buffer.concat([...volume].map((piece) => PIECES[Number(piece)]!)));
+}
+
+/** The difference of `volume` to `base`, or to nothing. */
+export function diffOf(
+  volume: string,
+  { base, from, to }: { base: string; from: string | undefined; to: string },
+): TestDiff {
+  const extents: TestExtent[] = [];
+  for (const [i, piece] of [...volume].entries()) {
+    if (piece === (base[i] ?? "0")) continue;
+    const range = { offset: i * PIECE_BYTES, length: PIECE_BYTES };
+    extents.push(piece === "0" ? range : { ...range, data: PIECES[Number(piece)]! });
+  }
+  return { from, to, sizeBytes: volume.length * PIECE_BYTES, extents };
+}
+
+/** The ids of the volume's chunks in hex, `undefined` for zeros. */
+export function chunkIds(volume: string, idKey: Uint8Array): (string | undefined)[] {
+  const chunks = volume.match(/..?/g) ?? [];
+  return chunks.map((chunk) => /^0+$/.test(chunk) ? undefined : idOf(chunk, idKey));
+}
+
+function idOf(chunk: string, idKey: Uint8Array): string {
+  const name = `${toHex(idKey)} ${chunk}`;
+  const known = ids.get(name);
+  if (known !== undefined) return known;
+  const bytes = volumeBytes(chunk);
+  const leaves = new Uint8Array(leavesBytes(bytes.length));
+  writeLeaves(bytes, leaves);
+  const id = toHex(chunkId(idKey, bytes.length, leaves));
+  ids.set(name, id);
+  return id;
+}

@@ -1,0 +1,186 @@
+/** What processes do: the engine's use cases, and what may come of them. */
+import { backup } from "../../src/engine/backup.ts";
+import type { Context } from "../../src/engine/context.ts";
+import { gc } from "../../src/engine/gc.ts";
+import type { Secret } from "../../src/engine/project.ts";
+import type { Repository } from "../../src/engine/repository.ts";
+import { restore } from "../../src/engine/restore.ts";
+import {
+  DamageError,
+  describeError,
+  InterruptedError,
+  MissingError,
+  StoreError,
+  VarveError,
+} from "../../src/errors.ts";
+import { manifestName, projectPrefix } from "../../src/format/layout.ts";
+import { RetryStore } from "../../src/store/retry.ts";
+import { memorySource, type TestDiff } from "../helpers/memory_source.ts";
+import { MemoryTarget } from "../helpers/memory_target.ts";
+import { changedVolume, CHUNK_BYTES, diffOf, newVolume, volumeBytes } from "./content.ts";
+import type { Objects } from "./objects.ts";
+import { type Oracle, type Point, PROJECT } from "./oracle.ts";
+import { HOUR_MS, type Process, type Scheduler } from "./scheduler.ts";
+import { type Faults, SimulatedStore } from "./simulated_store.ts";
+
+export const SECRET: Secret = { kind: "none" };
+const VOLUMES = ["a", "b/c"];
+/** Few, so that processes also run out of them. */
+const ATTEMPTS = 3;
+/** For this long a lease protects whoever stands still, whatever happens. */
+const TRUSTED_MS = 12 * HOUR_MS;
+
+export interface World {
+  scheduler: Scheduler;
+  objects: Objects;
+  oracle: Oracle;
+  faults: Faults;
+  /** Counts snapshots. */
+  snapshots: number;
+}
+
+interface Work {
+  world: World;
+  process: Process;
+  repository: Repository;
+  context: Context;
+}
+
+export type Operation = "backup" | "restore" | "forget" | "gc";
+
+/** Runs one operation in its process until it is done or the process dies. What must not come of it is a violation. */
+export async function runOperation(world: World, operation: Operation, process: Process): Promise<void> {
+  const { scheduler, oracle } = world;
+  const context = contextOf(world, process);
+  const store = new RetryStore(new SimulatedStore({ ...world, process, faults: () => world.faults }), {
+    onRetry: () => {},
+    sleep: (ms, signal) => context.clock.sleep(ms, signal ?? new AbortController().signal),
+    random: () => scheduler.random(1000) / 1000,
+    attemptsMax: ATTEMPTS,
+  });
+  const work = { world, process, context, repository: { id: "simulated", store, chunkBytes: CHUNK_BYTES } };
+  scheduler.note(process, `begins: ${operation}`);
+  const done = OPERATIONS[operation](work).then(
+    (text) => scheduler.note(process, `is done: ${text}`),
+    (error) => {
+      scheduler.note(process, `fails: ${describeError(error)}`);
+      if (!mayHappen(error, work, operation)) oracle.fail(`${operation} failed: ${describeError(error)}`);
+    },
+  );
+  await Promise.race([done, process.died]);
+  process.die();
+}
+
+function contextOf({ scheduler }: World, process: Process): Context {
+  const quiet = () => {};
+  return {
+    signal: process.stop.signal,
+    log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+    clock: {
+      now: () => scheduler.nowMs + process.clockOffsetMs,
+      sleep: (ms, signal) => sleep(scheduler, process, { ms, signal }),
+    },
+    threads: 1,
+    jobs: 3,
+  };
+}
+
+function sleep(
+  scheduler: Scheduler,
+  process: Process,
+  { ms, signal }: { ms: number; signal: AbortSignal },
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  if (signal.aborted) reject(signal.reason);
+  signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  scheduler.later(ms, () => {
+    if (!signal.aborted) scheduler.reply(process, `wakes`, resolve);
+  });
+  return promise;
+}
+
+function mayHappen(error: unknown, { process, world }: Work, operation: Operation): boolean {
+  if (error instanceof InterruptedError) return process.stop.signal.aborted;
+  if (error instanceof StoreError) return error.retryable && world.faults.faulty > 0;
+  if (error instanceof DamageError) return operation === "restore" && process.stalledMs > TRUSTED_MS;
+  // Forgotten between the listing and the reading.
+  if (error instanceof MissingError) return error.key.includes("/volumes/") && operation !== "gc";
+  if (!(error instanceof VarveError)) return false;
+  if (error.code === "conflict") {
+    return process.stalledMs > TRUSTED_MS || /base was forgotten/.test(error.message);
+  }
+  return /there is no backup|it has no backups|no backup of/.test(error.message);
+}
+
+const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {
+  backup: runBackup,
+  restore: runRestore,
+  forget: runForget,
+  gc: runGc,
+};
+
+async function runBackup({ world, repository, context }: Work): Promise<string> {
+  const { oracle, scheduler: { random } } = world;
+  const volume = VOLUMES[random(VOLUMES.length)]!;
+  const points = pointsOf(oracle, volume);
+  const from = random(3) === 0 ? undefined : points[random(points.length)]?.snapshot;
+  const diffs: TestDiff[] = [];
+  let [base, name] = [from === undefined ? "" : oracle.contents.get(from)!, from];
+  for (let left = random(8) === 0 ? 2 : 1; left > 0; left--) {
+    const content = base === "" ? newVolume(random) : changedVolume(base, random);
+    const to = `s${++world.snapshots}`;
+    oracle.contents.set(to, content);
+    diffs.push(diffOf(content, { base, from: name, to }));
+    [base, name] = [content, to];
+  }
+  const source = memorySource(diffs);
+  const reports = await backup(
+    repository,
+    { project: PROJECT, volume, source, secret: SECRET, tags: [] },
+    context,
+  );
+  for (const { backup } of reports) oracle.reported(manifestKey({ volume, backup }));
+  return diffs.map(({ to }) => `${volume} at ${to}: ${oracle.contents.get(String(to))}`).join(", ");
+}
+
+async function runRestore({ world, repository, context }: Work): Promise<string> {
+  const { oracle, scheduler: { random } } = world;
+  const points = [...oracle.points.values()];
+  const point = points[random(points.length)];
+  if (point === undefined) return "nothing to restore";
+  let target: MemoryTarget | undefined;
+  const { volume } = point;
+  await restore(repository, {
+    ...{ project: PROJECT, volume, point: point.backup, secret: SECRET },
+    ...{ keepGoing: false, trustCache: false, dryRun: false, verifyTarget: false },
+    openTarget: async ({ end }) => target = new MemoryTarget(end),
+  }, context);
+  const wanted = volumeBytes(oracle.contents.get(point.snapshot)!);
+  if (Buffer.compare(target!.bytes, wanted) !== 0) oracle.fail(`${point.key} restores to other bytes`);
+  return point.key;
+}
+
+/** A manifest that is deleted: all that forgetting is to the store. */
+async function runForget({ world, repository, context }: Work): Promise<string> {
+  const { oracle, scheduler: { random } } = world;
+  const points = [...oracle.points.values()];
+  const point = points[random(points.length)];
+  if (point === undefined) return "nothing to forget";
+  oracle.forgets(point.key);
+  await repository.store.delete([point.key], context);
+  return point.key;
+}
+
+async function runGc({ repository, context }: Work): Promise<string> {
+  const options = { project: PROJECT, secret: SECRET, dryRun: false };
+  const { deleted, spared, plans_swept, plans_waiting } = await gc(repository, options, context);
+  return `${deleted} deleted, ${spared} spared, ${plans_swept} plans swept, ${plans_waiting} waiting`;
+}
+
+function pointsOf(oracle: Oracle, volume: string): Point[] {
+  return [...oracle.points.values()].filter((point) => point.volume === volume);
+}
+
+function manifestKey({ volume, backup }: { volume: string; backup: string }): string {
+  return projectPrefix(PROJECT) + manifestName(volume, backup);
+}

@@ -1,0 +1,179 @@
+/**
+ * What must be true, looked at with each change of the store, by its objects alone: every chunk and page of every manifest
+ * is there, opens, and is what the volume held; a backup that was reported done is there until it is forgotten.
+ */
+import { openContent, openFront } from "../../src/codec/seal.ts";
+import type { ProjectKey } from "../../src/codec/keys.ts";
+import { toHex } from "../../src/format/bytes.ts";
+import { EntryList } from "../../src/format/entries.ts";
+import { chunkName, type ObjectRef, parseManifestName, projectPrefix } from "../../src/format/layout.ts";
+import { leavesBytes } from "../../src/format/limits.ts";
+import { decodeInfo, type ManifestInfo } from "../../src/format/manifest.ts";
+import { OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
+import { snapshotFromJson, snapshotText } from "../../src/format/snapshot_name.ts";
+import { runTask } from "../../src/pool/tasks.ts";
+import { CHUNK_BYTES, chunkIds } from "./content.ts";
+import type { Objects, StoredObject, Watcher } from "./objects.ts";
+
+export const PROJECT = "acme";
+const PREFIX = projectPrefix(PROJECT);
+
+/** A run has shown that something is wrong. */
+export class Violation extends Error {}
+
+/** A backup as its manifest in the store says. */
+export interface Point {
+  key: string;
+  volume: string;
+  backup: string;
+  snapshot: string;
+  /** Keys of its pages and chunks. */
+  refs: Set<string>;
+}
+
+export class Oracle implements Watcher {
+  /** What each snapshot holds: every backup is of another snapshot. */
+  readonly contents = new Map<string, string>();
+  /** What stands in the store, by key. */
+  readonly points = new Map<string, Point>();
+  readonly #objects: Objects;
+  readonly #key: ProjectKey;
+  /** Keys of manifests of backups that were reported done, and of those that somebody forgets. */
+  readonly #reported = new Set<string>();
+  readonly #forgotten = new Set<string>();
+  readonly #opened = new WeakSet<Uint8Array>();
+  readonly #pages = new WeakMap<Uint8Array, EntryList>();
+  /** What was found wrong; the first counts. */
+  violation: Violation | undefined;
+
+  constructor(objects: Objects, key: ProjectKey) {
+    this.#objects = objects;
+    this.#key = key;
+  }
+
+  onPut(key: string, object: StoredObject): void {
+    const place = parseManifestName(key.slice(PREFIX.length));
+    if (place !== undefined) this.#guard(() => this.#manifestAppears(key, place, object.bytes));
+  }
+
+  onDelete(key: string): void {
+    this.points.delete(key);
+    for (const point of this.points.values()) {
+      if (point.refs.has(key)) this.fail(`${point.key} (${point.snapshot}) has lost ${key}`);
+    }
+    if (this.#reported.has(key) && !this.#forgotten.has(key)) {
+      this.fail(`${key} is gone though nobody forgot it`);
+    }
+  }
+
+  /** A backup says that it is done. */
+  reported(key: string): void {
+    this.#reported.add(key);
+    if (!this.points.has(key) && !this.#forgotten.has(key)) {
+      this.fail(`${key} was reported done and is not there`);
+    }
+  }
+
+  /** Somebody is about to delete the manifest. */
+  forgets(key: string): void {
+    this.#forgotten.add(key);
+  }
+
+  isForgotten(key: string): boolean {
+    return this.#forgotten.has(key);
+  }
+
+  fail(text: string): void {
+    this.violation ??= new Violation(text);
+  }
+
+  /** When all is quiet: nothing is there but what manifests refer to. */
+  checkQuiet(): void {
+    const needed = new Set([...this.points.values()].flatMap(({ refs }) => [...refs]));
+    const left = this.#objects.keys(`${PREFIX}chunks/`).filter((key) => !needed.has(key));
+    if (left.length > 0) this.fail(`after quiet gc runs there is still ${left.join(" ")}`);
+    for (const folder of ["leases/", "gc/"]) {
+      const [key] = this.#objects.keys(PREFIX + folder);
+      if (key !== undefined) this.fail(`after quiet gc runs there is still ${key}`);
+    }
+    for (const key of this.#reported) {
+      if (!this.points.has(key) && !this.#forgotten.has(key)) {
+        this.fail(`${key} was reported done and is not there`);
+      }
+    }
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #manifestAppears(key: string, place: { volume: string; backup: string }, bytes: Uint8Array): void {
+    const name = key.slice(PREFIX.length);
+    const object = { type: OBJECT_TYPE.manifest, name, key };
+    const info = decodeInfo(openFront(bytes, object, this.#key), { key, ...place });
+    const snapshot = snapshotText(snapshotFromJson(info.to_snapshot)!);
+    const pages = EntryList.decode(openContent(bytes, object, this.#key));
+    const refs = this.#checkPages(info, pages, snapshot);
+    this.points.set(key, { key, ...place, snapshot, refs });
+  }
+
+  /** The keys of all that the manifest refers to. Throws where one is not there, or not what the snapshot held. */
+  #checkPages(info: ManifestInfo, pages: EntryList, snapshot: string): Set<string> {
+    const refs = new Set<string>();
+    const wanted = chunkIds(this.contents.get(snapshot)!, this.#key.idKey);
+    if (info.size_bytes > wanted.length * CHUNK_BYTES) throw new Violation(`${snapshot} has the wrong size`);
+    const page = pages.get(0);
+    const entries = page === undefined ? undefined : this.#page(page, refs);
+    for (const [position, id] of wanted.entries()) {
+      const entry = entries?.get(position);
+      if ((entry && toHex(entry.id)) !== id) {
+        throw new Violation(`${snapshot} is wrong at position ${position}`);
+      }
+      if (entry !== undefined) this.#checkChunk(entry, refs);
+    }
+    return refs;
+  }
+
+  #page(ref: ObjectRef, refs: Set<string>): EntryList {
+    const bytes = this.#object(ref, refs);
+    const known = this.#pages.get(bytes);
+    if (known !== undefined) return known;
+    const entries = EntryList.decode(openContent(bytes, named(OBJECT_TYPE.page, ref), this.#key));
+    this.#pages.set(bytes, entries);
+    return entries;
+  }
+
+  #checkChunk(ref: ObjectRef, refs: Set<string>): void {
+    const bytes = this.#object(ref, refs);
+    if (this.#opened.has(bytes)) return;
+    const { name, key } = named(OBJECT_TYPE.chunk, ref);
+    const sealed = new Uint8Array(new SharedArrayBuffer(CHUNK_BYTES + leavesBytes(CHUNK_BYTES) + 100));
+    sealed.set(bytes);
+    const chunk = new Uint8Array(new SharedArrayBuffer(CHUNK_BYTES));
+    const task = { op: "open", sealed, sealedLength: bytes.length, chunk, id: ref.id, name, key } as const;
+    const result = runTask({ ...task, keys: this.#key });
+    if (typeof result !== "object" || !("length" in result) || result instanceof Uint8Array) {
+      throw new Violation(`${key} does not open`);
+    }
+    this.#opened.add(bytes);
+  }
+
+  #object(ref: ObjectRef, refs: Set<string>): Uint8Array {
+    const key = PREFIX + chunkName(ref);
+    const object = this.#objects.get(key);
+    if (object === undefined) {
+      throw new Violation(`a manifest appears that refers to ${key}, which is not there`);
+    }
+    refs.add(key);
+    return object.bytes;
+  }
+}
+
+function named(type: ObjectType, ref: ObjectRef) {
+  const name = chunkName(ref);
+  return { type, name, key: PREFIX + name };
+}

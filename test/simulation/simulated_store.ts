@@ -1,0 +1,160 @@
+/**
+ * The store as one process sees it: each request and its reply are steps of the scheduler. Requests fail, are done without
+ * a reply, are done twice, or arrive after the process gave them up; the pages of a listing are not one moment.
+ */
+import { MissingError, StoreError } from "../../src/errors.ts";
+import type {
+  DeleteFailure,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  RequestOptions,
+  Store,
+} from "../../src/store/store.ts";
+import type { Objects } from "./objects.ts";
+import { type Process, type Scheduler, UNDER_WAY_MS } from "./scheduler.ts";
+
+export interface Faults {
+  /** Of 10,000 requests, those to which one of the faults happens. */
+  faulty: number;
+  /** Of 10,000 requests, those that take hours. */
+  slow: number;
+  /** Keys that a page of a listing has at most. */
+  pageKeys: number;
+}
+
+interface Reach {
+  objects: Objects;
+  scheduler: Scheduler;
+  process: Process;
+  faults: () => Faults;
+}
+
+const KINDS = ["failed", "lost", "late", "twice"] as const;
+
+export class SimulatedStore implements Store {
+  readonly url = "simulated:";
+  readonly #reach: Reach;
+
+  constructor(reach: Reach) {
+    this.#reach = reach;
+  }
+
+  get(key: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
+    return this.#request(`get ${key}`, signal, ({ objects }) => {
+      const object = objects.get(key);
+      if (object === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
+      return object.bytes.slice(range?.offset ?? 0, range && range.offset + range.length);
+    });
+  }
+
+  put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
+    const bytes = new Uint8Array(body);
+    return this.#request(`put ${key}`, signal, ({ objects, scheduler }) => {
+      objects.put(key, { bytes, modifiedMs: scheduler.nowMs });
+    });
+  }
+
+  head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo | undefined> {
+    return this.#request(`head ${key}`, signal, () => this.#info(key));
+  }
+
+  async *list(prefix: string, { after = "", signal }: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    for (let last: string | undefined = after; last !== undefined;) {
+      const limit = this.#reach.faults().pageKeys;
+      const page: ObjectInfo[] = await this.#request(
+        `list ${prefix} after ${last.slice(prefix.length)}`,
+        signal,
+        ({ objects }) => objects.page(prefix, { after: last!, limit }).map((key) => this.#info(key)!),
+      );
+      yield* page;
+      last = page.length < limit ? undefined : page.at(-1)!.key;
+    }
+  }
+
+  async *folders(): AsyncGenerator<string> {
+    throw new Error("nothing of the simulation lists folders");
+  }
+
+  delete(keys: readonly string[], { signal }: RequestOptions = {}): Promise<DeleteFailure[]> {
+    const copy = [...keys];
+    return this.#request(`delete ${copy.join(" ")}`, signal, ({ objects }) => {
+      for (const key of copy) objects.delete(key);
+      return [];
+    });
+  }
+
+  async close(): Promise<void> {}
+
+  #info(key: string): ObjectInfo | undefined {
+    const object = this.#reach.objects.get(key);
+    return object && { key, sizeBytes: object.bytes.length, modifiedMs: object.modifiedMs };
+  }
+
+  /** `work` is what the store does, at one moment. */
+  #request<T>(label: string, signal: AbortSignal | undefined, work: (reach: Reach) => T): Promise<T> {
+    const { scheduler, process, faults } = this.#reach;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    if (!process.isAlive) return promise;
+    const onAbort = () => reject(signal!.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const reply = (text: string, settle: () => void) =>
+      scheduler.reply(process, `${text}: ${label}`, () => {
+        signal?.removeEventListener("abort", onAbort);
+        settle();
+      });
+    const answer = (result: () => T) => {
+      try {
+        const value = result();
+        reply("done", () => resolve(value));
+      } catch (error) {
+        reply("answered", () => reject(error));
+      }
+    };
+    const give = (text: string) =>
+      reply(text, () => reject(new StoreError(`Cannot reach the store: ${text}`, { retryable: true })));
+    const fault = scheduler.happens(faults().faulty) ? KINDS[scheduler.random(KINDS.length)] : undefined;
+    const send = (run: () => void) => {
+      const start = () => scheduler.request(process, `${fault ?? "does"}: ${label}`, run);
+      if (scheduler.happens(faults().slow)) scheduler.later(scheduler.random(UNDER_WAY_MS), start);
+      else start();
+    };
+    switch (fault) {
+      case undefined:
+        send(() => answer(() => work(this.#reach)));
+        break;
+      case "failed":
+        give("failed");
+        break;
+      case "lost":
+        send(() => {
+          quietly(() => work(this.#reach));
+          give("lost the reply");
+        });
+        break;
+      case "late":
+        give("timed out");
+        scheduler.later(scheduler.random(UNDER_WAY_MS), () => {
+          scheduler.note(process, `(late) ${label}`);
+          quietly(() => work(this.#reach));
+        });
+        break;
+      case "twice":
+        send(() => {
+          quietly(() => work(this.#reach));
+          scheduler.request(process, `again: ${label}`, () => answer(() => work(this.#reach)));
+        });
+    }
+    return promise;
+  }
+}
+
+/** Nobody hears the answer. */
+function quietly(work: () => unknown): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof MissingError)) throw error;
+  }
+}
