@@ -53,11 +53,14 @@ export async function readHead(
   plan: string,
   { signal }: Context,
 ): Promise<PlanHead | undefined> {
+  const object = { type: OBJECT_TYPE.planHead, name: planHeadName(plan) };
+  const found = await unlessMissing(project.read(object, { signal }));
+  return found && JSON.parse(fromUtf8(found.content) ?? "") as PlanHead;
+}
+
+async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
-    const { content } = await project.read({ type: OBJECT_TYPE.planHead, name: planHeadName(plan) }, {
-      signal,
-    });
-    return JSON.parse(fromUtf8(content) ?? "") as PlanHead;
+    return await reading;
   } catch (error) {
     if (error instanceof MissingError) return undefined;
     throw error;
@@ -88,6 +91,16 @@ export async function writeShard(
     content: encodePlanShard(refs),
   };
   await project.write(object, { key: project.firstKey, signal });
+}
+
+/** The plaintext of a shard; `undefined` where it is gone: all that it condemned was swept then. */
+export async function readShard(
+  project: Project,
+  { plan, shard }: { plan: string; shard: number },
+  { signal }: Context,
+): Promise<Uint8Array | undefined> {
+  const object = { type: OBJECT_TYPE.planShard, name: planShardName(plan, shard) };
+  return await unlessMissing(project.read(object, { signal }).then(({ content }) => content));
 }
 
 /** Removes what is left of a plan, the head last: until then another collector can take it up again. */

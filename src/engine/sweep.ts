@@ -3,12 +3,11 @@
  * announced like any work, and it ends itself when it could not refresh its announcement. docs/gc.md.
  */
 import { hostname } from "node:os";
-import { chunkName, type ObjectRef, planShardName } from "../format/layout.ts";
-import { OBJECT_TYPE } from "../format/object.ts";
+import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { decodePlanShard } from "../format/plan.ts";
 import type { DeleteFailure } from "../store/store.ts";
 import type { Context } from "./context.ts";
-import { readHead, removePlan, type StoredPlan } from "./gc_plan.ts";
+import { readHead, readShard, removePlan, type StoredPlan } from "./gc_plan.ts";
 import { Lease } from "./lease.ts";
 import { livingLeases } from "./leases.ts";
 import type { Project } from "./project.ts";
@@ -98,8 +97,8 @@ async function sweepShard(
   work: ShardWork & { shard: number },
   context: Context,
 ): Promise<void> {
-  const name = planShardName(work.plan.id, work.shard);
-  const { content } = await project.read({ type: OBJECT_TYPE.planShard, name }, { signal: context.signal });
+  const content = await readShard(project, { plan: work.plan.id, shard: work.shard }, context);
+  if (content === undefined) return;
   let batch: ObjectRef[] = [];
   const flush = async () => {
     await deleteBatch(project, { batch, lease: work.lease, result: work.result }, context);
