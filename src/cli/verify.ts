@@ -1,5 +1,6 @@
 /** `varve verify`: reads back what restore points need, and tells what is missing or damaged. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
+import type { VerifySourceReport } from "../engine/verify_source.ts";
 import type { Sample, VerifyReport } from "../engine/verify.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
@@ -7,7 +8,7 @@ import { PROJECTS_PREFIX } from "../format/layout.ts";
 import { withSession } from "./context.ts";
 import { print, printJson } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { examples, type Invocation, type Root } from "./root.ts";
+import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EXAMPLES = examples(
@@ -16,6 +17,10 @@ const EXAMPLES = examples(
   ["varve verify --exists", "that everything is there, in all projects: cheap, for every night"],
   ["varve verify acme --sample 1/7", "a seventh each day, everything in a week"],
   ["varve verify acme --sample 5%", "some chunks, others each time"],
+  [
+    "varve verify acme/db@monday --source /dev/rbd0",
+    "compares the point with the mapped snapshot, and says which is wrong",
+  ],
 );
 
 const DAY_MS = 24 * 3600_000;
@@ -26,9 +31,13 @@ export function addVerify(program: Root, invocation: Invocation): void {
     .argument("[spec]", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT; without it all projects")
     .option("--exists", "only that every chunk is there")
     .option("--sample <part>", "read back only a share, like 5%, or today's part, like 1/7", readSample)
+    .option("--source <path>", "compare one point with a device or image, instead of reading chunks back")
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
+      if (options.source !== undefined) {
+        return await compare(spec, { source: options.source, options, invocation });
+      }
       if (options.exists === true && options.sample !== undefined) {
         throw new UsageError("Cannot verify: --exists reads nothing back, --sample does");
       }
@@ -64,6 +73,47 @@ export function addVerify(program: Root, invocation: Invocation): void {
         },
       );
     });
+}
+
+/** Of one point with a source. */
+async function compare(
+  spec: string | undefined,
+  { source: path, options, invocation }: { source: string; options: GlobalOptions; invocation: Invocation },
+): Promise<void> {
+  if (spec === undefined || !spec.includes("/")) {
+    throw new UsageError("Cannot compare with a source: one point is wanted, PROJECT/VOLUME[@POINT]");
+  }
+  await withSession(
+    { options, invocation, interrupted: "not all was compared" },
+    async ({ store, secret, context }) => {
+      const { openRepository } = await import("../engine/repository.ts");
+      const { verifySource } = await import("../engine/verify_source.ts");
+      const { openSource } = await import("../source/open.ts");
+      const { signal, screen } = invocation;
+      const repository = await openRepository(store, context);
+      const source = await openSource({ path }, { format: "raw", signal, stderr: screen });
+      try {
+        const report = await verifySource(repository, { ...parseVolumeSpec(spec), secret, source }, context);
+        if (options.json) printJson(report);
+        else if (!options.quiet) print(comparison(spec, report));
+        if (report.differences.length === 0) return;
+        throw new VarveError(
+          "damage",
+          `Cannot vouch for "${spec}": ${report.differences.length} chunks differ from "${path}"`,
+        );
+      } finally {
+        await source.close();
+      }
+    },
+  );
+}
+
+function comparison(spec: string, { backup, chunks, differences, duration_s }: VerifySourceReport): string {
+  const lines = [`${spec} (${backup}): ${chunks} chunks compared in ${formatDuration(duration_s)}`];
+  for (const { offset, length, wrong, reason } of differences) {
+    lines.push(`offset ${offset}, ${length} bytes: the ${wrong} is wrong: ${reason}`);
+  }
+  return lines.join("\n") + "\n";
 }
 
 /** `5%`, or `1/7`: the part of today, counted from 1970 in UTC. */
