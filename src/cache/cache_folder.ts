@@ -17,6 +17,11 @@ export function hashCachePath(place: CachePlace, volume: string): string {
   return join(projectFolder(place), "volumes", volume, ".hashes");
 }
 
+/** The infos of the project's manifests. */
+export function infoCachePath(place: CachePlace): string {
+  return join(projectFolder(place), "infos");
+}
+
 /** Sealed chunks. */
 export function chunkCacheFolder(place: CachePlace): string {
   return join(projectFolder(place), "chunks");
@@ -27,7 +32,8 @@ export function fileRecordsFolder(root: string): string {
   return join(root, "files");
 }
 
-function projectFolder({ root, repositoryId, project }: CachePlace): string {
+/** All of a project, but for the file records. */
+export function projectFolder({ root, repositoryId, project }: CachePlace): string {
   return join(root, repositoryId, project);
 }
 

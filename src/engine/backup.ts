@@ -21,6 +21,7 @@ import {
   snapshotToJson,
 } from "../format/snapshot_name.ts";
 import type { Source, VolumeDiff } from "../source/source.ts";
+import { cachePlace } from "./cache_place.ts";
 import { listBackupIds, type OpenManifest, readInfo, readManifest } from "./catalog.ts";
 import { ChunkWorkshop, ChunkWriter } from "./chunk_store.ts";
 import { commitManifest } from "./commit.ts";
@@ -32,7 +33,7 @@ import { SetAside } from "./set_aside.ts";
 import { openProject, type Project } from "./project.ts";
 import { randomBytes } from "./random.ts";
 import type { Repository } from "./repository.ts";
-import { cachePlace, VolumeCache } from "./volume_cache.ts";
+import { VolumeCache } from "./volume_cache.ts";
 import { VolumeWriter } from "./volume_writer.ts";
 
 export interface BackupOptions {

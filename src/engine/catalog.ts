@@ -1,4 +1,6 @@
 /** A project's catalogue: its volumes, their backups, and which one a `@POINT` means. */
+import { infoCachePath } from "../cache/cache_folder.ts";
+import { InfoCache } from "../cache/info_cache.ts";
 import type { ProjectKey, Secret } from "../codec/keys.ts";
 import { frontEnd, openContent } from "../codec/seal.ts";
 import { DamageError, describeError, MissingError, VarveError } from "../errors.ts";
@@ -12,8 +14,10 @@ import {
 } from "../format/layout.ts";
 import { decodeInfo, encodeInfo, type Manifest, type ManifestInfo } from "../format/manifest.ts";
 import { checkProjectName, checkVolumeName } from "../format/names.ts";
-import { decodeHeader, OBJECT_TYPE } from "../format/object.ts";
+import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../format/object.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
+import type { RequestOptions } from "../store/store.ts";
+import { cachePlace } from "./cache_place.ts";
 import type { Context } from "./context.ts";
 import { Holds, readHold } from "./holds.ts";
 import { resolvePoint } from "./point.ts";
@@ -179,17 +183,21 @@ export async function* readPoints(
 ): AsyncGenerator<StoredPoint> {
   if (volume !== undefined) checkVolumeName(volume);
   const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
+  const at = cachePlace(project, context);
+  const cache = await InfoCache.open(at === undefined ? undefined : infoCachePath(at));
+  const listed = new Set<string>();
   async function* places() {
     for await (const { name, modifiedMs } of project.list(prefix, { signal: context.signal })) {
       const place = parseManifestName(name);
       if (place !== undefined && (volume === undefined || place.volume === volume)) {
+        listed.add(name);
         yield { ...place, modifiedMs };
       }
     }
   }
   const read = async (place: Omit<StoredPoint, "info">): Promise<StoredPoint | undefined> => {
     try {
-      return { ...place, info: await readInfo(project, place, context) };
+      return { ...place, info: await readInfo(project, { ...place, cache }, context) };
     } catch (error) {
       if (error instanceof MissingError) return undefined;
       if (error instanceof DamageError) return { ...place, info: error };
@@ -199,20 +207,39 @@ export async function* readPoints(
   for await (const point of mapOrdered(places(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
     if (point !== undefined) yield point;
   }
+  if (volume === undefined) cache.keepOnly(listed);
+  await cache.save();
 }
 
-/** The info of one backup, by reading only the beginning of its manifest. */
+/** The info of one backup, by reading only the beginning of its manifest, or from the cache where there is one. */
 export async function readInfo(
   project: Project,
-  place: { volume: string; backup: string },
+  { cache, ...place }: { volume: string; backup: string; cache?: InfoCache },
   { signal }: Context,
 ): Promise<ManifestInfo> {
   const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
+  const open = async (bytes: Uint8Array) =>
+    decodeInfo(await project.front(bytes, object), { key: project.key(object.name), ...place });
+  const cached = cache?.get(object.name);
+  const known = cached === undefined ? undefined : await open(cached).catch(() => undefined); // damaged: read it again
+  if (known !== undefined) return known;
+  const bytes = await readFront(project, object, signal);
+  const info = await open(bytes);
+  cache?.put(object.name, bytes);
+  return info;
+}
+
+/** The object up to the end of its front section. */
+async function readFront(
+  project: Project,
+  object: { type: ObjectType; name: string },
+  signal: AbortSignal,
+): Promise<Uint8Array> {
   const key = project.key(object.name);
-  let bytes = await project.store.get(key, { signal, range: { offset: 0, length: INFO_READ_BYTES } });
+  const bytes = await project.store.get(key, { signal, range: { offset: 0, length: INFO_READ_BYTES } });
   const end = frontEnd(decodeHeader(bytes, { type: object.type, key }));
-  if (end > bytes.length) bytes = await project.store.get(key, { signal, range: { offset: 0, length: end } });
-  return decodeInfo(await project.front(bytes, object), { key, ...place });
+  if (end <= bytes.length) return bytes.slice(0, end);
+  return await project.store.get(key, { signal, range: { offset: 0, length: end } });
 }
 
 /** A whole manifest. */
@@ -235,11 +262,15 @@ export async function readManifest(
 }
 
 /** Writes a manifest: the moment from which the backup exists. */
-export async function writeManifest(project: Project, manifest: OpenManifest): Promise<void> {
+export async function writeManifest(
+  project: Project,
+  manifest: OpenManifest,
+  options: RequestOptions,
+): Promise<void> {
   const { info, pages, key } = manifest;
   const name = manifestName(info.volume, info.backup);
   const object = { type: OBJECT_TYPE.manifest, name, front: encodeInfo(info), content: pages.encode() };
-  await project.write(object, { key });
+  await project.write(object, { ...options, key });
 }
 
 function briefly(info: ManifestInfo, held: boolean): BackupInfo {

@@ -1,12 +1,13 @@
 /** The hash cache of one volume as the engine uses it: pages out of it are checked against their ids, and it is renewed. */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKey } from "../codec/keys.ts";
-import { type CachePlace, hashCachePath } from "../cache/cache_folder.ts";
+import { hashCachePath } from "../cache/cache_folder.ts";
 import { HashCache, writeHashCache } from "../cache/hash_cache.ts";
 import { describeError } from "../errors.ts";
 import { equalBytes } from "../format/bytes.ts";
 import { EntryList } from "../format/entries.ts";
 import type { ObjectRef } from "../format/layout.ts";
+import { cachePlace } from "./cache_place.ts";
 import type { OpenManifest } from "./catalog.ts";
 import type { Context } from "./context.ts";
 import { type LocalPages, readPage } from "./page_table.ts";
@@ -112,10 +113,4 @@ export class VolumeCache implements LocalPages {
 
 function isOf({ project, volume }: VolumePlace, { head }: HashCache): boolean {
   return head.repository === project.repositoryId && head.project === project.name && head.volume === volume;
-}
-
-/** Where this host remembers things of a project; `undefined` where it does not. */
-export function cachePlace(project: Project, { cacheRoot }: Context): CachePlace | undefined {
-  if (cacheRoot === undefined) return undefined;
-  return { root: cacheRoot, repositoryId: project.repositoryId, project: project.name };
 }

@@ -1,0 +1,84 @@
+/**
+ * The infos of a project's manifests, as the store has them, so that `list` reads only those that are new. Manifests never
+ * change, and what comes out of the cache is opened with the project's key like anything downloaded.
+ *
+ * One record after the other: length of the name u16, length of the bytes u32, the name, the beginning of the object.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { fromUtf8, utf8 } from "../format/bytes.ts";
+import { replaceFile } from "./cache_folder.ts";
+
+/** Infos kept, about 1 KiB each; of the others just these are read again. */
+const MAX_INFOS = 50_000;
+const HEAD_BYTES = 6;
+
+export class InfoCache {
+  readonly #path: string | undefined;
+  #known: Map<string, Uint8Array>;
+  #changed = false;
+
+  private constructor(path: string | undefined, known: Map<string, Uint8Array>) {
+    this.#path = path;
+    this.#known = known;
+  }
+
+  /** Never fails: without a path or a readable file it begins empty. */
+  static async open(path: string | undefined): Promise<InfoCache> {
+    const bytes = path === undefined ? undefined : await readFile(path).catch(() => undefined);
+    return new InfoCache(path, bytes === undefined ? new Map() : decode(bytes));
+  }
+
+  /** The beginning of the manifest of that name. */
+  get(name: string): Uint8Array | undefined {
+    return this.#known.get(name);
+  }
+
+  put(name: string, bytes: Uint8Array): void {
+    if (this.#known.size >= MAX_INFOS) return;
+    this.#known.set(name, bytes);
+    this.#changed = true;
+  }
+
+  /** Forgets what is not there any more. */
+  keepOnly(names: ReadonlySet<string>): void {
+    const before = this.#known.size;
+    this.#known = new Map([...this.#known].filter(([name]) => names.has(name)));
+    this.#changed ||= this.#known.size < before;
+  }
+
+  /** Writes what changed; a cache that cannot be written is no reason to fail. */
+  async save(): Promise<void> {
+    if (this.#path === undefined || !this.#changed) return;
+    const bytes = encode(this.#known);
+    await replaceFile(this.#path, (temporary) => writeFile(temporary, bytes, { mode: 0o600 })).catch(
+      () => {},
+    );
+  }
+}
+
+function encode(known: ReadonlyMap<string, Uint8Array>): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (const [name, bytes] of known) {
+    const key = utf8(name);
+    const head = new Uint8Array(HEAD_BYTES);
+    new DataView(head.buffer).setUint16(0, key.length, true);
+    new DataView(head.buffer).setUint32(2, bytes.length, true);
+    parts.push(head, key, bytes);
+  }
+  return Buffer.concat(parts);
+}
+
+/** The records up to the first that cannot be one. */
+function decode(bytes: Uint8Array): Map<string, Uint8Array> {
+  const known = new Map<string, Uint8Array>();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + HEAD_BYTES <= bytes.length;) {
+    const keyEnd = at + HEAD_BYTES + view.getUint16(at, true);
+    const end = keyEnd + view.getUint32(at + 2, true);
+    const name = end <= bytes.length ? fromUtf8(bytes.subarray(at + HEAD_BYTES, keyEnd)) : undefined;
+    if (name === undefined) break;
+    known.set(name, bytes.slice(keyEnd, end));
+    at = end;
+  }
+  return known;
+}
