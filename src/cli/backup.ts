@@ -9,7 +9,7 @@ import type { SourceSpec } from "../source/open.ts";
 import { type Session, withSession } from "./context.ts";
 import { printJson } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
-import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
+import { collect, examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EXAMPLES = examples(
@@ -134,8 +134,4 @@ function readSource(words: string[], exec: boolean): SourceSpec {
     throw new UsageError(`Cannot back up "${words[1]}": one source at a time, or --exec for a command`);
   }
   return { path: words[0] ?? "-" };
-}
-
-function collect(tag: string, tags: string[] = []): string[] {
-  return [...tags, tag];
 }

@@ -3,7 +3,10 @@ import { CommanderError } from "@commander-js/extra-typings";
 import { UsageError } from "../errors.ts";
 import { addBackup } from "./backup.ts";
 import { addCompletion } from "./completion.ts";
+import { addForget } from "./forget.ts";
+import { addErase } from "./erase.ts";
 import { addGc } from "./gc.ts";
+import { addHold, addRelease } from "./hold.ts";
 import { addInit } from "./init.ts";
 import { addList } from "./list.ts";
 import { addRepair } from "./repair.ts";
@@ -21,7 +24,11 @@ export function createProgram(invocation: Invocation): Root {
   addShow(program, invocation);
   addVerify(program, invocation);
   addRepair(program, invocation);
+  addForget(program, invocation);
+  addHold(program, invocation);
+  addRelease(program, invocation);
   addGc(program, invocation);
+  addErase(program, invocation);
   addCompletion(program);
   return program;
 }

@@ -90,8 +90,8 @@ export function createRoot({ screen }: Invocation) {
     .exitOverride();
 }
 
-/** A whole number of at most five digits. */
-function readCount(least: number): (text: string) => number {
+/** Reads an option's value: a whole number of at most five digits. */
+export function readCount(least: number): (text: string) => number {
   return (text) => {
     if (/^\d{1,5}$/.test(text) && Number(text) >= least) return Number(text);
     throw new InvalidArgumentError(`Expected a whole number from ${least} to 99999.`);
@@ -102,6 +102,11 @@ function readRate(text: string): number {
   const bytes = parseSize(text);
   if (bytes !== undefined && bytes > 0) return bytes;
   throw new InvalidArgumentError("Expected bytes a second, like 500K or 20M.");
+}
+
+/** Collects the values of an option that may be repeated. */
+export function collect(value: string, values: string[] = []): string[] {
+  return [...values, value];
 }
 
 /** Examples at the end of a command's help, one `varve …` a line, with what it does. */

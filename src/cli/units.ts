@@ -12,6 +12,14 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
+/** Milliseconds of `12h`, `30d`, `8w` or `1y` (365 days); `undefined` for anything else. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,5})([hdwy])$/.exec(text);
+  if (match === null) return undefined;
+  const hours = { h: 1, d: 24, w: 7 * 24, y: 365 * 24 }[match[2] as "h" | "d" | "w" | "y"];
+  return Number(match[1]) * hours * 3600_000;
+}
+
 /** `1.5 GiB`: three digits at most before the unit grows. */
 export function formatSize(bytes: number): string {
   let power = 0;

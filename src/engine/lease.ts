@@ -11,6 +11,7 @@ import { toHex, utf8 } from "../format/bytes.ts";
 import { leaseName } from "../format/layout.ts";
 import { LEASE_ID_BYTES } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
+import type { RequestOptions } from "../store/store.ts";
 import type { Context } from "./context.ts";
 import { withGrace } from "./grace.ts";
 import type { Project } from "./project.ts";
@@ -59,6 +60,7 @@ export class Lease {
   #startedMs: number | null = null;
   #refreshing: Promise<void> = Promise.resolve();
   readonly #gone = new AbortController();
+  #isSettled = true;
 
   private constructor(project: Project, options: LeaseOptions, context: Context) {
     this.#project = project;
@@ -69,7 +71,7 @@ export class Lease {
   /** Writes the lease and keeps it fresh until `end`. */
   static async begin(project: Project, options: LeaseOptions, context: Context): Promise<Lease> {
     const lease = new Lease(project, options, context);
-    await lease.#write("running", context.signal);
+    await lease.#write("running", context);
     lease.#refreshing = lease.#keepFresh();
     return lease;
   }
@@ -121,10 +123,38 @@ export class Lease {
     throw this.#lost();
   }
 
+  /** Whether no request of `send` can still be under way. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  /**
+   * Makes a request that others rely on not to arrive once the lease has ended: not by who may be taken for dead, and
+   * not again either. Where its outcome is not known, or was not of an attempt, that one may still be under way: the
+   * lease then stays, and ends by its age. Throws `conflict`, and what the request throws.
+   */
+  async send<T>(request: (options: RequestOptions) => Promise<T>): Promise<T> {
+    this.checkTrust();
+    const beforeRetry = () => {
+      this.#isSettled = false;
+      this.checkTrust();
+    };
+    try {
+      return await request({ beforeRetry });
+    } catch (error) {
+      const isRefused = error instanceof StoreError && !error.retryable;
+      if (!isRefused) this.#isSettled = false;
+      throw error;
+    }
+  }
+
   /** Removes the lease, also when the work was aborted. What cannot be removed is said and left to its age. */
   async end(): Promise<void> {
     this.#stop.abort();
     await this.#refreshing;
+    if (!this.#isSettled) {
+      return this.#warn(undefined, "a request may still be under way; the lease ends by its age");
+    }
     try {
       await withGrace(this.#context, (signal) => this.#remove(signal));
     } catch (error) {
@@ -134,7 +164,7 @@ export class Lease {
 
   async #remove(signal: AbortSignal): Promise<void> {
     const [left] = await this.#project.store.delete([this.#storeKey], { signal });
-    if (left !== undefined) await this.#write("ended", signal);
+    if (left !== undefined) await this.#write("ended", { signal });
   }
 
   #lost(): VarveError {
@@ -149,13 +179,17 @@ export class Lease {
     return this.#project.key(leaseName(this.id));
   }
 
-  async #write(state: "running" | "ended", signal: AbortSignal): Promise<void> {
+  async #write(
+    state: "running" | "ended",
+    { signal, beforeRetry }: Pick<RequestOptions, "signal" | "beforeRetry">,
+  ): Promise<void> {
     const { work, volume, host, key } = this.#options;
     const about: LeaseContent = { state, work, volume, host, pid: process.pid, started_ms: this.#startedMs };
     const content = utf8(JSON.stringify(about));
     const beganMs = this.#context.clock.now();
     await this.#project.write({ type: OBJECT_TYPE.lease, name: leaseName(this.id), content }, {
       signal,
+      beforeRetry,
       key,
     });
     this.#freshMs = beganMs;
@@ -178,10 +212,11 @@ export class Lease {
     if (!this.isTrusted) return this.#gone.abort(this.#lost());
     const there = await this.#project.store.head(this.#storeKey, { signal });
     if (there === undefined) this.#gone.abort(this.#lost());
-    else if (this.isTrusted) await this.#write("running", signal);
+    else if (this.isTrusted) await this.#write("running", { signal, beforeRetry: () => this.checkTrust() });
   }
 
   #warn(error: unknown, text: string): void {
-    this.#context.log.warn({ lease: toHex(this.id), reason: describeError(error) }, text);
+    const reason = error === undefined ? {} : { reason: describeError(error) };
+    this.#context.log.warn({ lease: toHex(this.id), ...reason }, text);
   }
 }

@@ -12,7 +12,7 @@ export type Rule = CountRule | "within" | "tag" | "held" | "in the future";
 
 export interface RetentionPolicy {
   /** `last`: so many points. The others: of so many hours, days … that have points, the newest of each. 1 or more. */
-  counts: Partial<Record<CountRule, number>>;
+  counts: { [rule in CountRule]?: number | undefined };
   /** All points that are at most so much older than the newest. */
   withinMs?: number | undefined;
   /** Points with one of these tags. */

@@ -1,0 +1,164 @@
+/** `varve forget`: drops the restore points that a policy does not keep, or a named one. */
+import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import type { ForgetRow } from "../engine/forget_plan.ts";
+import { UsageError, VarveError } from "../errors.ts";
+import { checkProjectName, parseVolumeSpec, quote } from "../format/names.ts";
+import { checkPolicy, type RetentionPolicy } from "../format/retention.ts";
+import { type Session, withSession } from "./context.ts";
+import { printJson, printTable } from "./output.ts";
+import { collect, examples, type GlobalOptions, type Invocation, readCount, type Root } from "./root.ts";
+import type { Screen } from "./screen.ts";
+import { parseDuration } from "./units.ts";
+
+const EXAMPLES = examples(
+  [
+    "varve forget acme --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --dry-run",
+    "what would stay and what would go of each volume",
+  ],
+  ["varve forget acme/vm1 --keep-last 30", "all but the last 30 backups of a volume"],
+  [
+    "varve forget acme/vm1 --keep-within 30d --keep-tag release",
+    "all that are older and do not have the tag",
+  ],
+  ["varve forget acme/vm1@monday", "one backup"],
+);
+
+interface ForgetFlags extends GlobalOptions {
+  keepLast?: number | undefined;
+  keepHourly?: number | undefined;
+  keepDaily?: number | undefined;
+  keepWeekly?: number | undefined;
+  keepMonthly?: number | undefined;
+  keepYearly?: number | undefined;
+  keepWithin?: number | undefined;
+  keepTag?: string[] | undefined;
+  timeZone: string;
+  maxDrop: number;
+  force?: true | undefined;
+  dryRun?: true | undefined;
+}
+
+export function addForget(program: Root, invocation: Invocation): void {
+  program.command("forget")
+    .description("Drop restore points. What only they needed is deleted by varve gc.")
+    .argument("<name>", "PROJECT or PROJECT/VOLUME, and what to keep; or PROJECT/VOLUME@POINT")
+    .option("--keep-last <count>", "the newest points", readCount(1))
+    .option("--keep-hourly <count>", "the newest point of each of the last hours that have one", readCount(1))
+    .option("--keep-daily <count>", "the same of days", readCount(1))
+    .option("--keep-weekly <count>", "the same of weeks, which begin on Monday", readCount(1))
+    .option("--keep-monthly <count>", "the same of months", readCount(1))
+    .option("--keep-yearly <count>", "the same of years", readCount(1))
+    .option(
+      "--keep-within <time>",
+      "what is at most so much older than the newest point, like 12h or 30d",
+      readAge,
+    )
+    .option("--keep-tag <tag>", "also what has this tag; may be repeated", collect)
+    .option("--time-zone <name>", "whose hours and days, like Europe/Berlin", "UTC")
+    .addOption(
+      new Option("--max-drop <percent>", "of a volume's points, to be dropped at once without --force")
+        .argParser(readPercent).default(50, "50%"),
+    )
+    .option("--force", "drop more than that")
+    .option("--dry-run", "show what would stay, by which rule, and what would go")
+    .addHelpText("after", EXAMPLES)
+    .action(async (name, _, command) => {
+      const options = command.optsWithGlobals();
+      const target = readTarget(name, options);
+      await withSession(
+        { options, invocation, interrupted: "some points may be forgotten" },
+        async (session) => {
+          const rows = await run(target, { options, session });
+          report(name, { rows, options, screen: invocation.screen });
+        },
+      );
+    });
+}
+
+type Target =
+  | { project: string; volume: string; point: string }
+  | { project: string; volume?: string | undefined; policy: RetentionPolicy };
+
+/** Reads all of the command line, before anything is opened. */
+function readTarget(name: string, options: ForgetFlags): Target {
+  const place = name.includes("/") ? parseVolumeSpec(name) : { project: name };
+  checkProjectName(place.project);
+  const keeps = Object.keys(options).some((flag) => flag.startsWith("keep"));
+  if ("point" in place && place.point !== undefined) {
+    if (!keeps) return { ...place, point: place.point };
+    throw new UsageError(
+      `Cannot forget ${quote(name)}: one point is dropped by its name, without --keep options`,
+    );
+  }
+  const policy = readPolicy(options);
+  checkPolicy(policy);
+  return { ...place, policy };
+}
+
+function readPolicy(options: ForgetFlags): RetentionPolicy {
+  const { keepLast: last, keepHourly: hourly, keepDaily: daily } = options;
+  const { keepWeekly: weekly, keepMonthly: monthly, keepYearly: yearly } = options;
+  const counts = { last, hourly, daily, weekly, monthly, yearly };
+  return { counts, withinMs: options.keepWithin, tags: options.keepTag ?? [] };
+}
+
+async function run(
+  target: Target,
+  { options, session }: { options: ForgetFlags; session: Session },
+): Promise<ForgetRow[]> {
+  const { openRepository } = await import("../engine/repository.ts");
+  const { forget, forgetPoint } = await import("../engine/forget.ts");
+  const { store, secret, context } = session;
+  const repository = await openRepository(store, context);
+  const dryRun = options.dryRun === true;
+  if ("point" in target) return await forgetPoint(repository, { ...target, dryRun, secret }, context);
+  const { timeZone, maxDrop: maxDropPercent, force } = options;
+  const limits = { timeZone, maxDropPercent, force: force === true };
+  return await forget(repository, { ...target, ...limits, dryRun, secret }, context);
+}
+
+/** What was done, or would be; then the error where not all of it was. */
+function report(
+  name: string,
+  { rows, options, screen }: { rows: ForgetRow[]; options: ForgetFlags; screen: Screen },
+): void {
+  if (options.json) printJson(rows);
+  else if (options.dryRun) printTable(["VOLUME", "BACKUP", "TIME", "ACTION", "RULES"], rows.map(tableRow));
+  const gone = rows.filter(({ kept, problem }) => !kept && problem === null).length;
+  if (!options.json && !options.quiet) {
+    const verb = options.dryRun ? "would be forgotten" : "forgotten";
+    screen.write(`${name}: ${gone} of ${rows.length} points ${verb}\n`);
+  }
+  refuseProblems(name, { rows, screen });
+}
+
+function tableRow({ project, volume, backup, time, kept, rules }: ForgetRow): string[] {
+  return [`${project}/${volume}`, backup, time, kept ? "keep" : "drop", rules.join(", ")];
+}
+
+/** One line for each volume and what is wrong with it, then the error. */
+function refuseProblems(name: string, { rows, screen }: { rows: ForgetRow[]; screen: Screen }): void {
+  const staying = rows.filter(({ problem }) => problem !== null);
+  if (staying.length === 0) return;
+  const lines = Map.groupBy(staying, ({ project, volume, problem }) => `${project}/${volume}: ${problem}`);
+  for (const [line, { length }] of lines) screen.write(`${length} of ${line}\n`);
+  const [code, what] = staying.every(({ kept }) => kept)
+    ? ["damage", "cannot be read"] as const
+    : ["failed", "should go or cannot be read"] as const;
+  throw new VarveError(
+    code,
+    `Cannot forget all of ${quote(name)}: ${staying.length} points stay that ${what}`,
+  );
+}
+
+function readAge(text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== undefined) return ms;
+  throw new InvalidArgumentError("Expected a time like 12h, 30d, 8w or 1y.");
+}
+
+function readPercent(text: string): number {
+  const percent = /^\d{1,3}%?$/.test(text) ? parseInt(text) : 0;
+  if (percent >= 1 && percent <= 100) return percent;
+  throw new InvalidArgumentError("Expected a share from 1% to 100%.");
+}
