@@ -59,8 +59,7 @@ export function planForget(points: readonly JudgedPoint[], options: PlanOptions)
 function judgeVolume(points: readonly JudgedPoint[], options: PlanOptions): ForgetRow[] {
   const readable = points.filter(({ damage }) => damage === undefined);
   const rules = applyPolicy(readable.map((point) => ({ ...point, id: point.backup })), options);
-  const dropped = readable.filter(({ backup }) => rules.get(backup)!.length === 0);
-  const excess = options.force ? undefined : excessOf(readable, { ...options, dropped: new Set(dropped) });
+  const excess = options.force ? undefined : excessOf(readable, { ...options, rules });
   return points.map(({ volume, backup, timeMs, damage }) => {
     const why = damage === undefined ? rules.get(backup)! : ["unreadable" as const];
     const kept = why.length > 0;
@@ -70,19 +69,19 @@ function judgeVolume(points: readonly JudgedPoint[], options: PlanOptions): Forg
   });
 }
 
-/**
- * Why so many may not go at once, if so. Held points and those in the future stay in any case and would make the share
- * look small, so they are left out.
- */
+/** Rules that keep any number of points: these would make the share of those that go look small, and are left out. */
+const UNLIMITED: ReadonlySet<Rule> = new Set<Rule>(["held", "in the future", "tag"]);
+
+/** Why so many may not go at once, if so. */
 function excessOf(
   points: readonly JudgedPoint[],
-  options: { dropped: ReadonlySet<JudgedPoint>; nowMs: number; maxDropPercent: number },
+  { rules, nowMs, maxDropPercent }: PlanOptions & { rules: ReadonlyMap<string, readonly Rule[]> },
 ): string | undefined {
-  const { dropped, nowMs, maxDropPercent } = options;
-  const all = points.filter(({ held, timeMs }) => !held && timeMs <= nowMs);
+  const rulesOf = ({ backup }: JudgedPoint) => rules.get(backup)!;
+  const all = points.filter((point) => !rulesOf(point).some((rule) => UNLIMITED.has(rule)));
   const settled = all.filter(({ modifiedMs }) => nowMs - modifiedMs >= SETTLED_MS);
   for (const [which, group] of [["points", all], ["points older than a day", settled]] as const) {
-    const count = group.filter((point) => dropped.has(point)).length;
+    const count = group.filter((point) => rulesOf(point).length === 0).length;
     if (count <= maxDropped(group.length, maxDropPercent)) continue;
     return `${count} of ${group.length} ${which} would go at once, more than ${maxDropPercent}%; see --dry-run, then ` +
       `use --force if that is right`;
