@@ -17,7 +17,7 @@ export async function commitManifest(
   context: Context,
 ): Promise<void> {
   await lease.seenMs(context.signal);
-  await writeManifest(project, manifest);
+  await lease.send((options) => writeManifest(project, manifest, options));
   try {
     await lease.seenMs(undefined);
   } catch (error) {

@@ -64,10 +64,10 @@ export async function gc(repository: Repository, options: GcOptions, context: Co
     const nowMs = await lease.seenMs(context.signal);
     if (!options.dryRun) {
       report.dead_leases = (await buryLeases(project, nowMs, context)).length;
-      await sweepReady(project, { maxIds, report }, context);
+      await sweepReady(project, { maxIds, report, lease }, context);
     }
     await makePlan(project, { maxIds, report, lease, dryRun: options.dryRun, nowMs }, context);
-    if (!options.dryRun) await sweepReady(project, { maxIds, report }, context);
+    if (!options.dryRun) await sweepReady(project, { maxIds, report, lease }, context);
     report.plans_waiting = (await listPlans(project, context)).length;
   } finally {
     await lease.end();
@@ -97,12 +97,14 @@ function emptyReport(project: string): GcReport {
 interface Pass {
   maxIds: number;
   report: GcReport;
+  lease: Lease;
 }
 
 /** Completes plans whose collector died before it had listed the leases, and sweeps those that wait for nothing more. */
-async function sweepReady(project: Project, { maxIds, report }: Pass, context: Context): Promise<void> {
+async function sweepReady(project: Project, pass: Pass, context: Context): Promise<void> {
+  const { maxIds, report } = pass;
   for (const plan of await listPlans(project, context)) {
-    if (plan.head === undefined && await isInTheMaking(project, plan, context)) continue;
+    if (await isInTheMaking(project, plan, { pass, context })) continue;
     const waits = plan.head?.waits ?? await fixWaits(project, plan.id, context);
     const living = new Set((await livingLeases(project, context)).map(({ id }) => id));
     if (waits.some((id) => living.has(id))) continue;
@@ -110,8 +112,16 @@ async function sweepReady(project: Project, { maxIds, report }: Pass, context: C
   }
 }
 
-/** A plan has the id of its collector's lease: while that lives, shards may be added that no wait-set knows of. */
-async function isInTheMaking(project: Project, { id }: StoredPlan, context: Context): Promise<boolean> {
+/**
+ * A plan has the id of its collector's lease: while that lives, shards may arrive that no wait-set knows of. Of his own
+ * the collector knows whether all have arrived.
+ */
+async function isInTheMaking(
+  project: Project,
+  { id, head }: StoredPlan,
+  { pass: { lease }, context }: { pass: Pass; context: Context },
+): Promise<boolean> {
+  if (id === lease.idHex) return head === undefined || !lease.isSettled;
   return (await livingLeases(project, context)).some((lease) => lease.id === id);
 }
 
@@ -137,7 +147,7 @@ function addResult(report: GcReport, result: SweepResult): void {
 /** The manifests are read first, then the objects listed: what a backup adds in between is young, or swept by nobody. */
 async function makePlan(
   project: Project,
-  { maxIds, report, lease, dryRun, nowMs }: Pass & { lease: Lease; dryRun: boolean; nowMs: number },
+  { maxIds, report, lease, dryRun, nowMs }: Pass & { dryRun: boolean; nowMs: number },
   context: Context,
 ): Promise<void> {
   let shards = 0;
@@ -151,8 +161,7 @@ async function makePlan(
         await window.add(async () => {
           const refs = await findGarbage(project, { shard, references, condemned, youngMs, report }, context);
           if (refs.length === 0 || dryRun) return;
-          lease.checkTrust();
-          await writeShard(project, { plan: lease.idHex, shard, refs }, context);
+          await writeShard(project, { lease, shard, refs });
           shards++;
         });
       }

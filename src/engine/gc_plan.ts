@@ -11,6 +11,7 @@ import {
 import { OBJECT_TYPE } from "../format/object.ts";
 import { encodePlanShard } from "../format/plan.ts";
 import type { Context } from "./context.ts";
+import type { Lease } from "./lease.ts";
 import type { Project } from "./project.ts";
 
 /** Written once all shards are. */
@@ -80,17 +81,17 @@ export async function writeHead(
   await project.write(object, { key: project.firstKey, signal: context.signal });
 }
 
+/** Adds a shard to the plan of the collector with this lease. */
 export async function writeShard(
   project: Project,
-  { plan, shard, refs }: { plan: string; shard: number; refs: ObjectRef[] },
-  { signal }: Context,
+  { lease, shard, refs }: { lease: Lease; shard: number; refs: ObjectRef[] },
 ): Promise<void> {
   const object = {
     type: OBJECT_TYPE.planShard,
-    name: planShardName(plan, shard),
+    name: planShardName(lease.idHex, shard),
     content: encodePlanShard(refs),
   };
-  await project.write(object, { key: project.firstKey, signal });
+  await lease.send((options) => project.write(object, { ...options, key: project.firstKey }));
 }
 
 /** The plaintext of a shard; `undefined` where it is gone: all that it condemned was swept then. */

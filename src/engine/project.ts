@@ -101,7 +101,7 @@ export class Project {
     options: RequestOptions & { key: ProjectKey },
   ): Promise<number> {
     const bytes = sealObject(object, options.key);
-    await this.store.put(this.key(object.name), bytes, { signal: options.signal });
+    await this.store.put(this.key(object.name), bytes, options);
     return bytes.length;
   }
 

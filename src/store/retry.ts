@@ -42,28 +42,28 @@ export class RetryStore implements Store {
   get history(): History | undefined {
     const inner = this.#inner.history;
     return inner && {
-      page: (prefix, options) => this.#retry(options.signal, () => inner.page(prefix, options)),
-      remove: (traces, options) => this.#retry(options.signal, () => inner.remove(traces, options)),
-      lockOf: (trace, options) => this.#retry(options.signal, () => inner.lockOf(trace, options)),
+      page: (prefix, options) => this.#retry(options, () => inner.page(prefix, options)),
+      remove: (traces, options) => this.#retry(options, () => inner.remove(traces, options)),
+      lockOf: (trace, options) => this.#retry(options, () => inner.lockOf(trace, options)),
     };
   }
 
   get(key: string, options?: GetOptions): Promise<Uint8Array> {
-    return this.#retry(options?.signal, () => this.#inner.get(key, options));
+    return this.#retry(options, () => this.#inner.get(key, options));
   }
 
   put(key: string, body: Uint8Array, options?: RequestOptions): Promise<void> {
-    return this.#retry(options?.signal, () => this.#inner.put(key, body, options));
+    return this.#retry(options, () => this.#inner.put(key, body, options));
   }
 
   head(key: string, options?: RequestOptions): Promise<ObjectInfo | undefined> {
-    return this.#retry(options?.signal, () => this.#inner.head(key, options));
+    return this.#retry(options, () => this.#inner.head(key, options));
   }
 
   /** Goes on after the last key that was told, so nothing is told twice. */
   list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
     let after = options.after;
-    return this.#resume(options.signal, async function* (inner) {
+    return this.#resume(options, async function* (inner) {
       for await (const info of inner.list(prefix, { ...options, after })) {
         after = info.key;
         yield info;
@@ -74,7 +74,7 @@ export class RetryStore implements Store {
   /** Starts again and leaves out what was told. */
   folders(prefix: string, options: RequestOptions = {}): AsyncGenerator<string> {
     let last = "";
-    return this.#resume(options.signal, async function* (inner) {
+    return this.#resume(options, async function* (inner) {
       for await (const folder of inner.folders(prefix, options)) {
         if (`${folder}/` <= last) continue;
         last = `${folder}/`;
@@ -88,14 +88,14 @@ export class RetryStore implements Store {
     const refused: DeleteFailure[] = [];
     let left = keys;
     for (let attempt = 1;; attempt++) {
-      const failures = await this.#retry(options.signal, () => this.#inner.delete(left, options));
+      const failures = await this.#retry(options, () => this.#inner.delete(left, options));
       refused.push(...failures.filter((failure) => failure.refused));
       const passing = failures.filter((failure) => !failure.refused);
       const [first] = passing;
       if (first === undefined || attempt === this.#attemptsMax) return [...refused, ...passing];
       left = passing.map(({ key }) => key);
       const message = `Cannot delete "${this.url}/${first.key}": ${first.reason}`;
-      await this.#pause(new StoreError(message, { retryable: true }), attempt, options.signal);
+      await this.#pause(new StoreError(message, { retryable: true }), attempt, options);
     }
   }
 
@@ -103,19 +103,19 @@ export class RetryStore implements Store {
     return this.#inner.close();
   }
 
-  async #retry<T>(signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+  async #retry<T>(options: RequestOptions | undefined, run: () => Promise<T>): Promise<T> {
     for (let attempt = 1;; attempt++) {
       try {
         return await run();
       } catch (error) {
-        await this.#pause(error, attempt, signal);
+        await this.#pause(error, attempt, options);
       }
     }
   }
 
   /** Each entry that arrives begins the count of attempts anew. */
   async *#resume<T>(
-    signal: AbortSignal | undefined,
+    options: RequestOptions,
     run: (inner: Store) => AsyncGenerator<T>,
   ): AsyncGenerator<T> {
     for (let attempt = 1;; attempt++) {
@@ -126,7 +126,7 @@ export class RetryStore implements Store {
         }
         return;
       } catch (error) {
-        await this.#pause(error, attempt, signal);
+        await this.#pause(error, attempt, options);
       }
     }
   }
@@ -135,12 +135,13 @@ export class RetryStore implements Store {
    * Waits before the next attempt, or throws `error` where there shall be none. "Full jitter": any delay from zero to
    * a bound that doubles, so that many hosts that failed together do not come back together.
    */
-  async #pause(error: unknown, attempt: number, signal: AbortSignal | undefined): Promise<void> {
+  async #pause(error: unknown, attempt: number, options: RequestOptions | undefined): Promise<void> {
     if (!(error instanceof StoreError) || !error.retryable || attempt >= this.#attemptsMax) throw error;
     const { onRetry, sleep, random } = this.#options;
     const delayMs = random() * Math.min(DELAY_MAX_MS, FIRST_DELAY_MAX_MS * 2 ** (attempt - 1));
     const delay = (delayMs / 1000).toFixed(1);
     onRetry(`Retry ${attempt} of ${this.#attemptsMax - 1} in ${delay} s: ${describeError(error)}`);
-    await sleep(delayMs, signal);
+    await sleep(delayMs, options?.signal);
+    options?.beforeRetry?.();
   }
 }

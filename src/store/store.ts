@@ -13,6 +13,8 @@ export interface ObjectInfo {
 
 export interface RequestOptions {
   signal?: AbortSignal | undefined;
+  /** Called before the request is sent once more, after an attempt whose outcome is not known; what it throws ends it. */
+  beforeRetry?: (() => void) | undefined;
 }
 
 export interface GetOptions extends RequestOptions {

@@ -109,7 +109,7 @@ function mayHappen(error: unknown, { process, world }: Work, operation: Operatio
   if (error.code === "conflict") {
     return process.stalledMs > TRUSTED_MS || /base was forgotten/.test(error.message);
   }
-  return /there is no backup|it has no backups|no backup of/.test(error.message);
+  return /it has no backups|of which there is no backup|no backup (of|has that)/.test(error.message);
 }
 
 const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {

@@ -7,6 +7,6 @@ export interface Edit {
   replace: string;
 }
 
-export const BROKEN_RULES = {} satisfies Record<string, Edit[]>;
+export const BROKEN_RULES: Record<string, Edit[]> = {};
 
 export type RuleName = keyof typeof BROKEN_RULES;
