@@ -21,14 +21,16 @@ export interface Command {
   invocation: Invocation;
   /** What Ctrl-C leaves behind. */
   interrupted: string;
+  /** The command works without a secret: one that is lost or cannot be read is not asked for. */
+  needsNoSecret?: boolean;
 }
 
 /** Opens what the options name, runs the command, and closes the store whatever happened. */
 export async function withSession(
-  { options, invocation, interrupted }: Command,
+  { options, invocation, interrupted, needsNoSecret }: Command,
   run: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const secret = readSecret(options, invocation.env);
+  const secret = needsNoSecret ? { kind: "none" } as const : readSecret(options, invocation.env);
   const context = await createContext(options, invocation);
   const store = await openNamedStore(options, { context, invocation });
   try {

@@ -2,7 +2,7 @@
  * What a store keeps beyond what `list` tells: old versions, delete markers, unfinished uploads. An erasure has to find
  * them; nothing else needs them. A capability of stores that have such things; `historyOf` gives the others a plain one.
  */
-import type { DeleteFailure, RequestOptions, Store } from "./store.ts";
+import type { RequestOptions, Store } from "./store.ts";
 
 /** One thing that takes room below a key. */
 export interface Trace {
@@ -22,6 +22,12 @@ export interface TracePage {
   next: string | undefined;
 }
 
+/** Why a trace is still there. */
+export interface TraceFailure {
+  trace: Trace;
+  reason: string;
+}
+
 /** What holds a trace in place; neither where nothing does, or the store does not say. */
 export interface Lock {
   /** End of its retention, milliseconds since 1970 by the store's clock. */
@@ -34,7 +40,7 @@ export interface History {
   /** One page of everything whose key begins with `prefix`. */
   page(prefix: string, options: RequestOptions & { after?: string | undefined }): Promise<TracePage>;
   /** Removes these, at most a page of them, for good; one that is gone is a success. Resolves to those that remain. */
-  remove(traces: readonly Trace[], options: RequestOptions): Promise<DeleteFailure[]>;
+  remove(traces: readonly Trace[], options: RequestOptions): Promise<TraceFailure[]>;
   lockOf(trace: Trace, options: RequestOptions): Promise<Lock>;
 }
 
@@ -56,7 +62,25 @@ function plainHistory(store: Store): History {
       }
       return { traces, next: undefined };
     },
-    remove: (traces, options) => store.delete(traces.map(({ key }) => key), options),
+    async remove(traces, options) {
+      const byKey = new Map(traces.map((trace) => [trace.key, trace]));
+      const left = await store.delete([...byKey.keys()], options);
+      return left.map(({ key, reason }) => ({ trace: byKey.get(key)!, reason }));
+    },
     lockOf: () => Promise.resolve({ untilMs: undefined, legalHold: false }),
   };
+}
+
+/** Everything whose key begins with `prefix`, page after page. */
+export async function* tracePages(
+  history: History,
+  prefix: string,
+  { signal }: RequestOptions,
+): AsyncGenerator<TracePage> {
+  let after: string | undefined;
+  do {
+    const page = await history.page(prefix, { after, signal });
+    yield page;
+    after = page.next;
+  } while (after !== undefined);
 }

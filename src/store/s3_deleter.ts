@@ -11,6 +11,11 @@ export interface S3Item {
   versionId?: string | undefined;
 }
 
+/** `versionId` as the item had it. */
+export interface S3Failure extends DeleteFailure {
+  versionId: string | undefined;
+}
+
 /** Keys in one `DeleteObjects`: the limit of S3. */
 const BATCH_MAX = 1000;
 /** Single deletes under way at the same time, where there are no batches. */
@@ -29,15 +34,15 @@ export class S3Deleter {
   }
 
   /** Resolves to those that remain. */
-  async delete(items: readonly S3Item[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
-    const failures: DeleteFailure[] = [];
+  async delete(items: readonly S3Item[], signal: AbortSignal | undefined): Promise<S3Failure[]> {
+    const failures: S3Failure[] = [];
     for (let at = 0; at < items.length; at += BATCH_MAX) {
       failures.push(...await this.#deleteBatch(items.slice(at, at + BATCH_MAX), signal));
     }
     return failures;
   }
 
-  async #deleteBatch(items: S3Item[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
+  async #deleteBatch(items: S3Item[], signal: AbortSignal | undefined): Promise<S3Failure[]> {
     if (!this.#batches) return await this.#deleteSingly(items, signal);
     const first = items[0]!.path;
     const attempt = {
@@ -52,24 +57,26 @@ export class S3Deleter {
   }
 
   /** `undefined` where the gateway does not know batches. */
-  async #send(items: S3Item[], options: SendOptions): Promise<DeleteFailure[] | undefined> {
+  async #send(items: S3Item[], options: SendOptions): Promise<S3Failure[] | undefined> {
     const Objects = items.map(({ path, versionId }) => ({ Key: path, VersionId: versionId }));
     const Delete = { Quiet: true, Objects };
     // Some checksum is obligatory here, and MD5 is the one that servers of any age accept.
     const command = new DeleteObjectsCommand({ Bucket: this.#bucket.name, ChecksumAlgorithm: "MD5", Delete });
     try {
       const { Errors = [] } = await this.#bucket.client.send(command, options);
-      return Errors.map(({ Key = "", Code = "", Message }) => failureOf(Key, Code, Message));
+      return Errors.map(({ Key: path = "", VersionId: versionId, Code = "", Message }) =>
+        failureOf({ path, versionId }, Code, Message)
+      );
     } catch (error) {
       const { status, code } = answerOf(error);
-      if (code === "AccessDenied") return items.map(({ path }) => failureOf(path, code));
+      if (code === "AccessDenied") return items.map((item) => failureOf(item, code));
       if (status !== undefined && NOT_SUPPORTED.includes(status)) return undefined;
       throw error;
     }
   }
 
-  async #deleteSingly(items: S3Item[], signal: AbortSignal | undefined): Promise<DeleteFailure[]> {
-    const failures: (DeleteFailure | undefined)[] = [];
+  async #deleteSingly(items: S3Item[], signal: AbortSignal | undefined): Promise<S3Failure[]> {
+    const failures: (S3Failure | undefined)[] = [];
     for (let at = 0; at < items.length; at += SINGLE_WINDOW) {
       const window = items.slice(at, at + SINGLE_WINDOW);
       failures.push(...await Promise.all(window.map((item) => this.#deleteOne(item, signal))));
@@ -80,21 +87,21 @@ export class S3Deleter {
   async #deleteOne(
     { path, versionId }: S3Item,
     signal: AbortSignal | undefined,
-  ): Promise<DeleteFailure | undefined> {
+  ): Promise<S3Failure | undefined> {
     const command = new DeleteObjectCommand({ Bucket: this.#bucket.name, Key: path, VersionId: versionId });
     return await this.#bucket.request({ action: "delete", path, signal }, async (options) => {
       try {
         await this.#bucket.client.send(command, options);
       } catch (error) {
         const { code } = answerOf(error);
-        if (code === "AccessDenied") return failureOf(path, code);
+        if (code === "AccessDenied") return failureOf({ path, versionId }, code);
         if (code !== "NoSuchKey") throw error;
       }
     });
   }
 }
 
-function failureOf(key: string, code: string, message = ""): DeleteFailure {
+function failureOf({ path, versionId }: S3Item, code: string, message = ""): S3Failure {
   const reason = message === "" || message === code ? code : `${code}: ${message}`;
-  return { key, refused: !PASSING.includes(code), reason: reason || "no reason given" };
+  return { key: path, versionId, refused: !PASSING.includes(code), reason: reason || "no reason given" };
 }

@@ -6,12 +6,12 @@ import {
   ListObjectVersionsCommand,
 } from "@aws-sdk/client-s3";
 import { StoreError } from "../errors.ts";
-import type { History, Lock, Trace, TracePage } from "./history.ts";
+import type { History, Lock, Trace, TraceFailure, TracePage } from "./history.ts";
 import { checkPrefix } from "./key.ts";
 import type { S3Bucket } from "./s3_bucket.ts";
 import type { S3Deleter } from "./s3_deleter.ts";
 import { answerOf } from "./s3_errors.ts";
-import type { DeleteFailure, RequestOptions } from "./store.ts";
+import type { RequestOptions } from "./store.ts";
 
 /** Where a page begins: the versions come first, then the uploads. The markers are the server's, and opaque. */
 interface Cursor {
@@ -98,12 +98,13 @@ export class S3History implements History {
     return { traces, next: JSON.stringify(next) };
   }
 
-  async remove(traces: readonly Trace[], { signal }: RequestOptions): Promise<DeleteFailure[]> {
+  async remove(traces: readonly Trace[], { signal }: RequestOptions): Promise<TraceFailure[]> {
     const stored = traces.filter(({ kind }) => kind !== "upload");
     const items = stored.map(({ key, id }) => ({ path: this.#root + key, versionId: id }));
     const left = await this.#deleter.delete(items, signal);
     for (const trace of traces) if (trace.kind === "upload") await this.#abort(trace, signal);
-    return left.map((failure) => ({ ...failure, key: failure.key.slice(this.#root.length) }));
+    const named = new Map(stored.map((trace) => [`${this.#root}${trace.key} ${trace.id}`, trace]));
+    return left.map(({ key, versionId, reason }) => ({ trace: named.get(`${key} ${versionId}`)!, reason }));
   }
 
   async #abort({ key, id }: Trace, signal: AbortSignal | undefined): Promise<void> {

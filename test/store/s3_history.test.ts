@@ -7,7 +7,7 @@ import {
   type PutObjectCommandInput,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import type { Trace } from "../../src/store/history.ts";
+import { type Trace, tracePages } from "../../src/store/history.ts";
 import { S3Store } from "../../src/store/s3.ts";
 import { startRadosgw } from "../helpers/ceph.ts";
 import { startMinio } from "../helpers/minio.ts";
@@ -100,7 +100,7 @@ function describeHistory(start: () => Promise<S3Server>, { pages }: { pages: boo
     await putLocked("l/free", {});
     const traces = await tracesOf(locked, "l/");
     const left = await locked.history.remove(traces, {});
-    expect(left.map(({ key }) => key).toSorted()).toEqual(["l/kept", "l/legal"]);
+    expect(left.map(({ trace }) => trace.key).toSorted()).toEqual(["l/kept", "l/legal"]);
     const held = await tracesOf(locked, "l/");
     expect(held.map(({ key }) => key)).toEqual(["l/kept", "l/legal"]);
     expect(await locked.history.lockOf(held[0]!, {})).toEqual({
@@ -127,11 +127,6 @@ function describeHistory(start: () => Promise<S3Server>, { pages }: { pages: boo
 }
 
 async function tracesOf(store: S3Store, prefix: string): Promise<Trace[]> {
-  const traces: Trace[] = [];
-  for (let after: string | undefined;;) {
-    const { traces: some, next } = await store.history.page(prefix, { after });
-    traces.push(...some);
-    if (next === undefined) return traces;
-    after = next;
-  }
+  const pages = await Array.fromAsync(tracePages(store.history, prefix, {}));
+  return pages.flatMap(({ traces }) => traces);
 }
