@@ -22,6 +22,11 @@ export function infoCachePath(place: CachePlace): string {
   return join(projectFolder(place), "infos");
 }
 
+/** When which chunk was read back. */
+export function verifiedPath(place: CachePlace): string {
+  return join(projectFolder(place), "verified");
+}
+
 /** Sealed chunks. */
 export function chunkCacheFolder(place: CachePlace): string {
   return join(projectFolder(place), "chunks");

@@ -16,6 +16,7 @@ const EXAMPLES = examples(
   ["varve verify acme/db@monday", "what one point needs"],
   ["varve verify --exists", "that everything is there, in all projects: cheap, for every night"],
   ["varve verify acme --sample 1/7", "a seventh each day, everything in a week"],
+  ["varve verify acme --max-age 30d", "what was not read for a month; goes on where it was interrupted"],
   ["varve verify acme --sample 5%", "some chunks, others each time"],
   [
     "varve verify acme/db@monday --source /dev/rbd0",
@@ -31,6 +32,11 @@ export function addVerify(program: Root, invocation: Invocation): void {
     .argument("[spec]", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT; without it all projects")
     .option("--exists", "only that every chunk is there")
     .option("--sample <part>", "read back only a share, like 5%, or today's part, like 1/7", readSample)
+    .option(
+      "--max-age <days>",
+      "pass over what this host found whole so many days ago at most, like 30d",
+      readDays,
+    )
     .option("--source <path>", "compare one point with a device or image, instead of reading chunks back")
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
@@ -62,7 +68,13 @@ export function addVerify(program: Root, invocation: Invocation): void {
           const reports: VerifyReport[] = [];
           try {
             for await (const scope of scopes) {
-              reports.push(await verify(repository, { ...scope, secret, sample, onProgress }, context));
+              reports.push(
+                await verify(
+                  repository,
+                  { ...scope, secret, sample, maxAgeDays: options.maxAge, onProgress },
+                  context,
+                ),
+              );
             }
           } finally {
             progress.end();
@@ -127,6 +139,12 @@ function readSample(text: string): Sample {
   throw new InvalidArgumentError("Expected a share like 5%, or a part like 1/7.");
 }
 
+function readDays(text: string): number {
+  const days = /^(\d{1,5})d?$/.exec(text)?.[1];
+  if (days === undefined) throw new InvalidArgumentError("Expected a number of days, like 30d.");
+  return Number(days);
+}
+
 function readScope(spec: string): { project: string; volume?: string; point?: string | undefined } {
   if (spec.includes("/")) return parseVolumeSpec(spec);
   checkProjectName(spec);
@@ -137,13 +155,11 @@ async function* mapNames(names: AsyncIterable<string>): AsyncGenerator<{ project
   for await (const project of names) yield { project };
 }
 
-function summary(
-  { project, chunks, chunks_read, downloaded_bytes, findings, duration_s }: VerifyReport,
-): string {
-  const lines = [
-    `${project}: ${chunks} chunks, ${chunks_read} read back (${formatSize(downloaded_bytes)}) in ` +
-    `${formatDuration(duration_s)}: ${findings.length === 0 ? "nothing missing, nothing damaged" : "DAMAGE"}`,
-  ];
+function summary({ project, chunks, findings, duration_s, ...report }: VerifyReport): string {
+  const fresh = report.chunks_fresh > 0 ? `, ${report.chunks_fresh} were lately` : "";
+  const read = `${report.chunks_read} read back (${formatSize(report.downloaded_bytes)})${fresh}`;
+  const state = findings.length === 0 ? "nothing missing, nothing damaged" : "DAMAGE";
+  const lines = [`${project}: ${chunks} chunks, ${read} in ${formatDuration(duration_s)}: ${state}`];
   for (const { kind, reason, places } of findings) {
     lines.push(`${kind}: ${reason}`);
     for (const { volume, backup, chunks, positions } of places) {

@@ -12,7 +12,7 @@ const MAX_LOAD = 0.75;
 export class IdSet {
   #slots = FIRST_SLOTS;
   #words = new Uint32Array(FIRST_SLOTS * WORDS);
-  #marks = new Uint8Array(FIRST_SLOTS);
+  #marks = new Uint32Array(FIRST_SLOTS);
   #size = 0;
 
   get size(): number {
@@ -35,53 +35,54 @@ export class IdSet {
     return this.#words[at + 1] !== 0 || this.#words[at] !== 0;
   }
 
-  /** Marks the id if it is in the set; whether it is. */
-  mark(id: Uint8Array): boolean {
+  /** Gives the id a mark other than 0, if it is in the set; whether it is. */
+  mark(id: Uint8Array, mark = 1): boolean {
     const at = find(this.#words, this.#slots, wordsOf(id));
     if (this.#words[at + 1] === 0 && this.#words[at] === 0) return false;
-    this.#marks[at / WORDS] = 1;
+    this.#marks[at / WORDS] = mark;
     return true;
   }
 
-  /** The ids with that mark or without. The set must not change meanwhile. */
+  /** The id's mark; 0 where it has none or is not in the set. */
+  markOf(id: Uint8Array): number {
+    return this.#marks[find(this.#words, this.#slots, wordsOf(id)) / WORDS]!;
+  }
+
+  /** The ids with a mark or without. The set must not change meanwhile. */
   *ids(marked: boolean): Generator<Uint8Array> {
     const bytes = new Uint8Array(this.#words.buffer);
     for (let slot = 0; slot < this.#slots; slot++) {
       const at = slot * WORDS;
       if (this.#words[at] === 0 && this.#words[at + 1] === 0) continue;
-      if ((this.#marks[slot] === 1) === marked) yield bytes.slice(slot * ID_BYTES, (slot + 1) * ID_BYTES);
+      if ((this.#marks[slot] !== 0) === marked) yield bytes.slice(slot * ID_BYTES, (slot + 1) * ID_BYTES);
     }
   }
 
-  /** Drops every mark, and every id that `keep` does not want, by the id's first byte. */
+  /** Drops every id that `keep` does not want, by the id's first byte. */
   retain(keep: (firstByte: number) => boolean): void {
-    const old = this.#words;
-    this.#words = new Uint32Array(old.length);
-    this.#marks.fill(0);
-    this.#size = 0;
-    const bytes = new Uint8Array(old.buffer);
-    for (let at = 0; at < old.length; at += WORDS) {
-      if ((old[at] !== 0 || old[at + 1] !== 0) && keep(bytes[at * 4]!)) {
-        this.#insert(old.subarray(at, at + WORDS));
-      }
-    }
+    this.#rebuild(this.#slots, keep);
   }
 
-  /** Marks are set only once all ids are in: there are none to keep. */
   #grow(): void {
-    const old = this.#words;
-    this.#slots *= 2;
-    this.#words = new Uint32Array(this.#slots * WORDS);
-    this.#marks = new Uint8Array(this.#slots);
-    this.#size = 0;
-    for (let at = 0; at < old.length; at += WORDS) {
-      if (old[at] !== 0 || old[at + 1] !== 0) this.#insert(old.subarray(at, at + WORDS));
-    }
+    this.#rebuild(this.#slots * 2, () => true);
   }
 
-  #insert(words: Uint32Array): void {
-    this.#words.set(words, find(this.#words, this.#slots, words));
-    this.#size++;
+  #rebuild(slots: number, keep: (firstByte: number) => boolean): void {
+    const [oldWords, oldMarks, oldSlots] = [this.#words, this.#marks, this.#slots];
+    const bytes = new Uint8Array(oldWords.buffer);
+    this.#slots = slots;
+    this.#words = new Uint32Array(slots * WORDS);
+    this.#marks = new Uint32Array(slots);
+    this.#size = 0;
+    for (let slot = 0; slot < oldSlots; slot++) {
+      const from = slot * WORDS;
+      if ((oldWords[from] === 0 && oldWords[from + 1] === 0) || !keep(bytes[from * 4]!)) continue;
+      const words = oldWords.subarray(from, from + WORDS);
+      const at = find(this.#words, slots, words);
+      this.#words.set(words, at);
+      this.#marks[at / WORDS] = oldMarks[slot]!;
+      this.#size++;
+    }
   }
 }
 

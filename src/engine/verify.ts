@@ -12,6 +12,7 @@ import { type Finding, locateFindings } from "./findings.ts";
 import { openProject, type Project } from "./project.ts";
 import { ALL_IDS, collectReferences, type ManifestScope, MAX_IDS, type ReferenceSet } from "./references.ts";
 import type { Repository } from "./repository.ts";
+import { VerifiedChunks } from "./verified_chunks.ts";
 import { Window } from "./window.ts";
 
 /** Shards of the listing read at once. */
@@ -32,6 +33,8 @@ export interface VerifyOptions {
   point?: string | undefined;
   secret: Secret;
   sample: Sample;
+  /** Chunks that this host found whole at most so many days ago are not read again. */
+  maxAgeDays?: number | undefined;
   maxIds?: number | undefined;
   onProgress?: ((progress: { chunks: number; bytes: number }) => void) | undefined;
 }
@@ -43,6 +46,8 @@ export interface VerifyReport {
   chunks: number;
   /** Of these, read back. */
   chunks_read: number;
+  /** Not read, for they were found whole lately. */
+  chunks_fresh: number;
   downloaded_bytes: number;
   findings: Finding[];
   duration_s: number;
@@ -59,16 +64,19 @@ export async function verify(
   const project = await openProject(repository, { name, secret, create: false }, context);
   const scope = await scopeOf(project, options, context);
   const workshop = new ChunkWorkshop(project.chunkBytes, context);
-  const verifier = new Verifier({ project, scope, workshop, options }, context);
+  const verified = await VerifiedChunks.open(project, context);
+  const verifier = new Verifier({ project, scope, workshop, verified, options }, context);
   try {
     await verifier.run();
   } finally {
     await workshop.close();
+    if (verifier.chunksRead > 0) await verified.save(); // also of a run that was interrupted
   }
   const findings = await locateFindings(project, { findings: verifier.findings, scope }, context);
-  const { chunks, chunksRead: chunks_read, downloadedBytes: downloaded_bytes } = verifier;
+  const { chunks, chunksRead: chunks_read, chunksFresh: chunks_fresh, downloadedBytes: downloaded_bytes } =
+    verifier;
   const duration_s = (context.clock.now() - startedMs) / 1000;
-  return { project: name, chunks, chunks_read, downloaded_bytes, findings, duration_s };
+  return { project: name, chunks, chunks_read, chunks_fresh, downloaded_bytes, findings, duration_s };
 }
 
 async function scopeOf(
@@ -83,22 +91,31 @@ async function scopeOf(
 class Verifier {
   chunks = 0;
   chunksRead = 0;
+  chunksFresh = 0;
   downloadedBytes = 0;
   /** By key. */
   readonly findings = new Map<string, Finding>();
   readonly #project: Project;
   readonly #scope: ManifestScope;
   readonly #workshop: ChunkWorkshop;
+  readonly #verified: VerifiedChunks;
   readonly #options: VerifyOptions;
   readonly #context: Context;
 
   constructor(
-    parts: { project: Project; scope: ManifestScope; workshop: ChunkWorkshop; options: VerifyOptions },
+    parts: {
+      project: Project;
+      scope: ManifestScope;
+      workshop: ChunkWorkshop;
+      verified: VerifiedChunks;
+      options: VerifyOptions;
+    },
     context: Context,
   ) {
     this.#project = parts.project;
     this.#scope = parts.scope;
     this.#workshop = parts.workshop;
+    this.#verified = parts.verified;
     this.#options = parts.options;
     this.#context = context;
   }
@@ -149,12 +166,20 @@ class Verifier {
     try {
       for (const ref of references.refs(true)) {
         this.chunks++;
-        if (isChosen(ref, this.#options.sample)) await window.add(() => this.#read(ref));
+        if (!isChosen(ref, this.#options.sample)) continue;
+        if (this.#isFresh(ref)) this.chunksFresh++;
+        else await window.add(() => this.#read(ref));
       }
       await window.drain();
     } finally {
       await window.settle();
     }
+  }
+
+  /** The same content under two keys is two objects: only plain keys are remembered. */
+  #isFresh({ id, lease }: ObjectRef): boolean {
+    const { maxAgeDays } = this.#options;
+    return maxAgeDays !== undefined && lease === undefined && this.#verified.isFresh(id, maxAgeDays);
   }
 
   async #read(ref: ObjectRef): Promise<void> {
@@ -164,6 +189,7 @@ class Verifier {
       const options = { project: this.#project, workshop: this.#workshop, signal: this.#context.signal };
       const { downloadedBytes } = await fetchChunk(buffer, ref, options);
       this.chunksRead++;
+      if (ref.lease === undefined) this.#verified.add(ref.id);
       this.downloadedBytes += downloadedBytes;
     } catch (error) {
       if (!(error instanceof DamageError || error instanceof MissingError)) throw error;

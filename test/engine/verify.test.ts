@@ -1,5 +1,8 @@
 /** verify(), verifySource() and repair(): finding damage, saying what it concerns, and healing it. */
 import { describe, expect, test } from "bun:test";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { repair } from "../../src/engine/repair.ts";
 import { verify, type VerifyOptions } from "../../src/engine/verify.ts";
 import { verifySource } from "../../src/engine/verify_source.ts";
@@ -125,6 +128,32 @@ describe("verify()", () => {
       read += (await verified(repository, { sample: { kind: "part", part, parts: 3 } })).chunks_read;
     }
     expect(read).toBe(3);
+  });
+
+  test("passes over what was found whole lately, until it is too long ago or the note was changed", async () => {
+    const { repository, store } = await setUp();
+    const cacheRoot = await mkdtemp(join(tmpdir(), "varve-verify-"));
+    try {
+      let nowMs = Date.UTC(2026, 0, 1);
+      const clock = { now: () => nowMs, sleep: () => new Promise<void>(() => {}) };
+      const run = (maxAgeDays?: number) =>
+        verify(repository, { ...ALL, maxAgeDays }, testContext({ cacheRoot, clock }));
+      expect(await run(7)).toMatchObject({ chunks_read: 3, chunks_fresh: 0 });
+      nowMs += 7 * 24 * 3600_000;
+      expect(await run(7)).toMatchObject({ chunks_read: 0, chunks_fresh: 3 });
+      expect(await run(6)).toMatchObject({ chunks_read: 3, chunks_fresh: 0 });
+      expect(await run(6)).toMatchObject({ chunks_read: 0, chunks_fresh: 3 });
+      const [key] = await chunkKeys(store, repository);
+      await flip(store, key!);
+      expect((await run()).findings).toMatchObject([{ key }]); // not asked to pass over anything
+      nowMs -= 30 * 24 * 3600_000;
+      expect(await run(7)).toMatchObject({ chunks_fresh: 0 }); // notes of the future
+      const path = join(cacheRoot, repository.id, PROJECT, "verified");
+      await writeFile(path, flipBit(await readFile(path), 8 * 40));
+      expect(await run(9999)).toMatchObject({ chunks_fresh: 0 });
+    } finally {
+      await rm(cacheRoot, { recursive: true, force: true });
+    }
   });
 
   test("reads a share of the chunks, as chance has it", async () => {
