@@ -1,0 +1,76 @@
+/** verify, repair and gc as a user types them, over the built program. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { GcReport } from "../../src/engine/gc.ts";
+import type { VerifyReport } from "../../src/engine/verify.ts";
+import { flipBit } from "../helpers/damage.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
+
+let repository: TestRepository;
+beforeAll(async () => {
+  repository = await TestRepository.make();
+});
+afterAll(() => repository.remove());
+
+/** The files of the project's chunks, pages among them. */
+async function objects(): Promise<string[]> {
+  const folder = join(repository.url, "projects/acme/chunks");
+  const names = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  return names.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
+}
+
+test(
+  "verify says what is damaged and concerned, repair heals it from an image, gc deletes what is forgotten",
+  async () => {
+    const bytes = noise(4 * CHUNK_BYTES, 7);
+    const image = repository.path("image");
+    await writeFile(image, bytes);
+    const { backup } = await repository.backUp("acme/db", bytes);
+    await repository.backUp("acme/other", noise(CHUNK_BYTES, 8));
+
+    expect(await repository.json<VerifyReport>(["verify", "acme"])).toMatchObject({
+      chunks: 5,
+      chunks_read: 5,
+      findings: [],
+    });
+    expect((await repository.run(["verify", "acme/db", "--source", image])).code).toBe(0);
+
+    const [path] = await objects();
+    const whole = await readFile(path!);
+    await writeFile(path!, flipBit(whole, 8 * (whole.length - 50)));
+    const verified = await repository.run(["verify"]);
+    expect(verified.code).toBe(3);
+    expect(verified.stdout).toContain("damaged: Cannot read");
+    expect(verified.stdout).toContain("acme/");
+    await writeFile(path!, whole);
+
+    const chunk = (await Promise.all(
+      (await objects()).map(async (path) => ({ path, size: (await readFile(path)).length })),
+    ))
+      .find(({ size }) => size > CHUNK_BYTES)!.path;
+    await rm(chunk);
+    const missing = await repository.run(["verify", "acme", "--exists"]);
+    expect({ code: missing.code, lines: missing.stderr.trim().split("\n").length }).toEqual({
+      code: 3,
+      lines: 1,
+    });
+    const both = repository.path("both");
+    await writeFile(both, Buffer.concat([noise(CHUNK_BYTES, 8), bytes]));
+    expect((await repository.run(["repair", "acme", "--source", both])).code).toBe(0);
+    expect((await repository.run(["verify", "acme"])).code).toBe(0);
+
+    await rm(join(repository.url, "projects/acme/volumes/db", backup));
+    const dry = await repository.json<GcReport>(["gc", "acme", "--dry-run"]);
+    expect(dry).toMatchObject({ garbage: 5, deleted: 0 });
+    const before = (await objects()).length;
+    expect(await repository.json<GcReport>(["gc", "acme"])).toMatchObject({
+      deleted: 5,
+      refused: [],
+      plans_waiting: 0,
+    });
+    expect((await objects()).length).toBe(before - 5);
+    expect((await repository.run(["verify"])).code).toBe(0);
+  },
+  RUN_LIMIT_MS,
+);
