@@ -256,6 +256,20 @@ describe("forgetPoint()", () => {
     expect(await idsOf(repository)).toEqual(ids);
   });
 
+  test("drops nothing when its host stood still until the lease may be taken for dead", async () => {
+    const { repository, ids } = await setUp();
+    let now = 0;
+    const { repository: slow } = hooked(repository, {
+      after: ({ op, key }) => {
+        if (op === "head" && key.startsWith(HOLDS)) now = LEASE_TRUST_MS;
+      },
+    });
+    const context = testContext();
+    const clock = { ...context.clock, now: () => now };
+    expect((await errorOf(forgetPoint(slow, point("~1"), { ...context, clock }))).code).toBe("conflict");
+    expect(await idsOf(repository)).toEqual(ids);
+  });
+
   test("says why the point stays when the store refuses to delete it", async () => {
     const { repository } = await setUp();
     const { repository: refusing } = hooked(repository, { refuse: (key) => key.startsWith(MANIFESTS) });
