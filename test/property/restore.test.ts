@@ -41,14 +41,19 @@ interface Restore {
   verifyTarget: boolean;
 }
 
-const pokes = fc.array(
-  fc.record({
-    at: fc.nat(8 * CHUNK_BYTES),
-    length: fc.constantFrom(1, 3, 4096, CHUNK_BYTES),
-    seed: fc.nat(6),
-  }),
-  { maxLength: 3 },
+/** At and around the borders of chunks, and anywhere. */
+const place = fc.oneof(
+  fc.tuple(fc.nat(8), fc.integer({ min: -2, max: 2 })).map(([chunk, by]) =>
+    Math.max(0, chunk * CHUNK_BYTES + by)
+  ),
+  fc.nat(8 * CHUNK_BYTES),
 );
+const poke = fc.record({
+  at: place,
+  length: fc.constantFrom(1, 2, 3, 4096, CHUNK_BYTES, CHUNK_BYTES + 1),
+  seed: fc.nat(6),
+});
+const pokes = fc.oneof(fc.constant([]), fc.array(poke, { maxLength: 3 }));
 const state: fc.Arbitrary<State> = fc.oneof(
   fc.constant<State>({ kind: "absent" }),
   fc.constant<State>({ kind: "empty" }),
@@ -71,7 +76,7 @@ const restores: fc.Arbitrary<Restore[]> = fc.array(
     dryFirst: fc.boolean(),
     verifyTarget: fc.boolean(),
   }),
-  { minLength: 1, maxLength: 4 },
+  { minLength: 3, maxLength: 5 },
 );
 
 interface Point extends Step {
