@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { varve } from "./varve.ts";
 
-const COMMANDS = ["init", "backup", "restore", "list", "show", "completion"];
+const COMMANDS = ["init", "backup", "restore", "list", "show", "forget", "hold", "release", "completion"];
 
 test("varve prints its version when asked", () => {
   expect(varve(["--version"])).toEqual({ code: 0, stdout: "varve (from source)\n", stderr: "" });
@@ -31,6 +31,20 @@ describe("varve exits with 2 and one line", () => {
     ["--exec has no command", ["backup", "a/b", "--exec"], "--exec wants a command"],
     ["there are two sources", ["backup", "a/b", "x", "y"], 'Cannot back up "y": one source at a time'],
     ["a backup names a point", ["backup", "a/b@c", "x"], 'Cannot back up to "a/b@c"'],
+    ["nothing says what stays", ["forget", "a/b", "--keep-tag", "t"], "say what is to stay"],
+    [
+      "a point and a rule are given",
+      ["forget", "a/b@c", "--keep-last", "1"],
+      "one point is dropped by its name",
+    ],
+    ["a number is none", ["forget", "a", "--keep-last", "0"], "Expected a whole number from 1"],
+    ["an age is none", ["forget", "a", "--keep-within", "30"], "Expected a time like 12h"],
+    [
+      "a share is none",
+      ["forget", "a", "--keep-last", "1", "--max-drop", "0%"],
+      "Expected a share from 1% to 100%",
+    ],
+    ["no point is named", ["hold", "a/b"], "expected PROJECT/VOLUME@POINT"],
     ["a volume has no project", ["show", "b"], "expected PROJECT/VOLUME"],
   ])("when %s", (_, args, text) => {
     const { code, stdout, stderr } = varve(args);

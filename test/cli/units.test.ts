@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { formatDuration, formatSize, parseSize } from "../../src/cli/units.ts";
+import { formatDuration, formatSize, parseDuration, parseSize } from "../../src/cli/units.ts";
 
 test("parseSize() reads powers of 1024 when there is a unit", () => {
   const sizes = ["4194304", "4M", "4m", "4MB", "4MiB", "4 MiB", "0.5K", "1GiB", "2T", "1P", "7B", "0"].map(
@@ -41,4 +41,16 @@ test("formatDuration() shows hours only when there are some", () => {
   expect([0, 7.4, 59.6, 750, 3599, 3600, 10 * 3600 + 61].map(formatDuration)).toEqual([
     ...["0:00", "0:07", "1:00", "12:30", "59:59", "1:00:00", "10:01:01"],
   ]);
+});
+
+test("parseDuration() reads hours, days, weeks and years", () => {
+  expect(["12h", "30d", "8w", "1y", "0d"].map(parseDuration)).toEqual(
+    [12, 720, 1344, 8760, 0].map((h) => h * 3600_000),
+  );
+});
+
+test("parseDuration() returns undefined when it is no duration", () => {
+  for (const text of ["", "30", "d", "1.5d", "-1d", "3m", "1d12h", "1 d", "123456d"]) {
+    expect([text, parseDuration(text)]).toEqual([text, undefined]);
+  }
 });

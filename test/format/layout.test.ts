@@ -5,6 +5,7 @@ import { backupId } from "../../src/format/backup_id.ts";
 import { toHex } from "../../src/format/bytes.ts";
 import {
   chunkName,
+  holdName,
   keyName,
   leaseName,
   manifestName,
@@ -30,6 +31,7 @@ test("the layout is that of format 1", () => {
   expect(chunkName({ id: ID, lease: LEASE })).toBe(`chunks/ab/${"ab".repeat(32)}.${"cd".repeat(16)}`);
   expect(volumePrefix("rbd/vm-1")).toBe("volumes/rbd/vm-1/");
   expect(manifestName("rbd/vm-1", BACKUP)).toBe("volumes/rbd/vm-1/19700101T000000000Z-00000000");
+  expect(holdName("rbd/vm-1", BACKUP)).toBe("holds/rbd/vm-1/19700101T000000000Z-00000000");
   expect(leaseName(LEASE)).toBe(`leases/${"cd".repeat(16)}`);
   expect(planShardName("ef".repeat(16), 10)).toBe(`gc/${"ef".repeat(16)}/0a`);
 });
