@@ -9,24 +9,19 @@ import { ChunkCache } from "../cache/chunk_cache.ts";
 import type { Secret } from "../codec/keys.ts";
 import { DamageError, describeError, InterruptedError, MissingError, VarveError } from "../errors.ts";
 import { backupId, backupTimeMs } from "../format/backup_id.ts";
-import { equalBytes } from "../format/bytes.ts";
 import { EntryList } from "../format/entries.ts";
 import { MAX_VOLUME_BYTES, PAGE_CHUNKS } from "../format/limits.ts";
 import type { ChunkCounts } from "../format/manifest.ts";
 import { checkVolumeName } from "../format/names.ts";
-import {
-  snapshotFromJson,
-  type SnapshotJson,
-  snapshotText,
-  snapshotToJson,
-} from "../format/snapshot_name.ts";
+import { type SnapshotJson, snapshotToJson } from "../format/snapshot_name.ts";
 import type { Source, VolumeDiff } from "../source/source.ts";
 import { cachePlace } from "./cache_place.ts";
-import { listBackupIds, type OpenManifest, readInfo, readManifest } from "./catalog.ts";
+import { listBackupIds, type OpenManifest, readManifest } from "./catalog.ts";
 import { ChunkWorkshop, ChunkWriter } from "./chunk_store.ts";
 import { commitManifest } from "./commit.ts";
 import { Condemned } from "./condemned.ts";
 import type { Context } from "./context.ts";
+import { findBase } from "./find_base.ts";
 import { Lease } from "./lease.ts";
 import { PageTable } from "./page_table.ts";
 import { SetAside } from "./set_aside.ts";
@@ -190,9 +185,10 @@ async function storeDiff(
   const { project, options, workshop } = run;
   const startedMs = context.clock.now();
   checkSize(options, diff.sizeBytes);
+  const atHand = run.latest === undefined ? work.prepared : [run.latest, ...work.prepared];
   const base = diff.fromSnapshot === undefined
     ? undefined
-    : await findBase(run, diff.fromSnapshot, work.prepared, context);
+    : await findBase(project, { volume: options.volume, fromSnapshot: diff.fromSnapshot, atHand }, context);
   // A volume goes on under the key that its base is sealed with.
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
@@ -245,44 +241,6 @@ function checkSize(options: BackupOptions, sizeBytes: number | undefined): void 
   throw new VarveError(
     "failed",
     `Cannot back up "${options.project}/${options.volume}": it has ${sizeBytes} bytes, more than ${MAX_VOLUME_BYTES}`,
-  );
-}
-
-/** The newest backup whose to-snapshot has that name, the prepared ones of this run first. */
-async function findBase(
-  run: Run,
-  fromSnapshot: Uint8Array,
-  prepared: readonly OpenManifest[],
-  context: Context,
-): Promise<OpenManifest> {
-  const { project, options } = run;
-  const isIt = (name: SnapshotJson) => name !== null && equalBytes(snapshotFromJson(name)!, fromSnapshot);
-  const here = prepared.findLast(({ info }) => isIt(info.to_snapshot)) ??
-    (run.latest !== undefined && isIt(run.latest.info.to_snapshot) ? run.latest : undefined);
-  if (here !== undefined) return here;
-  const seen = new Set<string>();
-  for (const backup of (await listBackupIds(project, options.volume, context)).reverse()) {
-    const place = { volume: options.volume, backup };
-    const { to_snapshot } = await readInfo(project, place, context);
-    if (isIt(to_snapshot)) return await readManifest(project, place, context);
-    if (to_snapshot !== null) seen.add(snapshotText(snapshotFromJson(to_snapshot)!));
-  }
-  throw noBase(options, snapshotText(fromSnapshot), [...seen]);
-}
-
-/** How many snapshot names an error lists. */
-const MAX_NAMES = 5;
-
-function noBase(options: BackupOptions, wanted: string, there: string[]): VarveError {
-  const list = there.slice(0, MAX_NAMES).map((name) => `"${name}"`).join(", ");
-  const rest = there.length > MAX_NAMES ? ` and ${there.length - MAX_NAMES} older` : "";
-  const has = there.length === 0
-    ? "it has no backup of any snapshot. Export without --from-snap"
-    : `it has backups of ${list}${rest}. Export from one of these, or without --from-snap`;
-  return new VarveError(
-    "failed",
-    `Cannot back up "${options.project}/${options.volume}": the stream begins at snapshot "${wanted}", of which there is ` +
-      `no backup; ${has}`,
   );
 }
 
