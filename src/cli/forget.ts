@@ -76,23 +76,25 @@ export function addForget(program: Root, invocation: Invocation): void {
 }
 
 type Target =
-  | { project: string; volume: string; point: string }
-  | { project: string; volume?: string | undefined; policy: RetentionPolicy };
+  | { kind: "point"; project: string; volume: string; point: string }
+  | { kind: "policy"; project: string; volume: string | undefined; policy: RetentionPolicy };
 
 /** Reads all of the command line, before anything is opened. */
 function readTarget(name: string, options: ForgetFlags): Target {
-  const place = name.includes("/") ? parseVolumeSpec(name) : { project: name };
-  checkProjectName(place.project);
+  const spec = name.includes("/") ? parseVolumeSpec(name) : undefined;
   const keeps = Object.keys(options).some((flag) => flag.startsWith("keep"));
-  if ("point" in place && place.point !== undefined) {
-    if (!keeps) return { ...place, point: place.point };
+  if (spec?.point !== undefined) {
+    const { project, volume, point } = spec;
+    if (!keeps) return { kind: "point", project, volume, point };
     throw new UsageError(
       `Cannot forget ${quote(name)}: one point is dropped by its name, without --keep options`,
     );
   }
+  const project = spec?.project ?? name;
+  checkProjectName(project);
   const policy = readPolicy(options);
   checkPolicy(policy);
-  return { ...place, policy };
+  return { kind: "policy", project, volume: spec?.volume, policy };
 }
 
 function readPolicy(options: ForgetFlags): RetentionPolicy {
@@ -110,11 +112,10 @@ async function run(
   const { forget, forgetPoint } = await import("../engine/forget.ts");
   const { store, secret, context } = session;
   const repository = await openRepository(store, context);
-  const dryRun = options.dryRun === true;
-  if ("point" in target) return await forgetPoint(repository, { ...target, dryRun, secret }, context);
-  const { timeZone, maxDrop: maxDropPercent, force } = options;
-  const limits = { timeZone, maxDropPercent, force: force === true };
-  return await forget(repository, { ...target, ...limits, dryRun, secret }, context);
+  const { dryRun = false, force = false, timeZone, maxDrop: maxDropPercent } = options;
+  const common = { dryRun, secret };
+  if (target.kind === "point") return await forgetPoint(repository, { ...target, ...common }, context);
+  return await forget(repository, { ...target, timeZone, maxDropPercent, force, ...common }, context);
 }
 
 /** What was done, or would be; then the error where not all of it was. */
