@@ -92,6 +92,11 @@ describe("the golden repository of format 1", () => {
     expect(JSON.parse(fromUtf8(lease.content())!)).toEqual(golden.LEASE);
   });
 
+  test("has a hold", async () => {
+    const hold = await object(OBJECT_TYPE.hold, layout.holdName(golden.VOLUME, golden.BACKUP));
+    expect(JSON.parse(fromUtf8(hold.content())!)).toEqual(golden.HOLD);
+  });
+
   test("has a plan that condemns the short chunk's plain key, and no other", async () => {
     const name = layout.planShardName(golden.PLAN_ID, short.id[0]!);
     const shard = (await object(OBJECT_TYPE.planShard, name)).content();
