@@ -60,14 +60,22 @@ async function openNamedStore(
   });
 }
 
+export interface OtherStoreOptions {
+  options: GlobalOptions;
+  context: Context;
+  /** Where S3 is, and as whom, instead of what the options and the environment say. */
+  s3?: { endpoint: string | undefined; profile: string | undefined } | undefined;
+}
+
 /** Opens any store as the options say: a command may work with a second one. */
 export async function openOtherStore(
   url: string,
-  { options, context }: { options: GlobalOptions; context: Context },
+  { options, context, s3 }: OtherStoreOptions,
 ): Promise<Store> {
   const { openStore } = await import("../store/open.ts");
   return await openStore(url, {
-    s3Endpoint: options.s3Endpoint,
+    s3Endpoint: s3 === undefined ? options.s3Endpoint : s3.endpoint,
+    s3Profile: s3?.profile,
     s3TimeoutMs: options.s3Timeout === undefined ? undefined : options.s3Timeout * 1000,
     retries: options.retries,
     bytesPerSecond: options.limitRate,

@@ -4,6 +4,7 @@ import { UsageError } from "../errors.ts";
 import { addBackup } from "./backup.ts";
 import { addCompletion } from "./completion.ts";
 import { addForget } from "./forget.ts";
+import { addCopy } from "./copy.ts";
 import { addErase } from "./erase.ts";
 import { addGc } from "./gc.ts";
 import { addHold, addRelease } from "./hold.ts";
@@ -28,6 +29,7 @@ export function createProgram(invocation: Invocation): Root {
   addHold(program, invocation);
   addRelease(program, invocation);
   addGc(program, invocation);
+  addCopy(program, invocation);
   addErase(program, invocation);
   addCompletion(program);
   return program;

@@ -64,6 +64,8 @@ export interface FetchOptions {
   /** Looked at before the store, where there is one. */
   cache?: ChunkCache | undefined;
   signal: AbortSignal;
+  /** Is given the object as the store has it, once it is known to be that chunk; its bytes are used again afterwards. */
+  onOpened?: ((object: Uint8Array) => Promise<void>) | undefined;
 }
 
 /**
@@ -82,7 +84,9 @@ export async function fetchChunk(into: SharedBuffer, ref: ObjectRef, options: Fe
       await cache!.drop(name);
     }
     const bytes = await project.store.get(project.key(name), { into: sealed.bytes, signal: options.signal });
-    return { length: await openChunk({ into, sealed, bytes }, ref, options), downloadedBytes: bytes.length };
+    const length = await openChunk({ into, sealed, bytes }, ref, options);
+    await options.onOpened?.(bytes);
+    return { length, downloadedBytes: bytes.length };
   } finally {
     sealed.release();
   }

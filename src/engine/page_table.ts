@@ -210,20 +210,24 @@ export class PageTable {
 export async function readPage(page: number, ref: ObjectRef, options: PageTableOptions): Promise<EntryList> {
   const found = await options.local.find(page, ref, options.key);
   if (found !== undefined) return found;
-  const entries = await downloadPage(ref, options);
+  const { entries } = await downloadPage(ref, options);
   options.local.keep(page, ref, entries);
   return entries;
 }
 
-async function downloadPage(ref: ObjectRef, { project, key, signal }: PageTableOptions): Promise<EntryList> {
+/** The page at `ref`, and its object as the store has it. Throws `DamageError`, `MissingError`. */
+export async function downloadPage(
+  ref: ObjectRef,
+  { project, key, signal }: Pick<PageTableOptions, "project" | "key" | "signal">,
+): Promise<{ entries: EntryList; object: Uint8Array }> {
   const name = chunkName(ref);
   const damaged = (state: string, cause?: unknown) =>
     new DamageError(project.key(name), `Cannot read "${project.key(name)}": ${state}`, { cause });
-  const { content } = await project.read({ type: OBJECT_TYPE.page, name }, { signal });
+  const { content, bytes } = await project.read({ type: OBJECT_TYPE.page, name }, { signal });
   if (!equalBytes(pageId(key.pageKey, content), ref.id)) throw damaged(`it is not the page ${toHex(ref.id)}`);
   try {
     const entries = EntryList.decode(content);
-    if (entries.length === PAGE_CHUNKS) return entries;
+    if (entries.length === PAGE_CHUNKS) return { entries, object: bytes };
   } catch (cause) {
     throw damaged("its entries cannot be read", cause);
   }

@@ -22,8 +22,13 @@ export class SetAside {
     return new SetAside(names);
   }
 
+  /** Nothing is set aside. */
+  get none(): boolean {
+    return this.#names.size === 0;
+  }
+
   has(ref: ObjectRef): boolean {
-    return this.#names.size > 0 && this.#names.has(chunkName(ref));
+    return !this.none && this.#names.has(chunkName(ref));
   }
 }
 

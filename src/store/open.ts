@@ -15,6 +15,8 @@ import type { Store } from "./store.ts";
 export interface OpenStoreOptions {
   /** Address of the S3 server; without it that of the AWS settings, or AWS itself. */
   s3Endpoint?: string | undefined;
+  /** The AWS profile that is used instead of the environment's credentials. */
+  s3Profile?: string | undefined;
   /** How long an S3 request may go without a byte in either direction. */
   s3TimeoutMs?: number | undefined;
   /** How often a failed request is tried again, 0 or more. */
@@ -45,7 +47,10 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
   });
 }
 
-async function openS3(url: string, { s3Endpoint, s3TimeoutMs }: OpenStoreOptions): Promise<Store> {
+async function openS3(
+  url: string,
+  { s3Endpoint, s3Profile, s3TimeoutMs }: OpenStoreOptions,
+): Promise<Store> {
   const [, bucket, prefix = ""] = /^s3:\/\/([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(?:\/(.*?))?\/*$/i.exec(url) ??
     [];
   // The text may hold a secret, if someone wrote one in front of an "@": it is not repeated.
@@ -55,7 +60,10 @@ async function openS3(url: string, { s3Endpoint, s3TimeoutMs }: OpenStoreOptions
   if (prefix !== "" && !isKey(prefix)) {
     throw new UsageError(`Cannot open store "${url}": its prefix is not valid`);
   }
-  return new S3Store(new S3Bucket(bucket, await connectS3(s3Endpoint), { limitMs: s3TimeoutMs }), prefix);
+  return new S3Store(
+    new S3Bucket(bucket, await connectS3(s3Endpoint, s3Profile), { limitMs: s3TimeoutMs }),
+    prefix,
+  );
 }
 
 function directoryOf(url: string): string {

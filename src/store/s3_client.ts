@@ -50,13 +50,21 @@ export interface ConnectedClient {
   host: string;
 }
 
-/** `endpoint` wins over `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` and the profile's. */
-export async function connectS3(endpoint: string | undefined): Promise<ConnectedClient> {
-  const probe = new S3Client({});
+/**
+ * `endpoint` wins over `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` and the profile's. Credentials and region are those of
+ * `profile`, where it is given, and not the environment's.
+ */
+export async function connectS3(
+  endpoint: string | undefined,
+  profile?: string | undefined,
+): Promise<ConnectedClient> {
+  const identity = profile === undefined ? {} : { profile };
+  const probe = new S3Client(identity);
   const region = await probe.config.region().catch(() => process.env.AWS_DEFAULT_REGION || DEFAULT_REGION);
   const url = endpoint ?? await probe.config.serviceConfiguredEndpoint?.();
   probe.destroy();
   const config: S3ClientConfig = {
+    ...identity,
     region,
     maxAttempts: 1, // `retry.ts` is the only place of retries
     expectContinueHeader: false, // fetch does not wait for the answer to it
