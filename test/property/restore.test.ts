@@ -22,13 +22,20 @@ let turn = 0;
 beforeAll(() => void (folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"))));
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 
+/** Bytes that are written behind varve's back. */
+interface Poke {
+  at: number;
+  length: number;
+  seed: number;
+}
+
 /** What stands on the target before the restore. */
 type State =
   | { kind: "absent" }
   | { kind: "empty" }
   | { kind: "noise"; bytes: number }
   /** A point, restored or just copied, and bytes written over it since. */
-  | { kind: "restored" | "copied"; back: number; pokes: { at: number; length: number; seed: number }[] };
+  | { kind: "restored" | "copied"; back: number; pokes: Poke[] };
 
 interface Restore {
   state: State;
@@ -48,12 +55,12 @@ const place = fc.oneof(
   ),
   fc.nat(8 * CHUNK_BYTES),
 );
-const poke = fc.record({
+const poke: fc.Arbitrary<Poke> = fc.record({
   at: place,
   length: fc.constantFrom(1, 2, 3, 4096, CHUNK_BYTES, CHUNK_BYTES + 1),
   seed: fc.nat(6),
 });
-const pokes = fc.oneof(fc.constant([]), fc.array(poke, { maxLength: 3 }));
+const pokes = fc.oneof(fc.constant<Poke[]>([]), fc.array(poke, { maxLength: 3 }));
 const state: fc.Arbitrary<State> = fc.oneof(
   fc.constant<State>({ kind: "absent" }),
   fc.constant<State>({ kind: "empty" }),
