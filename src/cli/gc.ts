@@ -1,7 +1,6 @@
 /** `varve gc`: deletes what no restore point needs any more. */
 import type { GcReport } from "../engine/gc.ts";
 import { checkProjectName } from "../format/names.ts";
-import { PROJECTS_PREFIX } from "../format/layout.ts";
 import { withSession } from "./context.ts";
 import { print, printJson } from "./output.ts";
 import { examples, type Invocation, type Root } from "./root.ts";
@@ -26,8 +25,9 @@ export function addGc(program: Root, invocation: Invocation): void {
         async ({ store, secret, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
           const { gc } = await import("../engine/gc.ts");
+          const { listProjects } = await import("../engine/project.ts");
           const repository = await openRepository(store, context);
-          const names = project === undefined ? store.folders(PROJECTS_PREFIX, context) : [project];
+          const names = project === undefined ? listProjects(repository, context) : [project];
           const reports: GcReport[] = [];
           for await (const name of names) {
             const request = { project: name, secret, dryRun: options.dryRun === true };

@@ -4,7 +4,6 @@ import type { VerifySourceReport } from "../engine/verify_source.ts";
 import type { Sample, VerifyReport } from "../engine/verify.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
-import { PROJECTS_PREFIX } from "../format/layout.ts";
 import { withSession } from "./context.ts";
 import { print, printJson } from "./output.ts";
 import { Progress } from "./progress.ts";
@@ -52,6 +51,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
         { options, invocation, interrupted: "what was not read is not verified" },
         async ({ store, secret, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
+          const { listProjects } = await import("../engine/project.ts");
           const { verify } = await import("../engine/verify.ts");
           const repository = await openRepository(store, context);
           const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
@@ -62,9 +62,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
               workBytes: bytes,
               notes: [`${chunks} chunks`],
             });
-          const scopes = spec === undefined
-            ? mapNames(store.folders(PROJECTS_PREFIX, context))
-            : [readScope(spec)];
+          const scopes = spec === undefined ? mapNames(listProjects(repository, context)) : [readScope(spec)];
           const reports: VerifyReport[] = [];
           try {
             for await (const scope of scopes) {

@@ -5,13 +5,7 @@ import type { ProjectKey, Secret } from "../codec/keys.ts";
 import { frontEnd, openContent } from "../codec/seal.ts";
 import { DamageError, describeError, MissingError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
-import {
-  manifestName,
-  parseManifestName,
-  PROJECTS_PREFIX,
-  volumePrefix,
-  VOLUMES_PREFIX,
-} from "../format/layout.ts";
+import { manifestName, parseManifestName, volumePrefix, VOLUMES_PREFIX } from "../format/layout.ts";
 import { decodeInfo, encodeInfo, type Manifest, type ManifestInfo } from "../format/manifest.ts";
 import { checkProjectName, checkVolumeName } from "../format/names.ts";
 import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../format/object.ts";
@@ -21,7 +15,7 @@ import { cachePlace } from "./cache_place.ts";
 import type { Context } from "./context.ts";
 import { Holds, readHold } from "./holds.ts";
 import { resolvePoint } from "./point.ts";
-import { openProject, type Project } from "./project.ts";
+import { listProjects, openProject, type Project } from "./project.ts";
 import type { Repository } from "./repository.ts";
 import { mapOrdered } from "./window.ts";
 
@@ -105,10 +99,6 @@ export async function showBackup(
 
 function isWrongSecret(error: unknown): boolean {
   return error instanceof VarveError && error.code === "wrong_secret";
-}
-
-function listProjects(repository: Repository, { signal }: Context): AsyncGenerator<string> {
-  return repository.store.folders(PROJECTS_PREFIX, { signal });
 }
 
 /** The ids of a volume's backups, oldest first. */

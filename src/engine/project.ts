@@ -17,7 +17,7 @@ import { openContent, openFront, sealObject } from "../codec/seal.ts";
 import { DamageError, MissingError, VarveError } from "../errors.ts";
 import { equalBytes, fromHex, toHex } from "../format/bytes.ts";
 import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
-import { keyName, KEYS_PREFIX, projectPrefix } from "../format/layout.ts";
+import { keyName, KEYS_PREFIX, projectPrefix, PROJECTS_PREFIX } from "../format/layout.ts";
 import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
 import { checkProjectName } from "../format/names.ts";
 import { decodeHeader, type ObjectType, objectType } from "../format/object.ts";
@@ -111,6 +111,16 @@ export class Project {
     for await (const info of this.store.list(this.key(prefix), options)) {
       yield { ...info, name: info.key.slice(skip) };
     }
+  }
+}
+
+/**
+ * The names of the projects that have a key. Others are none: what an interrupted erasure has left, or a folder that
+ * MinIO goes on telling while there are delete markers in it.
+ */
+export async function* listProjects(repository: Repository, context: Context): AsyncGenerator<string> {
+  for await (const name of repository.store.folders(PROJECTS_PREFIX, { signal: context.signal })) {
+    if ((await listKeys(repository, name, context)).length > 0) yield name;
   }
 }
 

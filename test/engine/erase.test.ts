@@ -9,6 +9,7 @@ import { lookOf, recordFile } from "../../src/cache/file_record.ts";
 import type { Clock, Context } from "../../src/engine/context.ts";
 import { erase, type EraseReport, NOTICE_MS } from "../../src/engine/erase.ts";
 import { LEASE_REFRESH_MS } from "../../src/engine/lease.ts";
+import { listProjects } from "../../src/engine/project.ts";
 import type { Repository } from "../../src/engine/repository.ts";
 import { tracePages } from "../../src/store/history.ts";
 import { HookedStore } from "../helpers/hooked_store.ts";
@@ -107,6 +108,7 @@ describe("erase()", () => {
     await eraseProject(through(repository, failing)).then(() => expect.unreachable(), () => {});
     expect(await keysOf(store, KEYS)).toEqual([]);
     expect(await keysOf(store, PREFIX)).not.toEqual([]);
+    expect(await Array.fromAsync(listProjects(repository, testContext()))).toEqual([]);
     expect((await eraseProject(repository)).empty).toBe(true);
     expect(await keysOf(store, PREFIX)).toEqual([]);
   });

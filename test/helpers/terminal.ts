@@ -19,6 +19,11 @@ export class Terminal {
     });
   }
 
+  /** As a person at the keyboard does. */
+  type(text: string): void {
+    this.#child.terminal!.write(text);
+  }
+
   interrupt(): void {
     this.#child.terminal!.write(CTRL_C);
   }

@@ -1,0 +1,179 @@
+/** `varve erase` by the built program: nothing is left in a directory, a bucket, or one that keeps versions and locks. */
+import { describe, expect, test } from "bun:test";
+import {
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  ListObjectVersionsCommand,
+  PutObjectLegalHoldCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
+import { existsSync } from "node:fs";
+import type { EraseReport } from "../../src/engine/erase.ts";
+import { startRadosgw } from "../helpers/ceph.ts";
+import { startMinio } from "../helpers/minio.ts";
+import { describeWith } from "../helpers/parts.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
+import { awsEnv, rootClient, type S3Server } from "../helpers/s3_server.ts";
+import { Terminal, until } from "../helpers/terminal.ts";
+
+const CONTENT = noise(4 * CHUNK_BYTES, 1);
+const PASSPHRASE = { VARVE_PASSPHRASE: "correct horse" };
+/** Nobody has the passphrase any more, and the file that held it is gone. */
+const LOST = { VARVE_PASSPHRASE_FILE: "/nonexistent" };
+const YES = ["--yes-erase", "acme"];
+
+/** Two projects with two points each, the one that is erased with a passphrase. */
+async function makeRepository(place: { url?: string; env?: Record<string, string> } = {}) {
+  const repository = await TestRepository.make(place);
+  for (const volume of ["acme/a", "acme/b/c"]) {
+    const { stderr, code } = await repository.run(["backup", volume, "--format", "raw", "-"], {
+      env: PASSPHRASE,
+      stdin: CONTENT,
+    });
+    expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+  }
+  await repository.backUp("acme-2/a", CONTENT);
+  return repository;
+}
+
+/** What every erased project leaves: nothing, and the others as they were. */
+async function expectErased(repository: TestRepository): Promise<void> {
+  await repository.expectIntact();
+  expectOneLine(await repository.run(["list", "acme"]), { code: 1, line: "there is none" });
+}
+
+describe("varve erase in a directory", () => {
+  test("leaves nothing of the project, here and in the cache, without its passphrase", async () => {
+    const repository = await makeRepository();
+    const report = await repository.json<EraseReport>(["erase", "acme", ...YES], { env: LOST });
+    expect(report).toMatchObject({
+      ...{ project: "acme", empty: true, leases: 0 },
+      deleted: { keys: 1, delete_markers: 0, unfinished_uploads: 0 },
+      held: { objects: 0, named: [] },
+    });
+    expect(report.deleted.objects).toBe(1 + 2 + 4 + 1); // key, manifests, chunks, page
+    expect(existsSync(`${repository.url}/projects/acme`)).toBe(false);
+    const left = await Array.fromAsync(new Bun.Glob("*/acme/**").scan(repository.path("cache/varve")));
+    expect(left).toEqual([]);
+    await expectErased(repository);
+    const again = await repository.run(["erase", "acme", ...YES]);
+    expect(again).toEqual({ code: 0, stdout: "acme: nothing was deleted\n", stderr: "" });
+    await repository.remove();
+  }, RUN_LIMIT_MS);
+
+  test("deletes nothing unless the name is repeated", async () => {
+    const repository = await makeRepository();
+    const line = /^varve: Cannot erase "acme": /;
+    expectOneLine(await repository.run(["erase", "acme"]), { code: 2, line });
+    expectOneLine(await repository.run(["erase", "acme", "--yes-erase", "acme-2"]), { code: 2, line });
+    expectOneLine(await repository.run(["erase", "acme/a", "--yes-erase", "acme/a"]), {
+      code: 2,
+      line: "as a project",
+    });
+    expect(existsSync(`${repository.url}/projects/acme/keys`)).toBe(true);
+    await repository.remove();
+  }, RUN_LIMIT_MS);
+
+  test("asks for the name on a terminal, and takes only that for an answer", async () => {
+    const repository = await makeRepository();
+    for (const [answer, code] of [["no", 2], ["", 2], ["acme", 0]] as const) {
+      const terminal = new Terminal("varve erase acme", { ...repository.env, ...LOST });
+      await until(() => terminal.output.includes("again: "));
+      expect(existsSync(`${repository.url}/projects/acme/keys`)).toBe(true);
+      terminal.type(`${answer}\n`);
+      expect(await terminal.ended()).toEqual([code]);
+    }
+    const terminal = new Terminal("varve erase acme-2", repository.env);
+    await until(() => terminal.output.includes("again: "));
+    terminal.interrupt();
+    expect(await terminal.ended()).toEqual([130]);
+    await expectErased(repository);
+    await repository.remove();
+  }, RUN_LIMIT_MS);
+
+  test("waits when there is a lease, and says what Ctrl-C leaves", async () => {
+    const repository = await makeRepository();
+    await Bun.write(`${repository.url}/projects/acme/leases/${"ab".repeat(16)}`, "x");
+    const terminal = new Terminal(`varve erase acme ${YES.join(" ")}`, repository.env);
+    await until(() => terminal.output.includes("waiting 11:00"));
+    terminal.interrupt();
+    expect(await terminal.ended()).toEqual([130]);
+    expect(terminal.output).toContain('"acme" is erased in part; run it again');
+    expect((await repository.json<EraseReport>(["erase", "acme", ...YES])).deleted.objects).toBe(0);
+    await expectErased(repository);
+    await repository.remove();
+  }, RUN_LIMIT_MS);
+});
+
+for (const [name, start] of [["MinIO", startMinio], ["radosgw", startRadosgw]] as const) {
+  describeWith([name], `varve erase on ${name}`, () => describeBuckets(start));
+}
+
+function describeBuckets(start: () => Promise<S3Server>): void {
+  test("leaves no object and no unfinished upload in a bucket", async () => {
+    const server = await start();
+    const client = rootClient(server);
+    const repository = await makeRepository({ url: `s3://${server.bucket}/backups`, env: awsEnv(server) });
+    const upload = { Bucket: server.bucket, Key: "backups/projects/acme/chunks/ab/left" };
+    await client.send(new CreateMultipartUploadCommand(upload));
+    const report = await repository.json<EraseReport>(["erase", "acme", ...YES], { env: LOST });
+    expect(report).toMatchObject({ empty: true, deleted: { objects: 8, unfinished_uploads: 1 } });
+    await expectErased(repository);
+    const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: server.bucket }));
+    expect(Uploads).toEqual([]);
+    await repository.remove();
+    await server.stop();
+  }, RUN_LIMIT_MS);
+
+  test("leaves no old version, tells what a legal hold keeps, and finishes without it", async () => {
+    const server = await start();
+    const client = rootClient(server);
+    const bucket = `varve-lock-${crypto.randomUUID()}`;
+    await client.send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: true }));
+    const repository = await makeRepository({ url: `s3://${bucket}/backups`, env: awsEnv(server) });
+    const held = (await versions(client, bucket)).filter(({ Key = "" }) => Key.includes("/acme/chunks/"))
+      .slice(0, 2);
+    const holdAll = async (Status: "ON" | "OFF") => {
+      for (const { Key, VersionId } of held) {
+        await client.send(
+          new PutObjectLegalHoldCommand({ Bucket: bucket, Key, VersionId, LegalHold: { Status } }),
+        );
+      }
+    };
+    await holdAll("ON");
+    const { code, stdout, stderr } = await repository.run(["--json", "erase", "acme", ...YES], { env: LOST });
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^varve: Cannot erase all of "acme": 2 objects \([^)]+\) are still there, 2 under a legal hold, nobody can read them, the key is gone\n$/,
+      ),
+    });
+    const report = JSON.parse(stdout) as EraseReport;
+    expect(report).toMatchObject({
+      empty: false,
+      held: { objects: 2, keys: 0, legal_holds: 2, not_locked: 0 },
+    });
+    expect(report.held.named.map(({ version }) => version).toSorted()).toEqual(
+      held.map(({ VersionId = "" }) => VersionId).toSorted(),
+    );
+    expect(report.deleted.delete_markers).toBeGreaterThan(0); // of the leases
+    await expectErased(repository);
+    await holdAll("OFF");
+    const last = await repository.json<EraseReport>(["erase", "acme", ...YES]);
+    expect(last).toMatchObject({ empty: true, deleted: { objects: 2, delete_markers: 2 } });
+    expect(await versions(client, bucket)).toEqual([]);
+    await repository.expectIntact();
+    await repository.remove();
+    await server.stop();
+  }, RUN_LIMIT_MS);
+}
+
+/** Versions and delete markers of project acme. */
+async function versions(client: S3Client, bucket: string) {
+  const { Versions = [], DeleteMarkers = [], IsTruncated } = await client.send(
+    new ListObjectVersionsCommand({ Bucket: bucket, Prefix: "backups/projects/acme/" }),
+  );
+  expect(IsTruncated).toBeFalsy();
+  return [...Versions, ...DeleteMarkers];
+}
