@@ -6,7 +6,7 @@ import { parseVolumeSpec } from "../format/names.ts";
 import { snapshotFromJson } from "../format/snapshot_name.ts";
 import type { Source } from "../source/source.ts";
 import { type Session, withSession } from "./context.ts";
-import { printJson } from "./output.ts";
+import { print, printJson } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize, parseSize } from "./units.ts";
@@ -132,7 +132,10 @@ async function run(spec: string, { options, session, invocation }: Run): Promise
       ...request(spec, { options, session, invocation }, changes),
       onProgress: (state: RestoreProgress) => progress.update(progressState(state)),
     }, context);
-    progress.end(report.damaged.length === 0 ? summary(spec, report) : "");
+    progress.end(report.damaged.length === 0 && options.dryRun !== true ? summary(spec, report) : "");
+    if (options.dryRun === true && options.json !== true && options.quiet !== true) {
+      print(summary(spec, report));
+    }
     context.log.info(report, "restored");
     if (options.json) printJson(report);
     refuseDamage(report, { spec, options, screen });

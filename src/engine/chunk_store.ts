@@ -115,6 +115,8 @@ function unlessDamaged(error: unknown): undefined {
 
 export interface SealOptions extends FetchOptions {
   keys: ProjectKey;
+  /** A buffer for the sealed object. */
+  sealed: SharedBuffer;
 }
 
 /**
@@ -122,19 +124,14 @@ export interface SealOptions extends FetchOptions {
  * chunk's buffer is released once its content is not needed any more.
  */
 export async function sealChunk(chunk: ChunkBuffer, ref: ObjectRef, options: SealOptions): Promise<number> {
-  const { project, keys, workshop, cache, signal } = options;
+  const { project, keys, workshop, sealed, cache, signal } = options;
   const name = chunkName(ref);
-  const sealed = await workshop.sealed.acquire();
-  try {
-    const length = await workshop.pool.seal(chunk, { ref, sealed, keys, level: COMPRESSION_LEVEL });
-    chunk.buffer.release();
-    const body = sealed.bytes.subarray(0, length);
-    await project.store.put(project.key(name), body, { signal });
-    await cache?.put(name, body);
-    return length;
-  } finally {
-    sealed.release();
-  }
+  const length = await workshop.pool.seal(chunk, { ref, sealed, keys, level: COMPRESSION_LEVEL });
+  chunk.buffer.release();
+  const body = sealed.bytes.subarray(0, length);
+  await project.store.put(project.key(name), body, { signal });
+  await cache?.put(name, body);
+  return length;
 }
 
 export interface ChunkWriterOptions {
@@ -199,8 +196,9 @@ export class ChunkWriter {
 
   /** Stores a page, unless it is where it was before or the project holds it. */
   async writePage(id: Uint8Array, page: Uint8Array, known: Entry): Promise<ObjectRef> {
-    const { condemned, keys, project } = this.#options;
-    if (known !== undefined && equalBytes(known.id, id) && !await condemned.has(known)) return known;
+    const { condemned, setAside, keys, project } = this.#options;
+    const isThere = known !== undefined && equalBytes(known.id, id) && !setAside.has(known);
+    if (isThere && !await condemned.has(known)) return known;
     const { ref, present } = await this.#place(id);
     if (present) return ref;
     const object = { type: OBJECT_TYPE.page, name: chunkName(ref), content: page };
@@ -215,13 +213,31 @@ export class ChunkWriter {
       chunk.buffer.release();
       return { entry: await known, outcome: "reused" };
     }
-    const placed = this.#place(id);
-    const stored = placed.then(({ ref, present }) => present ? ref : this.#upload(chunk, ref, partial));
+    const stored = this.#store(chunk, id, partial);
+    const ref = stored.then(({ ref }) => ref);
     // Who waits for it sees the failure; nobody may be waiting.
-    stored.catch(() => {});
-    this.#remember(name, stored);
-    const { present } = await placed;
-    return { entry: await stored, outcome: present ? "reused" : "new" };
+    ref.catch(() => {});
+    this.#remember(name, ref);
+    const { present } = await stored;
+    return { entry: await ref, outcome: present ? "reused" : "new" };
+  }
+
+  /** A buffer for the sealed object is held from the first request on: so many chunks are on their way as there are jobs. */
+  async #store(
+    chunk: ChunkBuffer,
+    id: Uint8Array,
+    partial: boolean,
+  ): Promise<{ ref: ObjectRef; present: boolean }> {
+    const sealed = await this.#options.workshop.sealed.acquire();
+    try {
+      const { ref, present } = await this.#place(id);
+      const cache = partial ? this.#options.cache : undefined;
+      const options = { ...this.#options, cache, sealed, signal: this.#context.signal };
+      if (!present) this.uploadedBytes += await sealChunk(chunk, ref, options);
+      return { ref, present };
+    } finally {
+      sealed.release();
+    }
   }
 
   /** Where a new object of this id goes, and whether it is there already. */
@@ -231,13 +247,6 @@ export class ChunkWriter {
     const ref = await condemned.has(plain) ? { id, lease } : plain;
     const info = await project.store.head(project.key(chunkName(ref)), { signal: this.#context.signal });
     return { ref, present: info !== undefined };
-  }
-
-  async #upload(chunk: ChunkBuffer, ref: ObjectRef, partial: boolean): Promise<ObjectRef> {
-    const cache = partial ? this.#options.cache : undefined;
-    const options = { ...this.#options, cache, signal: this.#context.signal };
-    this.uploadedBytes += await sealChunk(chunk, ref, options);
-    return ref;
   }
 
   #remember(name: string, stored: Promise<ObjectRef>): void {

@@ -8,6 +8,7 @@ import { DamageError, describeError, MissingError } from "../errors.ts";
 import { toHex } from "../format/bytes.ts";
 import { chunkName, CHUNKS_PREFIX, type ObjectRef, parseChunkName } from "../format/layout.ts";
 import type { Source } from "../source/source.ts";
+import type { ChunkBuffer } from "../pool/chunk_pool.ts";
 import type { Store } from "../store/store.ts";
 import { ChunkWorkshop, OPEN_CHUNKS, sealChunk } from "./chunk_store.ts";
 import { cutChunks } from "./chunker.ts";
@@ -132,12 +133,7 @@ async function healFromSource(
             const id = await workshop.pool.hash(piece, project.firstKey.idKey);
             const refs = id === undefined ? [] : wanted.get(toHex(id)) ?? [];
             for (const ref of refs) {
-              await sealChunk(piece, ref, {
-                project,
-                keys: project.firstKey,
-                workshop,
-                signal: context.signal,
-              });
+              await storeAgain(project, { piece, ref, workshop }, context);
               const key = project.key(chunkName(ref));
               if (open.delete(key)) healed.push(key);
             }
@@ -153,6 +149,21 @@ async function healFromSource(
     await workshop.close();
   }
   return healed;
+}
+
+async function storeAgain(
+  project: Project,
+  { piece, ref, workshop }: { piece: ChunkBuffer; ref: ObjectRef; workshop: ChunkWorkshop },
+  { signal }: Context,
+): Promise<void> {
+  const sealed = await workshop.sealed.acquire();
+  // The content may be wanted under another key too: its buffer is kept.
+  const chunk = { length: piece.length, buffer: { bytes: piece.buffer.bytes, release: () => {} } };
+  try {
+    await sealChunk(chunk, ref, { project, keys: project.firstKey, workshop, sealed, signal });
+  } finally {
+    sealed.release();
+  }
 }
 
 /** By id in hex: a content may be wanted under more than one key. */

@@ -43,8 +43,6 @@ export interface RestoreOptions {
   dryRun: boolean;
   /** Read everything back from the device in the end. */
   verifyTarget: boolean;
-  /** Told how the target is brought up to date, and why so, before anything is written. */
-  onWay?: ((way: Way, reason: string) => void) | undefined;
   onProgress?: ((progress: RestoreProgress) => void) | undefined;
 }
 
@@ -132,7 +130,6 @@ async function restoreInto(
     if (told !== undefined && options.known?.changes !== undefined) refuseOther(target, told, range);
     const state = told ?? await recordedState(project, { target, options }, context);
     const { way, reason } = chooseWay({ target, told, recorded: state });
-    options.onWay?.(way, reason);
     context.log.info({ way, target: target.name }, reason);
     return await work(
       { options, project, manifest, known: state, range, target, cache, way, reason },
@@ -269,7 +266,8 @@ async function remember(
   { project, manifest, target, cache, way, options }: Run,
   { cacheRoot }: Context,
 ): Promise<void> {
-  await cache.renew(manifest);
+  // Where pages were spared, they are not read just to be remembered.
+  if (way === "new" || way === "compare" || !cache.isCold) await cache.renew(manifest);
   if (way === "changes" && !options.verifyTarget) return;
   const look = target.file === undefined ? undefined : await lookOf(target.file);
   if (cacheRoot === undefined || look === undefined || target.file === undefined) return;

@@ -48,6 +48,11 @@ export class VolumeCache implements LocalPages {
     return cache;
   }
 
+  /** Nothing is remembered of the volume yet. */
+  get isCold(): boolean {
+    return this.#cache === undefined;
+  }
+
   /** Tells of a manifest that was read: if the cache is of that backup, any page that is not as it says is damage. */
   expect({ info, pages }: OpenManifest): void {
     if (this.#cache?.head.backup === info.backup) this.#claimed = pages;
