@@ -57,7 +57,7 @@ async function makeBase(to: string): Promise<void> {
   const tree = `${to}.tree`;
   const list =
     `find /usr/bin /usr/lib /usr/share/doc -xdev -type f -size -20M -printf '%s %p\\n' | LC_ALL=C sort -k2 |
-    awk '{ sum += $1; if (sum > 1.3 * 1024 ^ 3) exit; print $2 }'`;
+    awk '{ sum += $1; if (sum <= 1.3 * 1024 ^ 3) print $2 }'`;
   await measure(shell(`rm -rf ${tree} && mkdir ${tree} && ${list} | xargs -d '\\n' cp --parents -t ${tree} &&
     rm -f ${to} && truncate -s ${IMAGE_BYTES} ${to} && mkfs.ext4 -q -d ${tree} ${to} && rm -rf ${tree}`));
 }
