@@ -14,6 +14,7 @@ import { addRepair } from "./repair.ts";
 import { addRestore } from "./restore.ts";
 import { createRoot, type Invocation, type Root } from "./root.ts";
 import { addShow } from "./show.ts";
+import { addStats } from "./stats.ts";
 import { addVerify } from "./verify.ts";
 
 export function createProgram(invocation: Invocation): Root {
@@ -23,6 +24,7 @@ export function createProgram(invocation: Invocation): Root {
   addRestore(program, invocation);
   addList(program, invocation);
   addShow(program, invocation);
+  addStats(program, invocation);
   addVerify(program, invocation);
   addRepair(program, invocation);
   addForget(program, invocation);

@@ -95,8 +95,8 @@ export class ChunkCopier {
     // All of it is there, and nothing of it in doubt: not even the page has to be read.
     if (isInBase && condemned.none && setAside.none) return ref;
     const { signal } = this.#context;
-    const { entries, object } = await downloadPage(ref, { project: source, key, signal });
-    const base = isInBase ? entries : baseRef && await this.#readBase(baseRef, key);
+    const { entries, object } = await downloadPage(ref, { project: source, signal });
+    const base = isInBase ? entries : baseRef && await this.#readBase(baseRef);
     const copied = await this.#entries(entries, { writer, base });
     const isChanged = copied !== entries;
     if (!isChanged && isInBase && await this.#isTrusted(ref)) return ref;
@@ -106,8 +106,8 @@ export class ChunkCopier {
   }
 
   /** Only spares questions: one that cannot be read must not keep the copy from being made. */
-  async #readBase(ref: ObjectRef, key: ProjectKey): Promise<EntryList | undefined> {
-    const options = { project: this.#options.target, key, signal: this.#context.signal };
+  async #readBase(ref: ObjectRef): Promise<EntryList | undefined> {
+    const options = { project: this.#options.target, signal: this.#context.signal };
     try {
       return (await downloadPage(ref, options)).entries;
     } catch (error) {

@@ -218,12 +218,12 @@ export async function readPage(page: number, ref: ObjectRef, options: PageTableO
 /** The page at `ref`, and its object as the store has it. Throws `DamageError`, `MissingError`. */
 export async function downloadPage(
   ref: ObjectRef,
-  { project, key, signal }: Pick<PageTableOptions, "project" | "key" | "signal">,
+  { project, signal }: Pick<PageTableOptions, "project" | "signal">,
 ): Promise<{ entries: EntryList; object: Uint8Array }> {
   const name = chunkName(ref);
   const damaged = (state: string, cause?: unknown) =>
     new DamageError(project.key(name), `Cannot read "${project.key(name)}": ${state}`, { cause });
-  const { content, bytes } = await project.read({ type: OBJECT_TYPE.page, name }, { signal });
+  const { content, bytes, key } = await project.read({ type: OBJECT_TYPE.page, name }, { signal });
   if (!equalBytes(pageId(key.pageKey, content), ref.id)) throw damaged(`it is not the page ${toHex(ref.id)}`);
   try {
     const entries = EntryList.decode(content);

@@ -1,0 +1,100 @@
+/** `varve stats`: what projects, volumes and points take in the store, and what forgetting them would free. */
+import type { PointStats, ProjectStats, StatsOptions, VolumeStats } from "../engine/stats.ts";
+import { UsageError } from "../errors.ts";
+import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
+import { type Session, withSession } from "./context.ts";
+import { printJson, printTable } from "./output.ts";
+import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
+import { formatSize } from "./units.ts";
+
+const EXAMPLES = examples(
+  ["varve stats", "every volume: what it takes, and shares with others"],
+  ["varve stats acme/vm1", "its points, and what forgetting each of them would free"],
+);
+
+type Scope = Pick<StatsOptions, "project" | "volume">;
+
+export function addStats(program: Root, invocation: Invocation): void {
+  program.command("stats")
+    .description("Show what is stored, shared, and would be freed.")
+    .argument("[name]", "PROJECT or PROJECT/VOLUME; without it, all that there is")
+    .addHelpText("after", EXAMPLES)
+    .action(async (name, _, command) => {
+      const options = command.optsWithGlobals();
+      const scope = name === undefined ? undefined : readScope(name);
+      await withSession(
+        { options, invocation, interrupted: "nothing was changed" },
+        (session) => run(scope, { options, session, invocation }),
+      );
+    });
+}
+
+function readScope(name: string): Scope {
+  if (!name.includes("/")) {
+    checkProjectName(name);
+    return { project: name };
+  }
+  const { project, volume, point } = parseVolumeSpec(name);
+  if (point === undefined) return { project, volume };
+  throw new UsageError(
+    `Cannot count "${name}": leave out what follows the @, all points of the volume are shown`,
+  );
+}
+
+async function run(
+  scope: Scope | undefined,
+  { options, session, invocation }: { options: GlobalOptions; session: Session; invocation: Invocation },
+): Promise<void> {
+  const { context, store, secret } = session;
+  const { screen } = invocation;
+  const { openRepository } = await import("../engine/repository.ts");
+  const { listProjects } = await import("../engine/project.ts");
+  const { stats } = await import("../engine/stats.ts");
+  const repository = await openRepository(store, context);
+  const isShown = screen.isTerminal && !options.json && !options.quiet;
+  const counted: ProjectStats[] = [];
+  for await (
+    const { project, volume } of scope === undefined ? scopes(listProjects(repository, context)) : [scope]
+  ) {
+    const onProgress: StatsOptions["onProgress"] = ({ objects, pages }) =>
+      isShown && screen.show(`${project}: ${objects} objects, ${pages} pages`);
+    counted.push(await stats(repository, { project, volume, secret, onProgress }, context));
+  }
+  screen.erase();
+  if (options.json) printJson(scope === undefined ? counted : counted[0]);
+  else if (scope?.volume !== undefined) printPoints(counted[0]!);
+  else printVolumes(counted);
+}
+
+async function* scopes(names: AsyncIterable<string>): AsyncGenerator<Scope> {
+  for await (const project of names) yield { project };
+}
+
+/** A line for each volume, and under them one for the project. */
+function printVolumes(projects: ProjectStats[]): void {
+  const rows = projects.flatMap((project) => [
+    ...project.volumes.map((volume) => volumeRow(project.project, volume)),
+    projectRow(project),
+  ]);
+  printTable(["VOLUME", "POINTS", "SIZE", "ALL POINTS", "STORED", "SHARED", "UNIQUE", "GARBAGE"], rows);
+}
+
+function volumeRow(project: string, volume: VolumeStats): string[] {
+  const { size_bytes, logical_bytes, stored_bytes, shared_bytes, unique_bytes } = volume;
+  const sizes = [size_bytes, logical_bytes, stored_bytes, shared_bytes, unique_bytes].map(formatSize);
+  return [`${project}/${volume.volume}`, String(volume.points), ...sizes, ""];
+}
+
+function projectRow(
+  { project, points, logical_bytes, stored_bytes, unreferenced_bytes }: ProjectStats,
+): string[] {
+  const garbage = formatSize(unreferenced_bytes);
+  return [project, String(points), "", formatSize(logical_bytes), formatSize(stored_bytes), "", "", garbage];
+}
+
+function printPoints({ volumes }: ProjectStats): void {
+  const row = ({ backup, time, size_bytes, unique_bytes }: PointStats) => [
+    ...[backup, time, formatSize(size_bytes), formatSize(unique_bytes)],
+  ];
+  printTable(["BACKUP", "TIME", "SIZE", "FREES"], (volumes[0]?.backups ?? []).map(row));
+}

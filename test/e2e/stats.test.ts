@@ -1,0 +1,57 @@
+/** `varve stats` by the built program, in a directory and on MinIO: tables for people, JSON for scripts. */
+import { expect, test } from "bun:test";
+import type { ProjectStats } from "../../src/engine/stats.ts";
+import { startMinio } from "../helpers/minio.ts";
+import { describeWith } from "../helpers/parts.ts";
+import {
+  CHUNK_BYTES,
+  expectOneLine,
+  noise,
+  type Place,
+  RUN_LIMIT_MS,
+  TestRepository,
+} from "../helpers/repository.ts";
+import { awsEnv } from "../helpers/s3_server.ts";
+
+const CONTENT = noise(4 * CHUNK_BYTES, 1);
+const CHANGED = Buffer.concat([noise(CHUNK_BYTES, 2), CONTENT.subarray(CHUNK_BYTES)]);
+
+async function expectStats(place: Place): Promise<void> {
+  const repository = await TestRepository.make(place);
+  const first = await repository.backUp("acme/a", CONTENT);
+  await repository.backUp("acme/a", CHANGED, { snapshot: "s2" });
+  await repository.backUp("other/b", CONTENT);
+  const all = await repository.json<ProjectStats[]>(["stats"]);
+  expect(all.map(({ project, points }) => [project, points])).toEqual([["acme", 2], ["other", 1]]);
+  const acme = await repository.json<ProjectStats>(["stats", "acme"]);
+  expect(acme).toEqual(all[0]!);
+  expect(acme).toMatchObject({ logical_bytes: 8 * CHUNK_BYTES, objects: 5 + 2 + 2, unreferenced_bytes: 0 });
+  const { volumes } = await repository.json<ProjectStats>(["stats", "acme/a"]);
+  const freed = volumes[0]!.backups![0]!;
+  expect(freed.backup).toBe(first.backup);
+  expect(freed.unique_bytes).toBeGreaterThan(CHUNK_BYTES);
+  expect(freed.unique_bytes).toBeLessThan(1.2 * CHUNK_BYTES);
+  const { stdout, stderr } = await repository.run(["stats"]);
+  expect(stderr).toBe("");
+  expect(stdout).toMatch(
+    /^VOLUME +POINTS +SIZE +ALL POINTS +STORED +SHARED +UNIQUE +GARBAGE\nacme\/a +2 +256 KiB +512 KiB /,
+  );
+  expect(stdout).toMatch(/\nacme +2 +512 KiB [^\n]+ 0 B\nother\/b +1 /);
+  expect((await repository.run(["stats", "acme/a"])).stdout).toMatch(
+    /^BACKUP +TIME +SIZE +FREES\n2\S+Z-\S+ +2\S+Z +256 KiB +6\d/,
+  );
+  expectOneLine(await repository.run(["stats", "acme/c"]), { code: 1, line: "it has no backups" });
+  expectOneLine(await repository.run(["stats", "acme/a@s1"]), { code: 2, line: "leave out" });
+  await repository.expectIntact();
+  await repository.remove();
+}
+
+test("varve stats tells what a directory holds", () => expectStats({}), RUN_LIMIT_MS);
+
+describeWith(["MinIO"], "varve stats on MinIO", () => {
+  test("tells what a bucket holds", async () => {
+    const minio = await startMinio();
+    await expectStats({ url: `s3://${minio.bucket}/backups`, env: awsEnv(minio) });
+    await minio.stop();
+  }, RUN_LIMIT_MS);
+});
