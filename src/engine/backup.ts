@@ -134,13 +134,14 @@ async function beginLease(project: Project, options: BackupOptions, context: Con
   );
 }
 
-/** After the lease is written, and in this order: the store's time, the plans, the newest backup. */
+/** After the lease is written, and in this order: the store's time, the key, the plans, the newest backup. */
 async function beginRun(
   parts: Pick<Run, "options" | "project" | "lease" | "workshop" | "cache" | "chunkCache">,
   context: Context,
 ): Promise<Run> {
   const { project, options } = parts;
   const seenMs = await parts.lease.seenMs(context.signal);
+  await project.checkNotErased({ signal: context.signal });
   const condemned = await Condemned.read(project, context);
   const setAside = await SetAside.read(project, context);
   const id = (await listBackupIds(project, options.volume, context)).at(-1);

@@ -140,6 +140,7 @@ async function copyPlaces(
   const guarded = lease.guard(context);
   try {
     await lease.seenMs(guarded.signal);
+    await target.checkNotErased({ signal: guarded.signal });
     const condemned = await Condemned.read(target, guarded);
     const setAside = await SetAside.read(target, guarded);
     const present = Map.groupBy(await listPlaces(target, guarded), ({ volume }) => volume);

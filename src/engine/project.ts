@@ -78,6 +78,16 @@ export class Project {
     return found;
   }
 
+  /**
+   * To be called by who will write restore points, once the lease is written: an erasure deletes the keys, then looks
+   * for leases, so at least one of the two sees the other. Throws `conflict` where the key is gone.
+   */
+  async checkNotErased(options: RequestOptions): Promise<void> {
+    const key = this.key(keyName(toHex(this.firstKey.id)));
+    if (await this.store.head(key, options) !== undefined) return;
+    throw new VarveError("conflict", `Cannot write to project "${this.name}": it was erased meanwhile`);
+  }
+
   /** Throws `DamageError` unless the bytes are a whole object of that name, of any type. */
   async check(bytes: Uint8Array, name: string): Promise<void> {
     const object = { type: objectType(bytes), name };

@@ -393,6 +393,17 @@ describe("copy() and garbage collection", () => {
     expect(new Set(suffixes).size).toBe(2);
   });
 
+  test("sends nothing when the project there is erased before its lease is written", async () => {
+    await point(noiseChunks(1));
+    const hooked = new HookedStore(to, {
+      before: async ({ op, key }) => {
+        if (op === "put" && key.startsWith(LEASES)) await to.delete(await keysOf(to, KEYS));
+      },
+    });
+    expect((await errorOf(copyTo(hooked))).code).toBe("conflict");
+    expect(await keysOf(to, "")).toEqual(["varve.json"]);
+  });
+
   test("commits nothing when its lease in the second repository is gone before or after the manifest", async () => {
     await point(noiseChunks(1));
     for (const when of ["before", "after"] as const) {

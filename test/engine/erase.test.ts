@@ -283,6 +283,25 @@ describe("erase() beside running work", () => {
     expect(await keysOf(store, PREFIX)).toEqual([]);
   });
 
+  test("a backup whose project is erased before its lease is written uploads nothing", async () => {
+    const store = newStore();
+    const repository = await newRepository(store);
+    let isErased = false;
+    const hooked = new HookedStore(store, {
+      before: async ({ op, key }) => {
+        if (op !== "put" || !key.startsWith(LEASES) || isErased) return;
+        isErased = true;
+        expect(await eraseProject(repository)).toMatchObject({ empty: true, leases: 0 });
+      },
+    });
+    const { code, message } = await errorOf(backUp(through(repository, hooked), volumeOf(CONTENT)));
+    expect({ code, message }).toEqual({
+      code: "conflict",
+      message: expect.stringContaining("erased meanwhile"),
+    });
+    expect(await keysOf(store, PREFIX)).toEqual([]);
+  });
+
   test("fails with conflict when work keeps being started", async () => {
     const store = newStore();
     const repository = await newRepository(store);

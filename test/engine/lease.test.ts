@@ -69,6 +69,7 @@ describe("backup()", () => {
       "get keys",
       "put lease",
       "head lease",
+      "head keys",
       "list gc/",
       "list damaged/",
       "list manifest",
