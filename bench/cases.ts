@@ -28,7 +28,7 @@ export function cases({ images, scratch }: { images: Images; scratch: string }):
     RESTIC_CACHE_DIR: `${scratch}/cache`,
     BORG_REPO: repo,
     BORG_BASE_DIR: `${scratch}/borg`,
-    BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: "yes",
+    BORG_PASSPHRASE: "bench",
   };
   const sh = (script: string) => measure(shell(script), { env, cwd: scratch });
   const init = () => sh(`${VARVE} init -q`);
@@ -36,7 +36,7 @@ export function cases({ images, scratch }: { images: Images; scratch: string }):
   const backUp = (stream: string) => `cat ${stream} | exec ${VARVE} backup -q acme/db`;
   const restic = (image: string) => `exec restic -q backup ${image}`;
   const resticInit = () => sh("restic -q init");
-  const borgInit = () => sh("borg init -e repokey-blake2 2>/dev/null || borg init -e none");
+  const borgInit = () => sh("borg init -e repokey-blake2");
   const borg = (image: string, name: string) => `exec borg create -C zstd,3 ::${name} ${image}`;
 
   return [
@@ -81,7 +81,7 @@ export function cases({ images, scratch }: { images: Images; scratch: string }):
         {
           program: "borg",
           prepare: () =>
-            sh(`cp ${base} img; borg init -e none; ${borg("img", "one").slice(5)}; cp ${changed} img`),
+            sh(`cp ${base} img; borg init -e repokey-blake2; ${borg("img", "one").slice(5)}; cp ${changed} img`),
           run: () => sh(borg("img", "two")),
         },
       ],
@@ -101,7 +101,7 @@ export function cases({ images, scratch }: { images: Images; scratch: string }):
         },
         {
           program: "borg",
-          prepare: () => sh(`borg init -e none; borg create -C zstd,3 ::one ${base}`),
+          prepare: () => sh(`borg init -e repokey-blake2; borg create -C zstd,3 ::one ${base}`),
           run: () => sh("exec borg extract --sparse ::one"),
         },
       ],
