@@ -4,7 +4,7 @@
  */
 import { BROKEN_RULES, type RuleName } from "./rules.ts";
 
-const SOURCES = /\/src\/engine\/\w+\.ts$/;
+const SOURCES = /\/src\/\w+\/\w+\.ts$/;
 const RANDOM = `export { randomBytes } from ${JSON.stringify(`${import.meta.dir}/randomness.ts`)};\n`;
 const WORKERS = `import { runTask } from ${JSON.stringify(`${import.meta.dir}/../../src/pool/tasks.ts`)};
 export class Piscina {
@@ -16,15 +16,15 @@ export class Piscina {
 
 /** `broken`: the rule to switch off, by a change of the source text that has to fit exactly once. */
 export function prepareEngine(broken: RuleName | undefined): void {
-  const edits = broken === undefined ? [] : BROKEN_RULES[broken];
+  const edits = broken === undefined ? [] : BROKEN_RULES[broken]!;
   Bun.plugin({
     name: "simulation",
     setup(build) {
       build.onLoad({ filter: /\/piscina\/dist\/[\w./-]+$/ }, () => ({ contents: WORKERS, loader: "ts" }));
       build.onLoad({ filter: SOURCES }, async ({ path }) => {
-        if (path.endsWith("/random.ts")) return { contents: RANDOM, loader: "ts" };
+        if (path.endsWith("/engine/random.ts")) return { contents: RANDOM, loader: "ts" };
         let contents = await Bun.file(path).text();
-        for (const edit of edits) if (path.endsWith(`/${edit.file}`)) contents = changed(contents, edit);
+        for (const edit of edits) if (path.endsWith(`/src/${edit.file}`)) contents = changed(contents, edit);
         return { contents, loader: "ts" };
       });
     },

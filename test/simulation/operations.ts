@@ -1,6 +1,7 @@
 /** What processes do: the engine's use cases, and what may come of them. */
 import { backup } from "../../src/engine/backup.ts";
 import type { Context } from "../../src/engine/context.ts";
+import { forgetPoint } from "../../src/engine/forget.ts";
 import { gc } from "../../src/engine/gc.ts";
 import type { Secret } from "../../src/engine/project.ts";
 import type { Repository } from "../../src/engine/repository.ts";
@@ -35,6 +36,8 @@ export interface World {
   objects: Objects;
   oracle: Oracle;
   faults: Faults;
+  /** What volumes hold again and again. */
+  volumes: string[];
   /** Counts snapshots. */
   snapshots: number;
 }
@@ -44,6 +47,7 @@ interface Work {
   process: Process;
   repository: Repository;
   context: Context;
+  beganMs: number;
 }
 
 export type Operation = "backup" | "restore" | "forget" | "gc";
@@ -58,7 +62,8 @@ export async function runOperation(world: World, operation: Operation, process: 
     random: () => scheduler.random(1000) / 1000,
     attemptsMax: ATTEMPTS,
   });
-  const work = { world, process, context, repository: { id: "simulated", store, chunkBytes: CHUNK_BYTES } };
+  const repository = { id: "simulated", store, chunkBytes: CHUNK_BYTES };
+  const work = { world, process, context, repository, beganMs: scheduler.nowMs };
   scheduler.note(process, `begins: ${operation}`);
   const done = OPERATIONS[operation](work).then(
     (text) => scheduler.note(process, `is done: ${text}`),
@@ -99,15 +104,16 @@ function sleep(
   return promise;
 }
 
-function mayHappen(error: unknown, { process, world }: Work, operation: Operation): boolean {
+function mayHappen(error: unknown, { process, world, beganMs }: Work, operation: Operation): boolean {
+  const tookLong = world.scheduler.nowMs - beganMs > TRUSTED_MS;
   if (error instanceof InterruptedError) return process.stop.signal.aborted;
   if (error instanceof StoreError) return error.retryable && world.faults.faulty > 0;
-  if (error instanceof DamageError) return operation === "restore" && process.stalledMs > TRUSTED_MS;
+  if (error instanceof DamageError) return operation === "restore" && tookLong;
   // Forgotten between the listing and the reading.
   if (error instanceof MissingError) return error.key.includes("/volumes/") && operation !== "gc";
   if (!(error instanceof VarveError)) return false;
   if (error.code === "conflict") {
-    return process.stalledMs > TRUSTED_MS || /base was forgotten/.test(error.message);
+    return tookLong || /base was forgotten/.test(error.message);
   }
   return /it has no backups|of which there is no backup|no backup (of|has that)/.test(error.message);
 }
@@ -127,7 +133,11 @@ async function runBackup({ world, repository, context }: Work): Promise<string> 
   const diffs: TestDiff[] = [];
   let [base, name] = [from === undefined ? "" : oracle.contents.get(from)!, from];
   for (let left = random(8) === 0 ? 2 : 1; left > 0; left--) {
-    const content = base === "" ? newVolume(random) : changedVolume(base, random);
+    const content = random(3) > 0
+      ? world.volumes[random(world.volumes.length)]!
+      : base === ""
+      ? newVolume(random)
+      : changedVolume(base, random);
     const to = `s${++world.snapshots}`;
     oracle.contents.set(to, content);
     diffs.push(diffOf(content, { base, from: name, to }));
@@ -160,15 +170,17 @@ async function runRestore({ world, repository, context }: Work): Promise<string>
   return point.key;
 }
 
-/** A manifest that is deleted: all that forgetting is to the store. */
+/** One point, or all that there are: what they share is garbage only then. */
 async function runForget({ world, repository, context }: Work): Promise<string> {
   const { oracle, scheduler: { random } } = world;
   const points = [...oracle.points.values()];
-  const point = points[random(points.length)];
-  if (point === undefined) return "nothing to forget";
-  oracle.forgets(point.key);
-  await repository.store.delete([point.key], context);
-  return point.key;
+  const chosen = random(2) === 0 ? points : points.slice(random(points.length)).slice(0, 1);
+  for (const { key, volume, backup } of chosen) {
+    oracle.forgets(key);
+    const options = { project: PROJECT, volume, point: backup, dryRun: false, secret: SECRET };
+    await forgetPoint(repository, options, context);
+  }
+  return chosen.map(({ snapshot }) => snapshot).join(" ");
 }
 
 async function runGc({ repository, context }: Work): Promise<string> {

@@ -12,16 +12,26 @@ export const DAY_MS = 24 * HOUR_MS;
 const MAX_STEPS = 200_000;
 /** Time goes on by less than this with each step. */
 const STEP_MS = 20;
+const STALLS_MS = [HOUR_MS, 13 * HOUR_MS, 2 * DAY_MS, 2 * DAY_MS];
 /** What is under way when its process crashes may still arrive for this long; the protocol's assumption is 12 hours. */
 export const UNDER_WAY_MS = 11 * HOUR_MS;
 
 export interface Chances {
-  /** Of a hundred steps, those after which another process goes on. */
-  switchPercent: number;
+  /**
+   * Who goes on: with "priorities" the process of the highest one, until by chance it becomes the lowest; so a process
+   * stands in the middle of its work while others do all of theirs.
+   */
+  order: "random" | "priorities";
+  /** Of 10,000 steps, those after which another process goes on. */
+  change: number;
   /** Of 10,000 replies, those at which the process crashes, and those at which it stands still. */
   crash: number;
   stall: number;
 }
+
+/** What the protocol is made of: around these requests more happens than around others. */
+const DELICATE = /leases\/|gc\/|put \S+\/volumes|delete \S+\/chunks/;
+const DELICATE_FACTOR = 5;
 
 interface Step {
   label: string;
@@ -35,9 +45,9 @@ export class Process {
   /** How far the host's clock is off. */
   readonly clockOffsetMs: number;
   readonly stop = new AbortController();
+  /** Chosen by the scheduler. */
+  priority: number | undefined;
   isAlive = true;
-  /** How long it stood still altogether. */
-  stalledMs = 0;
   isStalled = false;
   readonly #died = Promise.withResolvers<void>();
 
@@ -70,6 +80,9 @@ export class Scheduler {
   #held: Step[] = [];
   readonly #timed: { atMs: number; start(): void }[] = [];
   #current: Process | undefined;
+  /** The label of the last step. */
+  #last = "";
+  #lowest = 0;
   #steps = 0;
 
   constructor(
@@ -85,9 +98,9 @@ export class Scheduler {
     return this.#steps;
   }
 
-  /** Whether something happens that has a chance of so many in 10,000. */
-  happens(chance: number): boolean {
-    return chance > 0 && this.random(10_000) < chance;
+  /** Whether something happens that has a chance of so many in 10,000, and more at what is delicate. */
+  happens(chance: number, label: string): boolean {
+    return chance > 0 && this.random(10_000) < chance * (DELICATE.test(label) ? DELICATE_FACTOR : 1);
   }
 
   note(process: Process | undefined, text: string): void {
@@ -117,8 +130,8 @@ export class Scheduler {
     for (;;) {
       // Everything that follows from the last step has been done before the next is chosen.
       await new Promise((resolve) => setImmediate(resolve));
-      const step = this.#next();
-      if (step === undefined || isEnough()) return;
+      const step = isEnough() ? undefined : this.#next();
+      if (step === undefined) return;
       if (++this.#steps > MAX_STEPS) throw new Error("the run does not end");
       this.nowMs += this.random(STEP_MS);
       step();
@@ -139,14 +152,21 @@ export class Scheduler {
     const mine = list.filter((step) => step.process === process);
     const step = mine[this.random(mine.length)]!;
     list.splice(list.indexOf(step), 1);
+    this.#last = step.label;
     return list === this.#requests ? () => this.#serve(step) : () => this.#tell(step);
   }
 
   #choose(): Process {
-    const ready = new Set([...this.#requests, ...this.#replies].map(({ process }) => process));
-    const stays = this.#current !== undefined && ready.has(this.#current) &&
-      this.random(100) >= this.chances.switchPercent;
-    if (!stays) this.#current = [...ready][this.random(ready.size)]!;
+    const ready = [...new Set([...this.#requests, ...this.#replies].map(({ process }) => process))];
+    for (const process of ready) process.priority ??= this.random(1000);
+    const changes = this.happens(this.chances.change, this.#last);
+    const current = this.#current;
+    if (this.chances.order === "priorities") {
+      if (changes && current !== undefined) current.priority = --this.#lowest;
+      this.#current = ready.reduce((a, b) => b.priority! > a.priority! ? b : a);
+    } else if (changes || current === undefined || !ready.includes(current)) {
+      this.#current = ready[this.random(ready.length)]!;
+    }
     return this.#current!;
   }
 
@@ -164,8 +184,11 @@ export class Scheduler {
 
   #tell(step: Step): void {
     const { process, label } = step;
-    if (this.happens(this.chances.crash)) return this.crash(process, label);
-    if (this.happens(this.chances.stall)) return this.#stall(process, step);
+    if (this.happens(this.chances.crash, label)) return this.crash(process, label);
+    if (this.happens(this.chances.stall, label)) {
+      const stallMs = STALLS_MS[this.random(STALLS_MS.length)]! + this.random(HOUR_MS);
+      return this.#stall(process, { step, stallMs });
+    }
     this.note(process, label);
     step.run();
   }
@@ -186,18 +209,23 @@ export class Scheduler {
     }
   }
 
-  #stall(process: Process, step: Step): void {
-    const stallMs = [HOUR_MS, 13 * HOUR_MS, 2 * DAY_MS][this.random(3)]! + this.random(HOUR_MS);
+  #stall(process: Process, { step, stallMs }: { step: Step; stallMs: number }): void {
     this.note(process, `stands still for ${Math.round(stallMs / HOUR_MS)} h before: ${step.label}`);
+    this.#replies.push(step);
+    this.freeze(process);
+    this.later(stallMs, () => this.thaw(process));
+  }
+
+  /** The process is told nothing until it is thawed. */
+  freeze(process: Process): void {
     process.isStalled = true;
-    process.stalledMs += stallMs;
-    const isMine = (other: Step) => other.process === process;
-    this.#held.push(step, ...this.#replies.filter(isMine));
-    this.#replies = this.#replies.filter((other) => !isMine(other));
-    this.later(stallMs, () => {
-      process.isStalled = false;
-      this.#replies.push(...this.#held.filter(isMine).filter(() => process.isAlive));
-      this.#held = this.#held.filter((other) => !isMine(other));
-    });
+    this.#held.push(...this.#replies.filter((step) => step.process === process));
+    this.#replies = this.#replies.filter((step) => step.process !== process);
+  }
+
+  thaw(process: Process): void {
+    process.isStalled = false;
+    this.#replies.push(...this.#held.filter((step) => step.process === process && process.isAlive));
+    this.#held = this.#held.filter((step) => step.process !== process);
   }
 }

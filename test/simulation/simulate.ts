@@ -1,7 +1,7 @@
 /** One run of the simulation: what a seed makes hosts do, then quiet, then nothing may be left over. */
 import { openProject } from "../../src/engine/project.ts";
 import { random } from "../helpers/random.ts";
-import { CHUNK_BYTES } from "./content.ts";
+import { CHUNK_BYTES, newVolume } from "./content.ts";
 import { Objects } from "./objects.ts";
 import { type Operation, runOperation, SECRET, type World } from "./operations.ts";
 import { Oracle, PROJECT } from "./oracle.ts";
@@ -9,23 +9,25 @@ import { seedRandomBytes } from "./randomness.ts";
 import { type Chances, DAY_MS, HOUR_MS, Process, type Random, Scheduler } from "./scheduler.ts";
 import { type Faults, SimulatedStore } from "./simulated_store.ts";
 
-const MIX: Operation[] = [
-  "backup",
-  "backup",
-  "backup",
-  "backup",
-  "gc",
-  "gc",
-  "gc",
-  "forget",
-  "forget",
-  "restore",
+/** What a host does in one round. */
+const ROUNDS: readonly (readonly Operation[])[] = [
+  ["backup"],
+  ["backup"],
+  ["backup", "backup"],
+  ["restore"],
+  ["gc"],
+  ["gc", "gc"],
+  ["forget", "gc"],
+  ["forget", "gc", "gc"],
+  ["forget", "gc", "backup"],
+  ["gc", "backup"],
 ];
-const PAUSES_MS = [0, 0, 0, 60_000, 30 * 60_000, HOUR_MS, DAY_MS / 2, 2 * DAY_MS];
+const SHORT_PAUSES_MS = [0, 0, 0, 60_000];
+const LONG_PAUSES_MS = [0, 0, 60_000, HOUR_MS, DAY_MS / 2, DAY_MS, 2 * DAY_MS];
 const QUIET = { faulty: 0, slow: 0, pageKeys: 1000 } satisfies Faults;
-const CALM: Chances = { switchPercent: 10, crash: 0, stall: 0 };
-/** The first buries what is dead and plans, the second sweeps what the first had to leave; a third must find nothing. */
-const QUIET_GCS = 3;
+const CALM: Chances = { order: "random", change: 1000, crash: 0, stall: 0 };
+/** The first buries what is dead and completes what was left, the second sweeps the rest. */
+const QUIET_GCS: Operation[] = ["gc", "gc", "gc"];
 /** Makes the project, so that all seeds have the same ids. */
 const PROJECT_SEED = 1;
 
@@ -62,34 +64,79 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
   await scheduler.run();
   const oracle = new Oracle(objects, (await opened).firstKey);
   objects.watcher = oracle;
-  return { scheduler, objects, oracle, faults: QUIET, snapshots: 0 };
+  return { scheduler, objects, oracle, faults: QUIET, volumes: [], snapshots: 0 };
 }
 
 /** The life that the seed chooses, and the quiet after it. */
 async function live(world: World, next: Random): Promise<void> {
   const { scheduler, oracle } = world;
-  scheduler.chances = {
-    switchPercent: [2, 10, 40][next(3)]!,
-    crash: [0, 5, 30][next(3)]!,
-    stall: [0, 5, 40][next(3)]!,
+  const hasStalls = next(2) === 0;
+  const hasFaults = next(3) === 0;
+  const chances: Chances = {
+    order: next(4) === 0 ? "random" : "priorities",
+    change: [100, 300, 1000][next(3)]!,
+    crash: [0, 0, 30][next(3)]!,
+    stall: hasStalls ? 100 : 0,
   };
-  world.faults = {
-    faulty: [0, 0, 50, 300][next(4)]!,
-    slow: [0, 0, 10, 100][next(4)]!,
+  const faults: Faults = {
+    faulty: hasFaults ? [100, 500][next(2)]! : 0,
+    slow: hasFaults ? [0, 30, 200][next(3)]! : 0,
     pageKeys: 1 + next(4),
   };
-  const hosts = 2 + next(3);
-  for (let host = 1; host <= hosts; host++) liveOn(world, { name: `h${host}`, operations: 3 + next(5) });
-  await finish(world);
-  scheduler.chances = CALM;
+  for (let i = 0; i < 3; i++) world.volumes.push(newVolume(next));
+  await prelude(world, next);
+  scheduler.chances = chances;
+  world.faults = faults;
+  const pausesMs = hasStalls ? LONG_PAUSES_MS : SHORT_PAUSES_MS;
+  for (let round = 1, rounds = 1 + next(3); round <= rounds; round++) {
+    for (let host = 1, hosts = 2 + next(3); host <= hosts; host++) {
+      liveOn(world, { name: `h${host}.${round}`, operations: ROUNDS[next(ROUNDS.length)]!, pausesMs });
+    }
+    await finish(world);
+    scheduler.nowMs += [0, HOUR_MS, 2 * DAY_MS][next(3)]!;
+  }
+  await calmly(world, { operations: QUIET_GCS, gapMs: DAY_MS });
+  if (oracle.violation === undefined) oracle.checkQuiet();
+}
+
+interface Life {
+  name: string;
+  operations: readonly Operation[];
+  pausesMs: readonly number[];
+}
+
+/**
+ * What was before the hosts begin: two points, or garbage, or also a plan that waits for a process which stood still at
+ * some step of its work, and may now go on.
+ */
+async function prelude(world: World, next: Random): Promise<void> {
+  const { scheduler } = world;
+  await calmly(world, { operations: ["backup", "backup"], gapMs: DAY_MS });
+  const kind = next(5);
+  if (kind < 2) return;
+  if (kind === 2) return await calmly(world, { operations: ["forget"], gapMs: HOUR_MS });
+  const process = new Process("early", 0);
+  const last = scheduler.steps + next(40);
+  void runOperation(world, next(4) === 0 ? "restore" : "backup", process);
+  await scheduler.run(() => scheduler.steps >= last);
+  scheduler.freeze(process);
+  await calmly(world, { operations: ["forget", "gc"], gapMs: next(4) === 0 ? DAY_MS : HOUR_MS });
+  scheduler.thaw(process);
+  if (kind === 3) await finish(world);
+}
+
+/** One operation after the other, each after a while, and nothing happens to them. */
+async function calmly(
+  world: World,
+  { operations, gapMs }: { operations: readonly Operation[]; gapMs: number },
+): Promise<void> {
+  world.scheduler.chances = CALM;
   world.faults = QUIET;
-  for (let i = 0; i < QUIET_GCS; i++) {
-    scheduler.nowMs += 2 * DAY_MS;
-    const process = new Process(`quiet${i}`, 0);
-    void runOperation(world, "gc", process);
+  for (const [i, operation] of operations.entries()) {
+    world.scheduler.nowMs += gapMs;
+    void runOperation(world, operation, new Process(`calm.${i}`, 0));
     await finish(world);
   }
-  if (oracle.violation === undefined) oracle.checkQuiet();
 }
 
 async function finish({ scheduler, oracle }: World): Promise<void> {
@@ -97,14 +144,14 @@ async function finish({ scheduler, oracle }: World): Promise<void> {
 }
 
 /** The operations of one host, one after the other, each in a process of its own. */
-function liveOn(world: World, { name, operations }: { name: string; operations: number }): void {
+function liveOn(world: World, { name, operations, pausesMs }: Life): void {
   const { scheduler } = world;
   const clockOffsetMs = (scheduler.random(9) - 4) * 100 * DAY_MS;
   const goOn = (count: number) => {
-    if (count === operations) return;
-    scheduler.later(PAUSES_MS[scheduler.random(PAUSES_MS.length)]!, () => {
+    const operation = operations[count];
+    if (operation === undefined) return;
+    scheduler.later(pausesMs[scheduler.random(pausesMs.length)]!, () => {
       const process = new Process(`${name}.${count}`, clockOffsetMs);
-      const operation = MIX[scheduler.random(MIX.length)]!;
       void runOperation(world, operation, process).then(() => goOn(count + 1));
     });
   };

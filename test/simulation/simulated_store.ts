@@ -59,7 +59,10 @@ export class SimulatedStore implements Store {
     return this.#request(`head ${key}`, signal, () => this.#info(key));
   }
 
+  /** Where nothing is that is no step: most of the many parts of a listing by prefix are empty. */
   async *list(prefix: string, { after = "", signal }: ListOptions = {}): AsyncGenerator<ObjectInfo> {
+    const { objects } = this.#reach;
+    if (prefix.includes("/chunks/") && objects.page(prefix, { after, limit: 1 }).length === 0) return;
     for (let last: string | undefined = after; last !== undefined;) {
       const limit = this.#reach.faults().pageKeys;
       const page: ObjectInfo[] = await this.#request(
@@ -114,10 +117,12 @@ export class SimulatedStore implements Store {
     };
     const give = (text: string) =>
       reply(text, () => reject(new StoreError(`Cannot reach the store: ${text}`, { retryable: true })));
-    const fault = scheduler.happens(faults().faulty) ? KINDS[scheduler.random(KINDS.length)] : undefined;
+    const fault = scheduler.happens(faults().faulty, label)
+      ? KINDS[scheduler.random(KINDS.length)]
+      : undefined;
     const send = (run: () => void) => {
       const start = () => scheduler.request(process, `${fault ?? "does"}: ${label}`, run);
-      if (scheduler.happens(faults().slow)) scheduler.later(scheduler.random(UNDER_WAY_MS), start);
+      if (scheduler.happens(faults().slow, label)) scheduler.later(scheduler.random(UNDER_WAY_MS), start);
       else start();
     };
     switch (fault) {
