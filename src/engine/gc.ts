@@ -154,7 +154,7 @@ async function makePlan(
   const condemned = await Condemned.read(project, context);
   const youngMs = await oldestStart(project, nowMs, context);
   for (let from = 0; from < ALL_IDS.to;) {
-    const references = await collectReferences(project, { range: { from, to: ALL_IDS.to }, maxIds }, context);
+    using references = await collectReferences(project, { range: { from, to: ALL_IDS.to }, maxIds }, context);
     const window = new Window(SHARDS_AT_ONCE);
     try {
       for (let shard = from; shard < references.to; shard++) {

@@ -63,6 +63,11 @@ export class IdSet {
     this.#rebuild(this.#slots, keep);
   }
 
+  /** Empties the set and gives its memory back at once: the runtime may let a table lie about until it needs room. */
+  [Symbol.dispose](): void {
+    this.#rebuild(FIRST_SLOTS, () => false);
+  }
+
   #grow(): void {
     this.#rebuild(this.#slots * 2, () => true);
   }
@@ -77,12 +82,13 @@ export class IdSet {
     for (let slot = 0; slot < oldSlots; slot++) {
       const from = slot * WORDS;
       if ((oldWords[from] === 0 && oldWords[from + 1] === 0) || !keep(bytes[from * 4]!)) continue;
-      const words = oldWords.subarray(from, from + WORDS);
-      const at = find(this.#words, slots, words);
-      this.#words.set(words, at);
+      for (let i = 0; i < WORDS; i++) scratch[i] = oldWords[from + i]!;
+      const at = find(this.#words, slots, scratch);
+      this.#words.set(scratch, at);
       this.#marks[at / WORDS] = oldMarks[slot]!;
       this.#size++;
     }
+    oldWords.buffer.transfer(0);
   }
 }
 

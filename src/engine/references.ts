@@ -20,8 +20,8 @@ import { noLocalPages, readPage } from "./page_table.ts";
 import type { Project } from "./project.ts";
 import { mapOrdered, Window } from "./window.ts";
 
-/** Ids held at once: 128 MiB of table. */
-export const MAX_IDS = 3_000_000;
+/** Ids held at once: 72 MiB of table, and as much again while it grows; all work then fits into 512 MiB. */
+export const MAX_IDS = 1_500_000;
 /** Manifests and pages read at once. */
 const READS_AT_ONCE = 16;
 
@@ -53,6 +53,10 @@ export class ReferenceSet {
     return this.#to;
   }
 
+  get size(): number {
+    return this.#plain.size + this.#suffixed.size;
+  }
+
   add(ref: ObjectRef): void {
     if (ref.id[0]! < this.from || ref.id[0]! >= this.#to) return;
     if (ref.lease !== undefined) this.#suffixed.set(suffixed(ref), { ref, marked: false });
@@ -74,6 +78,12 @@ export class ReferenceSet {
   *refs(marked: boolean): Generator<ObjectRef> {
     for (const id of this.#plain.ids(marked)) yield { id, lease: undefined };
     for (const found of this.#suffixed.values()) if (found.marked === marked) yield found.ref;
+  }
+
+  /** Walks follow each other, and two tables at once would be one too many. */
+  [Symbol.dispose](): void {
+    this.#plain[Symbol.dispose]();
+    this.#suffixed.clear();
   }
 
   #shrink(): void {

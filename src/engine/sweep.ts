@@ -41,7 +41,7 @@ export async function sweep(
   try {
     if (!await isAlone(project, { plan, lease }, context)) return result;
     for (let from = 0; from < ALL_IDS.to;) {
-      const references = await collectReferences(
+      using references = await collectReferences(
         project,
         { range: { from, to: ALL_IDS.to }, maxIds },
         context,

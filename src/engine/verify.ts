@@ -124,7 +124,7 @@ class Verifier {
   async run(): Promise<void> {
     const { maxIds = MAX_IDS } = this.#options;
     for (let from = 0; from < ALL_IDS.to;) {
-      const references = await collectReferences(this.#project, {
+      using references = await collectReferences(this.#project, {
         range: { from, to: ALL_IDS.to },
         maxIds,
         chunksOnly: true,
@@ -132,8 +132,9 @@ class Verifier {
         onDamage: (error) => this.#find(error),
       }, this.#context);
       await this.#markPresent(references);
+      this.chunks += references.size;
       for (const ref of references.refs(false)) this.#findMissing(ref);
-      await this.#readBack(references);
+      if (this.#options.sample.kind !== "none") await this.#readBack(references);
       from = references.to;
     }
   }
@@ -156,7 +157,6 @@ class Verifier {
   }
 
   #findMissing(ref: ObjectRef): void {
-    this.chunks++;
     const key = this.#project.key(chunkName(ref));
     this.#find(new MissingError(key, `Cannot read "${key}": no such object`));
   }
@@ -165,7 +165,6 @@ class Verifier {
     const window = new Window(this.#workshop.window);
     try {
       for (const ref of references.refs(true)) {
-        this.chunks++;
         if (!isChosen(ref, this.#options.sample)) continue;
         if (this.#isFresh(ref)) this.chunksFresh++;
         else await window.add(() => this.#read(ref));
