@@ -1,31 +1,36 @@
-/** Runs seeds of the simulation in a process of its own: scripts/simulate, and the test suite in slices. */
+/**
+ * Runs seeds of the simulation in a process of its own: behind scripts/simulate, and for the test suite in slices. Ends at
+ * the first seed that goes wrong, with its trace.
+ */
 import { parseArgs } from "node:util";
 import { prepareEngine } from "./loader.ts";
-import type { RuleName } from "./rules.ts";
 
 const { values } = parseArgs({
   options: {
+    /** How many, and the first. */
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
+    /** A rule of rules.ts that is switched off. */
     break: { type: "string" },
+    /** Each step, also of seeds that go well. */
     trace: { type: "boolean", default: false },
   },
 });
-
-prepareEngine(values.break as RuleName | undefined);
+const [seeds, from] = [Number(values.seeds), Number(values.from)];
+// Before the engine is loaded.
+prepareEngine(values.break);
 const { simulate } = await import("./simulate.ts");
 
-const from = Number(values.from);
 let steps = 0;
-for (let seed = from; seed < from + Number(values.seeds); seed++) {
+for (let seed = from; seed < from + seeds; seed++) {
   const result = await simulate(seed, values.trace ? console.log : undefined);
   steps += result.steps;
   if (result.violation === undefined) continue;
   if (!values.trace) await simulate(seed, console.log);
-  const rule = values.break === undefined ? "" : ` --break ${values.break}`;
+  const rule = values.break === undefined ? "" : ` --break "${values.break}"`;
   console.log(
     `seed ${seed}: ${result.violation}\nreplay: scripts/simulate --from ${seed} --seeds 1${rule} --trace`,
   );
   process.exit(1);
 }
-console.log(`${values.seeds} seeds from ${from}: nothing wrong in ${steps} steps`);
+console.log(`${seeds} seeds from ${from}: nothing wrong in ${steps} steps`);

@@ -109,8 +109,10 @@ function mayHappen(error: unknown, { process, world, beganMs }: Work, operation:
   if (error instanceof InterruptedError) return process.stop.signal.aborted;
   if (error instanceof StoreError) return error.retryable && world.faults.faulty > 0;
   if (error instanceof DamageError) return operation === "restore" && tookLong;
-  // Forgotten between the listing and the reading.
-  if (error instanceof MissingError) return error.key.includes("/volumes/") && operation !== "gc";
+  // Forgotten between the listing and the reading, or while it stood still.
+  if (error instanceof MissingError) {
+    return operation !== "gc" && (error.key.includes("/volumes/") || tookLong);
+  }
   if (!(error instanceof VarveError)) return false;
   if (error.code === "conflict") {
     return tookLong || /base was forgotten/.test(error.message);

@@ -89,7 +89,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
   ],
   "a lease outlives what may still be under way": [
-    { file: "engine/lease.ts", find: "if (!this.#isSettled) return", replace: "if (false) return" },
+    { file: "engine/lease.ts", find: "if (!this.#isSettled) {", replace: "if (false) {" },
     { file: "engine/lease.ts", find: "return this.#isSettled;", replace: "return true;" },
   ],
   "further attempts need a trusted lease": [
@@ -116,25 +116,11 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       replace: "  await writeHead(project, lease.idHex, { head: { waits: early }, context });",
     },
   ],
-  "nobody completes the plan of a living collector": [
-    {
-      file: "engine/gc.ts",
-      find: "if (await isInTheMaking(project, plan, { pass, context })) continue;",
-      replace: "",
-    },
-  ],
   "a sweep reads the manifests a second time": [
     { file: "engine/sweep.ts", find: "if (work.references.has(ref))", replace: "if (false)" },
   ],
   "one sweep of a plan at a time": [
     { file: "engine/sweep.ts", find: "return others.length === 0 && await", replace: "return await" },
-  ],
-  "a plan that was swept is swept by nobody else": [
-    {
-      file: "engine/sweep.ts",
-      find: "&& await readHead(project, plan.id, context) !== undefined",
-      replace: "",
-    },
   ],
   "a restore announces itself": [
     {

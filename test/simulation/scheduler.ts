@@ -30,7 +30,7 @@ export interface Chances {
 }
 
 /** What the protocol is made of: around these requests more happens than around others. */
-const DELICATE = /leases\/|gc\/|put \S+\/volumes|delete \S+\/chunks/;
+const DELICATE = /leases\/|gc\/|put |delete |wakes/;
 const DELICATE_FACTOR = 5;
 
 interface Step {

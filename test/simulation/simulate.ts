@@ -71,12 +71,12 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
 async function live(world: World, next: Random): Promise<void> {
   const { scheduler, oracle } = world;
   const hasStalls = next(2) === 0;
-  const hasFaults = next(3) === 0;
+  const hasFaults = next(2) === 0;
   const chances: Chances = {
     order: next(4) === 0 ? "random" : "priorities",
-    change: [100, 300, 1000][next(3)]!,
+    change: [30, 100, 300][next(3)]!,
     crash: [0, 0, 30][next(3)]!,
-    stall: hasStalls ? 100 : 0,
+    stall: hasStalls ? [50, 200][next(2)]! : 0,
   };
   const faults: Faults = {
     faulty: hasFaults ? [100, 500][next(2)]! : 0,
@@ -112,17 +112,17 @@ interface Life {
 async function prelude(world: World, next: Random): Promise<void> {
   const { scheduler } = world;
   await calmly(world, { operations: ["backup", "backup"], gapMs: DAY_MS });
-  const kind = next(5);
-  if (kind < 2) return;
-  if (kind === 2) return await calmly(world, { operations: ["forget"], gapMs: HOUR_MS });
+  const kind = next(6);
+  if (kind === 0) return;
+  if (kind < 3) return await calmly(world, { operations: ["forget"], gapMs: HOUR_MS });
   const process = new Process("early", 0);
-  const last = scheduler.steps + next(40);
+  const last = scheduler.steps + 10 + next(35);
   void runOperation(world, next(4) === 0 ? "restore" : "backup", process);
   await scheduler.run(() => scheduler.steps >= last);
   scheduler.freeze(process);
   await calmly(world, { operations: ["forget", "gc"], gapMs: next(4) === 0 ? DAY_MS : HOUR_MS });
   scheduler.thaw(process);
-  if (kind === 3) await finish(world);
+  if (kind < 5) await finish(world);
 }
 
 /** One operation after the other, each after a while, and nothing happens to them. */

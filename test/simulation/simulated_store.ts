@@ -75,7 +75,7 @@ export class SimulatedStore implements Store {
     }
   }
 
-  async *folders(): AsyncGenerator<string> {
+  folders(): AsyncGenerator<string> {
     throw new Error("nothing of the simulation lists folders");
   }
 
