@@ -110,7 +110,7 @@ describe("restore()", () => {
       before: async (call) => {
         if (!isChunk(call)) return;
         underWay++;
-        for (let turns = 0; turns < 20; turns++) await nextTurn();
+        for (let turns = 0; turns < 20 || (turns < MAX_TURNS && count.most < jobs); turns++) await nextTurn();
       },
       after: (call) => void (isChunk(call) && underWay--),
     });
@@ -123,9 +123,12 @@ describe("restore()", () => {
 });
 
 describe("jobs", () => {
-  /** The most requests under way at once that are `counted`, each held long enough for others to come. */
+  /** How long a request is held at most, so that others can come. */
+  const MAX_TURNS = 3000;
+
+  /** The most requests under way at once that are `counted`, each held until as many are as there are jobs. */
   async function most(
-    counted: (call: StoreCall) => boolean,
+    { counted, jobs }: { counted: (call: StoreCall) => boolean; jobs: number },
     work: (repository: Repository) => Promise<unknown>,
   ) {
     const count = { now: 0, most: 0 };
@@ -133,7 +136,7 @@ describe("jobs", () => {
       before: async (call) => {
         if (!counted(call)) return;
         count.most = Math.max(count.most, ++count.now);
-        for (let turns = 0; turns < 20; turns++) await nextTurn();
+        for (let turns = 0; turns < 20 || (turns < MAX_TURNS && count.most < jobs); turns++) await nextTurn();
       },
       after: (call) => void (counted(call) && count.now--),
     });
@@ -143,14 +146,16 @@ describe("jobs", () => {
 
   test.each([1, 2, 3])("is how many chunks restore() has on their way when it is %d", async (jobs) => {
     const context = testContext({ jobs, threads: 2 });
-    expect(await most(isChunk, (repository) => restoreFile(repository, path, { context }))).toBe(jobs);
+    expect(await most({ counted: isChunk, jobs }, (repository) => restoreFile(repository, path, { context })))
+      .toBe(jobs);
   });
 
   test.each([1, 2, 3])("is how many chunks backup() has on their way when it is %d", async (jobs) => {
     const context = testContext({ jobs, threads: 2 });
     const isRequest = ({ op, key }: StoreCall) => (op === "head" || op === "put") && key.startsWith(CHUNKS);
     const fresh = full(noise(3, TOTAL * CHUNK_BYTES));
-    expect(await most(isRequest, (repository) => backUp(repository, [fresh], { context }))).toBe(jobs);
+    expect(await most({ counted: isRequest, jobs }, (repository) => backUp(repository, [fresh], { context })))
+      .toBe(jobs);
   });
 });
 
