@@ -71,7 +71,6 @@ for (const [part, start] of SERVERS) {
 
     test("keeps every point that is listed, and nothing else", async () => {
       await soak.run(DURATION_MS);
-      console.log(`soak on ${part}, ${DURATION_MS / 1000} s: ${JSON.stringify(soak.counts)}`);
       await soak.lastRequests();
       await soak.removeDeadLeases();
       expect(await gcQuietly()).toMatchObject({ garbage: 0, plans_waiting: 0, refused: [] });
@@ -83,6 +82,7 @@ for (const [part, start] of SERVERS) {
         for (const point of points) await soak.expectContent(point);
       }
       expect(await soak.json<VerifyReport>(["verify", PROJECT], HOST)).toMatchObject({ findings: [] });
+      console.log(`soak on ${part}, ${DURATION_MS / 1000} s: ${JSON.stringify(soak.counts)}`);
     });
 
     test("is empty when every point is forgotten", async () => {

@@ -23,6 +23,8 @@ export const PROJECT = "acme";
 export const VOLUMES = ["vm-0", "rbd/vm-1", "rbd/vm-2", "vm-3"];
 /** How long a request of a killed process may still be under way at a server on this machine. */
 const LAST_REQUEST_MS = 3_000;
+/** As long as a collection takes. */
+const PAUSE_MAX_MS = 8_000;
 /** A run is killed anywhere up to this share of what the last one of its kind took. */
 const KILL_WITHIN = 1.2;
 
@@ -39,7 +41,7 @@ export interface SoakOptions {
 export interface RunOptions {
   /** The loop that it belongs to. */
   host: string;
-  stdin?: Uint8Array;
+  stdin?: Uint8Array | ReadableStream<Uint8Array>;
   /** One run of so many is killed; 0 is none. */
   killOneOf?: number;
 }
@@ -111,12 +113,30 @@ export class Soak {
 
   async #backUp(snapshot: Snapshot, from: Snapshot | undefined, killOneOf: number): Promise<void> {
     const { volume } = snapshot;
-    const options = { host: volume.replace("/", "-"), stdin: streamOf(snapshot, from), killOneOf };
+    const options = {
+      host: volume.replace("/", "-"),
+      stdin: this.#pipe(streamOf(snapshot, from)),
+      killOneOf,
+    };
     const report = await this.json<BackupReport>(["backup", `${PROJECT}/${volume}`], options);
     if (report === undefined) return;
     this.#done.add(`${volume}@${report.backup}`);
     this.counts.backups++;
     if (from !== undefined) this.counts.incrementals++;
+  }
+
+  /** Some producers stand still half-way: what a backup has found in the store by then must not be gone at its end. */
+  #pipe(stream: Uint8Array): ReadableStream<Uint8Array> {
+    const middle = stream.length >> 1;
+    const pauseMs = this.#draw(2) * this.#draw(PAUSE_MAX_MS);
+    const parts = [stream.subarray(0, middle), stream.subarray(middle)];
+    return new ReadableStream({
+      async pull(controller) {
+        if (parts.length === 1) await Bun.sleep(pauseMs);
+        controller.enqueue(parts.shift()!);
+        if (parts.length === 0) controller.close();
+      },
+    }, { highWaterMark: 0 });
   }
 
   async #forget(): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * What a volume of the soak test holds at its snapshot `s<n>`: pure, so that whoever finds a restore point knows what must
- * be in it. Volumes share most of their content, and content comes back long after it was forgotten.
+ * be in it. Volumes share half of their content, and content comes back when it is garbage.
  */
 import { noise } from "./engine.ts";
 import { encodeDiff, type TestRecord } from "./rbd_stream.ts";
@@ -9,10 +9,8 @@ import { encodeDiff, type TestRecord } from "./rbd_stream.ts";
 const PIECE_BYTES = 32 * 1024;
 const PIECES = 96;
 export const SIZE_BYTES = PIECES * PIECE_BYTES;
-/** An eighth of the pieces changes from one snapshot to the next. */
-const STEPS = 8;
-/** After so many snapshots all but the first piece is as it was at the first. */
-const CYCLE = 3 * STEPS;
+/** A quarter of the chunks changes from one snapshot to the next, and is as before after as many again. */
+const STEPS = 4;
 
 export interface Snapshot {
   volume: string;
@@ -56,9 +54,17 @@ export function streamOf(snapshot: Snapshot, from: Snapshot | undefined): Uint8A
   return encodeDiff([...records, { tag: "e" }]);
 }
 
-/** The first piece is this snapshot's alone; 0 stands for zeros. */
+/** The first piece is this snapshot's alone, some never change; 0 stands for zeros. */
 function seedOf({ volume, n }: Snapshot, piece: number): number {
-  if (piece === 0) return 1_000_000 + Number(Bun.hash.crc32(`${volume} ${n}`));
-  const version = Math.floor((n % CYCLE + piece % STEPS) / STEPS);
-  return version === 2 && piece % 5 === 0 ? 0 : piece * STEPS + version;
+  if (piece === 0) return numberOf(`${volume} ${n}`);
+  const chunk = piece >> 1;
+  const isFixed = piece % 6 === 1;
+  const version = isFixed ? 0 : Math.floor((n + chunk) / STEPS) % 2;
+  if (version === 1 && chunk % 5 === 0) return 0;
+  return numberOf(`${chunk % 2 === 0 ? "all" : volume} ${piece} ${version}`);
+}
+
+/** Of a text; never 0. */
+function numberOf(text: string): number {
+  return Number(Bun.hash.crc32(text)) || 1;
 }
