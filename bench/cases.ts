@@ -81,7 +81,11 @@ export function cases({ images, scratch }: { images: Images; scratch: string }):
         {
           program: "borg",
           prepare: () =>
-            sh(`cp ${base} img; borg init -e repokey-blake2; ${borg("img", "one").slice(5)}; cp ${changed} img`),
+            sh(
+              `cp ${base} img; borg init -e repokey-blake2; ${
+                borg("img", "one").slice(5)
+              }; cp ${changed} img`,
+            ),
           run: () => sh(borg("img", "two")),
         },
       ],
