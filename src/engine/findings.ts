@@ -29,7 +29,10 @@ export interface FindingPlace {
   positions: number[];
 }
 
-/** Walks over the manifests once more and says for each finding what it concerns. Costs nothing without findings. */
+/**
+ * Walks over the manifests once more and says for each finding what it concerns; one that concerns nothing any more is
+ * left out. Costs nothing without findings.
+ */
 export async function locateFindings(
   project: Project,
   { findings, scope }: { findings: ReadonlyMap<string, Finding>; scope: ManifestScope },
@@ -43,7 +46,9 @@ export async function locateFindings(
     }
   }
   for (const finding of findings.values()) locateManifest(project, finding);
-  return [...findings.values()].sort((a, b) => a.key < b.key ? -1 : 1);
+  // What no point needs by now was forgotten, and swept, while it was looked for.
+  const needed = [...findings.values()].filter(({ places }) => places.length > 0);
+  return needed.sort((a, b) => a.key < b.key ? -1 : 1);
 }
 
 async function locateInPage(

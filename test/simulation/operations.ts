@@ -6,6 +6,7 @@ import { gc } from "../../src/engine/gc.ts";
 import type { Secret } from "../../src/engine/project.ts";
 import type { Repository } from "../../src/engine/repository.ts";
 import { restore } from "../../src/engine/restore.ts";
+import { verify } from "../../src/engine/verify.ts";
 import {
   DamageError,
   describeError,
@@ -50,7 +51,7 @@ interface Work {
   beganMs: number;
 }
 
-export type Operation = "backup" | "restore" | "forget" | "gc";
+export type Operation = "backup" | "restore" | "verify" | "forget" | "gc";
 
 /** Runs one operation in its process until it is done or the process dies. What must not come of it is a violation. */
 export async function runOperation(world: World, operation: Operation, process: Process): Promise<void> {
@@ -123,6 +124,7 @@ function mayHappen(error: unknown, { process, world, beganMs }: Work, operation:
 const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {
   backup: runBackup,
   restore: runRestore,
+  verify: runVerify,
   forget: runForget,
   gc: runGc,
 };
@@ -170,6 +172,18 @@ async function runRestore({ world, repository, context }: Work): Promise<string>
   const wanted = volumeBytes(oracle.contents.get(point.snapshot)!);
   if (Buffer.compare(target!.bytes, wanted) !== 0) oracle.fail(`${point.key} restores to other bytes`);
   return point.key;
+}
+
+/** Others may forget and sweep meanwhile: what no point needs any more is no finding. */
+async function runVerify({ world, repository, context }: Work): Promise<string> {
+  const kind = (["none", "all"] as const)[world.scheduler.random(2)]!;
+  const { findings } = await verify(
+    repository,
+    { project: PROJECT, secret: SECRET, sample: { kind } },
+    context,
+  );
+  if (findings.length > 0) world.oracle.fail(`verify finds ${JSON.stringify(findings)}`);
+  return kind;
 }
 
 /** One point, or all that there are: what they share is garbage only then. */

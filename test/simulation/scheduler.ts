@@ -2,6 +2,7 @@
  * Virtual time, and the order of everything that happens: each request, each reply and each waking from a sleep is a step,
  * and a seeded choice says which comes next. Processes crash and stand still between a reply and what their code does next.
  */
+import { InterruptedError } from "../../src/errors.ts";
 import type { random } from "../helpers/random.ts";
 
 export type Random = ReturnType<typeof random>;
@@ -24,9 +25,10 @@ export interface Chances {
   order: "random" | "priorities";
   /** Of 10,000 steps, those after which another process goes on. */
   change: number;
-  /** Of 10,000 replies, those at which the process crashes, and those at which it stands still. */
+  /** Of 10,000 replies, those at which the process crashes, stands still, or is interrupted by its operator. */
   crash: number;
   stall: number;
+  interrupt: number;
 }
 
 /** What the protocol is made of: around these requests more happens than around others. */
@@ -190,6 +192,10 @@ export class Scheduler {
       return this.#stall(process, { step, stallMs });
     }
     this.note(process, label);
+    if (this.happens(this.chances.interrupt, label)) {
+      this.note(process, "is interrupted");
+      process.stop.abort(new InterruptedError());
+    }
     step.run();
   }
 

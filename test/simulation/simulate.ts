@@ -15,6 +15,7 @@ const ROUNDS: readonly (readonly Operation[])[] = [
   ["backup"],
   ["backup", "backup"],
   ["restore"],
+  ["verify"],
   ["gc"],
   ["gc", "gc"],
   ["forget", "gc"],
@@ -25,7 +26,7 @@ const ROUNDS: readonly (readonly Operation[])[] = [
 const SHORT_PAUSES_MS = [0, 0, 0, 60_000];
 const LONG_PAUSES_MS = [0, 0, 60_000, HOUR_MS, DAY_MS / 2, DAY_MS, 2 * DAY_MS];
 const QUIET = { faulty: 0, slow: 0, pageKeys: 1000 } satisfies Faults;
-const CALM: Chances = { order: "random", change: 1000, crash: 0, stall: 0 };
+const CALM: Chances = { order: "random", change: 1000, crash: 0, stall: 0, interrupt: 0 };
 /** The first buries what is dead and completes what was left, the second sweeps the rest. */
 const QUIET_GCS: Operation[] = ["gc", "gc", "gc"];
 /** Makes the project, so that all seeds have the same ids. */
@@ -76,6 +77,7 @@ async function live(world: World, next: Random): Promise<void> {
     order: next(4) === 0 ? "random" : "priorities",
     change: [30, 100, 300][next(3)]!,
     crash: [0, 0, 30][next(3)]!,
+    interrupt: [0, 0, 20][next(3)]!,
     stall: hasStalls ? [50, 200][next(2)]! : 0,
   };
   const faults: Faults = {
