@@ -202,7 +202,7 @@ export class ChunkWriter {
     const { ref, present } = await this.#place(id);
     if (present) return ref;
     const object = { type: OBJECT_TYPE.page, name: chunkName(ref), content: page };
-    this.uploadedBytes += await project.write(object, { key: keys, signal: this.#context.signal });
+    this.#uploaded(await project.write(object, { key: keys, signal: this.#context.signal }));
     return ref;
   }
 
@@ -233,7 +233,7 @@ export class ChunkWriter {
       const { ref, present } = await this.#place(id);
       const cache = partial ? this.#options.cache : undefined;
       const options = { ...this.#options, cache, sealed, signal: this.#context.signal };
-      if (!present) this.uploadedBytes += await sealChunk(chunk, ref, options);
+      if (!present) this.#uploaded(await sealChunk(chunk, ref, options));
       return { ref, present };
     } finally {
       sealed.release();
@@ -247,6 +247,11 @@ export class ChunkWriter {
     const ref = await condemned.has(plain) ? { id, lease } : plain;
     const info = await project.store.head(project.key(chunkName(ref)), { signal: this.#context.signal });
     return { ref, present: info !== undefined };
+  }
+
+  /** Added only now: many uploads are under way at once, and `+= await` adds to what the sum was before the wait. */
+  #uploaded(bytes: number): void {
+    this.uploadedBytes += bytes;
   }
 
   #remember(name: string, stored: Promise<ObjectRef>): void {

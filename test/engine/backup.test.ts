@@ -254,6 +254,26 @@ describe("backup() of a source that fails", () => {
   });
 });
 
+describe("backup() of many chunks at once", () => {
+  test("counts every uploaded byte when uploads overlap", async () => {
+    const inner = newStore();
+    // Each upload of a chunk waits until three are under way.
+    let underWay = 0;
+    const all = Promise.withResolvers<void>();
+    const store = new HookedStore(inner, {
+      after: async ({ op, key }) => {
+        if (op !== "put" || !key.startsWith(CHUNKS)) return;
+        if (++underWay === 3) all.resolve();
+        await all.promise;
+      },
+    });
+    const [report] = await backUp(through(await newRepository(inner), store), [full(noiseChunks(1, 2, 3))]);
+    const stored = (await Array.fromAsync(inner.list(CHUNKS))).map(({ sizeBytes }) => sizeBytes);
+    expect(stored.length).toBe(4);
+    expect(report!.uploaded_bytes).toBe(stored.reduce((sum, sizeBytes) => sum + sizeBytes));
+  });
+});
+
 describe("backup() and restore() of a huge sparse volume", () => {
   test("take terabytes of zeros in a few steps", async () => {
     const inner = newStore();
