@@ -43,6 +43,21 @@ describe("RetryStore", () => {
     ]);
     expect(delays).toEqual([FIRST_DELAY_MAX_MS / 2, FIRST_DELAY_MAX_MS]);
   });
+  test("put() and delete() ask before each further attempt, and end with what that throws", async () => {
+    for (const request of ["put", "delete"] as const) {
+      const { store, faulty } = retrying(failing(unavailable, 99));
+      const error = new InterruptedError();
+      let asked = 0;
+      const beforeRetry = () => {
+        if (++asked === 3) throw error;
+      };
+      const work = request === "put"
+        ? store.put("a", bytes("x"), { beforeRetry })
+        : store.delete(["a"], { beforeRetry });
+      expect(await rejection(work)).toBe(error);
+      expect(faulty.calls.length).toBe(3);
+    }
+  });
   test("get() throws the error at once when it is final", async () => {
     const error = refused();
     const { store, faulty, lines } = retrying(failing(() => error, 99));
