@@ -133,7 +133,7 @@ async function run(spec: string, { options, session, invocation }: Run): Promise
       onProgress: (state: RestoreProgress) => progress.update(progressState(state)),
     }, context);
     progress.end(report.damaged.length === 0 && options.dryRun !== true ? summary(spec, report) : "");
-    if (options.dryRun === true && options.json !== true && options.quiet !== true) {
+    if (options.dryRun === true && options.json !== true && options.quiet !== true && options.to !== "-") {
       print(summary(spec, report));
     }
     context.log.info(report, "restored");
