@@ -4,12 +4,12 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { backup } from "../src/engine/backup.ts";
+import { backup } from "../src/engine/backup/backup.ts";
 import { listBackups } from "../src/engine/catalog.ts";
 import type { Context } from "../src/engine/context.ts";
-import { gc } from "../src/engine/gc.ts";
+import { gc } from "../src/engine/gc/gc.ts";
 import { initRepository, type Repository } from "../src/engine/repository.ts";
-import { verify } from "../src/engine/verify.ts";
+import { verify } from "../src/engine/verify/verify.ts";
 import { KIB, MIN_CHUNK_BYTES } from "../src/format/limits.ts";
 import { MemoryStore } from "../src/store/memory.ts";
 import { noise, testContext, through } from "../test/helpers/engine.ts";

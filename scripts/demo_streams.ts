@@ -1,7 +1,7 @@
 /** Unpacks the recorded streams of the demo into a folder, and says there what each point has to be. */
 const [folder] = process.argv.slice(2);
 if (folder === undefined) throw new Error("usage: demo_streams.ts FOLDER");
-const FIXTURES = new URL("../test/fixtures/rbd/", import.meta.url).pathname;
+const FIXTURES = new URL("../test/fixtures/rbd", import.meta.url).pathname;
 
 interface Chain {
   name: string;

@@ -1,6 +1,6 @@
 /** `varve backup`: a stream, device or producer becomes a restore point. */
 import { Option } from "@commander-js/extra-typings";
-import type { BackupProgress, BackupReport } from "../engine/backup.ts";
+import type { BackupProgress, BackupReport } from "../engine/backup/backup.ts";
 import type { Repository } from "../engine/repository.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
@@ -70,7 +70,7 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   const { screen, signal } = invocation;
   const repository = await openOrInit(session);
   const { openSource } = await import("../source/open.ts");
-  const { backup } = await import("../engine/backup.ts");
+  const { backup } = await import("../engine/backup/backup.ts");
   const source = await openSource(spec, { format: options.format, signal, stderr: screen });
   const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
   const onProgress = (state: BackupProgress) => progress.update(progressState(state));

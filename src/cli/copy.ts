@@ -1,5 +1,5 @@
 /** `varve copy`: restore points into a second repository. */
-import type { CopyProgress, CopyReport } from "../engine/copy.ts";
+import type { CopyProgress, CopyReport } from "../engine/copy/copy.ts";
 import type { Context } from "../engine/context.ts";
 import { VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
@@ -58,7 +58,7 @@ async function run(
 ): Promise<void> {
   const { context, store, secret } = session;
   const { openRepository } = await import("../engine/repository.ts");
-  const { copy } = await import("../engine/copy.ts");
+  const { copy } = await import("../engine/copy/copy.ts");
   const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
   const to = await openSecond(options, context);
   try {

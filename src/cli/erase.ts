@@ -1,6 +1,6 @@
 /** `varve erase`: a project goes for good, its keys first. */
 import { createInterface } from "node:readline";
-import type { EraseReport } from "../engine/erase.ts";
+import type { EraseReport } from "../engine/erase/erase.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName } from "../format/names.ts";
 import { type Session, withSession } from "./context.ts";
@@ -73,7 +73,7 @@ async function run(
 ): Promise<void> {
   const { screen } = invocation;
   const { openRepository } = await import("../engine/repository.ts");
-  const { erase } = await import("../engine/erase.ts");
+  const { erase } = await import("../engine/erase/erase.ts");
   const repository = await openRepository(session.store, session.context);
   const isShown = screen.isTerminal && !options.json && !options.quiet;
   const report = await erase(repository, {

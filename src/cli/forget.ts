@@ -1,6 +1,6 @@
 /** `varve forget`: drops the restore points that a policy does not keep, or a named one. */
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import type { ForgetRow } from "../engine/forget_plan.ts";
+import type { ForgetRow } from "../engine/retention/forget_plan.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec, quote } from "../format/names.ts";
 import { checkPolicy, type RetentionPolicy } from "../format/retention.ts";
@@ -109,7 +109,7 @@ async function run(
   { options, session }: { options: ForgetFlags; session: Session },
 ): Promise<ForgetRow[]> {
   const { openRepository } = await import("../engine/repository.ts");
-  const { forget, forgetPoint } = await import("../engine/forget.ts");
+  const { forget, forgetPoint } = await import("../engine/retention/forget.ts");
   const { store, secret, context } = session;
   const repository = await openRepository(store, context);
   const { dryRun = false, force = false, timeZone, maxDrop: maxDropPercent } = options;

@@ -1,5 +1,5 @@
 /** `varve gc`: deletes what no restore point needs any more. */
-import type { GcReport } from "../engine/gc.ts";
+import type { GcReport } from "../engine/gc/gc.ts";
 import { checkProjectName } from "../format/names.ts";
 import { withSession } from "./context.ts";
 import { print, printJson } from "./output.ts";
@@ -24,7 +24,7 @@ export function addGc(program: Root, invocation: Invocation): void {
         { options, invocation, interrupted: "what was not deleted yet is left to the next gc" },
         async ({ store, secret, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
-          const { gc } = await import("../engine/gc.ts");
+          const { gc } = await import("../engine/gc/gc.ts");
           const { listProjects } = await import("../engine/project.ts");
           const repository = await openRepository(store, context);
           const names = project === undefined ? listProjects(repository, context) : [project];

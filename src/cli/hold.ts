@@ -1,5 +1,5 @@
 /** `varve hold` and `varve release`: which restore points cannot be forgotten. */
-import type { HoldOptions, HoldReport } from "../engine/hold.ts";
+import type { HoldOptions, HoldReport } from "../engine/retention/hold.ts";
 import { UsageError } from "../errors.ts";
 import { parseVolumeSpec, quote } from "../format/names.ts";
 import { type Session, withSession } from "./context.ts";
@@ -22,7 +22,7 @@ export function addHold(program: Root, invocation: Invocation): void {
       const reason = options.reason ?? null;
       await run(spec, { options, invocation, verb: "held" }, async ({ store, context }, place) => {
         const { openRepository } = await import("../engine/repository.ts");
-        const { hold } = await import("../engine/hold.ts");
+        const { hold } = await import("../engine/retention/hold.ts");
         return await hold(await openRepository(store, context), { ...place, reason }, context);
       });
     });
@@ -37,7 +37,7 @@ export function addRelease(program: Root, invocation: Invocation): void {
       const options = command.optsWithGlobals();
       await run(spec, { options, invocation, verb: "released" }, async ({ store, context }, place) => {
         const { openRepository } = await import("../engine/repository.ts");
-        const { release } = await import("../engine/hold.ts");
+        const { release } = await import("../engine/retention/hold.ts");
         return await release(await openRepository(store, context), place, context);
       });
     });

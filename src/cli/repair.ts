@@ -1,5 +1,5 @@
 /** `varve repair`: heals what a verify finds, or sets it aside so that the next backup does. */
-import type { RepairReport } from "../engine/repair.ts";
+import type { RepairReport } from "../engine/verify/repair.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import type { Source } from "../source/source.ts";
@@ -54,7 +54,7 @@ async function run(
 ): Promise<RepairReport> {
   const { context, store, secret } = session;
   const { openRepository } = await import("../engine/repository.ts");
-  const { repair } = await import("../engine/repair.ts");
+  const { repair } = await import("../engine/verify/repair.ts");
   const repository = await openRepository(store, context);
   const source = await openHealingSource(options, invocation);
   const fromStore = options.fromRepo === undefined

@@ -1,6 +1,6 @@
 /** `varve restore`: a restore point goes back onto a device, into a file, or to standard output. */
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import type { RestoreOptions as Request, RestoreProgress, RestoreReport } from "../engine/restore.ts";
+import type { RestoreOptions as Request, RestoreProgress, RestoreReport } from "../engine/restore/restore.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import { snapshotFromJson } from "../format/snapshot_name.ts";
@@ -123,7 +123,7 @@ async function run(spec: string, { options, session, invocation }: Run): Promise
   const { context, store } = session;
   const { screen } = invocation;
   const { openRepository } = await import("../engine/repository.ts");
-  const { restore } = await import("../engine/restore.ts");
+  const { restore } = await import("../engine/restore/restore.ts");
   const repository = await openRepository(store, context);
   const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
   const changes = await openChanges(options, invocation);

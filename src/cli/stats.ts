@@ -1,5 +1,5 @@
 /** `varve stats`: what projects, volumes and points take in the store, and what forgetting them would free. */
-import type { PointStats, ProjectStats, StatsOptions, VolumeStats } from "../engine/stats.ts";
+import type { PointStats, ProjectStats, StatsOptions, VolumeStats } from "../engine/stats/stats.ts";
 import { UsageError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import { type Session, withSession } from "./context.ts";
@@ -49,7 +49,7 @@ async function run(
   const { screen } = invocation;
   const { openRepository } = await import("../engine/repository.ts");
   const { listProjects } = await import("../engine/project.ts");
-  const { stats } = await import("../engine/stats.ts");
+  const { stats } = await import("../engine/stats/stats.ts");
   const repository = await openRepository(store, context);
   const isShown = screen.isTerminal && !options.json && !options.quiet;
   const counted: ProjectStats[] = [];

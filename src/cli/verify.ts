@@ -1,7 +1,7 @@
 /** `varve verify`: reads back what restore points need, and tells what is missing or damaged. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
-import type { VerifySourceReport } from "../engine/verify_source.ts";
-import type { Sample, VerifyReport } from "../engine/verify.ts";
+import type { VerifySourceReport } from "../engine/verify/verify_source.ts";
+import type { Sample, VerifyReport } from "../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import { withSession } from "./context.ts";
@@ -52,7 +52,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
         async ({ store, secret, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
           const { listProjects } = await import("../engine/project.ts");
-          const { verify } = await import("../engine/verify.ts");
+          const { verify } = await import("../engine/verify/verify.ts");
           const repository = await openRepository(store, context);
           const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
           const onProgress = ({ chunks, bytes }: { chunks: number; bytes: number }) =>
@@ -97,7 +97,7 @@ async function compare(
     { options, invocation, interrupted: "not all was compared" },
     async ({ store, secret, context }) => {
       const { openRepository } = await import("../engine/repository.ts");
-      const { verifySource } = await import("../engine/verify_source.ts");
+      const { verifySource } = await import("../engine/verify/verify_source.ts");
       const { openSource } = await import("../source/open.ts");
       const { signal, screen } = invocation;
       const repository = await openRepository(store, context);

@@ -13,7 +13,7 @@ import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts"
 import type { RequestOptions } from "../store/store.ts";
 import { cachePlace } from "./cache_place.ts";
 import type { Context } from "./context.ts";
-import { Holds, readHold } from "./holds.ts";
+import { Holds, readHold } from "./retention/holds.ts";
 import { resolvePoint } from "./point.ts";
 import { listProjects, openProject, type Project } from "./project.ts";
 import type { Repository } from "./repository.ts";

@@ -14,10 +14,10 @@ import { leavesBytes } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
 import { BufferPool, type SharedBuffer } from "../pool/buffers.ts";
 import { type ChunkBuffer, chunkBufferBytes, ChunkPool } from "../pool/chunk_pool.ts";
-import type { Condemned } from "./condemned.ts";
+import type { Condemned } from "./gc/condemned.ts";
 import { type Context, DEFAULT_JOBS } from "./context.ts";
 import type { Project } from "./project.ts";
-import type { SetAside } from "./set_aside.ts";
+import type { SetAside } from "./verify/set_aside.ts";
 
 /** Chunk buffers: those that the chunker holds open, those at work, and a few to open base chunks in. */
 export const OPEN_CHUNKS = 6;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import type { ForgetRow } from "../../src/engine/forget_plan.ts";
+import type { ForgetRow } from "../../src/engine/retention/forget_plan.ts";
 import { varve } from "./varve.ts";
 
 /** For a busy machine. */

@@ -1,8 +1,8 @@
 /** Real block devices as sources and as targets of the built program, and a qcow2 image that qemu-nbd serves. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { truncateSync, writeFileSync } from "node:fs";
-import type { BackupReport } from "../../src/engine/backup.ts";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { BackupReport } from "../../src/engine/backup/backup.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { noise } from "../helpers/engine.ts";
 import { describeWith } from "../helpers/parts.ts";
 import { attachLoop, detachLoop, noLoopDevice, run } from "../target/loop_device.ts";

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:tes
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BackupInfo } from "../../src/engine/catalog.ts";
-import type { CopyReport } from "../../src/engine/copy.ts";
+import type { CopyReport } from "../../src/engine/copy/copy.ts";
 import { flipBit } from "../helpers/damage.ts";
 import { startMinio } from "../helpers/minio.ts";
 import { describeWith } from "../helpers/parts.ts";

@@ -9,7 +9,7 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { existsSync } from "node:fs";
-import type { EraseReport } from "../../src/engine/erase.ts";
+import type { EraseReport } from "../../src/engine/erase/erase.ts";
 import { startRadosgw } from "../helpers/ceph.ts";
 import { startMinio } from "../helpers/minio.ts";
 import { describeWith } from "../helpers/parts.ts";

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import type { BackupReport } from "../../src/engine/backup.ts";
+import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { type Call, type Fault, FaultyS3 } from "../helpers/faulty_s3.ts";
 import { startMinio } from "../helpers/minio.ts";
 import { describeWith } from "../helpers/parts.ts";

@@ -1,7 +1,7 @@
 /** A policy, holds and named points through every store, by the built program. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { BackupReport } from "../../src/engine/backup.ts";
-import type { ForgetRow } from "../../src/engine/forget_plan.ts";
+import type { BackupReport } from "../../src/engine/backup/backup.ts";
+import type { ForgetRow } from "../../src/engine/retention/forget_plan.ts";
 import { noise } from "../helpers/engine.ts";
 import { startMinio } from "../helpers/minio.ts";
 import { assumeRole } from "../helpers/minio_session.ts";

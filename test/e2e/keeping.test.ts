@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { GcReport } from "../../src/engine/gc.ts";
-import type { VerifyReport } from "../../src/engine/verify.ts";
+import type { GcReport } from "../../src/engine/gc/gc.ts";
+import type { VerifyReport } from "../../src/engine/verify/verify.ts";
 import { flipBit } from "../helpers/damage.ts";
 import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
 

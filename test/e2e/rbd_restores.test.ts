@@ -1,6 +1,6 @@
 /** Restore points on their way back into a real cluster: by rbd import, by rbd import-diff, and onto what changed since. */
 import { expect, test } from "bun:test";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { describeWith } from "../helpers/parts.ts";
 import { VARVE_BIN } from "../helpers/varve.ts";
 import { sumOfFile } from "./chains.ts";

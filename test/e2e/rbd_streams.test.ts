@@ -1,6 +1,6 @@
 /** The kinds of streams that rbd makes of a real cluster's images, and the names in them. */
 import { describe, expect, test } from "bun:test";
-import type { BackupReport } from "../../src/engine/backup.ts";
+import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { BackupDetails } from "../../src/engine/catalog.ts";
 import { describeWith } from "../helpers/parts.ts";
 import { varveBytes } from "../helpers/varve.ts";

@@ -1,7 +1,7 @@
 /** Restores by the built program that break off: killed, interrupted, without their store, on a full disk; and how they go on. */
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { FaultyS3 } from "../helpers/faulty_s3.ts";
 import { startMinio } from "../helpers/minio.ts";
 import { mountTmpfs, remount, unmount } from "../helpers/mounts.ts";

@@ -2,7 +2,7 @@
 import { afterEach, beforeAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { join } from "node:path";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { DEFAULT_CHUNK_BYTES } from "../../src/format/limits.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
 import { flipBit } from "../helpers/damage.ts";

@@ -1,6 +1,6 @@
 /** What a restore by the built program needs of its store: to read, and of its own project alone. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { startMinio } from "../helpers/minio.ts";
 import { assumeRole } from "../helpers/minio_session.ts";
 import { mountTmpfs, remount, unmount } from "../helpers/mounts.ts";

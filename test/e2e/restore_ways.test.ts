@@ -1,7 +1,7 @@
 /** The ways of a restore as an operator sees them: the built program, from a directory and MinIO, onto files and loop devices. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { describeWith } from "../helpers/parts.ts";
 import { encodeDiff, type TestRecord } from "../helpers/rbd_stream.ts";
 import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS } from "../helpers/repository.ts";

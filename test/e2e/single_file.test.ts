@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import { mkdtemp, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BackupReport } from "../../src/engine/backup.ts";
+import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { mountTmpfs, unmount } from "../helpers/mounts.ts";
 import { describeWith } from "../helpers/parts.ts";
 import {

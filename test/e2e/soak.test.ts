@@ -8,7 +8,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BackupInfo } from "../../src/engine/catalog.ts";
-import type { VerifyReport } from "../../src/engine/verify.ts";
+import type { VerifyReport } from "../../src/engine/verify/verify.ts";
 import { projectPrefix } from "../../src/format/layout.ts";
 import { S3Store } from "../../src/store/s3.ts";
 import { startRadosgw } from "../helpers/ceph.ts";

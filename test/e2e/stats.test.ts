@@ -1,6 +1,6 @@
 /** `varve stats` by the built program, in a directory and on MinIO: tables for people, JSON for scripts. */
 import { expect, test } from "bun:test";
-import type { ProjectStats } from "../../src/engine/stats.ts";
+import type { ProjectStats } from "../../src/engine/stats/stats.ts";
 import { startMinio } from "../helpers/minio.ts";
 import { describeWith } from "../helpers/parts.ts";
 import {

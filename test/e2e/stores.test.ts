@@ -1,9 +1,9 @@
 /** The same small history of a volume through every store, open and sealed, by the built program. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
-import type { BackupReport } from "../../src/engine/backup.ts";
+import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { BackupDetails } from "../../src/engine/catalog.ts";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { noise } from "../helpers/engine.ts";
 import { describeWith } from "../helpers/parts.ts";
 import { applyDiff, encodeDiff, type TestRecord } from "../helpers/rbd_stream.ts";

@@ -1,7 +1,7 @@
 /** Stored objects that are not what was written: a restore reports them, and never writes wrong data. */
 import { describe, expect, test } from "bun:test";
 import type { Repository } from "../../src/engine/repository.ts";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { DamageError } from "../../src/errors.ts";
 import { HEADER_BYTES } from "../../src/format/object.ts";
 import {

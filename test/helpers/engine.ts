@@ -1,8 +1,8 @@
 /** Backup and restore in this process, over any store: the shortest way for a test to make restore points. */
-import { backup, type BackupReport } from "../../src/engine/backup.ts";
+import { backup, type BackupReport } from "../../src/engine/backup/backup.ts";
 import type { Context } from "../../src/engine/context.ts";
 import { initRepository, type Repository } from "../../src/engine/repository.ts";
-import { restore, type RestoreReport } from "../../src/engine/restore.ts";
+import { restore, type RestoreReport } from "../../src/engine/restore/restore.ts";
 import type { Secret } from "../../src/engine/project.ts";
 import { VarveError } from "../../src/errors.ts";
 import { KIB } from "../../src/format/limits.ts";

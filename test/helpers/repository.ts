@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BackupReport } from "../../src/engine/backup.ts";
+import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { BackupInfo } from "../../src/engine/catalog.ts";
 import { encodeDiff, type TestRecord } from "./rbd_stream.ts";
 import { startVarve, varve, varveBytes, varveJson, type VarveOptions, type VarveResult } from "./varve.ts";

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Logger } from "../../src/engine/context.ts";
 import type { Repository } from "../../src/engine/repository.ts";
-import { restore, type RestoreOptions, type RestoreReport } from "../../src/engine/restore.ts";
+import { restore, type RestoreOptions, type RestoreReport } from "../../src/engine/restore/restore.ts";
 import { openTarget } from "../../src/target/open.ts";
 import type { Target } from "../../src/target/target.ts";
 import { PROJECT, testContext, VOLUME, type Where } from "./engine.ts";

@@ -4,10 +4,10 @@
  */
 import { join } from "node:path";
 import type { BackupInfo } from "../../src/engine/catalog.ts";
-import type { BackupReport } from "../../src/engine/backup.ts";
-import type { ForgetRow } from "../../src/engine/forget_plan.ts";
-import type { GcReport } from "../../src/engine/gc.ts";
-import { livingLeases } from "../../src/engine/leases.ts";
+import type { BackupReport } from "../../src/engine/backup/backup.ts";
+import type { ForgetRow } from "../../src/engine/retention/forget_plan.ts";
+import type { GcReport } from "../../src/engine/gc/gc.ts";
+import { livingLeases } from "../../src/engine/gc/leases.ts";
 import { openProject, type Project } from "../../src/engine/project.ts";
 import { openRepository } from "../../src/engine/repository.ts";
 import { leaseName } from "../../src/format/layout.ts";

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Context } from "../../src/engine/context.ts";
 import type { Repository } from "../../src/engine/repository.ts";
-import type { RestoreReport } from "../../src/engine/restore.ts";
+import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { backUp, CHUNK_BYTES, newRepository, noise, testContext } from "../helpers/engine.ts";
 import { memorySource, type TestDiff, type TestExtent } from "../helpers/memory_source.ts";
 import { contentOf, expectContent, type FileRestore, restoreFile } from "../helpers/restores.ts";

@@ -1,12 +1,12 @@
 /** What processes do: the engine's use cases, and what may come of them. */
-import { backup } from "../../src/engine/backup.ts";
+import { backup } from "../../src/engine/backup/backup.ts";
 import type { Context } from "../../src/engine/context.ts";
-import { forgetPoint } from "../../src/engine/forget.ts";
-import { gc } from "../../src/engine/gc.ts";
+import { forgetPoint } from "../../src/engine/retention/forget.ts";
+import { gc } from "../../src/engine/gc/gc.ts";
 import type { Secret } from "../../src/engine/project.ts";
 import type { Repository } from "../../src/engine/repository.ts";
-import { restore } from "../../src/engine/restore.ts";
-import { verify } from "../../src/engine/verify.ts";
+import { restore } from "../../src/engine/restore/restore.ts";
+import { verify } from "../../src/engine/verify/verify.ts";
 import {
   DamageError,
   describeError,

@@ -11,20 +11,20 @@ export interface Edit {
 export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "the lease is written before the plans are read": [
     {
-      file: "engine/backup.ts",
+      file: "engine/backup/backup.ts",
       find: "  const lease = await beginLease(",
       replace:
         "  Object.assign(options, { early: await Condemned.read(project, context) });\n  const lease = await beginLease(",
     },
     {
-      file: "engine/backup.ts",
+      file: "engine/backup/backup.ts",
       find: "const condemned = await Condemned.read(project, context);",
       replace: "const condemned = (options as unknown as { early: Condemned }).early;",
     },
   ],
   "the lease is written before the base is read": [
     {
-      file: "engine/backup.ts",
+      file: "engine/backup/backup.ts",
       find: "  const lease = await beginLease(",
       replace: `  const old = (await listBackupIds(project, options.volume, context)).at(-1);
   const early = old && await readManifest(project, { ...options, backup: old }, context);
@@ -32,14 +32,15 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   const lease = await beginLease(`,
     },
     {
-      file: "engine/backup.ts",
-      find: ": await readLatest(project, { ...options, backup: id }, context);",
-      replace: ": (options as unknown as { early: OpenManifest | undefined }).early;",
+      file: "engine/backup/backup.ts",
+      find: "const latest = id === undefined",
+      replace:
+        "const latest = true as boolean ? (options as unknown as { early?: OpenManifest }).early : id === undefined",
     },
   ],
   "a condemned key counts as absent": [
     {
-      file: "engine/condemned.ts",
+      file: "engine/gc/condemned.ts",
       find: "if (!this.#names.has(shard)) return false;",
       replace: "return false;",
     },
@@ -48,7 +49,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     { file: "engine/chunk_store.ts", find: "? { id, lease } : plain;", replace: "? plain : plain;" },
   ],
   "what only the base refers to is held against the plans": [
-    { file: "engine/volume_writer.ts", find: "if (!this.#options.condemned.none)", replace: "if (false)" },
+    { file: "engine/backup/volume_writer.ts", find: "if (!this.#options.condemned.none)", replace: "if (false)" },
   ],
   "chunks are durable before the manifest": [
     {
@@ -59,72 +60,72 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
   "the lease is looked at around the manifest": [
     {
-      file: "engine/commit.ts",
+      file: "engine/backup/commit.ts",
       find: "await lease.seenMs(context.signal);",
       replace: "",
     },
     {
-      file: "engine/commit.ts",
+      file: "engine/backup/commit.ts",
       find: "await lease.send((options) => writeManifest(project, manifest, options));",
       replace: "await writeManifest(project, manifest, {});",
     },
     {
-      file: "engine/commit.ts",
+      file: "engine/backup/commit.ts",
       find: "await lease.seenMs(undefined);",
       replace: "",
     },
   ],
   "a dead lease stays dead": [
     {
-      file: "engine/lease.ts",
+      file: "engine/gc/lease.ts",
       find: "if (!this.isTrusted) return this.#gone.abort(this.#lost());",
       replace: "return await this.#write('running', { signal });",
     },
   ],
   "nobody relies on a lease that may be dead": [
     {
-      file: "engine/lease.ts",
+      file: "engine/gc/lease.ts",
       find: "LEASE_TRUST_MS = LEASE_DEAD_MS / 2",
       replace: "LEASE_TRUST_MS = LEASE_DEAD_MS * 9",
     },
   ],
   "a lease outlives what may still be under way": [
-    { file: "engine/lease.ts", find: "if (!this.#isSettled) {", replace: "if (false) {" },
-    { file: "engine/lease.ts", find: "return this.#isSettled;", replace: "return true;" },
+    { file: "engine/gc/lease.ts", find: "if (!this.#isSettled) {", replace: "if (false) {" },
+    { file: "engine/gc/lease.ts", find: "return this.#isSettled;", replace: "return true;" },
   ],
   "further attempts need a trusted lease": [
     {
-      file: "engine/lease.ts",
+      file: "engine/gc/lease.ts",
       find: "      this.#isSettled = false;\n      this.checkTrust();",
       replace: "      this.#isSettled = false;",
     },
   ],
   "a sweep waits for the wait-set": [
-    { file: "engine/gc.ts", find: "if (waits.some((id) => living.has(id))) continue;", replace: "" },
+    { file: "engine/gc/gc.ts", find: "if (waits.some((id) => living.has(id))) continue;", replace: "" },
   ],
   "the leases are listed after the plan is written": [
     {
-      file: "engine/gc.ts",
+      file: "engine/gc/gc.ts",
       find: "  const youngMs = await oldestStart(",
       replace:
         `  const early = (await livingLeases(project, context)).filter(mayReferToChunks).map(({ id }) => id);
   const youngMs = await oldestStart(`,
     },
     {
-      file: "engine/gc.ts",
+      file: "engine/gc/gc.ts",
       find: "  await fixWaits(project, lease.idHex, context);",
       replace: "  await writeHead(project, lease.idHex, { head: { waits: early }, context });",
     },
   ],
   "a sweep reads the manifests a second time": [
-    { file: "engine/sweep.ts", find: "if (work.references.has(ref))", replace: "if (false)" },
+    { file: "engine/gc/sweep.ts", find: "if (work.references.has(ref))", replace: "if (false)" },
   ],
   "one sweep of a plan at a time": [
-    { file: "engine/sweep.ts", find: "return others.length === 0 && await", replace: "return await" },
+    { file: "engine/gc/sweep.ts", find: "return others.length === 0 && await", replace: "return await" },
   ],
   "a restore announces itself": [
     {
-      file: "engine/restore.ts",
+      file: "engine/restore/restore.ts",
       find: "const lease = await Lease.tryBegin(",
       replace: "const lease = await ((..._: unknown[]) => Promise.resolve(undefined as Lease | undefined))(",
     },

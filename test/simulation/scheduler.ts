@@ -32,7 +32,7 @@ export interface Chances {
 }
 
 /** What the protocol is made of: around these requests more happens than around others. */
-const DELICATE = /leases\/|gc\/|put |delete |wakes/;
+export const DELICATE = /leases\/|gc\/|put |delete |wakes/;
 const DELICATE_FACTOR = 5;
 
 interface Step {
@@ -83,7 +83,7 @@ export class Scheduler {
   readonly #timed: { atMs: number; start(): void }[] = [];
   #current: Process | undefined;
   /** The label of the last step. */
-  #last = "";
+  last = "";
   #lowest = 0;
   #steps = 0;
 
@@ -154,14 +154,14 @@ export class Scheduler {
     const mine = list.filter((step) => step.process === process);
     const step = mine[this.random(mine.length)]!;
     list.splice(list.indexOf(step), 1);
-    this.#last = step.label;
+    this.last = step.label;
     return list === this.#requests ? () => this.#serve(step) : () => this.#tell(step);
   }
 
   #choose(): Process {
     const ready = [...new Set([...this.#requests, ...this.#replies].map(({ process }) => process))];
     for (const process of ready) process.priority ??= this.random(1000);
-    const changes = this.happens(this.chances.change, this.#last);
+    const changes = this.happens(this.chances.change, this.last);
     const current = this.#current;
     if (this.chances.order === "priorities") {
       if (changes && current !== undefined) current.priority = --this.#lowest;

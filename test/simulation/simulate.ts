@@ -6,8 +6,9 @@ import { Objects } from "./objects.ts";
 import { type Operation, runOperation, SECRET, type World } from "./operations.ts";
 import { Oracle, PROJECT } from "./oracle.ts";
 import { seedRandomBytes } from "./randomness.ts";
-import { type Chances, DAY_MS, HOUR_MS, Process, type Random, Scheduler } from "./scheduler.ts";
-import { type Faults, SimulatedStore } from "./simulated_store.ts";
+import { DAY_MS, HOUR_MS, Process, type Random, Scheduler } from "./scheduler.ts";
+import { SimulatedStore } from "./simulated_store.ts";
+import { CALM, calmly, finish, QUIET, type Theme, THEMES } from "./themes.ts";
 
 /** What a host does in one round. */
 const ROUNDS: readonly (readonly Operation[])[] = [
@@ -25,9 +26,9 @@ const ROUNDS: readonly (readonly Operation[])[] = [
 ];
 const SHORT_PAUSES_MS = [0, 0, 0, 60_000];
 const LONG_PAUSES_MS = [0, 0, 60_000, HOUR_MS, DAY_MS / 2, DAY_MS, 2 * DAY_MS];
-const QUIET = { faulty: 0, slow: 0, pageKeys: 1000 } satisfies Faults;
-const CALM: Chances = { order: "random", change: 1000, crash: 0, stall: 0, interrupt: 0 };
-/** The first buries what is dead and completes what was left, the second sweeps the rest. */
+/** Contents that volumes have again and again. */
+const CONTENTS = 2;
+/** The first buries what is dead and completes what was left, the others sweep the rest. */
 const QUIET_GCS: Operation[] = ["gc", "gc", "gc"];
 /** Makes the project, so that all seeds have the same ids. */
 const PROJECT_SEED = 1;
@@ -42,10 +43,10 @@ export interface RunResult {
 export async function simulate(seed: number, trace?: (line: string) => void): Promise<RunResult> {
   const next = random(seed);
   const scheduler = new Scheduler(next, { chances: CALM, trace });
-  const objects = new Objects();
-  const world = await makeWorld({ scheduler, objects });
+  const world = await makeWorld({ scheduler, objects: new Objects() });
   seedRandomBytes(seed + 0x10000);
-  const failure = await live(world, next).then(() => undefined, (error: unknown) => error);
+  const theme = THEMES[seed % THEMES.length]!;
+  const failure = await live(world, { theme, next }).then(() => undefined, (error: unknown) => error);
   const violation = world.oracle.violation ?? failure;
   return { violation: violation instanceof Error ? violation.message : undefined, steps: scheduler.steps };
 }
@@ -69,31 +70,16 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
 }
 
 /** The life that the seed chooses, and the quiet after it. */
-async function live(world: World, next: Random): Promise<void> {
+async function live(world: World, { theme, next }: { theme: Theme; next: Random }): Promise<void> {
   const { scheduler, oracle } = world;
-  const hasStalls = next(2) === 0;
-  const hasFaults = next(2) === 0;
-  const chances: Chances = {
-    order: next(4) === 0 ? "random" : "priorities",
-    change: [30, 100, 300][next(3)]!,
-    crash: [0, 0, 30][next(3)]!,
-    interrupt: [0, 0, 20][next(3)]!,
-    stall: hasStalls ? [50, 200][next(2)]! : 0,
-  };
-  const faults: Faults = {
-    faulty: hasFaults ? [100, 500][next(2)]! : 0,
-    slow: hasFaults ? [0, 30, 200][next(3)]! : 0,
-    pageKeys: 1 + next(4),
-  };
-  for (let i = 0; i < 3; i++) world.volumes.push(newVolume(next));
-  await prelude(world, next);
-  scheduler.chances = chances;
-  world.faults = faults;
-  const pausesMs = hasStalls ? LONG_PAUSES_MS : SHORT_PAUSES_MS;
-  for (let round = 1, rounds = 1 + next(3); round <= rounds; round++) {
-    for (let host = 1, hosts = 2 + next(3); host <= hosts; host++) {
-      liveOn(world, { name: `h${host}.${round}`, operations: ROUNDS[next(ROUNDS.length)]!, pausesMs });
-    }
+  for (let i = 0; i < CONTENTS; i++) world.volumes.push(newVolume(next));
+  await theme.prepare(world, next);
+  const pausesMs = chooseTroubles(world, next);
+  for (let round = 1, rounds = 1 + next(2); round <= rounds; round++) {
+    const operations = round === 1 && theme.duel !== undefined ? theme.duel : anything(next);
+    operations.forEach((operations, host) =>
+      liveOn(world, { name: `h${host}.${round}`, operations, pausesMs })
+    );
     await finish(world);
     scheduler.nowMs += [0, HOUR_MS, 2 * DAY_MS][next(3)]!;
   }
@@ -101,48 +87,33 @@ async function live(world: World, next: Random): Promise<void> {
   if (oracle.violation === undefined) oracle.checkQuiet();
 }
 
+/** How much goes wrong, and how often who goes on changes; the pauses between a host's operations. */
+function chooseTroubles(world: World, next: Random): readonly number[] {
+  const hasStalls = next(2) === 0;
+  const hasFaults = next(2) === 0;
+  world.scheduler.chances = {
+    order: next(4) === 0 ? "random" : "priorities",
+    change: [30, 100, 300][next(3)]!,
+    crash: [0, 0, 30][next(3)]!,
+    interrupt: [0, 0, 20][next(3)]!,
+    stall: hasStalls ? [50, 200][next(2)]! : 0,
+  };
+  world.faults = {
+    faulty: hasFaults ? [100, 500][next(2)]! : 0,
+    slow: hasFaults ? [0, 30, 200][next(3)]! : 0,
+    pageKeys: 1 + next(4),
+  };
+  return hasStalls ? LONG_PAUSES_MS : SHORT_PAUSES_MS;
+}
+
+function anything(next: Random): readonly (readonly Operation[])[] {
+  return Array.from({ length: 2 + next(3) }, () => ROUNDS[next(ROUNDS.length)]!);
+}
+
 interface Life {
   name: string;
   operations: readonly Operation[];
   pausesMs: readonly number[];
-}
-
-/**
- * What was before the hosts begin: two points, or garbage, or also a plan that waits for a process which stood still at
- * some step of its work, and may now go on.
- */
-async function prelude(world: World, next: Random): Promise<void> {
-  const { scheduler } = world;
-  await calmly(world, { operations: ["backup", "backup"], gapMs: DAY_MS });
-  const kind = next(6);
-  if (kind === 0) return;
-  if (kind < 3) return await calmly(world, { operations: ["forget"], gapMs: HOUR_MS });
-  const process = new Process("early", 0);
-  const last = scheduler.steps + 10 + next(35);
-  void runOperation(world, next(4) === 0 ? "restore" : "backup", process);
-  await scheduler.run(() => scheduler.steps >= last);
-  scheduler.freeze(process);
-  await calmly(world, { operations: ["forget", "gc"], gapMs: next(4) === 0 ? DAY_MS : HOUR_MS });
-  scheduler.thaw(process);
-  if (kind < 5) await finish(world);
-}
-
-/** One operation after the other, each after a while, and nothing happens to them. */
-async function calmly(
-  world: World,
-  { operations, gapMs }: { operations: readonly Operation[]; gapMs: number },
-): Promise<void> {
-  world.scheduler.chances = CALM;
-  world.faults = QUIET;
-  for (const [i, operation] of operations.entries()) {
-    world.scheduler.nowMs += gapMs;
-    void runOperation(world, operation, new Process(`calm.${i}`, 0));
-    await finish(world);
-  }
-}
-
-async function finish({ scheduler, oracle }: World): Promise<void> {
-  await scheduler.run(() => oracle.violation !== undefined);
 }
 
 /** The operations of one host, one after the other, each in a process of its own. */

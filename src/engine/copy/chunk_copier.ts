@@ -1,0 +1,210 @@
+/**
+ * Chunks and pages from one repository of a project into another: as they are, each opened and checked before it is
+ * written. What a gc plan of the target condemns is sealed anew under a key of the copy's own. docs/gc.md.
+ */
+import { pageId } from "../../codec/ids.ts";
+import type { ProjectKey } from "../../codec/keys.ts";
+import { DamageError, MissingError } from "../../errors.ts";
+import { equalBytes } from "../../format/bytes.ts";
+import { type Entry, EntryList } from "../../format/entries.ts";
+import { chunkName, type ObjectRef } from "../../format/layout.ts";
+import { PAGE_CHUNKS } from "../../format/limits.ts";
+import { type ChunkWorkshop, ChunkWriter, fetchChunk } from "../chunk_store.ts";
+import type { Condemned } from "../gc/condemned.ts";
+import type { Context } from "../context.ts";
+import type { Lease } from "../gc/lease.ts";
+import { downloadPage } from "../page_table.ts";
+import type { Project } from "../project.ts";
+import type { SetAside } from "../verify/set_aside.ts";
+import { Window } from "../window.ts";
+
+/** Chunks remembered as being in the target; beyond it the store is asked again. */
+const MAX_REMEMBERED = 16_384;
+
+export interface ChunkCopierOptions {
+  source: Project;
+  target: Project;
+  workshop: ChunkWorkshop;
+  /** Of the target, read after its lease was written. */
+  condemned: Condemned;
+  setAside: SetAside;
+  /** Of the target. */
+  lease: Lease;
+}
+
+/** Of all that was copied until now. */
+export interface CopyCounts {
+  copied: number;
+  /** The target had them. */
+  present: number;
+  bytes: number;
+}
+
+export interface CopyPagesOptions {
+  /** What the manifest is sealed under. */
+  key: ProjectKey;
+  /** The pages of another manifest of the target: what they name is there. */
+  base: EntryList | undefined;
+  /** Told how many positions of the volume are done. */
+  onPage: (positions: number) => void;
+}
+
+export class ChunkCopier {
+  /** Chunks and pages; their bytes as they are stored. */
+  readonly counts: CopyCounts = { copied: 0, present: 0, bytes: 0 };
+  readonly #options: ChunkCopierOptions;
+  readonly #context: Context;
+  /** By name in the source: where they are in the target, or will be. Oldest first. */
+  readonly #known = new Map<string, Promise<ObjectRef>>();
+
+  constructor(options: ChunkCopierOptions, context: Context) {
+    this.#options = options;
+    this.#context = context;
+  }
+
+  /**
+   * Copies the pages of a manifest, and what they name; the pages as the target has them. Throws `DamageError`, `MissingError`, `StoreError`.
+   */
+  async copyPages(
+    pages: EntryList,
+    { key, base, onPage }: CopyPagesOptions,
+  ): Promise<EntryList> {
+    const { target, workshop, condemned, setAside, lease } = this.#options;
+    const writer = new ChunkWriter(
+      { project: target, keys: key, workshop, condemned, setAside, lease: lease.id, cache: undefined },
+      this.#context,
+    );
+    const copied = new EntryList(pages.length);
+    try {
+      for (let page = 0; page < pages.length; page++) {
+        const ref = pages.get(page);
+        const baseRef = base !== undefined && page < base.length ? base.get(page) : undefined;
+        if (ref !== undefined) copied.set(page, await this.#page(ref, { key, writer, baseRef }));
+        onPage((page + 1) * PAGE_CHUNKS);
+      }
+    } finally {
+      this.counts.bytes += writer.uploadedBytes;
+    }
+    return copied;
+  }
+
+  async #page(ref: ObjectRef, options: { key: ProjectKey; writer: ChunkWriter; baseRef: Entry }) {
+    const { source, condemned, setAside } = this.#options;
+    const { key, writer, baseRef } = options;
+    const isInBase = isSame(ref, baseRef);
+    // All of it is there, and nothing of it in doubt: not even the page has to be read.
+    if (isInBase && condemned.none && setAside.none) return ref;
+    const { signal } = this.#context;
+    const { entries, object } = await downloadPage(ref, { project: source, signal });
+    const base = isInBase ? entries : baseRef && await this.#readBase(baseRef);
+    const copied = await this.#entries(entries, { writer, base });
+    const isChanged = copied !== entries;
+    if (!isChanged && isInBase && await this.#isTrusted(ref)) return ref;
+    if (!isChanged && !await condemned.has(ref)) return await this.#putAsIs(ref, object);
+    const bytes = copied.encode();
+    return await writer.writePage(pageId(key.pageKey, bytes), bytes, undefined);
+  }
+
+  /** Only spares questions: one that cannot be read must not keep the copy from being made. */
+  async #readBase(ref: ObjectRef): Promise<EntryList | undefined> {
+    const options = { project: this.#options.target, signal: this.#context.signal };
+    try {
+      return (await downloadPage(ref, options)).entries;
+    } catch (error) {
+      if (error instanceof DamageError || error instanceof MissingError) return undefined;
+      throw error;
+    }
+  }
+
+  /** The entries as the target has them: the same list where all are as they were. */
+  async #entries(
+    entries: EntryList,
+    { writer, base }: { writer: ChunkWriter; base: EntryList | undefined },
+  ): Promise<EntryList> {
+    const { workshop } = this.#options;
+    const window = new Window(workshop.window + workshop.jobs);
+    let changed: EntryList | undefined;
+    try {
+      for (let at = 0; at < entries.length; at++) {
+        const ref = entries.get(at);
+        if (ref === undefined) continue;
+        await window.add(async () => {
+          const there = await this.#chunk(ref, { writer, isInBase: isSame(ref, base?.get(at)) });
+          if (!isSame(ref, there)) (changed ??= entries.resized(entries.length)).set(at, there);
+        });
+      }
+      await window.drain();
+    } finally {
+      await window.settle();
+    }
+    return changed ?? entries;
+  }
+
+  async #chunk(
+    ref: ObjectRef,
+    { writer, isInBase }: { writer: ChunkWriter; isInBase: boolean },
+  ): Promise<ObjectRef> {
+    if (isInBase && await this.#isTrusted(ref)) {
+      this.counts.present++;
+      return ref;
+    }
+    const name = chunkName(ref);
+    const known = this.#known.get(name);
+    if (known !== undefined) return await known;
+    const copied = this.#copyChunk(ref, writer);
+    // Who waits for it sees the failure; nobody may be waiting.
+    copied.catch(() => {});
+    this.#known.set(name, copied);
+    if (this.#known.size > MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value!);
+    return await copied;
+  }
+
+  /** What a manifest of the target names is there, unless it was found damaged, or a sweep may delete it. */
+  async #isTrusted(ref: ObjectRef): Promise<boolean> {
+    const { condemned, setAside } = this.#options;
+    return !setAside.has(ref) && !await condemned.has(ref);
+  }
+
+  async #copyChunk(ref: ObjectRef, writer: ChunkWriter): Promise<ObjectRef> {
+    const { source, workshop, condemned } = this.#options;
+    const { signal } = this.#context;
+    const isCondemned = await condemned.has(ref);
+    if (!isCondemned && await this.#isThere(ref)) return ref;
+    const buffer = await workshop.chunks.acquire();
+    try {
+      const onOpened = isCondemned ? undefined : (object: Uint8Array) => this.#put(ref, object);
+      const { length } = await fetchChunk(buffer, ref, { project: source, workshop, signal, onOpened });
+      if (!isCondemned) return ref;
+      const { entry, outcome } = await writer.write({ buffer, length }, { hint: undefined, partial: false });
+      this.counts[outcome === "new" ? "copied" : "present"]++;
+      return entry!; // only zeros have none, and no key
+    } finally {
+      buffer.release();
+    }
+  }
+
+  async #putAsIs(ref: ObjectRef, object: Uint8Array): Promise<ObjectRef> {
+    if (!await this.#isThere(ref)) await this.#put(ref, object);
+    return ref;
+  }
+
+  async #isThere(ref: ObjectRef): Promise<boolean> {
+    const { target } = this.#options;
+    const info = await target.store.head(target.key(chunkName(ref)), { signal: this.#context.signal });
+    if (info !== undefined) this.counts.present++;
+    return info !== undefined;
+  }
+
+  async #put(ref: ObjectRef, object: Uint8Array): Promise<void> {
+    const { target } = this.#options;
+    await target.store.put(target.key(chunkName(ref)), object, { signal: this.#context.signal });
+    this.counts.copied++;
+    this.counts.bytes += object.length;
+  }
+}
+
+function isSame(a: ObjectRef, b: Entry): boolean {
+  if (b === undefined || !equalBytes(a.id, b.id)) return false;
+  if (a.lease === undefined || b.lease === undefined) return a.lease === b.lease;
+  return equalBytes(a.lease, b.lease);
+}

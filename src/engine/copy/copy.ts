@@ -1,0 +1,251 @@
+/**
+ * Copy: a project's points into a second repository. Its keys first, then, under a lease in both, for each point that is
+ * missing there its chunks, pages and last its manifest, as they are. Run again, it copies what is still missing.
+ */
+import { hostname } from "node:os";
+import type { Secret } from "../../codec/keys.ts";
+import { DamageError, describeError, MissingError, VarveError } from "../../errors.ts";
+import type { EntryList } from "../../format/entries.ts";
+import { manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
+import type { Store } from "../../store/store.ts";
+import { findBackup, listBackupIds, readManifest } from "../catalog.ts";
+import { ChunkCopier } from "./chunk_copier.ts";
+import { ChunkWorkshop } from "../chunk_store.ts";
+import { commitManifest } from "../backup/commit.ts";
+import { Condemned } from "../gc/condemned.ts";
+import type { Context } from "../context.ts";
+import { copyKeys, openSecond } from "./copy_target.ts";
+import { Lease } from "../gc/lease.ts";
+import { openProject, type Project } from "../project.ts";
+import type { Repository } from "../repository.ts";
+import { SetAside } from "../verify/set_aside.ts";
+
+export interface CopyOptions {
+  project: string;
+  /** Of one volume; without it of all. */
+  volume?: string | undefined;
+  /** Only this point of the volume. */
+  point?: string | undefined;
+  secret: Secret;
+  /** Where the second repository is, or shall be. */
+  to: Store;
+  onProgress?: ((progress: CopyProgress) => void) | undefined;
+}
+
+export interface CopyProgress {
+  /** Points to be copied, and the one at work, from 1. */
+  points: number;
+  point: number;
+  /** Of the point at work. */
+  sizeBytes: number;
+  doneBytes: number;
+  copiedBytes: number;
+}
+
+interface Place {
+  volume: string;
+  backup: string;
+}
+
+/** The JSON of `varve copy`. */
+export interface CopyReport {
+  project: string;
+  to: string;
+  points: {
+    copied: number;
+    /** They were there. */
+    present: number;
+    /** They cannot be read as a whole, and were not copied. */
+    damaged: number;
+    /** They were forgotten here meanwhile. */
+    forgotten: number;
+  };
+  /** Chunks and pages; those of points that were there are not counted. */
+  objects: { copied: number; present: number };
+  copied_bytes: number;
+  damaged: (Place & { reason: string })[];
+  duration_s: number;
+}
+
+/** What one copy holds while it works. */
+interface Run {
+  options: CopyOptions;
+  source: Project;
+  target: Project;
+  lease: Lease;
+  copier: ChunkCopier;
+  /** What the target has, by volume, oldest first. */
+  present: ReadonlyMap<string, readonly Place[]>;
+}
+
+/**
+ * Copies what the other repository, which is made where there is none, does not have. A point that is damaged is
+ * reported and left out. Throws `conflict` where the other has another chunk size or another project of that name,
+ * `wrong_secret`, `StoreError`.
+ */
+export async function copy(
+  repository: Repository,
+  options: CopyOptions,
+  context: Context,
+): Promise<CopyReport> {
+  const startedMs = context.clock.now();
+  const { project: name, secret, to } = options;
+  const source = await openProject(repository, { name, secret, create: false }, context);
+  const sourceLease = await Lease.tryBegin(source, leaseOptions(source, options), context);
+  try {
+    const guarded = sourceLease?.guard(context) ?? context;
+    const places = await findPlaces(source, options, guarded);
+    const second = await openSecond(to, repository.chunkBytes, guarded);
+    await copyKeys({ from: repository.store, to, project: name }, guarded);
+    const target = await openProject(second, { name, secret, create: false }, guarded);
+    const report = await copyPlaces(source, { target, places, options }, guarded);
+    return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
+  } finally {
+    await sourceLease?.end();
+  }
+}
+
+function leaseOptions(project: Project, { volume }: CopyOptions) {
+  return { work: "copy" as const, volume: volume ?? project.name, host: hostname(), key: project.firstKey };
+}
+
+/** What was asked for: oldest first within a volume. */
+async function findPlaces(source: Project, options: CopyOptions, context: Context): Promise<Place[]> {
+  const { volume, point } = options;
+  if (volume === undefined) return await listPlaces(source, context);
+  const backups = point === undefined
+    ? await listBackupIds(source, volume, context)
+    : [await findBackup(source, { volume, point }, context)];
+  if (backups.length > 0) return backups.map((backup) => ({ volume, backup }));
+  throw new VarveError("failed", `Cannot find "${source.name}/${volume}": it has no backups`);
+}
+
+async function listPlaces(project: Project, { signal }: Context): Promise<Place[]> {
+  const places: Place[] = [];
+  for await (const { name } of project.list(VOLUMES_PREFIX, { signal })) {
+    const place = parseManifestName(name);
+    if (place !== undefined) places.push(place);
+  }
+  return places;
+}
+
+/** From here on as a backup does: the lease first, then the plans, then what is there. docs/gc.md. */
+async function copyPlaces(
+  source: Project,
+  { target, places, options }: { target: Project; places: Place[]; options: CopyOptions },
+  context: Context,
+): Promise<Omit<CopyReport, "duration_s">> {
+  const lease = await Lease.begin(target, leaseOptions(target, options), context);
+  const workshop = new ChunkWorkshop(source.chunkBytes, context);
+  const guarded = lease.guard(context);
+  try {
+    await lease.seenMs(guarded.signal);
+    await target.checkNotErased({ signal: guarded.signal });
+    const condemned = await Condemned.read(target, guarded);
+    const setAside = await SetAside.read(target, guarded);
+    const present = Map.groupBy(await listPlaces(target, guarded), ({ volume }) => volume);
+    const parts = { source, target, workshop, condemned, setAside, lease };
+    const run: Run = { ...parts, options, present, copier: new ChunkCopier(parts, guarded) };
+    return await copyMissing(run, places, guarded);
+  } finally {
+    await workshop.close();
+    await lease.end();
+  }
+}
+
+async function copyMissing(
+  run: Run,
+  places: readonly Place[],
+  context: Context,
+): Promise<Omit<CopyReport, "duration_s">> {
+  const { copier, options, present, source } = run;
+  const missing = places.filter((place) => !isIn(present, place));
+  const damaged: CopyReport["damaged"] = [];
+  let forgotten = 0;
+  let last: CopiedPoint | undefined;
+  for (const [index, place] of missing.entries()) {
+    context.signal.throwIfAborted();
+    try {
+      const base = await findBase(run, { place, last }, context);
+      const onProgress = (at: { sizeBytes: number; doneBytes: number }) =>
+        options.onProgress?.({
+          points: missing.length,
+          point: index + 1,
+          copiedBytes: copier.counts.bytes,
+          ...at,
+        });
+      last = await copyPoint(run, { place, base, onProgress }, context);
+    } catch (error) {
+      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      if (await isForgotten(source, place, context)) forgotten++;
+      else damaged.push({ ...place, reason: describeError(error) });
+    }
+  }
+  const points = {
+    copied: missing.length - damaged.length - forgotten,
+    present: places.length - missing.length,
+    damaged: damaged.length,
+    forgotten,
+  };
+  const { bytes, ...objects } = copier.counts;
+  return { project: source.name, to: options.to.url, points, objects, copied_bytes: bytes, damaged };
+}
+
+async function isForgotten(
+  source: Project,
+  { volume, backup }: Place,
+  { signal }: Context,
+): Promise<boolean> {
+  return await source.store.head(source.key(manifestName(volume, backup)), { signal }) === undefined;
+}
+
+function isIn(present: Run["present"], { volume, backup }: Place): boolean {
+  return present.get(volume)?.some((there) => there.backup === backup) ?? false;
+}
+
+/** A point of the target and the pages that it has there. */
+interface CopiedPoint extends Place {
+  pages: EntryList;
+}
+
+/**
+ * What the target has and is likely to be most like the point: the point before it, else the one after it. Only spares
+ * questions to the store.
+ */
+async function findBase(
+  { present, target }: Run,
+  { place, last }: { place: Place; last: CopiedPoint | undefined },
+  context: Context,
+): Promise<EntryList | undefined> {
+  const there = present.get(place.volume) ?? [];
+  const before = there.findLast(({ backup }) => backup < place.backup);
+  if (last?.volume === place.volume && (before === undefined || last.backup > before.backup)) {
+    return last.pages;
+  }
+  const base = before ?? there[0];
+  if (base === undefined) return undefined;
+  try {
+    return (await readManifest(target, base, context)).pages;
+  } catch (error) {
+    if (error instanceof DamageError || error instanceof MissingError) return undefined;
+    throw error;
+  }
+}
+
+async function copyPoint(
+  { source, target, copier, lease }: Run,
+  { place, base, onProgress }: {
+    place: Place;
+    base: EntryList | undefined;
+    onProgress: (at: { sizeBytes: number; doneBytes: number }) => void;
+  },
+  context: Context,
+): Promise<CopiedPoint> {
+  const manifest = await readManifest(source, place, context);
+  const { size_bytes: sizeBytes, chunk_bytes } = manifest.info;
+  const onPage = (positions: number) =>
+    onProgress({ sizeBytes, doneBytes: Math.min(sizeBytes, positions * chunk_bytes) });
+  const pages = await copier.copyPages(manifest.pages, { key: manifest.key, base, onPage });
+  await commitManifest(target, { manifest: { ...manifest, pages }, lease }, context);
+  return { ...place, pages };
+}

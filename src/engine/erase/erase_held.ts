@@ -1,0 +1,95 @@
+/** What an erasure had to leave behind, and what holds it: read anew from the store, which proves the rest gone. */
+import { type History, historyOf, type Trace, tracePages } from "../../store/history.ts";
+import type { Store } from "../../store/store.ts";
+import { type Context, DEFAULT_JOBS } from "../context.ts";
+import { Window } from "../window.ts";
+
+/** Objects that the report names; the others are only counted. */
+const NAMED_MAX = 1000;
+
+/** One object that is still there. */
+export interface HeldObject {
+  key: string;
+  /** Empty where the store has no versions. */
+  version: string;
+  size_bytes: number;
+  /** When its retention ends; `null` where none holds it. */
+  until: string | null;
+  legal_hold: boolean;
+}
+
+export interface HeldReport {
+  /** Each old version as one. */
+  objects: number;
+  bytes: number;
+  /** Of the objects: the project's keys. While there is one, who has its secret can read what else is left. */
+  keys: number;
+  /** When the last retention ends. */
+  until: string | null;
+  legal_holds: number;
+  /** Neither retention nor a legal hold: rights are missing, or the store could not. */
+  not_locked: number;
+  /** Delete markers and unfinished uploads. */
+  others: number;
+  /** The first ones. */
+  named: HeldObject[];
+}
+
+/** Walks over everything below the prefix, with a look at each object that is left. Throws `StoreError`. */
+export async function surveyHeld(
+  store: Store,
+  { prefix, keysPrefix }: { prefix: string; keysPrefix: string },
+  context: Context,
+): Promise<HeldReport> {
+  const history = historyOf(store);
+  const report = emptyReport();
+  const window = new Window(context.jobs ?? DEFAULT_JOBS);
+  try {
+    for await (const { traces } of tracePages(history, prefix, context)) {
+      for (const trace of traces) {
+        if (trace.kind !== "version") report.others++;
+        else await window.add(async () => add(report, await look(history, trace, context)));
+        if (trace.kind === "version" && trace.key.startsWith(keysPrefix)) report.keys++;
+      }
+    }
+    await window.drain();
+  } finally {
+    await window.settle();
+  }
+  return report;
+}
+
+function emptyReport(): HeldReport {
+  return {
+    objects: 0,
+    bytes: 0,
+    keys: 0,
+    until: null,
+    legal_holds: 0,
+    not_locked: 0,
+    others: 0,
+    named: [],
+  };
+}
+
+async function look(history: History, trace: Trace, context: Context): Promise<HeldObject> {
+  const { untilMs, legalHold } = await history.lockOf(trace, context);
+  return {
+    key: trace.key,
+    version: trace.id,
+    size_bytes: trace.sizeBytes,
+    until: untilMs === undefined ? null : new Date(untilMs).toISOString(),
+    legal_hold: legalHold,
+  };
+}
+
+function add(report: HeldReport, held: HeldObject): void {
+  const { until, legal_hold } = held;
+  report.objects++;
+  report.bytes += held.size_bytes;
+  // ISO 8601 in UTC sorts by time.
+  if (until !== null && (report.until === null || until > report.until)) report.until = until;
+  if (legal_hold) report.legal_holds++;
+  if (until === null && !legal_hold) report.not_locked++;
+  if (report.named.length < NAMED_MAX) report.named.push(held);
+}

@@ -1,0 +1,132 @@
+/**
+ * Empties a prefix of a store: objects, old versions, delete markers, unfinished uploads. What a lock holds stays, and is
+ * hidden behind a delete marker, so that nobody meets it any more.
+ */
+import { type History, historyOf, type Trace, type TracePage, tracePages } from "../../store/history.ts";
+import type { Store } from "../../store/store.ts";
+import type { Context } from "../context.ts";
+import { Window } from "../window.ts";
+
+/** Batches being removed while the listing goes on. */
+const BATCHES_AT_ONCE = 4;
+/** A pass finds what the one before could not remove yet: markers, once what they cover is gone. */
+const PASSES_MAX = 8;
+/** Keys hidden by one request. */
+const HIDDEN_AT_ONCE = 1000;
+
+export interface Removed {
+  objects: number;
+  bytes: number;
+  markers: number;
+  uploads: number;
+}
+
+export class Purger {
+  /** Until now. */
+  readonly removed: Removed = { objects: 0, bytes: 0, markers: 0, uploads: 0 };
+  readonly #store: Store;
+  readonly #history: History;
+  readonly #context: Context;
+  readonly #onProgress: ((removed: number) => void) | undefined;
+
+  constructor(store: Store, context: Context, onProgress?: (removed: number) => void) {
+    this.#store = store;
+    this.#history = historyOf(store);
+    this.#context = context;
+    this.#onProgress = onProgress;
+  }
+
+  /** Purges the prefix; how many objects, as anybody sees them, are gone from it. */
+  async purgeSeen(prefix: string): Promise<number> {
+    const before = await this.#seen(prefix);
+    if (before === 0) return 0;
+    await this.purge(prefix);
+    return before - await this.#seen(prefix);
+  }
+
+  async #seen(prefix: string): Promise<number> {
+    return (await Array.fromAsync(this.#store.list(prefix, this.#context), () => 1)).length;
+  }
+
+  /** Passes over the prefix until one finds nothing that can be removed, then hides what is left. */
+  async purge(prefix: string): Promise<void> {
+    for (let pass = 1; pass <= PASSES_MAX; pass++) {
+      if (await this.#pass(prefix) === 0) break;
+    }
+    await this.#hide(prefix);
+  }
+
+  /** How much went. */
+  async #pass(prefix: string): Promise<number> {
+    const window = new Window(BATCHES_AT_ONCE);
+    let count = 0;
+    try {
+      for await (const page of tracePages(this.#history, prefix, this.#context)) {
+        const traces = await this.#removable(page);
+        await window.add(async () => void (count += await this.#remove(traces)));
+      }
+      await window.drain();
+    } finally {
+      await window.settle();
+    }
+    return count;
+  }
+
+  /**
+   * Everything but the delete markers that still cover a version: without its marker what a lock holds would come to
+   * light again.
+   */
+  async #removable({ traces, next }: TracePage): Promise<Trace[]> {
+    const versions = new Set(traces.filter(({ kind }) => kind === "version").map(({ key }) => key));
+    const lastKey = traces.reduce((last, { key }) => key > last ? key : last, "");
+    const removable: Trace[] = [];
+    for (const trace of traces) {
+      const covers = trace.kind === "marker" && trace.isLatest && (
+        versions.has(trace.key) ||
+        (next !== undefined && trace.key === lastKey && await this.#hasVersion(lastKey))
+      );
+      if (!covers) removable.push(trace);
+    }
+    return removable;
+  }
+
+  /** Its versions may be on the next page. */
+  async #hasVersion(key: string): Promise<boolean> {
+    for await (const { traces } of tracePages(this.#history, key, this.#context)) {
+      if (traces.some((trace) => trace.key === key && trace.kind === "version")) return true;
+    }
+    return false;
+  }
+
+  async #remove(traces: readonly Trace[]): Promise<number> {
+    const left = await this.#history.remove(traces, this.#context);
+    for (const { trace, reason } of left) {
+      this.#context.log.debug({ key: trace.key, reason }, "the store keeps an object");
+    }
+    const kept = new Set(left.map(({ trace }) => trace));
+    for (const trace of traces) if (!kept.has(trace)) this.#count(trace);
+    this.#onProgress?.(this.removed.objects + this.removed.markers + this.removed.uploads);
+    return traces.length - left.length;
+  }
+
+  #count({ kind, sizeBytes }: Trace): void {
+    if (kind === "marker") this.removed.markers++;
+    else if (kind === "upload") this.removed.uploads++;
+    else {
+      this.removed.objects++;
+      this.removed.bytes += sizeBytes;
+    }
+  }
+
+  /** A delete without a version's id puts a marker over what cannot be removed. */
+  async #hide(prefix: string): Promise<void> {
+    let keys: string[] = [];
+    const flush = async () => void await this.#store.delete(keys, this.#context);
+    for await (const { key } of this.#store.list(prefix, this.#context)) {
+      if (keys.push(key) < HIDDEN_AT_ONCE) continue;
+      await flush();
+      keys = [];
+    }
+    if (keys.length > 0) await flush();
+  }
+}

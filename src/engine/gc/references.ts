@@ -1,0 +1,231 @@
+/**
+ * What the manifests of a project refer to: one walk over all manifests and over each page once. In bounded memory: where
+ * there are more ids than may be held, the set covers a part of the id space, and the caller walks again for the rest.
+ */
+import { DamageError, MissingError } from "../../errors.ts";
+import { toHex } from "../../format/bytes.ts";
+import type { EntryList } from "../../format/entries.ts";
+import {
+  chunkName,
+  manifestName,
+  type ObjectRef,
+  parseManifestName,
+  volumePrefix,
+  VOLUMES_PREFIX,
+} from "../../format/layout.ts";
+import type { Context } from "../context.ts";
+import { type OpenManifest, readManifest } from "../catalog.ts";
+import { IdSet } from "./id_set.ts";
+import { noLocalPages, readPage } from "../page_table.ts";
+import type { Project } from "../project.ts";
+import { mapOrdered, Window } from "../window.ts";
+
+/** Ids held at once: 72 MiB of table, and as much again while it grows; all work then fits into 512 MiB. */
+export const MAX_IDS = 1_500_000;
+/** Manifests and pages read at once. */
+const READS_AT_ONCE = 16;
+
+/** First bytes of ids, `from` up to, not including, `to`. */
+export interface IdRange {
+  from: number;
+  to: number;
+}
+
+export const ALL_IDS: IdRange = { from: 0, to: 256 };
+
+/** The objects that manifests refer to, of the ids in `range`. */
+export class ReferenceSet {
+  readonly from: number;
+  #to: number;
+  readonly #maxIds: number;
+  readonly #plain = new IdSet();
+  /** Of keys with a suffix, by name, and whether marked: they are few. */
+  readonly #suffixed = new Map<string, { ref: ObjectRef; marked: boolean }>();
+
+  constructor({ from, to }: IdRange, maxIds: number) {
+    this.from = from;
+    this.#to = to;
+    this.#maxIds = maxIds;
+  }
+
+  /** One past the last first byte that is covered: it shrinks while the set fills. */
+  get to(): number {
+    return this.#to;
+  }
+
+  get size(): number {
+    return this.#plain.size + this.#suffixed.size;
+  }
+
+  add(ref: ObjectRef): void {
+    if (ref.id[0]! < this.from || ref.id[0]! >= this.#to) return;
+    if (ref.lease !== undefined) this.#suffixed.set(suffixed(ref), { ref, marked: false });
+    else if (this.#plain.add(ref.id) && this.#plain.size > this.#maxIds) this.#shrink();
+  }
+
+  has(ref: ObjectRef): boolean {
+    return ref.lease === undefined ? this.#plain.has(ref.id) : this.#suffixed.has(suffixed(ref));
+  }
+
+  /** Marks what is there. */
+  mark(ref: ObjectRef): void {
+    if (ref.lease === undefined) this.#plain.mark(ref.id);
+    const found = ref.lease === undefined ? undefined : this.#suffixed.get(suffixed(ref));
+    if (found !== undefined) found.marked = true;
+  }
+
+  /** The references with a mark or without. */
+  *refs(marked: boolean): Generator<ObjectRef> {
+    for (const id of this.#plain.ids(marked)) yield { id, lease: undefined };
+    for (const found of this.#suffixed.values()) if (found.marked === marked) yield found.ref;
+  }
+
+  /** Walks follow each other, and two tables at once would be one too many. */
+  [Symbol.dispose](): void {
+    this.#plain[Symbol.dispose]();
+    this.#suffixed.clear();
+  }
+
+  #shrink(): void {
+    const middle = Math.floor((this.from + this.#to) / 2);
+    if (middle === this.from) return; // one first byte is the least
+    this.#to = middle;
+    this.#plain.retain((byte) => byte < middle);
+  }
+}
+
+/** Which pages were read. One that vanished with its manifest is read again should another manifest name it. */
+class SeenPages {
+  readonly #plain = new IdSet();
+  readonly #suffixed = new Set<string>();
+  readonly #vanished = new Set<string>();
+
+  /** False where the page was seen before. */
+  add(ref: ObjectRef): boolean {
+    if (this.#vanished.delete(chunkName(ref))) return true;
+    if (ref.lease === undefined) return this.#plain.add(ref.id);
+    if (this.#suffixed.has(suffixed(ref))) return false;
+    this.#suffixed.add(suffixed(ref));
+    return true;
+  }
+
+  forget(ref: ObjectRef): void {
+    this.#vanished.add(chunkName(ref));
+  }
+}
+
+function suffixed({ id, lease }: ObjectRef): string {
+  return `${toHex(id)}.${toHex(lease!)}`;
+}
+
+export interface CollectOptions {
+  range: IdRange;
+  maxIds: number;
+  /** Without the pages themselves. */
+  chunksOnly?: boolean | undefined;
+  scope?: ManifestScope | undefined;
+  /** Told of manifests and pages that cannot be read; without it they are thrown. */
+  onDamage?: ((error: DamageError | MissingError) => void) | undefined;
+}
+
+/**
+ * The references of all manifests that are there from beginning to end of the walk. Throws `DamageError`, `MissingError`
+ * where a manifest or page cannot be read: what it refers to is not known then, and nothing may be deleted.
+ */
+export async function collectReferences(
+  project: Project,
+  options: CollectOptions,
+  context: Context,
+): Promise<ReferenceSet> {
+  const references = new ReferenceSet(options.range, options.maxIds);
+  const seen = new SeenPages();
+  const pages = new Window(READS_AT_ONCE);
+  try {
+    for await (const manifest of manifests(project, options, context)) {
+      for (let page = 0; page < manifest.pages.length; page++) {
+        const ref = manifest.pages.get(page);
+        if (ref === undefined) continue;
+        if (options.chunksOnly !== true) references.add(ref);
+        if (!seen.add(ref)) continue;
+        await pages.add(async () => {
+          const entries = await pageOf(project, { manifest, page, ref }, context).catch(
+            unlessToldOf(options.onDamage),
+          );
+          if (entries === undefined) seen.forget(ref);
+          else addAll(references, entries);
+        });
+      }
+    }
+    await pages.drain();
+  } finally {
+    await pages.settle();
+  }
+  return references;
+}
+
+/** Which manifests: all of the project, of a volume, or one. */
+export interface ManifestScope {
+  volume?: string | undefined;
+  backup?: string | undefined;
+}
+
+/** The manifests in the scope; one that is forgotten meanwhile is left out. Damage goes to `onDamage`, or is thrown. */
+export async function* manifests(
+  project: Project,
+  options: {
+    scope?: ManifestScope | undefined;
+    onDamage?: ((error: DamageError | MissingError) => void) | undefined;
+  },
+  context: Context,
+): AsyncGenerator<OpenManifest> {
+  const { volume, backup } = options.scope ?? {};
+  async function* places() {
+    const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
+    for await (const { name } of project.list(prefix, { signal: context.signal })) {
+      const place = parseManifestName(name);
+      if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
+      if (backup === undefined || place.backup === backup) yield place;
+    }
+  }
+  const read = (place: { volume: string; backup: string }) =>
+    readManifest(project, place, context).catch((error) => {
+      if (error instanceof MissingError) return undefined;
+      return unlessToldOf(options.onDamage)(error);
+    });
+  for await (const manifest of mapOrdered(places(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
+    if (manifest !== undefined) yield manifest;
+  }
+}
+
+function unlessToldOf(onDamage: ((error: DamageError | MissingError) => void) | undefined) {
+  return (error: unknown): undefined => {
+    if (onDamage === undefined || !(error instanceof DamageError || error instanceof MissingError)) {
+      throw error;
+    }
+    onDamage(error);
+  };
+}
+
+/** The page's entries; `undefined` where its manifest was forgotten, and the page swept, meanwhile. */
+async function pageOf(
+  project: Project,
+  { manifest, page, ref }: { manifest: OpenManifest; page: number; ref: ObjectRef },
+  context: Context,
+): Promise<EntryList | undefined> {
+  const { key, info } = manifest;
+  try {
+    return await readPage(page, ref, { project, key, local: noLocalPages, signal: context.signal });
+  } catch (error) {
+    if (!(error instanceof MissingError)) throw error;
+    const manifestKey = project.key(manifestName(info.volume, info.backup));
+    if (await project.store.head(manifestKey, { signal: context.signal }) !== undefined) throw error;
+    return undefined;
+  }
+}
+
+function addAll(references: ReferenceSet, entries: EntryList): void {
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries.get(i);
+    if (entry !== undefined) references.add(entry);
+  }
+}

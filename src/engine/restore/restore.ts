@@ -1,0 +1,298 @@
+/**
+ * Restore: what is known of the target → plan → compare, fetch, verify, write → sync → read back. The use case as the
+ * list of its stages; docs/architecture.md, "Restore".
+ */
+import { hostname } from "node:os";
+import { fileRecordsFolder } from "../../cache/cache_folder.ts";
+import { lookOf, recordedContent, recordFile } from "../../cache/file_record.ts";
+import type { Secret } from "../../codec/keys.ts";
+import { MissingError, UsageError, VarveError } from "../../errors.ts";
+import type { ManifestInfo } from "../../format/manifest.ts";
+import type { Source } from "../../source/source.ts";
+import type { Target } from "../../target/target.ts";
+import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
+import { noChanges, readChanges } from "./changed_chunks.ts";
+import { ChunkWorkshop } from "../chunk_store.ts";
+import type { Context } from "../context.ts";
+import { Lease } from "../gc/lease.ts";
+import { openProject, type Project } from "../project.ts";
+import type { Repository } from "../repository.ts";
+import { type ByteRange, type KnownState, planRestore, type RestorePlan } from "./restore_plan.ts";
+import { type DamagedRange, type RestoreCounts, type RestoreProgress, Restorer } from "./restorer.ts";
+import { verifyTarget } from "./verify_target.ts";
+import { VolumeCache } from "../volume_cache.ts";
+
+export type { DamagedRange, RestoreProgress } from "./restorer.ts";
+
+export interface RestoreOptions {
+  project: string;
+  volume: string;
+  point: string | undefined;
+  secret: Secret;
+  /** Go on after a damaged chunk; what it should have written is left as it is and reported. */
+  keepGoing: boolean;
+  /** Called once it is clear what has to be restored. */
+  openTarget: (wanted: TargetRequest) => Promise<Target>;
+  /** The target equals the backup at `point`, except for what the stream `changes` names. */
+  known?: { point: string; changes?: Source | undefined } | undefined;
+  /** Believe that a file which looks as it did after its last restore or backup still has that content. */
+  trustCache: boolean;
+  /** Only these bytes of the volume; without a length up to its end. */
+  part?: { offset: number; length: number | undefined } | undefined;
+  /** Compare and count, change nothing. */
+  dryRun: boolean;
+  /** Read everything back from the device in the end. */
+  verifyTarget: boolean;
+  onProgress?: ((progress: RestoreProgress) => void) | undefined;
+}
+
+export interface TargetRequest {
+  info: ManifestInfo;
+  /** The backup that the target is said to be. */
+  base: ManifestInfo | undefined;
+  /** One past the last byte of the volume that is restored. */
+  end: number;
+}
+
+/** How the target is brought up to date. */
+export type Way = "new" | "compare" | "changes" | "unchanged";
+
+/** The JSON of `varve restore`. The target equals the backup only where `damaged` is empty and it was no dry run. */
+export interface RestoreReport {
+  backup: string;
+  /** How the target was brought up to date, and why so. */
+  way: Way;
+  reason: string;
+  size_bytes: number;
+  chunks: RestoreCounts;
+  /** Of the target, to compare. */
+  read_bytes: number;
+  downloaded_bytes: number;
+  written_bytes: number;
+  /** With `verifyTarget`: read back and right. */
+  verified_bytes: number;
+  duration_s: number;
+  damaged: DamagedRange[];
+  /** Of a dry run: nothing was written; `download_bytes_max` is what the chunks to write have in plain. */
+  dry_run?: { download_bytes_max: number };
+}
+
+/** What one restore holds while it works. */
+interface Run {
+  options: RestoreOptions;
+  project: Project;
+  manifest: OpenManifest;
+  known: KnownState | undefined;
+  range: ByteRange;
+  target: Target;
+  cache: VolumeCache;
+  way: Way;
+  reason: string;
+}
+
+/**
+ * Brings the target to the state of the backup. Throws `DamageError` at the first damaged chunk unless `keepGoing`; an
+ * error of store or target at once. The target is as the backup says only if this returns with nothing damaged.
+ */
+export async function restore(
+  repository: Repository,
+  options: RestoreOptions,
+  context: Context,
+): Promise<RestoreReport> {
+  const startedMs = context.clock.now();
+  const name = options.project;
+  const project = await openProject(repository, { name, secret: options.secret, create: false }, context);
+  const announcement = { volume: options.volume, host: hostname(), key: project.firstKey };
+  // A gc waits for it; where we may not write, the restore goes on all the same.
+  const lease = await Lease.tryBegin(project, { work: "restore", ...announcement }, context);
+  const cache = await VolumeCache.open({ project, volume: options.volume }, context);
+  try {
+    const report = await restoreInto(project, { options, cache }, context);
+    return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
+  } finally {
+    await cache.close();
+    await lease?.end();
+  }
+}
+
+async function restoreInto(
+  project: Project,
+  { options, cache }: { options: RestoreOptions; cache: VolumeCache },
+  context: Context,
+): Promise<Omit<RestoreReport, "duration_s">> {
+  const manifest = await readPoint(project, options, context);
+  cache.expect(manifest);
+  const range = rangeOf(options, manifest.info);
+  const told = await readKnown(project, options, context);
+  const { info } = manifest;
+  const target = await options.openTarget({ info, base: told?.base.info, end: range.offset + range.length });
+  try {
+    if (told !== undefined && options.known?.changes !== undefined) refuseOther(target, told, range);
+    const state = told ?? await recordedState(project, { target, options }, context);
+    const { way, reason } = chooseWay({ target, told, recorded: state });
+    context.log.info({ way, target: target.name }, reason);
+    return await work(
+      { options, project, manifest, known: state, range, target, cache, way, reason },
+      context,
+    );
+  } finally {
+    await target.close();
+  }
+}
+
+async function readPoint(
+  project: Project,
+  { volume, point }: { volume: string; point: string | undefined },
+  context: Context,
+): Promise<OpenManifest> {
+  const backup = await findBackup(project, { volume, point }, context);
+  return await readManifest(project, { volume, backup }, context);
+}
+
+/** The bytes that are asked for. Throws `UsageError` where the volume does not have them. */
+function rangeOf(
+  { part, volume, verifyTarget }: RestoreOptions,
+  { size_bytes, chunk_bytes }: ManifestInfo,
+): ByteRange {
+  if (part === undefined) return { offset: 0, length: size_bytes };
+  const { offset, length = Math.max(0, size_bytes - offset) } = part;
+  const end = offset + length;
+  const cannot = `Cannot restore ${length} bytes at offset ${offset} of "${volume}":`;
+  if (end > size_bytes) throw new UsageError(`${cannot} it has ${size_bytes} bytes`);
+  const isWholeChunks = offset % chunk_bytes === 0 && (end % chunk_bytes === 0 || end === size_bytes);
+  if (verifyTarget && !isWholeChunks) {
+    throw new UsageError(`${cannot} only whole chunks of ${chunk_bytes} bytes can be verified on the target`);
+  }
+  return { offset, length };
+}
+
+/** What the operator says that the target holds. */
+async function readKnown(
+  project: Project,
+  options: RestoreOptions,
+  context: Context,
+): Promise<KnownState | undefined> {
+  if (options.known === undefined) return undefined;
+  const { point, changes } = options.known;
+  const base = await readPoint(project, { volume: options.volume, point }, context);
+  return { base, changed: changes === undefined ? noChanges(base) : await readChanges(changes, base) };
+}
+
+/** What is too short cannot be what the operator takes it for, and what was left out as the same would be missing. */
+function refuseOther(target: Target, { base, changed }: KnownState, { offset, length }: ByteRange): void {
+  const knownBytes = Math.min(changed.sizeBytes, offset + length);
+  if (target.readableBytes >= knownBytes) return;
+  const { backup } = base.info;
+  throw new VarveError(
+    "failed",
+    `Cannot restore to "${target.name}": it is not ${backup} with changes, ` +
+      `of whose ${knownBytes} bytes it has ${target.readableBytes}`,
+  );
+}
+
+/** What this host remembers of the target: a file that looks as it did when it was known to be a backup of the volume. */
+async function recordedState(
+  project: Project,
+  { target, options }: { target: Target; options: RestoreOptions },
+  context: Context,
+): Promise<KnownState | undefined> {
+  const { file } = target;
+  if (!options.trustCache || context.cacheRoot === undefined || file === undefined || target.empty) {
+    return undefined;
+  }
+  const content = await recordedContent(fileRecordsFolder(context.cacheRoot), file);
+  const isOurs = content?.repository === project.repositoryId && content.project === project.name &&
+    content.volume === options.volume;
+  if (!isOurs) return undefined;
+  try {
+    const base = await readManifest(project, { volume: content.volume, backup: content.backup }, context);
+    return { base, changed: noChanges(base) };
+  } catch (error) {
+    if (error instanceof MissingError) return undefined; // forgotten meanwhile
+    throw error;
+  }
+}
+
+function chooseWay(
+  { target, told, recorded }: {
+    target: Target;
+    told: KnownState | undefined;
+    recorded: KnownState | undefined;
+  },
+): { way: Way; reason: string } {
+  if (told !== undefined) {
+    const reason =
+      `"${target.name}" is taken for ${told.base.info.backup} except for the changes: only these are looked at`;
+    return { way: "changes", reason };
+  }
+  if (recorded !== undefined) {
+    const reason =
+      `"${target.name}" was not written to since it was ${recorded.base.info.backup}: it is not read again`;
+    return { way: "unchanged", reason };
+  }
+  if (target.readableBytes === 0) {
+    return { way: "new", reason: `"${target.name}" has nothing to compare with` };
+  }
+  return { way: "compare", reason: `"${target.name}" is read and compared: nothing is known of it` };
+}
+
+async function work(run: Run, context: Context): Promise<Omit<RestoreReport, "duration_s">> {
+  const { options, project, manifest, known, range, target, cache } = run;
+  const workshop = new ChunkWorkshop(project.chunkBytes, context);
+  const plan: RestorePlan = { project, manifest, known, range, local: cache, signal: context.signal };
+  const restorer = new Restorer({
+    ...{ project, manifest, target, workshop, keepGoing: options.keepGoing, dryRun: options.dryRun },
+    onProgress: (progress) => options.onProgress?.(progress),
+  }, context);
+  try {
+    await restorer.run(planRestore(plan));
+    const isWhole = restorer.damaged.length === 0 && !options.dryRun;
+    const verifiedBytes = isWhole && options.verifyTarget
+      ? await verifyTarget(
+        planRestore({ ...plan, known: undefined }),
+        { target, manifest, workshop },
+        context,
+      )
+      : 0;
+    if (isWhole && options.part === undefined) await remember(run, context);
+    return report(run, { restorer, verifiedBytes });
+  } finally {
+    await workshop.close();
+  }
+}
+
+/** The target is the backup now: the next restore need not read it, nor the pages. What was only told is not noted. */
+async function remember(
+  { project, manifest, target, cache, way, options }: Run,
+  { cacheRoot }: Context,
+): Promise<void> {
+  // Where pages were spared, they are not read just to be remembered.
+  if (way === "new" || way === "compare" || !cache.isCold) await cache.renew(manifest);
+  if (way === "changes" && !options.verifyTarget) return;
+  const look = target.file === undefined ? undefined : await lookOf(target.file);
+  if (cacheRoot === undefined || look === undefined || target.file === undefined) return;
+  const { volume, backup } = manifest.info;
+  const content = { repository: project.repositoryId, project: project.name, volume, backup };
+  await recordFile(fileRecordsFolder(cacheRoot), target.file, { known: look, content });
+}
+
+function report(
+  { manifest, way, reason, options, project }: Run,
+  { restorer, verifiedBytes }: { restorer: Restorer; verifiedBytes: number },
+): Omit<RestoreReport, "duration_s"> {
+  const { backup, size_bytes } = manifest.info;
+  const { counts, progress, damaged, readBytes } = restorer;
+  return {
+    backup,
+    way,
+    reason,
+    size_bytes,
+    chunks: counts,
+    read_bytes: readBytes,
+    downloaded_bytes: progress.downloadedBytes,
+    written_bytes: progress.writtenBytes,
+    verified_bytes: verifiedBytes,
+    damaged,
+    ...(options.dryRun ? { dry_run: { download_bytes_max: counts.written * project.chunkBytes } } : {}),
+  };
+}

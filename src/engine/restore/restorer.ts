@@ -1,0 +1,211 @@
+/**
+ * The way of the data of a restore: what is wanted at a position → compare with the target → fetch → verify → write.
+ * Comparing and fetching run side by side, writing is one at a time and ascends.
+ */
+import { DamageError, describeError, MissingError, VarveError } from "../../errors.ts";
+import { equalBytes } from "../../format/bytes.ts";
+import type { ObjectRef } from "../../format/layout.ts";
+import { chunkName } from "../../format/layout.ts";
+import type { SharedBuffer } from "../../pool/buffers.ts";
+import type { Target } from "../../target/target.ts";
+import type { OpenManifest } from "../catalog.ts";
+import { type ChunkWorkshop, fetchChunk } from "../chunk_store.ts";
+import type { Context } from "../context.ts";
+import type { Project } from "../project.ts";
+import type { Wanted } from "./restore_plan.ts";
+import { mapOrdered } from "../window.ts";
+
+export interface RestoreProgress {
+  sizeBytes: number;
+  doneBytes: number;
+  downloadedBytes: number;
+  writtenBytes: number;
+}
+
+/** A part of the target that does not hold what the backup held. */
+export interface DamagedRange {
+  offset: number;
+  length: number;
+  key: string;
+  reason: string;
+}
+
+export interface RestoreCounts {
+  /** Positions that were asked for. */
+  total: number;
+  /** Made zeros, or zeros of a new target. */
+  zero: number;
+  /** Left as they were. */
+  matched: number;
+  /** Downloaded and written; of a dry run, what would be. */
+  written: number;
+}
+
+export interface RestorerOptions {
+  project: Project;
+  manifest: OpenManifest;
+  target: Target;
+  workshop: ChunkWorkshop;
+  keepGoing: boolean;
+  /** Compare only. */
+  dryRun: boolean;
+  onProgress: (progress: RestoreProgress) => void;
+}
+
+/** What has to be done to the target at one position. */
+type Step =
+  | { kind: "matched"; wanted: Wanted }
+  | { kind: "zero"; wanted: Wanted }
+  | { kind: "write"; wanted: Wanted; buffer: SharedBuffer }
+  | { kind: "planned"; wanted: Wanted }
+  | { kind: "damaged"; wanted: Wanted; key: string; reason: string };
+
+export class Restorer {
+  readonly counts: RestoreCounts = { total: 0, zero: 0, matched: 0, written: 0 };
+  readonly damaged: DamagedRange[] = [];
+  readonly progress: RestoreProgress;
+  /** Of the target. */
+  readBytes = 0;
+  readonly #options: RestorerOptions;
+  readonly #context: Context;
+
+  constructor(options: RestorerOptions, context: Context) {
+    this.#options = options;
+    this.#context = context;
+    const { size_bytes } = options.manifest.info;
+    this.progress = { sizeBytes: size_bytes, doneBytes: 0, downloadedBytes: 0, writtenBytes: 0 };
+  }
+
+  /** Throws `DamageError` at the first damaged chunk unless `keepGoing`, an error of store or target at once. */
+  async run(plan: AsyncIterable<Wanted>): Promise<void> {
+    const { workshop, target, dryRun } = this.#options;
+    const steps = mapOrdered(plan, (wanted) => this.#prepare(wanted), {
+      limit: workshop.window,
+      drop: (step) => {
+        if (step.kind === "write") step.buffer.release();
+      },
+    });
+    for await (const step of steps) await this.#apply(step);
+    if (!dryRun) await target.sync();
+  }
+
+  /** Compares with the target and, where it differs, downloads and verifies. */
+  async #prepare(wanted: Wanted): Promise<Step> {
+    this.#context.signal.throwIfAborted();
+    if (wanted.target === "same") return { kind: "matched", wanted };
+    if (wanted.damage !== undefined) return { kind: "damaged", wanted, ...wanted.damage };
+    const comparable = wanted.target === "unknown" &&
+      wanted.offset + wanted.length <= this.#options.target.readableBytes;
+    if (!comparable && (wanted.entry === undefined || this.#options.dryRun)) return withoutContent(wanted);
+    const buffer = await this.#options.workshop.chunks.acquire();
+    let step: Step | undefined;
+    try {
+      step = await this.#compareOrFetch(wanted, { buffer, comparable });
+      return step;
+    } finally {
+      if (step?.kind !== "write") buffer.release();
+    }
+  }
+
+  async #compareOrFetch(
+    wanted: Wanted,
+    { buffer, comparable }: { buffer: SharedBuffer; comparable: boolean },
+  ): Promise<Step> {
+    if (comparable && await this.#matches(wanted, buffer)) return { kind: "matched", wanted };
+    if (wanted.entry === undefined || this.#options.dryRun) return withoutContent(wanted);
+    return await this.#fetch(wanted, wanted.entry, buffer);
+  }
+
+  async #matches(wanted: Wanted, buffer: SharedBuffer): Promise<boolean> {
+    const { manifest, target, workshop } = this.#options;
+    await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
+    this.readBytes += wanted.length;
+    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.key.idKey);
+    if (id === undefined || wanted.entry === undefined) return id === wanted.entry;
+    return equalBytes(id, wanted.entry.id);
+  }
+
+  async #fetch(wanted: Wanted, ref: ObjectRef, buffer: SharedBuffer): Promise<Step> {
+    const { project, workshop } = this.#options;
+    const key = project.key(chunkName(ref));
+    try {
+      const options = { project, workshop, signal: this.#context.signal };
+      const { length, downloadedBytes } = await fetchChunk(buffer, ref, options);
+      this.progress.downloadedBytes += downloadedBytes;
+      if (length === wanted.length) return { kind: "write", wanted, buffer };
+      return {
+        kind: "damaged",
+        wanted,
+        key,
+        reason: `it holds ${length} bytes, the volume has ${wanted.length} there`,
+      };
+    } catch (error) {
+      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      return { kind: "damaged", wanted, key, reason: describeError(error) };
+    }
+  }
+
+  async #apply(step: Step): Promise<void> {
+    const { part, offset } = step.wanted;
+    try {
+      await this.#change(step);
+    } finally {
+      if (step.kind === "write") step.buffer.release();
+    }
+    this.counts.total++;
+    this.progress.doneBytes = offset + part.to;
+    this.#options.onProgress(this.progress);
+  }
+
+  async #change(step: Step): Promise<void> {
+    const { target, dryRun } = this.#options;
+    const { offset, part } = step.wanted;
+    const at = offset + part.from;
+    const length = part.to - part.from;
+    switch (step.kind) {
+      case "matched":
+        this.counts.matched++;
+        return;
+      case "planned":
+        this.counts.written++;
+        return;
+      case "zero":
+        this.counts.zero++;
+        if (!dryRun && !target.empty) await target.zero(at, length);
+        return;
+      case "write":
+        await target.write(at, step.buffer.bytes.subarray(part.from, part.to));
+        this.counts.written++;
+        this.progress.writtenBytes += length;
+        return;
+      case "damaged":
+        await this.#damage(step, { at, length });
+    }
+  }
+
+  async #damage(
+    step: Extract<Step, { kind: "damaged" }>,
+    { at, length }: { at: number; length: number },
+  ): Promise<void> {
+    const { keepGoing, target, dryRun } = this.#options;
+    const { key, reason } = step;
+    if (!keepGoing || target.gaps === "refused") throw this.#stopAt(step);
+    this.damaged.push({ offset: at, length, key, reason });
+    if (!dryRun && target.gaps === "zeros") await target.zero(at, length);
+  }
+
+  #stopAt({ wanted, key, reason }: Extract<Step, { kind: "damaged" }>): VarveError {
+    const { manifest, target } = this.#options;
+    const { project, volume, backup } = manifest.info;
+    const advice = target.gaps === "refused" ? "" : ". --keep-going restores the rest";
+    return new DamageError(
+      key,
+      `Cannot restore "${project}/${volume}@${backup}" at offset ${wanted.offset} (${wanted.length} bytes): ${reason}; ` +
+        `"${target.name}" is not complete${advice}`,
+    );
+  }
+}
+
+function withoutContent(wanted: Wanted): Step {
+  return wanted.entry === undefined ? { kind: "zero", wanted } : { kind: "planned", wanted };
+}

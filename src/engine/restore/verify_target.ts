@@ -1,0 +1,65 @@
+/** Reads a restored target back from its device, past the page cache, and holds every chunk against the backup. */
+import { DamageError, VarveError } from "../../errors.ts";
+import { equalBytes } from "../../format/bytes.ts";
+import type { ChunkWorkshop } from "../chunk_store.ts";
+import type { Context } from "../context.ts";
+import type { OpenManifest } from "../catalog.ts";
+import type { Wanted } from "./restore_plan.ts";
+import type { Target } from "../../target/target.ts";
+import { mapOrdered } from "../window.ts";
+
+export interface VerifyTargetOptions {
+  target: Target;
+  manifest: OpenManifest;
+  workshop: ChunkWorkshop;
+}
+
+/** Bytes that were read back and are right. Throws `damage` where one chunk is not as the backup says. */
+export async function verifyTarget(
+  plan: AsyncIterable<Wanted>,
+  options: VerifyTargetOptions,
+  context: Context,
+): Promise<number> {
+  const { target, workshop } = options;
+  await target.dropCache();
+  let verifiedBytes = 0;
+  const checks = mapOrdered(plan, (wanted) => check(wanted, options, context), {
+    limit: workshop.window,
+    drop: () => {},
+  });
+  for await (const bytes of checks) verifiedBytes += bytes;
+  return verifiedBytes;
+}
+
+async function check(
+  wanted: Wanted,
+  { target, manifest, workshop }: VerifyTargetOptions,
+  context: Context,
+): Promise<number> {
+  context.signal.throwIfAborted();
+  if (wanted.damage !== undefined) throw notKnown(wanted, target);
+  const buffer = await workshop.chunks.acquire();
+  try {
+    await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
+    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.key.idKey);
+    const equal = id === undefined || wanted.entry === undefined
+      ? id === wanted.entry
+      : equalBytes(id, wanted.entry.id);
+    if (equal) return wanted.length;
+  } finally {
+    buffer.release();
+  }
+  const range = `${wanted.length} bytes at offset ${wanted.offset}`;
+  throw new VarveError(
+    "damage",
+    `Cannot verify "${target.name}": ${range} do not read back as they were written`,
+  );
+}
+
+/** Without its page nobody knows what the chunk should be. */
+function notKnown({ offset, damage }: Wanted, { name }: Target): DamageError {
+  return new DamageError(
+    damage!.key,
+    `Cannot verify "${name}": what belongs at offset ${offset} is not known: ${damage!.reason}`,
+  );
+}

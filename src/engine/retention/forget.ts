@@ -1,0 +1,147 @@
+/**
+ * Forget: drops restore points, all that a policy does not keep or a named one. Their chunks stay until a gc finds that no
+ * other point needs them. docs/operating.md, "Retention".
+ */
+import { hostname } from "node:os";
+import type { Secret } from "../../codec/keys.ts";
+import { DamageError, VarveError } from "../../errors.ts";
+import { backupTimeMs } from "../../format/backup_id.ts";
+import { holdName, manifestName } from "../../format/layout.ts";
+import { checkPolicy } from "../../format/retention.ts";
+import { findBackup, readPoints } from "../catalog.ts";
+import type { Context } from "../context.ts";
+import { type ForgetPolicy, type ForgetRow, type JudgedPoint, planForget } from "./forget_plan.ts";
+import { Holds, type Place } from "./holds.ts";
+import { ALL_VOLUMES, Lease } from "../gc/lease.ts";
+import { openProject, type Project } from "../project.ts";
+import type { Repository } from "../repository.ts";
+
+export interface ForgetOptions extends ForgetPolicy {
+  project: string;
+  /** Without it, each volume of the project by itself. */
+  volume?: string | undefined;
+  dryRun: boolean;
+  secret: Secret;
+}
+
+export interface ForgetPointOptions {
+  project: string;
+  volume: string;
+  point: string;
+  dryRun: boolean;
+  secret: Secret;
+}
+
+/**
+ * Drops what the policy does not keep. What cannot be judged or dropped stays, with the problem in its row. Throws
+ * `UsageError` for a policy that keeps nothing or an unknown time zone.
+ */
+export async function forget(
+  repository: Repository,
+  options: ForgetOptions,
+  context: Context,
+): Promise<ForgetRow[]> {
+  checkPolicy(options.policy);
+  const work = async ({ project, lease }: Run) => {
+    const points = await pointsOf(project, options.volume, context);
+    const nowMs = await storeTimeMs(points, lease, context);
+    return planForget(points, { ...options, nowMs });
+  };
+  return await run(repository, { ...options, volume: options.volume ?? ALL_VOLUMES, work }, context);
+}
+
+/** Drops one point, whatever a policy would say. Throws `failed` where it is held. */
+export async function forgetPoint(
+  repository: Repository,
+  options: ForgetPointOptions,
+  context: Context,
+): Promise<ForgetRow[]> {
+  const work = async ({ project }: Run): Promise<ForgetRow[]> => {
+    const place = { volume: options.volume, backup: await findBackup(project, options, context) };
+    await refuseHeld(project, place, context);
+    const time = timeOf(place.backup).toISOString();
+    return [{ project: project.name, ...place, time, kept: false, rules: [], problem: null }];
+  };
+  return await run(repository, { ...options, work }, context);
+}
+
+interface Run {
+  project: Project;
+  lease: Lease | undefined;
+}
+
+interface RunOptions {
+  project: string;
+  volume: string;
+  dryRun: boolean;
+  secret: Secret;
+  /** Says what is to go. */
+  work: (run: Run) => Promise<ForgetRow[]>;
+}
+
+/** Lease, plan, drop. The holds are read after the lease is written: hold.ts says why. */
+async function run(
+  repository: Repository,
+  { project: name, volume, dryRun, secret, work }: RunOptions,
+  context: Context,
+): Promise<ForgetRow[]> {
+  const project = await openProject(repository, { name, secret, create: false }, context);
+  const announcement = { work: "forget", volume, host: hostname(), key: project.firstKey } as const;
+  const lease = await Lease.tryBegin(project, announcement, context);
+  try {
+    const rows = await work({ project, lease });
+    if (!dryRun) await drop(rows, { project, lease }, context);
+    return rows;
+  } finally {
+    await lease?.end();
+  }
+}
+
+async function pointsOf(
+  project: Project,
+  volume: string | undefined,
+  context: Context,
+): Promise<JudgedPoint[]> {
+  const holds = await Holds.read(project, volume, context);
+  const points: JudgedPoint[] = [];
+  for await (const { info, ...place } of readPoints(project, volume, context)) {
+    const [tags, damage] = info instanceof DamageError ? [[], info] : [info.tags, undefined];
+    points.push({ ...place, timeMs: timeOf(place.backup).getTime(), held: holds.has(place), tags, damage });
+  }
+  if (points.length > 0 || volume === undefined) return points;
+  throw new VarveError("failed", `Cannot find "${project.name}/${volume}": it has no backups`);
+}
+
+/** Where we may not write, by the newest object: nothing was written after that. */
+async function storeTimeMs(
+  points: readonly JudgedPoint[],
+  lease: Lease | undefined,
+  { signal }: Context,
+): Promise<number> {
+  if (lease !== undefined) return await lease.seenMs(signal);
+  return points.reduce((newest, { modifiedMs }) => Math.max(newest, modifiedMs), 0);
+}
+
+async function refuseHeld(project: Project, { volume, backup }: Place, context: Context): Promise<void> {
+  if (await project.store.head(project.key(holdName(volume, backup)), context) === undefined) return;
+  const thing = `${project.name}/${volume}@${backup}`;
+  throw new VarveError(
+    "failed",
+    `Cannot forget "${thing}": it is held; "varve release ${thing}" lets it go`,
+  );
+}
+
+/** Removes the manifests of the rows that are neither kept nor have a problem; what stays gets its problem. */
+async function drop(rows: ForgetRow[], { project, lease }: Run, { signal }: Context): Promise<void> {
+  const going = rows.filter(({ kept, problem }) => !kept && problem === null);
+  const byKey = new Map(going.map((row) => [project.key(manifestName(row.volume, row.backup)), row]));
+  lease?.checkTrust();
+  for (const { key, reason } of await project.store.delete([...byKey.keys()], { signal })) {
+    byKey.get(key)!.problem = reason;
+  }
+}
+
+/** The name of a manifest is sealed into it. */
+function timeOf(backup: string): Date {
+  return new Date(backupTimeMs(backup)!);
+}

@@ -1,0 +1,100 @@
+/**
+ * Hold and release: whether a backup can be forgotten. docs/operating.md, "Retention".
+ *
+ * A forget announces itself before it reads the holds, and a hold is written before the announcements are read, so at
+ * least one of the two sees the other: no backup is forgotten after `hold` said that it is held.
+ */
+import type { Secret } from "../../codec/keys.ts";
+import { VarveError } from "../../errors.ts";
+import { isBackupId } from "../../format/backup_id.ts";
+import { holdName, manifestName } from "../../format/layout.ts";
+import { findBackup } from "../catalog.ts";
+import type { Context } from "../context.ts";
+import { type Place, writeHold } from "./holds.ts";
+import { ALL_VOLUMES, LEASE_DEAD_MS } from "../gc/lease.ts";
+import { livingLeases } from "../gc/leases.ts";
+import { openProject, type Project } from "../project.ts";
+import type { Repository } from "../repository.ts";
+
+export interface HoldOptions {
+  project: string;
+  volume: string;
+  point: string;
+  secret: Secret;
+}
+
+/** The JSON of `varve hold` and `varve release`. */
+export interface HoldReport {
+  project: string;
+  volume: string;
+  backup: string;
+  held: boolean;
+  hold_reason: string | null;
+}
+
+/**
+ * Keeps a backup from being forgotten until it is released. A second hold replaces the reason. Throws `conflict` where
+ * a forget runs that may not have seen the hold, or has won.
+ */
+export async function hold(
+  repository: Repository,
+  options: HoldOptions & { reason: string | null },
+  context: Context,
+): Promise<HoldReport> {
+  const { volume, reason } = options;
+  const project = await open(repository, options, context);
+  const place = { volume, backup: await findBackup(project, options, context) };
+  await writeHold(project, { ...place, reason }, context);
+  await checkNoForget(project, place, context);
+  await checkStillThere(project, place, context);
+  return { project: project.name, ...place, held: true, hold_reason: reason };
+}
+
+/** Lets a backup be forgotten again. Throws `failed` where it is not held or the store refuses. */
+export async function release(
+  repository: Repository,
+  options: HoldOptions,
+  context: Context,
+): Promise<HoldReport> {
+  const { volume, point } = options;
+  const project = await open(repository, options, context);
+  // A hold may be left of a backup that is no more, and can be named by the id.
+  const backup = isBackupId(point) ? point : await findBackup(project, options, context);
+  const key = project.key(holdName(volume, backup));
+  const cannot = `Cannot release "${project.name}/${volume}@${backup}":`;
+  if (await project.store.head(key, context) === undefined) {
+    throw new VarveError("failed", `${cannot} it is not held`);
+  }
+  const [left] = await project.store.delete([key], context);
+  if (left !== undefined) throw new VarveError("failed", `${cannot} ${left.reason}`);
+  return { project: project.name, volume, backup, held: false, hold_reason: null };
+}
+
+async function open(repository: Repository, options: HoldOptions, context: Context): Promise<Project> {
+  const { project: name, secret } = options;
+  return await openProject(repository, { name, secret, create: false }, context);
+}
+
+async function checkNoForget(project: Project, place: Place, context: Context): Promise<void> {
+  const leases = (await livingLeases(project, context)).filter(({ work, volume }) =>
+    work === "forget" && [ALL_VOLUMES, place.volume].includes(volume)
+  );
+  if (leases.length === 0) return;
+  const written = await project.store.head(project.key(holdName(place.volume, place.backup)), context);
+  const running = leases.find(({ refreshedMs }) => written!.modifiedMs - refreshedMs <= LEASE_DEAD_MS);
+  if (running === undefined) return;
+  throw new VarveError(
+    "conflict",
+    `Cannot be sure to hold "${project.name}/${place.volume}@${place.backup}": a forget that runs on ` +
+      `"${running.host}" may not have seen it; run it again when that has ended`,
+  );
+}
+
+async function checkStillThere(project: Project, place: Place, context: Context): Promise<void> {
+  if (await project.store.head(project.key(manifestName(place.volume, place.backup)), context)) return;
+  await project.store.delete([project.key(holdName(place.volume, place.backup))], context);
+  throw new VarveError(
+    "conflict",
+    `Cannot hold "${project.name}/${place.volume}@${place.backup}": it was forgotten meanwhile`,
+  );
+}

@@ -1,0 +1,74 @@
+/** Holds: small objects beside the manifests, each of which keeps one backup from being forgotten. */
+import { hostname } from "node:os";
+import { DamageError, MissingError } from "../../errors.ts";
+import { fromUtf8, utf8 } from "../../format/bytes.ts";
+import { holdName, HOLDS_PREFIX } from "../../format/layout.ts";
+import { OBJECT_TYPE } from "../../format/object.ts";
+import type { Context } from "../context.ts";
+import type { Project } from "../project.ts";
+
+export interface Place {
+  volume: string;
+  backup: string;
+}
+
+/** What a hold's object holds. */
+export interface HoldContent {
+  /** What the operator said. */
+  reason: string | null;
+  host: string;
+}
+
+/** Which backups of a project, or of one volume, are held. */
+export class Holds {
+  readonly #names: ReadonlySet<string>;
+
+  private constructor(names: ReadonlySet<string>) {
+    this.#names = names;
+  }
+
+  /** By one listing: whatever has a hold's name is a hold, so that damage to one never lets a backup go. */
+  static async read(project: Project, volume: string | undefined, { signal }: Context): Promise<Holds> {
+    const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
+    const names = new Set<string>();
+    for await (const { name } of project.list(prefix, { signal })) names.add(name);
+    return new Holds(names);
+  }
+
+  has({ volume, backup }: Place): boolean {
+    return this.#names.has(holdName(volume, backup));
+  }
+}
+
+/** The hold of one backup, or `undefined`. Throws `DamageError`. */
+export async function readHold(
+  project: Project,
+  { volume, backup }: Place,
+  { signal }: Context,
+): Promise<HoldContent | undefined> {
+  const name = holdName(volume, backup);
+  try {
+    const { content } = await project.read({ type: OBJECT_TYPE.hold, name }, { signal });
+    return JSON.parse(fromUtf8(content) ?? "") as HoldContent;
+  } catch (cause) {
+    if (cause instanceof MissingError) return undefined;
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new DamageError(project.key(name), `Cannot read "${project.key(name)}": it is not a hold`, {
+      cause,
+    });
+  }
+}
+
+export async function writeHold(
+  project: Project,
+  { volume, backup, reason }: Place & { reason: string | null },
+  { signal }: Context,
+): Promise<void> {
+  const content: HoldContent = { reason, host: hostname() };
+  const object = {
+    type: OBJECT_TYPE.hold,
+    name: holdName(volume, backup),
+    content: utf8(JSON.stringify(content)),
+  };
+  await project.write(object, { signal, key: project.firstKey });
+}
