@@ -55,13 +55,12 @@ describe("a project", () => {
     ["key", OTHER_KEY, "it is another key file's"],
   ])("made with %s is opened by nobody else, and nothing is written", async (project, secret, state) => {
     const before = await keysOf(repository.store, "");
-    for (
-      const work of [
-        backUp(repository, [FULL], { project, secret }),
-        restoreTo(repository, { project, secret }),
-      ]
-    ) {
-      const error = await errorOf(work);
+    const works = [
+      () => backUp(repository, [FULL], { project, secret }),
+      () => restoreTo(repository, { project, secret }),
+    ];
+    for (const work of works) {
+      const error = await errorOf(work());
       expect([error.code, error.message]).toEqual([
         "wrong_secret",
         `Cannot open project "${project}": ${state}`,

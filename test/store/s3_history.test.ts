@@ -112,7 +112,8 @@ function describeHistory(start: () => Promise<S3Server>, { pages }: { pages: boo
     expect(await locked.history.lockOf(gone, {})).toEqual({ untilMs: undefined, legalHold: false });
   }, LIMIT_MS);
 
-  test.if(pages)("page() tells each once when they are more than a page", async () => {
+  if (!pages) return;
+  test("page() tells each once when they are more than a page", async () => {
     for (let at = 0; at < MANY; at += 50) {
       const keys = Array.from({ length: Math.min(50, MANY - at) }, (_, i) => `many/${at + i}`);
       await Promise.all(keys.map((key) => locked.put(key, bytes("x"))));
