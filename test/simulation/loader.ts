@@ -2,9 +2,9 @@
  * Loads the engine for the simulation: its random bytes come from the seed and its workers run in this thread, so that a
  * seed always gives the same run; and one rule of docs/gc.md can be switched off. Has to run before the engine is loaded.
  */
-import { BROKEN_RULES, type RuleName } from "./rules.ts";
+import { BROKEN_RULES, type Edit, type RuleName } from "./rules.ts";
 
-const SOURCES = /\/src\/\w+\/\w+\.ts$/;
+const SOURCES = /\/src\/[\w/]+\.ts$/;
 const RANDOM = `export { randomBytes } from ${JSON.stringify(`${import.meta.dir}/randomness.ts`)};\n`;
 const WORKERS = `import { runTask } from ${JSON.stringify(`${import.meta.dir}/../../src/pool/tasks.ts`)};
 export class Piscina {
@@ -14,9 +14,13 @@ export class Piscina {
 }
 `;
 
-/** `broken`: the rule to switch off, by a change of the source text that has to fit exactly once. */
-export function prepareEngine(broken: RuleName | undefined): void {
-  const edits = broken === undefined ? [] : BROKEN_RULES[broken]!;
+/**
+ * `broken`: the rule to switch off, by a change of the source text that has to fit exactly once. Returns what is to be
+ * called once the engine is loaded: it throws where a change was not made, for then all rules would hold.
+ */
+export function prepareEngine(broken: RuleName | undefined): () => void {
+  const edits = broken === undefined ? [] : editsOf(broken);
+  const left = new Set(edits);
   Bun.plugin({
     name: "simulation",
     setup(build) {
@@ -24,17 +28,27 @@ export function prepareEngine(broken: RuleName | undefined): void {
       build.onLoad({ filter: SOURCES }, async ({ path }) => {
         if (path.endsWith("/engine/random.ts")) return { contents: RANDOM, loader: "ts" };
         let contents = await Bun.file(path).text();
-        for (const edit of edits) if (path.endsWith(`/src/${edit.file}`)) contents = changed(contents, edit);
+        for (const edit of edits.filter(({ file }) => path.endsWith(`/src/${file}`))) {
+          contents = changed(contents, edit);
+          left.delete(edit);
+        }
         return { contents, loader: "ts" };
       });
     },
   });
+  return () => {
+    const [edit] = left;
+    if (edit !== undefined) throw new Error(`Cannot switch the rule off: ${edit.file} was not loaded`);
+  };
 }
 
-function changed(
-  text: string,
-  { file, find, replace }: { file: string; find: string; replace: string },
-): string {
+function editsOf(rule: RuleName): readonly Edit[] {
+  const edits = BROKEN_RULES[rule];
+  if (edits === undefined) throw new Error(`Cannot switch the rule off: there is none called: ${rule}`);
+  return edits;
+}
+
+function changed(text: string, { file, find, replace }: Edit): string {
   const parts = text.split(find);
   if (parts.length !== 2) {
     throw new Error(`Cannot switch the rule off: ${file} has ${parts.length - 1} of: ${find}`);

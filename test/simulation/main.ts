@@ -18,8 +18,9 @@ const { values } = parseArgs({
 });
 const [seeds, from] = [Number(values.seeds), Number(values.from)];
 // Before the engine is loaded.
-prepareEngine(values.break);
+const checkEngine = prepareEngine(values.break);
 const { simulate } = await import("./simulate.ts");
+checkEngine();
 
 let steps = 0;
 for (let seed = from; seed < from + seeds; seed++) {
