@@ -18,9 +18,13 @@ import { zstd } from "./zstd.ts";
 
 const NONCE_BYTES = 12, TAG_BYTES = 16;
 export const SEAL_BYTES = NONCE_BYTES + TAG_BYTES;
-/** Ciphers hand out new buffers: small pieces are collected at once, 4 MiB each would pile up. */
+/** Ciphers hand out new buffers: pieces of this are copied and freed one by one. */
 const PIECE_BYTES = 128 * 1024;
 const PART = { front: 0, content: 1 } as const;
+
+interface Cipher {
+  update(data: Uint8Array): Uint8Array<ArrayBuffer>;
+}
 
 /** The data key of a project and the id that headers name it by. */
 export interface SealKey {
@@ -183,9 +187,12 @@ function openSection(
   }
 }
 
-function transform(cipher: { update(data: Uint8Array): Uint8Array }, from: Uint8Array, to: Uint8Array): void {
+function transform(cipher: Cipher, from: Uint8Array, to: Uint8Array): void {
   for (let at = 0; at < from.length; at += PIECE_BYTES) {
-    to.set(cipher.update(from.subarray(at, at + PIECE_BYTES)), at);
+    const piece = cipher.update(from.subarray(at, at + PIECE_BYTES));
+    to.set(piece, at);
+    // Left to the garbage collector, tens of MiB would wait for it. Shorter ones might share the runtime's pool.
+    if (piece.length === PIECE_BYTES) piece.buffer.transfer(0);
   }
 }
 
