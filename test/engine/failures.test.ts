@@ -36,6 +36,8 @@ const AFTER = noiseChunks(1, 8, 8, 4);
 AFTER.set(noise(9, 5), 5);
 
 const BROKEN = new StoreError("Cannot reach the store", { retryable: false });
+/** What the last of many attempts ends with: nothing is known of what the store did. */
+const LOST = new StoreError("Cannot write it: no connection", { retryable: true });
 
 /** What a hook does to the call of this number. */
 type Fault = (call: StoreCall, stop: AbortController) => void;
@@ -105,21 +107,81 @@ describe("backup() over a store that fails once", () => {
   );
 });
 
+const manifestPut = calls.findIndex(({ op, key }) => op === "put" && key.startsWith(MANIFESTS));
+
 describe("backup() over a store that does a put but loses its reply", () => {
   const puts = numbers.filter(([k]) => calls[k]!.op === "put");
 
-  test.each(puts)("at call %i (%s) fails, and can be made again", async (k) => {
+  test.each(puts)("at call %i (%s) fails, or finds its manifest, and can be made again", async (k) => {
     const outcome = await run(k, "after", () => {
+      throw LOST;
+    });
+    expect(outcome.error).toBe(k === manifestPut ? undefined : LOST);
+    expect(outcome.manifests.length).toBe(k === manifestPut ? 2 : 1);
+    await checkRetry(outcome);
+  });
+});
+
+describe("backup() whose manifest may be on its way", () => {
+  /** The store fails from the manifest's put on: before it is done, or after. */
+  async function fail(hook: "before" | "after", fault: (call: StoreCall, stop: AbortController) => void) {
+    const inner = newStore();
+    const repository = await newRepository(inner);
+    const stop = new AbortController();
+    let isOver = false;
+    const store = new HookedStore(inner, {
+      [hook]: (call: StoreCall) => {
+        isOver ||= call.op === "put" && call.key.startsWith(MANIFESTS);
+        if (isOver) fault(call, stop);
+      },
+    });
+    const context = testContext({ signal: stop.signal });
+    const error = await errorOf(backUp(through(repository, store), [FIRST], { context }));
+    return { error, inner, manifests: await keysOf(inner, MANIFESTS) };
+  }
+
+  test("says that it is not there, and what if, where the store takes no writes but can be asked", async () => {
+    const { error, manifests } = await fail("before", ({ op }) => {
+      if (op === "put") throw LOST;
+    });
+    expect(manifests).toEqual([]);
+    expect([error.code, error.cause]).toEqual(["failed", LOST]);
+    expect(error.message).toMatch(/^Cannot store "acme\/rbd\/vm-1@\S+": it is not there; /);
+  });
+
+  test("says how to find out where the store does not answer any more", async () => {
+    const { error, manifests } = await fail("after", () => {
+      throw LOST;
+    });
+    expect([error.code, error.cause, manifests.length]).toEqual(["failed", LOST, 1]);
+    const backup = manifests[0]!.slice(manifests[0]!.lastIndexOf("/") + 1);
+    expect(error.message).toBe(
+      `Cannot finish the restore point: whether "acme/rbd/vm-1@${backup}" is stored is not known, ` +
+        `"varve list acme/rbd/vm-1" tells`,
+    );
+  });
+
+  test("says so too when it is interrupted while it looks", async () => {
+    const { error } = await fail("after", ({ op }, stop) => {
+      if (op === "head") stop.abort(new InterruptedError());
+      throw LOST;
+    });
+    expect([error.code, error.message]).toEqual([
+      "interrupted",
+      expect.stringMatching(/^Interrupted: whether "\S+" is stored is not known, "varve list \S+" tells$/),
+    ]);
+  });
+
+  test("takes a refusal for one, and asks nothing", async () => {
+    const { error } = await fail("before", () => {
       throw BROKEN;
     });
-    expect(outcome.error).toBe(BROKEN);
-    await checkRetry(outcome);
+    expect(error).toBe(BROKEN);
   });
 });
 
 describe("backup() that is interrupted", () => {
   const reason = new InterruptedError();
-  const manifestPut = calls.findIndex(({ op, key }) => op === "put" && key.startsWith(MANIFESTS));
 
   test.each(numbers)("before call %i (%s) leaves a manifest only where it is done", async (k) => {
     const outcome = await run(k, "before", (_, stop) => stop.abort(reason));

@@ -1,5 +1,5 @@
 /** The last step of a backup or copy: the manifest, between two looks at the lease. docs/gc.md. */
-import { describeError } from "../../errors.ts";
+import { describeError, InterruptedError, StoreError, VarveError } from "../../errors.ts";
 import { manifestName } from "../../format/layout.ts";
 import { type OpenManifest, writeManifest } from "../catalog.ts";
 import type { Context } from "../context.ts";
@@ -9,7 +9,8 @@ import type { Project } from "../project.ts";
 /**
  * Writes the manifest, last. A lease that is gone before or after means that a gc may have deleted what the point
  * relies on, or that the project was erased: then nothing of it stays. Once the manifest is on its way an interruption
- * comes too late, or it would not be known whether there is a restore point. Throws `conflict`.
+ * comes too late, or it would not be known whether there is a restore point. Throws `conflict`, and where the store
+ * failed an error that says what is known of the point.
  */
 export async function commitManifest(
   project: Project,
@@ -17,13 +18,45 @@ export async function commitManifest(
   context: Context,
 ): Promise<void> {
   await lease.seenMs(context.signal);
-  await lease.send((options) => writeManifest(project, manifest, options));
+  try {
+    await lease.send((options) => writeManifest(project, manifest, options));
+  } catch (error) {
+    await checkStored(project, { manifest, error }, context);
+  }
   try {
     await lease.seenMs(undefined);
   } catch (error) {
     await withdraw(project, manifest, context);
     throw error;
   }
+}
+
+/**
+ * After a failed write that the store may have done all the same, its answer lost: returns where the manifest is there.
+ * Nobody else writes this key, and the lease outlives an attempt that may still be under way.
+ */
+async function checkStored(
+  project: Project,
+  { manifest: { info }, error }: { manifest: OpenManifest; error: unknown },
+  context: Context,
+): Promise<void> {
+  if (!(error instanceof StoreError) || !error.retryable) throw error;
+  const volume = `${project.name}/${info.volume}`;
+  const unknown = `whether "${volume}@${info.backup}" is stored is not known, "varve list ${volume}" tells`;
+  let isThere: boolean;
+  try {
+    isThere =
+      await project.store.head(project.key(manifestName(info.volume, info.backup)), context) !== undefined;
+  } catch {
+    if (context.signal.aborted) throw new InterruptedError(`Interrupted: ${unknown}`);
+    throw new VarveError("failed", `Cannot finish the restore point: ${unknown}`, { cause: error });
+  }
+  if (isThere) return;
+  throw new VarveError(
+    "failed",
+    `Cannot store "${volume}@${info.backup}": it is not there; should a late write still arrive, "varve list ${volume}" tells`,
+    { cause: error },
+  );
 }
 
 async function withdraw(project: Project, { info }: OpenManifest, context: Context): Promise<void> {
