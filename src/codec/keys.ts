@@ -31,8 +31,10 @@ export type WrappedSecret =
 
 /** A few tenths of a second and 32 MiB: as strong as OWASP's smaller setting of scrypt, and small enough for a storage host. */
 const SCRYPT = { n: 2 ** 15, r: 8, p: 3 };
-/** A key object that asks for more memory than this is refused: 128 · n · r bytes. */
+/** A key object that asks for more memory than this is refused: 128 · n · r bytes; and for so many turns of it. */
 const MAX_SCRYPT_BYTES = 256 * 1024 * 1024;
+const MAX_SCRYPT_P = 16;
+const MAX_HOLDERS = 16;
 const NONCE_BYTES = 12, SALT_BYTES = 16, TAG_BYTES = 16;
 
 export function deriveKeys(secret: Uint8Array): ProjectKey {
@@ -62,12 +64,35 @@ export async function wrapSecret(
   return { kind: "passphrase", ...SCRYPT, salt: toHex(salt), nonce: toHex(nonce), sealed };
 }
 
+/** The `holders` of a key object; `undefined` where they are not what `wrapSecret` makes, or would cost too much. */
+export function readHolders(holders: unknown): WrappedSecret[] | undefined {
+  if (!Array.isArray(holders) || holders.length === 0 || holders.length > MAX_HOLDERS) return undefined;
+  return holders.every(isWrappedSecret) ? holders : undefined;
+}
+
+function isWrappedSecret(value: unknown): value is WrappedSecret {
+  const wrapped = (value ?? {}) as Record<string, unknown>;
+  const isHex = (text: unknown, bytes: number) =>
+    typeof text === "string" && fromHex(text, bytes) !== undefined;
+  if (wrapped.kind === "none") return isHex(wrapped.secret, SECRET_BYTES);
+  const isSealed = isHex(wrapped.nonce, NONCE_BYTES) && isHex(wrapped.sealed, SECRET_BYTES + TAG_BYTES);
+  if (wrapped.kind === "key") return isSealed;
+  return wrapped.kind === "passphrase" && isSealed && isHex(wrapped.salt, SALT_BYTES) &&
+    isScryptCost(wrapped);
+}
+
+function isScryptCost({ n, r, p }: Record<string, unknown>): boolean {
+  const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 1;
+  return isCount(n) && isCount(r) && isCount(p) && p <= MAX_SCRYPT_P && 128 * n * r <= MAX_SCRYPT_BYTES &&
+    n >= 2 && Number.isInteger(Math.log2(n));
+}
+
 /** The secret, or `undefined` where the holder's passphrase or key is not the one it was wrapped for. */
 export async function unwrapSecret(wrapped: WrappedSecret, holder: Secret, keyId: Uint8Array) {
   if (wrapped.kind === "none") return fromHex(wrapped.secret, SECRET_BYTES);
   const key = await unwrapKey(wrapped, holder);
+  if (key === undefined) return undefined;
   const sealed = Buffer.from(wrapped.sealed, "hex");
-  if (key === undefined || sealed.length !== SECRET_BYTES + TAG_BYTES) return undefined;
   const cipher = createDecipheriv("aes-256-gcm", key, Buffer.from(wrapped.nonce, "hex")).setAAD(keyId);
   cipher.setAuthTag(sealed.subarray(SECRET_BYTES));
   try {
@@ -80,7 +105,6 @@ export async function unwrapSecret(wrapped: WrappedSecret, holder: Secret, keyId
 async function unwrapKey(wrapped: WrappedSecret, holder: Secret): Promise<Uint8Array | undefined> {
   if (wrapped.kind === "key") return holder.kind === "key" ? keyFileKey(holder.key) : undefined;
   if (wrapped.kind !== "passphrase" || holder.kind !== "passphrase") return undefined;
-  if (128 * wrapped.n * wrapped.r > MAX_SCRYPT_BYTES) return undefined;
   return await stretch(holder.passphrase, new Uint8Array(Buffer.from(wrapped.salt, "hex")), wrapped);
 }
 

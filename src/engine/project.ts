@@ -8,6 +8,7 @@
 import {
   deriveKeys,
   type ProjectKey,
+  readHolders,
   type Secret,
   unwrapSecret,
   type WrappedSecret,
@@ -16,7 +17,7 @@ import {
 import { openContent, openFront, sealObject } from "../codec/seal.ts";
 import { DamageError, MissingError, VarveError } from "../errors.ts";
 import { equalBytes, fromHex, toHex } from "../format/bytes.ts";
-import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
 import { keyName, KEYS_PREFIX, projectPrefix, PROJECTS_PREFIX } from "../format/layout.ts";
 import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
 import { checkProjectName } from "../format/names.ts";
@@ -203,12 +204,15 @@ async function readKey(
   options: { name: string; secret: Secret; key: string },
   { signal }: Context,
 ): Promise<ProjectKey> {
-  const fields = decodeCheckedJson(await repository.store.get(options.key, { signal }), options.key);
+  const bytes = await repository.store.get(options.key, { signal, range: CHECKED_JSON_RANGE });
+  const fields = decodeCheckedJson(bytes, options.key);
+  const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
   const keyId = fromHex(String(fields.key), KEY_ID_BYTES);
-  const holders = fields.holders as WrappedSecret[];
   if (keyId === undefined || !options.key.endsWith(`/${fields.key}`)) {
-    throw new DamageError(options.key, `Cannot read "${options.key}": it is not the key that its name says`);
+    throw damaged("it is not the key that its name says");
   }
+  const holders = readHolders(fields.holders);
+  if (holders === undefined) throw damaged("it does not say, as varve would, how to unwrap the key");
   for (const wrapped of holders) {
     if (wrapped.kind !== options.secret.kind) continue;
     const secret = await unwrapSecret(wrapped, options.secret, keyId);

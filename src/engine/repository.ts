@@ -1,12 +1,14 @@
 /** A repository: a store with `varve.json` in it. docs/format.md, "The repository". */
-import { MissingError, UsageError, VarveError } from "../errors.ts";
-import { toHex } from "../format/bytes.ts";
-import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { DamageError, MissingError, UsageError, VarveError } from "../errors.ts";
+import { fromHex, toHex } from "../format/bytes.ts";
+import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
 import { REPOSITORY_KEY } from "../format/layout.ts";
 import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES } from "../format/limits.ts";
 import type { Store } from "../store/store.ts";
 import type { Context } from "./context.ts";
 import { randomBytes } from "./random.ts";
+
+const REPOSITORY_ID_BYTES = 16;
 
 export interface Repository {
   /** 32 hex digits; names local caches. */
@@ -18,7 +20,7 @@ export interface Repository {
 /** Makes a repository. Throws `conflict` where the store holds one already. */
 export async function initRepository(store: Store, options: { chunkBytes: number }, context: Context) {
   const { chunkBytes } = options;
-  if (chunkBytes < MIN_CHUNK_BYTES || chunkBytes > MAX_CHUNK_BYTES || chunkBytes % BLOCK_BYTES !== 0) {
+  if (!isChunkSize(chunkBytes)) {
     throw new UsageError(
       `Cannot use chunks of ${chunkBytes} bytes: a multiple of ${BLOCK_BYTES}, ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
     );
@@ -26,21 +28,39 @@ export async function initRepository(store: Store, options: { chunkBytes: number
   if (await store.head(REPOSITORY_KEY, context) !== undefined) {
     throw new VarveError("conflict", `Cannot make a repository in "${store.url}": there is one already`);
   }
-  const body = encodeCheckedJson({ repository: toHex(randomBytes(16)), chunk_bytes: chunkBytes });
+  const body = encodeCheckedJson({
+    repository: toHex(randomBytes(REPOSITORY_ID_BYTES)),
+    chunk_bytes: chunkBytes,
+  });
   await store.put(REPOSITORY_KEY, body, context);
   // Read back: where two hosts make it at once, both go on with the one that stayed.
   return await openRepository(store, context);
 }
 
-/** Throws `no_repository` where the store holds none, `format_version` where a later varve made it. */
+function isChunkSize(bytes: unknown): bytes is number {
+  return typeof bytes === "number" && bytes >= MIN_CHUNK_BYTES && bytes <= MAX_CHUNK_BYTES &&
+    bytes % BLOCK_BYTES === 0;
+}
+
+/**
+ * Throws `no_repository` where the store holds none, `format_version` where a later varve made it, `DamageError` where
+ * its file says what no varve would write: folders of this host are named by its id.
+ */
 export async function openRepository(store: Store, context: Context): Promise<Repository> {
   const fields = decodeCheckedJson(await readRepositoryFile(store, context), REPOSITORY_KEY);
-  return { id: String(fields.repository), store, chunkBytes: Number(fields.chunk_bytes) };
+  const { repository: id, chunk_bytes: chunkBytes } = fields;
+  if (typeof id !== "string" || fromHex(id, REPOSITORY_ID_BYTES) === undefined || !isChunkSize(chunkBytes)) {
+    throw new DamageError(
+      REPOSITORY_KEY,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" is none that varve wrote`,
+    );
+  }
+  return { id, store, chunkBytes };
 }
 
 async function readRepositoryFile(store: Store, context: Context): Promise<Uint8Array> {
   try {
-    return await store.get(REPOSITORY_KEY, context);
+    return await store.get(REPOSITORY_KEY, { signal: context.signal, range: CHECKED_JSON_RANGE });
   } catch (cause) {
     if (!(cause instanceof MissingError)) throw cause;
     throw new VarveError(

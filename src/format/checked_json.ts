@@ -4,8 +4,11 @@
  */
 import { DamageError } from "../errors.ts";
 import { fromUtf8, toHex, utf8 } from "./bytes.ts";
-import { FORMAT_VERSION } from "./limits.ts";
+import { FORMAT_VERSION, KIB } from "./limits.ts";
 import { unknownVersion } from "./object.ts";
+
+/** How much of such an object is read: what is longer is none, and is not taken into memory to find that out. */
+export const CHECKED_JSON_RANGE = { offset: 0, length: 64 * KIB };
 
 export function encodeCheckedJson(fields: Record<string, unknown>): Uint8Array {
   const line = JSON.stringify({ varve: FORMAT_VERSION, ...fields });

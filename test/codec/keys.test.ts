@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { hkdfSync, scryptSync } from "node:crypto";
 import {
   deriveKeys,
+  readHolders,
   type Secret,
   unwrapSecret,
   type WrappedSecret,
@@ -83,17 +84,65 @@ describe("unwrapSecret()", () => {
     }
     expect(await unwrapSecret(byKeyFile, KEY_FILE, flipBit(KEY_ID, 0))).toBeUndefined();
   });
+});
 
-  test("gives nothing when what is sealed is cut or longer", async () => {
-    if (byKeyFile.kind !== "key") throw new Error("not wrapped for a key file");
-    for (const sealed of ["", byKeyFile.sealed.slice(2), `${byKeyFile.sealed}00`]) {
-      expect(await unwrapSecret({ ...byKeyFile, sealed }, KEY_FILE, KEY_ID)).toBeUndefined();
+describe("readHolders()", () => {
+  test("gives what wrapSecret() makes", () => {
+    const holders = [none, byKeyFile, byPassphrase];
+    expect(readHolders(JSON.parse(JSON.stringify(holders)))).toEqual(holders);
+  });
+
+  const others: Record<string, unknown> = {
+    "nothing": undefined,
+    "an object": {},
+    "none": [],
+    "more than anyone has": Array(17).fill({ kind: "none", secret: "00".repeat(32) }),
+    "a null": [null],
+    "a text": ["none"],
+    "no kind": [{ secret: "00".repeat(32) }],
+    "an unknown kind": [{ kind: "token", secret: "00".repeat(32) }],
+    "no secret": [{ kind: "none" }],
+    "a secret that is a number": [{ kind: "none", secret: 7 }],
+  };
+  test.each(Object.entries(others))("refuses %s", (_, holders) => {
+    expect(readHolders(holders)).toBeUndefined();
+  });
+
+  test("refuses what is sealed, a nonce or a salt that is cut, longer or no hex", () => {
+    for (const [wrapped, fields] of [[byKeyFile, ["sealed", "nonce"]], [byPassphrase, ["salt"]]] as const) {
+      for (const field of fields) {
+        const text = (wrapped as unknown as Record<string, string>)[field]!;
+        for (const other of ["", text.slice(2), `${text}00`, text.replace(/../, "zz"), null]) {
+          expect(readHolders([{ ...wrapped, [field]: other }])).toBeUndefined();
+        }
+      }
     }
   });
 
-  test("gives nothing, at once, when it would have to take gigabytes for scrypt", async () => {
-    if (byPassphrase.kind !== "passphrase") throw new Error("not wrapped for a passphrase");
-    expect(await unwrapSecret({ ...byPassphrase, n: 2 ** 30 }, PASSPHRASE, KEY_ID)).toBeUndefined();
+  test.each([
+    { n: 2 ** 30 },
+    { n: 2 ** 19, r: 8 },
+    { r: 2 ** 20 },
+    { r: 2 ** 40 },
+    { p: 17 },
+    { p: 2 ** 31 },
+    { n: 0 },
+    { n: 1 },
+    { n: 30_000 },
+    { n: -32_768 },
+    { r: 0 },
+    { p: 0 },
+    { p: 1.5 },
+    { n: "32768" },
+    { n: null },
+    { n: 1e308 },
+  ])("refuses scrypt with %j, which nobody could pay for, or is none", (cost) => {
+    expect(readHolders([{ ...byPassphrase, ...cost }])).toBeUndefined();
+  });
+
+  test("takes scrypt that costs more than today's and still fits", () => {
+    const holders = [{ ...byPassphrase, n: 2 ** 18, r: 8, p: 16 }];
+    expect(readHolders(holders)).toEqual(holders as WrappedSecret[]);
   });
 });
 

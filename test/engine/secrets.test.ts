@@ -3,7 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { initRepository, openRepository } from "../../src/engine/repository.ts";
 import type { Secret } from "../../src/engine/project.ts";
 import { fromUtf8, utf8 } from "../../src/format/bytes.ts";
+import { decodeCheckedJson, encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
+import type { GetOptions } from "../../src/store/store.ts";
 import {
   backUp,
   bytesOf,
@@ -93,6 +95,65 @@ describe("a project", () => {
     const [key] = await keysOf(repository.store, KEYS);
     await repository.store.put(`${KEYS}${"0".repeat(16)}`, await repository.store.get(key!));
     expect((await errorOf(restoreTo(repository))).code).toBe("damage");
+  });
+});
+
+/** What stands instead of the object, with a check sum that fits. */
+async function odd(prefix: string, change: (fields: Record<string, unknown>) => Record<string, unknown>) {
+  const repository = await newRepository();
+  await backUp(repository, [FULL]);
+  const store = new HookedStore(repository.store, {
+    change: (key, bytes) =>
+      key.startsWith(prefix) ? encodeCheckedJson(change(decodeCheckedJson(bytes, key))) : bytes,
+  });
+  return through(repository, store);
+}
+
+describe("what no varve wrote", () => {
+  test.each([
+    ["no holders", { holders: undefined }],
+    ["holders that are no list", { holders: { kind: "none" } }],
+    ["a holder that is nothing", { holders: [null] }],
+    ["a secret that is too short", { holders: [{ kind: "none", secret: "00" }] }],
+    ["an id that is a number", { key: 7 }],
+  ])("is damage when it is a key with %s", async (_, fields) => {
+    const repository = await odd(KEYS, (rest) => ({ ...rest, ...fields }));
+    for (const work of [() => restoreTo(repository), () => backUp(repository, [FULL])]) {
+      const error = await errorOf(work());
+      expect([error.code, error.message]).toEqual([
+        "damage",
+        expect.stringMatching(/^Cannot read "projects\/acme\/keys\/[0-9a-f]{16}": it /),
+      ]);
+    }
+  });
+
+  test.each([
+    ["no id", { repository: undefined }],
+    ["an id that leads elsewhere", { repository: "../../../../etc" }],
+    ["no chunk size", { chunk_bytes: undefined }],
+    ["chunks that are too large", { chunk_bytes: 2 ** 40 }],
+    ["a chunk size that is a text", { chunk_bytes: "65536" }],
+  ])("is damage when it is a repository's file with %s", async (_, fields) => {
+    const repository = await odd("varve.json", (rest) => ({ ...rest, ...fields }));
+    const error = await errorOf(openRepository(repository.store, testContext()));
+    expect([error.code, error.message]).toEqual([
+      "damage",
+      'Cannot open the repository "hooked:": its "varve.json" is none that varve wrote',
+    ]);
+  });
+
+  test("is not taken into memory when it has no end", async () => {
+    const repository = await newRepository();
+    await backUp(repository, [FULL]);
+    const lengths: (number | undefined)[] = [];
+    const store = Object.assign(new HookedStore(repository.store), {
+      get: (key: string, options?: GetOptions) => {
+        if (key === "varve.json" || key.startsWith(KEYS)) lengths.push(options?.range?.length);
+        return repository.store.get(key, options);
+      },
+    });
+    await restoreTo(await openRepository(store, testContext()));
+    expect(lengths).toEqual([65_536, 65_536]);
   });
 });
 
