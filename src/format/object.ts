@@ -16,7 +16,7 @@
  * ```
  */
 import { DamageError, VarveError } from "../errors.ts";
-import { FORMAT_VERSION, KEY_ID_BYTES } from "./limits.ts";
+import { FORMAT_VERSION, KEY_ID_BYTES, MAX_CHUNK_BYTES, MIB } from "./limits.ts";
 
 export const HEADER_BYTES = 32;
 const MAGIC = new Uint8Array([0x76, 0x61, 0x72, 0x76, 0x65]);
@@ -38,6 +38,15 @@ const NAMED_TYPES: ReadonlySet<ObjectType> = new Set([OBJECT_TYPE.chunk, OBJECT_
 export const COMPRESSION = { none: 0, zstd: 1 } as const;
 export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
 
+/**
+ * What an object can hold at most; a chunk less, since each has room of its own size. So a header that was changed, which is
+ * noticed only once the object is opened, takes no memory without bounds.
+ */
+export const MAX_FRONT_BYTES = 16 * MIB;
+export const MAX_CONTENT_BYTES = 256 * MIB;
+/** More than what sealing adds to a section. */
+const SEAL_ROOM_BYTES = 64;
+
 export interface ObjectHeader {
   type: ObjectType;
   compression: Compression;
@@ -47,7 +56,12 @@ export interface ObjectHeader {
   plainBytes: number;
 }
 
+/** Throws where the object holds more than one can. */
 export function encodeHeader(header: ObjectHeader): Uint8Array {
+  if (!fits(header)) {
+    const sizes = `${header.frontBytes} and ${header.plainBytes} bytes`;
+    throw new VarveError("failed", `Cannot write an object of ${sizes}: that is more than one can hold`);
+  }
   const out = new Uint8Array(HEADER_BYTES);
   const view = new DataView(out.buffer);
   out.set(MAGIC);
@@ -84,7 +98,7 @@ export function decodeHeader(bytes: Uint8Array, options: { key: string; type: Ob
     throw damaged(`its compression ${compression} is unknown`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  return {
+  const header: ObjectHeader = {
     type: options.type,
     compression,
     keyId: bytes.slice(8, 8 + KEY_ID_BYTES),
@@ -92,6 +106,13 @@ export function decodeHeader(bytes: Uint8Array, options: { key: string; type: Ob
     contentBytes: view.getUint32(20, true),
     plainBytes: view.getUint32(24, true),
   };
+  if (!fits(header)) throw damaged("it says to hold more than an object can");
+  return header;
+}
+
+function fits({ type, frontBytes, contentBytes, plainBytes }: ObjectHeader): boolean {
+  const most = type === OBJECT_TYPE.chunk ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
+  return frontBytes <= MAX_FRONT_BYTES && plainBytes <= most && contentBytes <= most + SEAL_ROOM_BYTES;
 }
 
 /** The error for an object or repository that a later varve wrote. */

@@ -7,18 +7,21 @@ import {
   decodeHeader,
   encodeHeader,
   HEADER_BYTES,
+  MAX_CONTENT_BYTES,
+  MAX_FRONT_BYTES,
   OBJECT_TYPE,
   type ObjectHeader,
 } from "../../src/format/object.ts";
+import { MAX_CHUNK_BYTES } from "../../src/format/limits.ts";
 import { flippedBits } from "../helpers/damage.ts";
 
 const HEADER: ObjectHeader = {
   type: OBJECT_TYPE.page,
   compression: COMPRESSION.zstd,
   keyId: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]),
-  frontBytes: 0x01020304,
-  contentBytes: 0x05060708,
-  plainBytes: 0xfffefdfc,
+  frontBytes: 0x00020304,
+  contentBytes: 0x00060708,
+  plainBytes: 0x00fefdfc,
 };
 const AT = { key: "projects/p/chunks/x", type: OBJECT_TYPE.page };
 
@@ -36,7 +39,7 @@ describe("encodeHeader()", () => {
   test("writes the bytes that the format says", () => {
     const hex = Buffer.from(encodeHeader(HEADER)).toString("hex");
     expect(hex).toBe(
-      "7661727665" + "01" + "02" + "01" + "0102030405060708" + "04030201" + "08070605" + "fcfdfeff" +
+      "7661727665" + "01" + "02" + "01" + "0102030405060708" + "04030200" + "08070600" + "fcfdfe00" +
         "00000000",
     );
   });
@@ -44,12 +47,12 @@ describe("encodeHeader()", () => {
 
 describe("decodeHeader()", () => {
   test("gives back what encodeHeader() was given", () => {
-    const size = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+    const size = fc.integer({ min: 0, max: MAX_CHUNK_BYTES });
     const header: fc.Arbitrary<ObjectHeader> = fc.record({
       type: fc.constantFrom(...Object.values(OBJECT_TYPE)),
       compression: fc.constantFrom(...Object.values(COMPRESSION)),
       keyId: fc.uint8Array({ minLength: 8, maxLength: 8 }),
-      frontBytes: size,
+      frontBytes: fc.integer({ min: 0, max: MAX_FRONT_BYTES }),
       contentBytes: size,
       plainBytes: size,
     });
@@ -93,7 +96,28 @@ describe("decodeHeader()", () => {
         noticed++;
       }
     }
-    // Magic, version, type, and all but one bit of the compression; the rest is for the seal to notice.
-    expect(noticed).toBe((5 + 1 + 1) * 8 + 7);
+    // Magic, version, type, all but one bit of the compression, and the lengths' bits beyond what they can be; the rest is
+    // for the seal to notice.
+    expect(noticed).toBe((5 + 1 + 1) * 8 + 7 + 8 + 4 + 4);
+  });
+
+  test.each(Object.entries(OBJECT_TYPE))("says damage when a %s says to hold more than it can", (_, type) => {
+    const most = type === OBJECT_TYPE.chunk ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
+    const fields = { frontBytes: MAX_FRONT_BYTES, contentBytes: most + 28, plainBytes: most };
+    const full = encodeHeader({ ...HEADER, type, ...fields });
+    expect(decodeHeader(full, { ...AT, type })).toMatchObject(fields);
+    for (const offset of [16, 20, 24]) {
+      for (const more of [2 ** 29, 2 ** 32 - 1]) {
+        const bytes = full.slice();
+        new DataView(bytes.buffer).setUint32(offset, more, true);
+        const error = failure(bytes, { ...AT, type });
+        expect(error).toBeInstanceOf(DamageError);
+        expect(error.message).toBe(`Cannot read "${AT.key}": it says to hold more than an object can`);
+      }
+    }
+    for (const field of ["frontBytes", "plainBytes"]) {
+      const header = { ...HEADER, type, ...fields, [field]: fields[field as keyof typeof fields] + 1 };
+      expect(() => encodeHeader(header)).toThrow(/^Cannot write an object of .* more than one can hold$/);
+    }
   });
 });
