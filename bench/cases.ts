@@ -1,155 +1,131 @@
-/** What is measured, with which programs. The first contender of each case is varve. */
-import { type Images } from "./images.ts";
-import { type Cost, measure, shell } from "./measure.ts";
-
-export interface Contender {
-  program: string;
-  prepare?: () => Promise<unknown>;
-  run: () => Promise<Cost>;
-  storedBytes?: () => Promise<number>;
-}
+/** What is measured, with which programs: docs/performance.md tells the reader of it. */
+import { type Contender, Contenders, type ContendersOptions } from "./contenders.ts";
+import { limitsIn } from "./limits.ts";
+import type { Program } from "./programs.ts";
 
 export interface Case {
+  /** For `--only`. */
+  key: string;
   name: string;
   contenders: Contender[];
+  /** The case whose peers do the same work as they would in this one. */
+  peersOf?: string;
+  /** At most so many. */
+  runsMax?: number;
 }
 
-const ROOT = new URL("..", import.meta.url).pathname;
-const VARVE = `${ROOT}dist/varve`;
+export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
+  const { images, scratch, buckets } = options;
+  const { main, large, small, empty, parts } = images;
+  const contenders = new Contenders(options);
+  const { plain, sealed, raw } = contenders;
+  const all = [plain, ...peers, sealed];
+  const limits = limitsIn(scratch);
+  const fullLimits = [limits.pipe(main.full), limits.hashAndCompress(main.full, parts.full)];
+  const restoreLimits = [limits.decompressAndHash(parts.compressed, parts.full), limits.diskWrite(main.full)];
 
-export function cases({ images, scratch }: { images: Images; scratch: string }): Case[] {
-  const { base, changed, full, increment } = images;
-  const repo = `${scratch}/repo`;
-  const env = {
-    VARVE_REPO: repo,
-    XDG_CACHE_HOME: `${scratch}/cache`,
-    RESTIC_REPOSITORY: repo,
-    RESTIC_PASSWORD: "bench",
-    RESTIC_CACHE_DIR: `${scratch}/cache`,
-    BORG_REPO: repo,
-    BORG_BASE_DIR: `${scratch}/borg`,
-    BORG_PASSPHRASE: "bench",
-  };
-  const sh = (script: string) => measure(shell(script), { env, cwd: scratch });
-  const init = () => sh(`${VARVE} init -q`);
-  const storedBytes = async () => Number((await sh(`du -sb ${repo}`)).stdout.split("\t")[0]);
-  const backUp = (stream: string) => `cat ${stream} | exec ${VARVE} backup -q acme/db`;
-  const restic = (image: string) => `exec restic -q backup ${image}`;
-  const resticInit = () => sh("restic -q init");
-  const borgInit = () => sh("borg init -e repokey-blake2");
-  const borg = (image: string, name: string) => `exec borg create -C zstd,3 ::${name} ${image}`;
-
-  return [
+  const cases: Case[] = [
     {
-      name: "full",
+      key: "full",
+      name: "full, directory",
       contenders: [
-        { program: "varve", prepare: init, run: () => sh(backUp(full)), storedBytes },
-        { program: "limit: sha256, then zstd -3, all cores", run: () => sh(limit(base)) },
-        { program: "restic", prepare: resticInit, run: () => sh(restic(base)), storedBytes },
-        { program: "borg", prepare: borgInit, run: () => sh(borg(base, "one")), storedBytes },
+        ...all.map((program) => contenders.full(program)),
+        ...fullLimits,
+        limits.diskWrite(images.compressed),
       ],
     },
     {
+      key: "unchanged",
       name: "unchanged",
       contenders: [
-        {
-          program: "varve, raw",
-          prepare: () => sh(`${VARVE} init -q; ${rawBackup(base)}`),
-          run: () => sh(rawBackup(base)),
-        },
-        {
-          program: "restic",
-          prepare: () => sh(`restic -q init; restic -q backup ${base}`),
-          run: () => sh(`exec restic -q backup -f ${base}`),
-        },
+        ...[plain, raw, ...peers].map((program) =>
+          contenders.again(program, main, { stream: empty, image: main.base })
+        ),
+        limits.hash(parts.base),
       ],
     },
     {
-      name: "increment of 5 %",
+      key: "changed",
+      name: "5 % changed",
       contenders: [
-        {
-          program: "varve",
-          prepare: () => sh(`${VARVE} init -q; ${backUp(full)}`),
-          run: () => sh(backUp(increment)),
-        },
-        {
-          program: "restic",
-          prepare: () =>
-            sh(`cp --reflink=auto ${base} img; restic -q init; restic -q backup img; cp ${changed} img`),
-          run: () => sh(restic("img")),
-        },
-        {
-          program: "borg",
-          prepare: () =>
-            sh(
-              `cp ${base} img; borg init -e repokey-blake2; ${
-                borg("img", "one").slice(5)
-              }; cp ${changed} img`,
-            ),
-          run: () => sh(borg("img", "two")),
-        },
+        ...[plain, ...peers].map((program) => contenders.again(program, main)),
+        limits.pipe(main.increment),
+        limits.hashAndCompress(main.increment, parts.increment),
       ],
     },
     {
+      key: "changed-large",
+      name: "5 % changed, the same in 20 GiB",
+      contenders: [plain, ...peers].map((program) => contenders.again(program, large)),
+    },
+    {
+      key: "small-writes",
+      name: "1,000 random writes of 4 KiB in 1 GiB",
+      contenders: [plain, ...peers].map((program) => contenders.again(program, small)),
+    },
+    {
+      key: "restore",
       name: "restore to new",
       contenders: [
-        {
-          program: "varve",
-          prepare: () => sh(`${VARVE} init -q; ${backUp(full)}`),
-          run: () => sh(`exec ${VARVE} restore -q acme/db --to out.img`),
-        },
-        {
-          program: "restic",
-          prepare: () => sh(`restic -q init; restic -q backup ${base}`),
-          run: () => sh("exec restic -q restore latest --target out"),
-        },
-        {
-          program: "borg",
-          prepare: () => sh(`borg init -e repokey-blake2; borg create -C zstd,3 ::one ${base}`),
-          run: () => sh("exec borg extract --sparse ::one"),
-        },
+        ...all.map((program) => contenders.restore(program)),
+        ...restoreLimits,
+        limits.diskRead(images.compressed),
       ],
     },
     {
+      key: "in-place",
       name: "restore in place, 5 % different",
-      contenders: [
-        {
-          program: "varve",
-          prepare: () => sh(`${VARVE} init -q; ${backUp(full)}; cp ${changed} out.img`),
-          run: () => sh(`exec ${VARVE} restore -q acme/db --to out.img`),
-        },
-        { program: "limit: read and sha256, all cores", run: () => sh(sha256(base)) },
-      ],
+      contenders: [contenders.restoreInPlace(main), limits.hash(parts.base, { cold: true })],
+      peersOf: "restore",
     },
     {
-      name: "memory, 2 GiB raw stream",
-      contenders: [{ program: "varve", prepare: init, run: () => sh(salted(base, 1)) }],
+      key: "by-changes",
+      name: "restore by changes, 5 % different",
+      contenders: [contenders.restoreByChanges(main)],
+      peersOf: "restore",
     },
     {
-      name: "memory, 16 GiB raw stream",
-      contenders: [{ program: "varve", prepare: init, run: () => sh(salted(base, 8)) }],
+      key: "by-changes-large",
+      name: "restore by changes, the same in 20 GiB",
+      contenders: [contenders.restoreByChanges(large)],
     },
     {
-      name: "start-up",
-      contenders: [{ program: "varve --version", run: () => sh(`exec ${VARVE} --version`) }],
+      key: "memory",
+      name: "raw stream of 2 GiB, all new",
+      contenders: [contenders.salted(1)],
+      runsMax: 1,
+    },
+    {
+      key: "memory-long",
+      name: "raw stream of 16 GiB, all new",
+      contenders: [contenders.salted(8)],
+      runsMax: 1,
+    },
+    {
+      key: "start-up",
+      name: "--version",
+      contenders: [plain, ...peers].map((program) => contenders.version(program)),
     },
   ];
-}
+  if (buckets === undefined) return cases;
 
-function rawBackup(image: string): string {
-  return `${VARVE} backup -q acme/db ${image} --format raw`;
-}
-
-function salted(image: string, copies: number): string {
-  return `${ROOT}node_modules/.bin/bun ${ROOT}bench/salted.ts ${image} ${copies} | ${VARVE} backup -q acme/db --format raw`;
-}
-
-/** SHA-256 of both halves of the image at once; on more cores in as many parts. */
-function sha256(image: string): string {
-  return `n=$(nproc); size=$(stat -c %s ${image}); part=$((size / n));
-    for i in $(seq 0 $((n - 1))); do tail -c +$((i * part + 1)) ${image} | head -c $part | openssl dgst -sha256 & done; wait`;
-}
-
-function limit(image: string): string {
-  return `${sha256(image)}; zstd -3 -T0 -q -c ${image} | wc -c`;
+  const speakers = all.filter(({ speaksS3 }) => speaksS3);
+  cases.push({
+    key: "s3-full",
+    name: "full, MinIO",
+    contenders: [
+      ...speakers.map((program) => contenders.full(program, true)),
+      ...fullLimits,
+      limits.put(contenders.holdingBase(plain, main), buckets),
+    ],
+  }, {
+    key: "s3-restore",
+    name: "restore to new, MinIO",
+    contenders: [
+      ...speakers.map((program) => contenders.restore(program, true)),
+      ...restoreLimits,
+      limits.get(contenders.holdingBase(plain, main, true)),
+    ],
+  });
+  return cases;
 }

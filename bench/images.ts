@@ -1,51 +1,99 @@
 /**
- * The bytes that everything is measured on, made once in a folder: a 2 GiB ext4 image with more than 1 GiB of this
- * machine's own system files, the same with 5 % of its chunks changed, and both as streams of `rbd export-diff`.
+ * The bytes that everything is measured on, made once in a folder and kept: a 2 GiB ext4 image with more than 1 GiB of
+ * this machine's own system files, and what the cases make of it; each volume as a file and as streams of
+ * `rbd export-diff`.
  */
 import { existsSync } from "node:fs";
 import { mkdir, open, rename } from "node:fs/promises";
-import { measure, shell } from "./measure.ts";
+import { availableParallelism } from "node:os";
+import { random } from "../test/helpers/random.ts";
+import { run } from "./measure.ts";
+import { type Extent, writeStream } from "./rbd_stream.ts";
 
 const MIB = 1024 * 1024;
-export const CHUNK_BYTES = 4 * MIB;
-export const IMAGE_BYTES = 2048 * MIB;
-/** Of the image's chunks; every one of them is written whole. */
+const CHUNK_BYTES = 4 * MIB;
+const BLOCK_BYTES = 4096;
+/** Of the base's chunks; every one of them is written whole. */
 const CHANGED_SHARE = 0.05;
+const SMALL_WRITES = 1000;
+const LARGE_FACTOR = 10;
 
-export interface Images {
+/** A volume at two points of time. */
+export interface Volume {
+  name: string;
   base: string;
   changed: string;
   /** `rbd export-diff` of the base, and from it to the changed one. */
   full: string;
   increment: string;
-  /** Chunks that differ between the two. */
-  changedChunks: number;
+  /** What differs between the two. */
+  changes: Extent[];
 }
 
-export async function prepareImages(folder: string): Promise<Images> {
+export interface Images {
+  /** 2 GiB, 5 % of the chunks changed. */
+  main: Volume;
+  /** 20 GiB: the same, and holes. */
+  large: Volume;
+  /** 1 GiB: the first half of the main one, with 1,000 blocks written here and there. */
+  small: Volume;
+  /** From the base of `main` to the same. */
+  empty: string;
+  /** The full stream of `main`, compressed: about what a full backup stores. */
+  compressed: string;
+  /** Of `main`, each in as many files as there are cores: what a program that knows one core is run on. */
+  parts: { full: string[]; compressed: string[]; increment: string[]; base: string[] };
+}
+
+/** Makes what is not there yet; `share` makes everything smaller by that factor. */
+export async function prepareImages(folder: string, share: number): Promise<Images> {
   await mkdir(folder, { recursive: true });
-  const path = (name: string) => `${folder}/${name}`;
-  const positions = changedPositions();
-  await once(path("base.img"), makeBase);
-  await once(path("changed.img"), (to) => makeChanged(path("base.img"), { to, positions }));
-  await once(path("full.diff"), (to) => makeStream(path("base.img"), { to, toSnapshot: "one" }));
-  await once(
-    path("increment.diff"),
-    (to) => makeStream(path("changed.img"), { to, fromSnapshot: "one", toSnapshot: "two", positions }),
-  );
-  const [base, changed, full, increment] = ["base.img", "changed.img", "full.diff", "increment.diff"].map(
-    path,
-  );
+  const mainBytes = 2048 * MIB * share;
+  const main = volumeIn(folder, "main", changedChunks(mainBytes));
+  const large = volumeIn(folder, "large", main.changes);
+  const small = volumeIn(folder, "small", smallWrites(mainBytes / 2));
+  const [empty, compressed] = [`${folder}/empty.diff`, `${main.full}.zst`];
+
+  await once(main.base, (to) => makeBase(to, { sizeBytes: mainBytes, share }));
+  await once(main.changed, (to) => makeChanged(main, { to, fill: otherChunk(main.base, share) }));
+  await makeStreams(main, { sizeBytes: mainBytes, dataBytes: mainBytes });
+  const none = { sizeBytes: mainBytes, fromSnapshot: "one", toSnapshot: "two", extents: [] };
+  await once(empty, (to) => writeStream(main.base, { ...none, to }));
+  await once(compressed, (to) => run(`zstd -3 -T0 -q -c '${main.full}' >'${to}'`));
+
+  const largeBytes = mainBytes * LARGE_FACTOR;
+  for (const point of ["base", "changed"] as const) {
+    await once(
+      large[point],
+      (to) => run(`cp --sparse=always '${main[point]}' '${to}'; truncate -s ${largeBytes} '${to}'`),
+    );
+  }
+  await makeStreams(large, { sizeBytes: largeBytes, dataBytes: mainBytes });
+
+  await once(small.base, (to) => run(`head -c ${mainBytes / 2} '${main.base}' >'${to}'`));
+  await once(small.changed, (to) => makeChanged(small, { to, fill: randomBlock(2) }));
+  await makeStreams(small, { sizeBytes: mainBytes / 2, dataBytes: mainBytes / 2 });
+
+  const [full, increment, base] = [await cut(main.full), await cut(main.increment), await cut(main.base)];
+  const compressedParts = full.map((part) => `${part}.zst`);
+  for (const part of full) await once(`${part}.zst`, (to) => run(`zstd -3 -q -c '${part}' >'${to}'`));
   return {
-    base: base!,
-    changed: changed!,
-    full: full!,
-    increment: increment!,
-    changedChunks: positions.length,
+    main,
+    large,
+    small,
+    empty,
+    compressed,
+    parts: { full, compressed: compressedParts, increment, base },
   };
 }
 
-async function once(path: string, make: (to: string) => Promise<void>): Promise<void> {
+function volumeIn(folder: string, name: string, changes: Extent[]): Volume {
+  const path = (what: string) => `${folder}/${name === "main" ? "" : `${name}-`}${what}`;
+  const [base, changed] = [path("base.img"), path("changed.img")];
+  return { name, base, changed, full: path("full.diff"), increment: path("increment.diff"), changes };
+}
+
+async function once(path: string, make: (to: string) => Promise<unknown>): Promise<void> {
   if (existsSync(path)) return;
   console.error(`bench: making ${path}`);
   await make(`${path}.part`);
@@ -53,69 +101,115 @@ async function once(path: string, make: (to: string) => Promise<void>): Promise<
 }
 
 /** Files of /usr up to 1.3 GiB, in the order of their names, as an ext4 file system. */
-async function makeBase(to: string): Promise<void> {
+async function makeBase(
+  to: string,
+  { sizeBytes, share }: { sizeBytes: number; share: number },
+): Promise<void> {
   const tree = `${to}.tree`;
   const list =
     `find /usr/bin /usr/lib /usr/share/doc -xdev -type f -size -20M -printf '%s %p\\n' | LC_ALL=C sort -k2 |
-    awk '{ sum += $1; if (sum <= 1.3 * 1024 ^ 3) print $2 }'`;
-  await measure(shell(`rm -rf ${tree} && mkdir ${tree} && ${list} | xargs -d '\\n' cp --parents -t ${tree} &&
-    rm -f ${to} && truncate -s ${IMAGE_BYTES} ${to} && mkfs.ext4 -q -d ${tree} ${to} && rm -rf ${tree}`));
+    awk '{ sum += $1; if (sum <= ${share} * 1.3 * 1024 ^ 3) print $2 }'`;
+  await run(`rm -rf '${tree}' && mkdir '${tree}' && ${list} | xargs -d '\\n' cp --parents -t '${tree}' &&
+    rm -f '${to}' && truncate -s ${sizeBytes} '${to}' &&
+    PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -d '${tree}' '${to}' && rm -rf '${tree}'`);
 }
 
-function changedPositions(): number[] {
-  const total = IMAGE_BYTES / CHUNK_BYTES;
+function changedChunks(sizeBytes: number): Extent[] {
+  const total = sizeBytes / CHUNK_BYTES;
   const count = Math.round(total * CHANGED_SHARE);
-  return Array.from({ length: count }, (_, i) => Math.floor((i + 0.5) * total / count));
+  const position = (i: number) => Math.floor((i + 0.5) * total / count);
+  return Array.from(
+    { length: count },
+    (_, i) => ({ offset: position(i) * CHUNK_BYTES, length: CHUNK_BYTES }),
+  );
 }
 
-/** The changed chunks get the bytes of another chunk turned around, so they compress like the rest. */
-async function makeChanged(from: string, options: { to: string; positions: number[] }): Promise<void> {
-  await measure(["cp", "--sparse=always", from, options.to]);
-  await using file = await open(options.to, "r+");
-  const chunk = new Uint8Array(CHUNK_BYTES);
-  for (const position of options.positions) {
-    await file.read(chunk, 0, CHUNK_BYTES, ((position * 7 + 3) % 300) * CHUNK_BYTES);
-    chunk.reverse();
-    chunk[0]! |= 1;
-    await file.write(chunk, 0, CHUNK_BYTES, position * CHUNK_BYTES);
+/** Different blocks, in ascending order. */
+function smallWrites(sizeBytes: number): Extent[] {
+  const next = random(1);
+  const blocks = new Set<number>();
+  while (blocks.size < SMALL_WRITES) blocks.add(next(sizeBytes / BLOCK_BYTES));
+  return [...blocks].sort((a, b) => a - b).map((block) => ({
+    offset: block * BLOCK_BYTES,
+    length: BLOCK_BYTES,
+  }));
+}
+
+type Fill = (data: Uint8Array, offset: number) => Promise<void>;
+
+async function makeChanged(
+  { base, changes }: Volume,
+  { to, fill }: { to: string; fill: Fill },
+): Promise<void> {
+  await run(`cp --sparse=always '${base}' '${to}'`);
+  await using file = await open(to, "r+");
+  for (const { offset, length } of changes) {
+    const data = new Uint8Array(length);
+    await fill(data, offset);
+    await file.write(data, 0, length, offset);
   }
 }
 
-interface StreamOptions {
-  to: string;
-  fromSnapshot?: string;
-  toSnapshot: string;
-  /** Chunks to write; without them all that are not zeros. */
-  positions?: number[];
-}
-
-/** As rbd writes it: docs of Ceph, "RBD incremental backup" (dev/rbd-diff). */
-async function makeStream(image: string, options: StreamOptions): Promise<void> {
-  await using file = await open(image, "r");
-  const out = Bun.file(options.to).writer();
-  const text = (tag: string, value: string) => {
-    const length = new Uint8Array(new Uint32Array([value.length]).buffer);
-    out.write(Buffer.concat([Buffer.from(tag), length, Buffer.from(value)]));
+/** A changed chunk gets the bytes of another one turned around, so it compresses like the rest. */
+function otherChunk(image: string, share: number): Fill {
+  return async (data, offset) => {
+    const from = (offset / CHUNK_BYTES * 7 + 3) % Math.floor(300 * share) * CHUNK_BYTES;
+    data.set(new Uint8Array(await Bun.file(image).slice(from, from + data.length).arrayBuffer()));
+    data.reverse();
+    data[0]! |= 1;
   };
-  const numbers = (tag: string, ...values: number[]) =>
-    out.write(
-      Buffer.concat([Buffer.from(tag), new Uint8Array(new BigUint64Array(values.map(BigInt)).buffer)]),
-    );
-  out.write("rbd diff v1\n");
-  if (options.fromSnapshot !== undefined) text("f", options.fromSnapshot);
-  text("t", options.toSnapshot);
-  numbers("s", IMAGE_BYTES);
-  const chunk = Buffer.alloc(CHUNK_BYTES);
-  const zeros = Buffer.alloc(CHUNK_BYTES);
-  for (
-    const position of options.positions ?? Array.from({ length: IMAGE_BYTES / CHUNK_BYTES }, (_, i) => i)
-  ) {
-    await file.read(chunk, 0, CHUNK_BYTES, position * CHUNK_BYTES);
-    if (options.positions === undefined && chunk.equals(zeros)) continue;
-    numbers("w", position * CHUNK_BYTES, CHUNK_BYTES);
-    out.write(chunk);
-    await out.flush();
+}
+
+function randomBlock(seed: number): Fill {
+  const next = random(seed);
+  return async (data) => {
+    for (let i = 0; i < data.length; i++) data[i] = next(256);
+  };
+}
+
+/** `dataBytes`: behind them there are only holes. */
+async function makeStreams(volume: Volume, sizes: { sizeBytes: number; dataBytes: number }): Promise<void> {
+  const { sizeBytes, dataBytes } = sizes;
+  const all = Array.from(
+    { length: dataBytes / CHUNK_BYTES },
+    (_, i) => ({ offset: i * CHUNK_BYTES, length: CHUNK_BYTES }),
+  );
+  await once(
+    volume.full,
+    (to) => writeStream(volume.base, { to, sizeBytes, toSnapshot: "one", extents: all }),
+  );
+  await once(
+    volume.increment,
+    (to) =>
+      writeStream(volume.changed, {
+        ...{ to, sizeBytes, fromSnapshot: "one", toSnapshot: "two" },
+        extents: volume.changes,
+      }),
+  );
+}
+
+/** Writes the changed bytes over those of `target`, a file with the bytes of the base or of the changed one. */
+export async function applyChanges({ changed, changes }: Volume, target: string): Promise<void> {
+  await using from = await open(changed, "r");
+  await using to = await open(target, "r+");
+  for (const { offset, length } of changes) {
+    const data = new Uint8Array(length);
+    await from.read(data, 0, length, offset);
+    await to.write(data, 0, length, offset);
   }
-  out.write("e");
-  await out.end();
+}
+
+/** Cuts a file into one part for each core. Holes stay holes. */
+async function cut(path: string): Promise<string[]> {
+  const count = availableParallelism();
+  const blocks = Math.ceil(Bun.file(path).size / count / MIB);
+  const parts = Array.from({ length: count }, (_, i) => `${path}.${i}of${count}`);
+  for (const [i, part] of parts.entries()) {
+    await once(
+      part,
+      (to) =>
+        run(`dd if='${path}' of='${to}' bs=1M skip=${i * blocks} count=${blocks} conv=sparse status=none`),
+    );
+  }
+  return parts;
 }

@@ -1,90 +1,110 @@
 /**
- * The benchmark: every case runs varve and the other programs on the same bytes, in turns within each round, and is told
- * as medians with the ratio to the best peer and to what the machine can do. docs/performance.md explains the cases.
+ * The benchmark: varve, its peers and the limits of the machine on the same bytes, in turns, told as one table of
+ * medians, as JSON and as a picture. docs/performance.md explains the cases.
  */
 import { mkdir, rm } from "node:fs/promises";
+import { availableParallelism, cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
-import { type Case, cases } from "./cases.ts";
+import { startBuckets } from "./buckets.ts";
+import { casesOf } from "./cases.ts";
+import { chart } from "./chart.ts";
 import { prepareImages } from "./images.ts";
-import { type Cost, median } from "./measure.ts";
+import { interrupt, run } from "./measure.ts";
+import { installedPeers, type Program, varve } from "./programs.ts";
+import { runCase } from "./rounds.ts";
+import { type Result, type Row, rowsOf, tableText } from "./table.ts";
 
 const { values } = parseArgs({
-  options: { runs: { type: "string", default: "3" }, only: { type: "string" }, json: { type: "string" } },
+  options: {
+    runs: { type: "string", default: "5" },
+    only: { type: "string" },
+    json: { type: "string" },
+    svg: { type: "string" },
+    quick: { type: "boolean", default: false },
+  },
 });
+const ROOT = new URL("..", import.meta.url).pathname;
 const FOLDER = process.env.VARVE_BENCH_DIR ?? "/var/tmp/varve-bench";
+const QUICK_SHARE = 1 / 8;
+const INTERRUPTED = 130;
 
-interface Row {
-  case: string;
-  program: string;
-  wallS: number;
-  cpuS: number;
-  peakMib: number;
-  storedMib: number | null;
-  /** Wall time of this program by that of varve: how many times as fast varve is. */
-  varveIsFaster: number;
-}
-
-const images = await prepareImages(`${FOLDER}/images`);
+const varveFile = process.env.VARVE_BIN ?? `${ROOT}dist/varve`;
 const scratch = `${FOLDER}/scratch`;
-const rows: Row[] = [];
-for (const one of cases({ images, scratch })) {
-  if (values.only !== undefined && !values.only.split(",").includes(one.name)) continue;
-  rows.push(...await runCase(one));
-}
-print(rows);
-if (values.json !== undefined) {
-  await Bun.write(values.json, JSON.stringify({ machine: machine(), rows }, null, 2) + "\n");
-}
+let interrupted = false;
+process.on("SIGINT", () => {
+  interrupted = true;
+  interrupt();
+});
 
-async function runCase(one: Case): Promise<Row[]> {
-  const costs = new Map<string, (Cost & { storedBytes: number | null })[]>();
-  for (let round = 0; round < Number(values.runs); round++) {
-    for (const contender of one.contenders) {
-      await rm(scratch, { recursive: true, force: true });
-      await mkdir(scratch, { recursive: true });
-      await contender.prepare?.();
-      const cost = await contender.run();
-      const storedBytes = await contender.storedBytes?.() ?? null;
-      costs.set(contender.program, [...costs.get(contender.program) ?? [], { ...cost, storedBytes }]);
-      console.error(`bench: ${one.name}: ${contender.program}: ${cost.wallS.toFixed(2)} s`);
-    }
-  }
-  await rm(scratch, { recursive: true, force: true });
-  const wall = (program: string) => median(costs.get(program)!.map(({ wallS }) => wallS));
-  return [...costs].map(([program, all]) => ({
-    case: one.name,
-    program,
-    wallS: wall(program),
-    cpuS: median(all.map(({ cpuS }) => cpuS)),
-    peakMib: Math.max(...all.map(({ peakBytes }) => peakBytes)) / 2 ** 20,
-    storedMib: all[0]!.storedBytes === null ? null : all[0]!.storedBytes / 2 ** 20,
-    varveIsFaster: wall(program) / wall([...costs.keys()][0]!),
-  }));
-}
-
-function print(rows: Row[]): void {
-  const cells = rows.map((row) => [
-    row.case,
-    row.program,
-    row.wallS.toFixed(2),
-    row.cpuS.toFixed(2),
-    row.peakMib.toFixed(0),
-    row.storedMib?.toFixed(0) ?? "",
-    `${row.varveIsFaster.toFixed(2)} x`,
-  ]);
-  const head = ["case", "program", "wall s", "cpu s", "peak MiB", "stored MiB", "varve is"];
-  const widths = head.map((text, i) => Math.max(text.length, ...cells.map((row) => row[i]!.length)));
-  for (const row of [head, ...cells]) {
-    console.log(row.map((text, i) => text.padEnd(widths[i]!)).join("  ").trimEnd());
-  }
-}
-
-function machine(): Record<string, string> {
-  const run = (...argv: string[]) => Bun.spawnSync(argv).stdout.toString().trim();
-  return {
-    commit: run("git", "rev-parse", "HEAD"),
-    cores: run("nproc"),
-    kernel: run("uname", "-sr"),
-    date: new Date().toISOString(),
+const images = values.quick
+  ? await prepareImages(`${FOLDER}/images-quick`, QUICK_SHARE)
+  : await prepareImages(`${FOLDER}/images`, 1);
+await rm(scratch, { recursive: true, force: true });
+await mkdir(scratch, { recursive: true });
+const buckets = await startBuckets();
+try {
+  const peers = installedPeers();
+  const rows = await rowsOfAll(peers);
+  const report = {
+    ...await machine(),
+    programs: await described([varve(varveFile, { sealed: false }), ...peers]),
+    rows,
   };
+  console.log(tableText(rows));
+  console.log(`\n${report.machine}, ${report.date}`);
+  for (const { name, version, settings } of report.programs) console.log(`${name}: ${version}; ${settings}`);
+  if (values.json !== undefined) await Bun.write(values.json, JSON.stringify(report, null, 2) + "\n");
+  if (values.svg !== undefined) await Bun.write(values.svg, chart(rows, noteOf(report)));
+} catch (error) {
+  if (!interrupted) throw error;
+  process.exitCode = INTERRUPTED;
+} finally {
+  await buckets?.stop();
+  await rm(scratch, { recursive: true, force: true });
+}
+
+async function rowsOfAll(peers: Program[]): Promise<Row[]> {
+  const all = casesOf({ images, scratch, varveFile, buckets }, peers);
+  const keys = values.only?.split(",") ?? all.map(({ key }) => key);
+  const unknown = keys.filter((key) => !all.some((one) => one.key === key));
+  if (unknown.length > 0) {
+    throw new Error(`no case "${unknown.join(", ")}"; there are ${all.map(({ key }) => key).join(", ")}`);
+  }
+  const runs = values.quick ? 1 : Number(values.runs);
+  const results = new Map<string, Result[]>();
+  const rows: Row[] = [];
+  for (const one of all.filter(({ key }) => keys.includes(key))) {
+    const own = await runCase(one, { runs, scratch });
+    results.set(one.key, own);
+    const others = results.get(one.peersOf ?? "")?.filter(({ kind }) => kind === "peer") ?? [];
+    rows.push(...rowsOf([...own, ...others.map((result) => ({ ...result, case: one.name }))]));
+  }
+  return rows;
+}
+
+async function machine(): Promise<{ machine: string; commit: string; date: string }> {
+  const kernel = (await run("uname -sr")).trim();
+  const memory = `${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
+  return {
+    machine: `${availableParallelism()} cores of ${cpus()[0]!.model.trim()}, ${memory}, ${kernel}`,
+    commit: (await run("git rev-parse HEAD", { cwd: ROOT })).trim(),
+    date: new Date().toISOString().slice(0, 10),
+  };
+}
+
+async function described(
+  programs: Program[],
+): Promise<{ name: string; version: string; settings: string }[]> {
+  const versionOf = async (script: string) => (await run(script)).trim().split("\n")[0]!;
+  return await Promise.all(
+    programs.map(async ({ name, version, settings }) => ({
+      name,
+      settings,
+      version: await versionOf(version),
+    })),
+  );
+}
+
+function noteOf({ machine, date }: { machine: string; date: string }): string {
+  return `${machine}, ${date}. Each group has its own scale; "more than": ended by the time limit.`;
 }

@@ -1,51 +1,86 @@
-/** Runs one command and tells what it cost. */
+/** Runs shell scripts, and tells what one cost. */
+import { readFile, rm } from "node:fs/promises";
 
 export interface Cost {
   wallS: number;
-  /** Of the command and its children. */
+  /** Of the script and everything that it starts. */
   cpuS: number;
-  /** Of the largest process among them; 0 where the shell in between hides it. */
+  /** Of the largest process among them. */
   peakBytes: number;
-  stdout: string;
 }
 
 export interface RunOptions {
-  /** Given to the command as standard input. */
-  input?: string | undefined;
-  env?: Record<string, string>;
-  cwd?: string;
+  /** All that there is; without it this process's own. */
+  env?: Record<string, string> | undefined;
+  cwd?: string | undefined;
 }
 
-/** Runs `argv`; throws with what it said where it fails. The page cache is as the runs before left it. */
-export async function measure(argv: string[], options: RunOptions = {}): Promise<Cost> {
+export interface MeasureOptions extends RunOptions {
+  limitS: number;
+  /** A path that is free for the figures. */
+  figures: string;
+}
+
+/** For what is not measured. */
+const PREPARE_LIMIT_S = 900;
+/** After the time limit: how long a program that was told to end may take for it. */
+const GRACE_S = 10;
+const TIMED_OUT = [124, 137];
+
+let running: Bun.Subprocess | undefined;
+
+/** Runs `script` in bash and resolves to its standard output; rejects with what it said where a part of it fails. */
+export async function run(script: string, options: RunOptions = {}): Promise<string> {
+  const { exitCode, stdout, stderr } = await start(shell(script), { ...options, limitS: PREPARE_LIMIT_S });
+  if (exitCode !== 0) throw failure(script, { exitCode, stderr });
+  return stdout;
+}
+
+/**
+ * Runs `script` in bash; "timed out" where it takes longer than the limit, after which it is killed.
+ *
+ * GNU time starts it, as the peak memory of a child that is started from here would not be less than that of this
+ * process: Linux counts from before the exec.
+ */
+export async function measure(script: string, options: MeasureOptions): Promise<Cost | "timed out"> {
+  const { figures } = options;
+  const time = ["/usr/bin/time", "-q", "-o", figures, "-f", "%U %S %M"];
   const startNs = Bun.nanoseconds();
-  const child = Bun.spawn(argv, {
-    stdin: options.input === undefined ? "ignore" : Bun.file(options.input),
+  const { exitCode, stderr } = await start([...time, ...shell(script)], options);
+  const wallS = (Bun.nanoseconds() - startNs) / 1e9;
+  if (TIMED_OUT.includes(exitCode)) return "timed out";
+  if (exitCode !== 0) throw failure(script, { exitCode, stderr });
+  const [userS, systemS, peakKib] = (await readFile(figures, "utf8")).trim().split(" ").map(Number);
+  await rm(figures);
+  return { wallS, cpuS: userS! + systemS!, peakBytes: peakKib! * 1024 };
+}
+
+/** Ends what runs now, with all that it started. */
+export function interrupt(): void {
+  running?.kill("SIGTERM");
+}
+
+async function start(argv: string[], { env, cwd, limitS }: RunOptions & { limitS: number }) {
+  const child = Bun.spawn(["timeout", "-k", String(GRACE_S), String(limitS), ...argv], {
+    stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
-    env: { ...process.env, ...options.env },
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    env: env ?? process.env,
+    ...(cwd === undefined ? {} : { cwd }),
   });
-  const [stdout, stderr] = await Promise.all([
+  running = child;
+  const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
     child.exited,
   ]);
-  const wallS = (Bun.nanoseconds() - startNs) / 1e9;
-  if (child.exitCode !== 0) {
-    throw new Error(`${argv.join(" ")}: exit ${child.exitCode}: ${stderr.slice(-500)}`);
-  }
-  const usage = child.resourceUsage()!;
-  return { wallS, cpuS: Number(usage.cpuTime.total) / 1e6, peakBytes: usage.maxRSS, stdout };
+  return { stdout, stderr, exitCode };
 }
 
-/** `sh -c`, for pipelines. */
-export function shell(script: string): string[] {
-  return ["bash", "-o", "pipefail", "-c", script];
+function shell(script: string): string[] {
+  return ["bash", "-e", "-o", "pipefail", "-c", script];
 }
 
-export function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+function failure(script: string, { exitCode, stderr }: { exitCode: number; stderr: string }): Error {
+  return new Error(`Cannot run "${script}": exit code ${exitCode}: ${stderr.slice(-500).trim()}`);
 }
