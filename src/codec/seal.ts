@@ -45,24 +45,26 @@ export function sealedBytes(frontBytes: number, contentBytes: number): number {
 }
 
 /**
- * Seals an object into the front of `out`, which has room for `sealedBytes`; the number of bytes written. `scratch` has
- * room for the content; content that zstd at `level` does not make smaller is stored as it is.
+ * Seals an object into the front of `out`, which has room for `sealedBytes`; the number of bytes written. Content that
+ * zstd at `level` does not make smaller is stored as it is.
  */
 export function sealInto(
   out: Uint8Array,
   object: { type: ObjectType; name: string; front?: Uint8Array; content: Uint8Array },
-  options: { key: SealKey; level: number; scratch: Uint8Array },
+  { key, level }: { key: SealKey; level: number },
 ): number {
-  const { content } = object;
-  const front = object.front ?? new Uint8Array(0);
-  const target = options.scratch.subarray(0, Math.max(0, content.length - 1));
-  const packed = content.length === 0 ? undefined : zstd().compress(content, target, options.level);
+  const { content, front = new Uint8Array(0) } = object;
+  const frontBytes = front.length === 0 ? 0 : front.length + SEAL_BYTES;
+  // Compressed to where its ciphertext will be: a piece is read before its ciphertext takes its place.
+  const target = out.subarray(HEADER_BYTES + frontBytes + NONCE_BYTES);
+  const room = target.subarray(0, Math.max(0, content.length - 1));
+  const packed = content.length === 0 ? undefined : zstd().compress(content, room, level);
   const stored = packed === undefined ? content : target.subarray(0, packed);
   const header = encodeHeader({
     type: object.type,
     compression: packed === undefined ? COMPRESSION.none : COMPRESSION.zstd,
-    keyId: options.key.id,
-    frontBytes: front.length === 0 ? 0 : front.length + SEAL_BYTES,
+    keyId: key.id,
+    frontBytes,
     contentBytes: stored.length + SEAL_BYTES,
     plainBytes: content.length,
   });
@@ -70,7 +72,7 @@ export function sealInto(
   let end = HEADER_BYTES;
   const seal = (part: number, plain: Uint8Array) => {
     const section = out.subarray(end, end + plain.length + SEAL_BYTES);
-    sealSection(section, plain, { key: sectionKey(options.key.dataKey, part, object.name), header });
+    sealSection(section, plain, { key: sectionKey(key.dataKey, part, object.name), header });
     end += section.length;
   };
   if (front.length > 0) seal(PART.front, front);
@@ -84,8 +86,7 @@ export function sealObject(
   key: SealKey,
 ): Uint8Array {
   const out = new Uint8Array(sealedBytes(object.front?.length ?? 0, object.content.length));
-  const length = sealInto(out, object, { key, level: 3, scratch: new Uint8Array(object.content.length) });
-  return out.subarray(0, length);
+  return out.subarray(0, sealInto(out, object, { key, level: 3 }));
 }
 
 /** Bytes of the object up to the end of its front section: enough for `openFront`. */

@@ -54,7 +54,7 @@ export type TaskResult = HashResult | SealResult | OpenResult;
 
 let scratch = new Uint8Array(0);
 
-/** Room of a worker's own for compressed bytes, kept between tasks. */
+/** Room of a worker's own for opened bytes that are still compressed, kept between tasks. */
 function scratchOf(length: number): Uint8Array {
   if (scratch.length < length) scratch = new Uint8Array(length);
   return scratch;
@@ -85,7 +85,6 @@ function seal(task: SealTask): SealResult {
   }, {
     key: { id: task.keyId, dataKey: task.dataKey },
     level: task.level,
-    scratch: scratchOf(task.length),
   });
 }
 
