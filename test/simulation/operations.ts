@@ -26,7 +26,7 @@ import { HOUR_MS, type Process, type Scheduler } from "./scheduler.ts";
 import { type Faults, SimulatedStore } from "./simulated_store.ts";
 
 export const SECRET: Secret = { kind: "none" };
-const VOLUMES = ["a", "b/c"];
+export const VOLUMES = ["a", "b/c"];
 /** Few, so that processes also run out of them. */
 const ATTEMPTS = 3;
 /** For this long a lease protects whoever stands still, whatever happens. */
@@ -39,6 +39,8 @@ export interface World {
   faults: Faults;
   /** What volumes hold again and again. */
   volumes: string[];
+  /** Of VOLUMES, so many: where there is one, its points follow from each other. */
+  volumesUsed: number;
   /** Counts snapshots. */
   snapshots: number;
 }
@@ -108,7 +110,7 @@ function sleep(
 function mayHappen(error: unknown, { process, world, beganMs }: Work, operation: Operation): boolean {
   const tookLong = world.scheduler.nowMs - beganMs > TRUSTED_MS;
   if (error instanceof InterruptedError) return process.stop.signal.aborted;
-  if (error instanceof StoreError) return error.retryable && world.faults.faulty > 0;
+  if (isFault(error)) return process.metFaults;
   if (error instanceof DamageError) return operation === "restore" && tookLong;
   // Forgotten between the listing and the reading, or while it stood still.
   if (error instanceof MissingError) {
@@ -118,7 +120,12 @@ function mayHappen(error: unknown, { process, world, beganMs }: Work, operation:
   if (error.code === "conflict") {
     return tookLong || /base was forgotten/.test(error.message);
   }
+  if (isFault(error.cause)) return process.metFaults;
   return /it has no backups|of which there is no backup|no backup (of|has that)/.test(error.message);
+}
+
+function isFault(error: unknown): boolean {
+  return error instanceof StoreError && error.retryable;
 }
 
 const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {
@@ -131,7 +138,7 @@ const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {
 
 async function runBackup({ world, repository, context }: Work): Promise<string> {
   const { oracle, scheduler: { random } } = world;
-  const volume = VOLUMES[random(VOLUMES.length)]!;
+  const volume = VOLUMES[random(world.volumesUsed)]!;
   const points = pointsOf(oracle, volume);
   const from = random(3) === 0 ? undefined : points[random(points.length)]?.snapshot;
   const diffs: TestDiff[] = [];

@@ -49,7 +49,11 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     { file: "engine/chunk_store.ts", find: "? { id, lease } : plain;", replace: "? plain : plain;" },
   ],
   "what only the base refers to is held against the plans": [
-    { file: "engine/backup/volume_writer.ts", find: "if (!this.#options.condemned.none)", replace: "if (false)" },
+    {
+      file: "engine/backup/volume_writer.ts",
+      find: "if (!this.#options.condemned.none)",
+      replace: "if (false)",
+    },
   ],
   "chunks are durable before the manifest": [
     {

@@ -51,6 +51,8 @@ export class Process {
   priority: number | undefined;
   isAlive = true;
   isStalled = false;
+  /** The store failed it at least once. */
+  metFaults = false;
   readonly #died = Promise.withResolvers<void>();
 
   constructor(name: string, clockOffsetMs: number) {

@@ -3,7 +3,7 @@ import { openProject } from "../../src/engine/project.ts";
 import { random } from "../helpers/random.ts";
 import { CHUNK_BYTES, newVolume } from "./content.ts";
 import { Objects } from "./objects.ts";
-import { type Operation, runOperation, SECRET, type World } from "./operations.ts";
+import { type Operation, runOperation, SECRET, VOLUMES, type World } from "./operations.ts";
 import { Oracle, PROJECT } from "./oracle.ts";
 import { seedRandomBytes } from "./randomness.ts";
 import { DAY_MS, HOUR_MS, Process, type Random, Scheduler } from "./scheduler.ts";
@@ -66,13 +66,14 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
   await scheduler.run();
   const oracle = new Oracle(objects, (await opened).firstKey);
   objects.watcher = oracle;
-  return { scheduler, objects, oracle, faults: QUIET, volumes: [], snapshots: 0 };
+  return { scheduler, objects, oracle, faults: QUIET, volumes: [], volumesUsed: 1, snapshots: 0 };
 }
 
 /** The life that the seed chooses, and the quiet after it. */
 async function live(world: World, { theme, next }: { theme: Theme; next: Random }): Promise<void> {
   const { scheduler, oracle } = world;
   for (let i = 0; i < CONTENTS; i++) world.volumes.push(newVolume(next));
+  world.volumesUsed = 1 + next(VOLUMES.length);
   await theme.prepare(world, next);
   const pausesMs = chooseTroubles(world, next);
   for (let round = 1, rounds = 1 + next(2); round <= rounds; round++) {

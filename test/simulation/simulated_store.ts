@@ -17,6 +17,8 @@ import { type Process, type Scheduler, UNDER_WAY_MS } from "./scheduler.ts";
 export interface Faults {
   /** Of 10,000 requests, those to which one of the faults happens. */
   faulty: number;
+  /** Only to these; without it, to any. */
+  at?: RegExp;
   /** Of 10,000 requests, those that take hours. */
   slow: number;
   /** Keys that a page of a listing has at most. */
@@ -117,12 +119,14 @@ export class SimulatedStore implements Store {
     };
     const give = (text: string) =>
       reply(text, () => reject(new StoreError(`Cannot reach the store: ${text}`, { retryable: true })));
-    const fault = scheduler.happens(faults().faulty, label)
+    const { faulty, slow, at } = faults();
+    const fault = (at === undefined || at.test(label)) && scheduler.happens(faulty, label)
       ? KINDS[scheduler.random(KINDS.length)]
       : undefined;
+    if (fault !== undefined) process.metFaults = true;
     const send = (run: () => void) => {
       const start = () => scheduler.request(process, `${fault ?? "does"}: ${label}`, run);
-      if (scheduler.happens(faults().slow, label)) scheduler.later(scheduler.random(UNDER_WAY_MS), start);
+      if (scheduler.happens(slow, label)) scheduler.later(scheduler.random(UNDER_WAY_MS), start);
       else start();
     };
     switch (fault) {

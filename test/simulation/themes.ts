@@ -3,7 +3,7 @@
  * still in the middle of their work, and says who then goes against whom. One theme in each round of seeds is anything.
  */
 import { type Operation, runOperation, type World } from "./operations.ts";
-import { type Chances, DAY_MS, DELICATE, HOUR_MS, Process, type Random } from "./scheduler.ts";
+import { type Chances, DAY_MS, HOUR_MS, Process, type Random } from "./scheduler.ts";
 import type { Faults } from "./simulated_store.ts";
 
 export interface Theme {
@@ -15,15 +15,17 @@ export interface Theme {
 
 export const QUIET: Faults = { faulty: 0, slow: 0, pageKeys: 1000 };
 export const CALM: Chances = { order: "random", change: 1000, crash: 0, stall: 0, interrupt: 0 };
-const NOISY: Faults = { ...QUIET, faulty: 800 };
+/** Requests that must not arrive once their lease has ended: docs/gc.md. */
+const LASTING = /put \S+\/(volumes|gc)\/|delete \S+\/chunks\//;
+const LASTING_FAIL: Faults = { ...QUIET, faulty: 1200, at: LASTING };
+const UNSURE = new RegExp(`^(failed|timed out|lost the reply): (${LASTING.source})`);
 
-/** Delicate steps after which a process of each operation stands still, at most. */
-const STANDING_STEPS = { backup: 16, restore: 8, verify: 1, forget: 8, gc: 60 } satisfies Record<
-  Operation,
-  number
->;
+/** The steps of each operation's beginning that count: after one of them a process stands still. */
+const STEPS = { backup: 36, restore: 20, verify: 20, forget: 16, gc: 80 } satisfies Record<Operation, number>;
 
-const DUEL: Theme["duel"] = [["backup"], ["forget", "gc"]];
+const MINUTE_MS = 60_000;
+/** After this a lease is dead. */
+const LONG_MS = DAY_MS + HOUR_MS;
 
 export const THEMES: readonly Theme[] = [
   // Two points, and whatever comes.
@@ -37,37 +39,50 @@ export const THEMES: readonly Theme[] = [
     },
     duel: [["backup"]],
   },
+  // A backup that begins while a collector stands still, and itself stands still until that is done.
+  {
+    async prepare(world, next) {
+      await garbage(world);
+      const collector = await stand(world, "gc", next);
+      const process = await stand(world, "backup", next);
+      await goOn(world, collector);
+      world.scheduler.thaw(process);
+    },
+    duel: [["backup"]],
+  },
   // A collector in the middle of its work while points are forgotten and made.
   {
     async prepare(world, next) {
       await garbage(world);
       world.scheduler.thaw(await stand(world, "gc", next));
     },
-    duel: DUEL,
+    duel: [["backup"], ["forget", "gc"]],
   },
-  // A point that refers to what an older plan condemns, and is forgotten in its turn.
+  // A backup that goes on from a point which refers to what an older plan condemns, and which is forgotten meanwhile.
   {
     async prepare(world, next) {
-      await garbage(world);
       await waitingPlan(world, next);
-      await finish(world);
+      const process = await stand(world, "backup", next);
+      await calmly(world, { operations: ["forget", "gc"], gapMs: HOUR_MS });
+      world.scheduler.thaw(process);
     },
-    duel: DUEL,
+    duel: [["backup"], ["gc"]],
   },
-  // A plan that waits for nobody any more, and several that may sweep it.
+  // A plan that waits for nobody any more, one that stands still while sweeping it, and others that may sweep it too.
   {
     async prepare(world, next) {
-      await garbage(world);
       await waitingPlan(world, next);
-      await finish(world);
+      const process = await stand(world, "gc", next);
+      await calmly(world, { operations: ["gc", "backup"], gapMs: MINUTE_MS });
+      world.scheduler.thaw(process);
     },
-    duel: [["gc"], ["gc"], ["backup", "backup"]],
+    duel: [["gc"], ["backup"]],
   },
   // Who began on points that are forgotten and swept while he stands still.
   {
     async prepare(world, next) {
       await points(world);
-      const process = await stand(world, next(3) === 0 ? "restore" : "backup", next);
+      const process = await stand(world, (["backup", "backup", "restore"] as const)[next(3)]!, next);
       await calmly(world, { operations: ["forget", "gc"], gapMs: HOUR_MS });
       world.scheduler.thaw(process);
     },
@@ -77,25 +92,35 @@ export const THEMES: readonly Theme[] = [
     async prepare(world, next) {
       await (next(2) === 0 ? points : garbage)(world);
       const process = await stand(world, next(4) === 0 ? "gc" : "backup", next);
-      await calmly(world, { operations: ["forget", "gc"], gapMs: DAY_MS + HOUR_MS });
+      await calmly(world, { operations: ["forget", "gc"], gapMs: LONG_MS });
       world.scheduler.thaw(process);
     },
     duel: [["backup"], ["gc"]],
   },
-  // A manifest or a deletion that may still be under way, when its process stands still or has given up.
+  // A process that stands still for so long when it would try again what may be under way.
   {
     async prepare(world, next) {
       await garbage(world);
-      world.faults = NOISY;
+      world.faults = LASTING_FAIL;
       const operation = next(2) === 0 ? "gc" : "backup";
-      const isUnsure = (label: string) =>
-        /^(failed|timed out|lost).*: (put \S+\/volumes|delete \S+\/chunks)/.test(label);
-      const process = await stand(world, operation, next, isUnsure);
-      const gapMs = [HOUR_MS, DAY_MS + HOUR_MS][next(2)]!;
-      await calmly(world, { operations: ["gc"], gapMs });
+      const process = await stand(world, operation, next, (label) => UNSURE.test(label));
+      const operations = operation === "gc" ? ["gc", "backup"] as const : ["forget", "gc"] as const;
+      await calmly(world, { operations, gapMs: LONG_MS });
       world.scheduler.thaw(process);
     },
     duel: [["gc", "backup"], ["backup"]],
+  },
+  // A process that is done, or has given up, with something that may be under way; it arrives while others go on.
+  {
+    async prepare(world, next) {
+      await garbage(world);
+      world.faults = LASTING_FAIL;
+      const operation = next(2) === 0 ? "gc" : "backup";
+      await goOn(world, start(world, `unsure ${operation}`, operation));
+      const operations = operation === "gc" ? ["backup", "backup"] as const : ["forget", "gc"] as const;
+      await calmly(world, { operations, gapMs: MINUTE_MS });
+    },
+    duel: [["backup"], ["gc", "backup"]],
   },
 ];
 
@@ -107,14 +132,15 @@ async function garbage(world: World): Promise<void> {
   await calmly(world, { operations: ["backup", "backup", "forget"], gapMs: HOUR_MS });
 }
 
-/** A backup stands still, a plan waits for it, then it goes on. */
+/** Over garbage a backup stands still and a plan waits for it; then it goes on to its end. */
 async function waitingPlan(world: World, next: Random): Promise<void> {
+  await garbage(world);
   const process = await stand(world, "backup", next);
-  await calmly(world, { operations: ["gc"], gapMs: HOUR_MS });
-  world.scheduler.thaw(process);
+  await calmly(world, { operations: ["gc"], gapMs: MINUTE_MS });
+  await goOn(world, process);
 }
 
-/** A process that stands still, after some delicate step of its work or the first that `isHere` is true of. */
+/** A process that stands still: somewhere in its work, or after the first step that `isHere` is true of. */
 async function stand(
   world: World,
   operation: Operation,
@@ -122,16 +148,25 @@ async function stand(
   isHere?: (label: string) => boolean,
 ): Promise<Process> {
   const { scheduler } = world;
-  const process = new Process(`standing ${operation}`, 0);
-  let left = next(STANDING_STEPS[operation]);
-  void runOperation(world, operation, process);
-  await scheduler.run(() => {
-    if (!process.isAlive) return true;
-    if (isHere !== undefined) return isHere(scheduler.last);
-    return DELICATE.test(scheduler.last) && left-- <= 0;
-  });
+  const process = start(world, `standing ${operation}`, operation);
+  const end = scheduler.steps + 1 + next(STEPS[operation]);
+  await scheduler.run(() =>
+    !process.isAlive || (isHere === undefined ? scheduler.steps >= end : isHere(scheduler.last))
+  );
   scheduler.freeze(process);
   return process;
+}
+
+function start(world: World, name: string, operation: Operation): Process {
+  const process = new Process(name, 0);
+  void runOperation(world, operation, process);
+  return process;
+}
+
+/** Until the process is done; nothing happens to it, and those that stand still go on doing so. */
+async function goOn({ scheduler, oracle }: World, process: Process): Promise<void> {
+  scheduler.thaw(process);
+  await scheduler.run(() => !process.isAlive || oracle.violation !== undefined);
 }
 
 /** One operation after the other, each after a while, and nothing happens to them. */
@@ -141,10 +176,9 @@ export async function calmly(
 ): Promise<void> {
   world.scheduler.chances = CALM;
   world.faults = QUIET;
-  for (const [i, operation] of operations.entries()) {
+  for (const operation of operations) {
     world.scheduler.nowMs += gapMs;
-    void runOperation(world, operation, new Process(`calm.${i}`, 0));
-    await finish(world);
+    await goOn(world, start(world, `calm ${operation}`, operation));
   }
 }
 
