@@ -56,6 +56,11 @@ function summary(report: GcReport, dryRun: boolean): string {
         `wait for running work, in ${formatDuration(report.duration_s)}`,
     );
   }
+  if (report.unreadable_leases > 0) {
+    lines.push(
+      `${project}: ${report.unreadable_leases} leases cannot be read; nothing is deleted until they are a day old`,
+    );
+  }
   for (const { key, reason } of refused.slice(0, MAX_REFUSED)) lines.push(`refused: "${key}": ${reason}`);
   return lines.join("\n") + "\n";
 }

@@ -2,7 +2,7 @@
  * What the gc plans of a project condemn, as a backup sees it: listed once after its lease was written, shards read when
  * a chunk of theirs is asked about. docs/gc.md.
  */
-import { MissingError } from "../../errors.ts";
+import { DamageError, MissingError } from "../../errors.ts";
 import { type ObjectRef, parsePlanShardName, PLANS_PREFIX } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import { shardHas } from "../../format/plan.ts";
@@ -55,12 +55,15 @@ export class Condemned {
     return loaded;
   }
 
-  /** `undefined` where the plan was swept since it was listed: all that it may have condemned counts as condemned. */
+  /**
+   * `undefined` where the plan was swept since it was listed, or the shard cannot be read: all that it may have condemned
+   * counts as condemned.
+   */
   async #readShard(name: string): Promise<Uint8Array | undefined> {
     try {
       return (await this.#project.read({ type: OBJECT_TYPE.planShard, name }, this.#context)).content;
     } catch (error) {
-      if (error instanceof MissingError) return undefined;
+      if (error instanceof MissingError || error instanceof DamageError) return undefined;
       throw error;
     }
   }

@@ -45,6 +45,8 @@ export interface GcReport {
   spared: number;
   refused: { key: string; reason: string }[];
   dead_leases: number;
+  /** Leases that cannot be read. What runs under them is not known, so nothing is swept until they are a day old. */
+  unreadable_leases: number;
   duration_s: number;
 }
 
@@ -62,10 +64,9 @@ export async function gc(repository: Repository, options: GcOptions, context: Co
   const report = emptyReport(name);
   try {
     const nowMs = await lease.seenMs(context.signal);
-    if (!options.dryRun) {
-      report.dead_leases = (await buryLeases(project, nowMs, context)).length;
-      await sweepReady(project, { maxIds, report, lease }, context);
-    }
+    if (!options.dryRun) report.dead_leases = (await buryLeases(project, nowMs, context)).length;
+    report.unreadable_leases = await countUnreadable(project, context);
+    if (!options.dryRun) await sweepReady(project, { maxIds, report, lease }, context);
     await makePlan(project, { maxIds, report, lease, dryRun: options.dryRun, nowMs }, context);
     if (!options.dryRun) await sweepReady(project, { maxIds, report, lease }, context);
     report.plans_waiting = (await listPlans(project, context)).length;
@@ -90,8 +91,21 @@ function emptyReport(project: string): GcReport {
     spared: 0,
     refused: [],
     dead_leases: 0,
+    unreadable_leases: 0,
     duration_s: 0,
   };
+}
+
+/** Says each of them. */
+async function countUnreadable(project: Project, context: Context): Promise<number> {
+  const unreadable = (await livingLeases(project, context)).filter(({ work }) => work === "unknown");
+  for (const { id, problem } of unreadable) {
+    context.log.warn(
+      { lease: id, reason: problem },
+      "a lease cannot be read; whatever it announces counts as running until the lease is a day old",
+    );
+  }
+  return unreadable.length;
 }
 
 interface Pass {

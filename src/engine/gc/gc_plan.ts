@@ -1,5 +1,5 @@
 /** Plans in the store: a head that says what the plan waits for, and a shard for each first byte of an id. docs/gc.md. */
-import { MissingError } from "../../errors.ts";
+import { DamageError, MissingError } from "../../errors.ts";
 import { fromUtf8, utf8 } from "../../format/bytes.ts";
 import {
   type ObjectRef,
@@ -48,22 +48,33 @@ export async function listPlans(project: Project, context: Context): Promise<Sto
   return [...plans.values()];
 }
 
-/** `undefined` where the plan was swept meanwhile. */
+/** `undefined` where the plan was swept meanwhile, or the head cannot be read: it is then made anew, as a missing one. */
 export async function readHead(
   project: Project,
   plan: string,
   { signal }: Context,
 ): Promise<PlanHead | undefined> {
   const object = { type: OBJECT_TYPE.planHead, name: planHeadName(plan) };
-  const found = await unlessMissing(project.read(object, { signal }));
-  return found && JSON.parse(fromUtf8(found.content) ?? "") as PlanHead;
+  const found = await ifReadable(project.read(object, { signal }));
+  return found && decodeHead(found.content);
 }
 
-async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
+function decodeHead(content: Uint8Array): PlanHead | undefined {
+  try {
+    const head = JSON.parse(fromUtf8(content) ?? "") as Partial<PlanHead> | null;
+    const isHead = Array.isArray(head?.waits) && head.waits.every((id) => typeof id === "string");
+    return isHead ? head as PlanHead : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Plans are helpful, not precious: one that is damaged must not keep a project from being backed up or collected. */
+async function ifReadable<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
   } catch (error) {
-    if (error instanceof MissingError) return undefined;
+    if (error instanceof MissingError || error instanceof DamageError) return undefined;
     throw error;
   }
 }
@@ -94,14 +105,14 @@ export async function writeShard(
   await lease.send((options) => project.write(object, { ...options, key: project.firstKey }));
 }
 
-/** The plaintext of a shard; `undefined` where it is gone: all that it condemned was swept then. */
+/** The plaintext of a shard; `undefined` where it is gone, all that it condemned was swept then, or cannot be read. */
 export async function readShard(
   project: Project,
   { plan, shard }: { plan: string; shard: number },
   { signal }: Context,
 ): Promise<Uint8Array | undefined> {
   const object = { type: OBJECT_TYPE.planShard, name: planShardName(plan, shard) };
-  return await unlessMissing(project.read(object, { signal }).then(({ content }) => content));
+  return await ifReadable(project.read(object, { signal }).then(({ content }) => content));
 }
 
 /** Removes what is left of a plan, the head last: until then another collector can take it up again. */

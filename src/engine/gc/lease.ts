@@ -6,8 +6,8 @@
  * be trusted, by the time that passed on this host since it was written last, and that is half of what makes it dead.
  */
 import type { ProjectKey } from "../../codec/keys.ts";
-import { describeError, StoreError, VarveError } from "../../errors.ts";
-import { toHex, utf8 } from "../../format/bytes.ts";
+import { DamageError, describeError, StoreError, VarveError } from "../../errors.ts";
+import { fromUtf8, toHex, utf8 } from "../../format/bytes.ts";
 import { leaseName } from "../../format/layout.ts";
 import { LEASE_ID_BYTES } from "../../format/limits.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
@@ -25,7 +25,8 @@ export const LEASE_REFRESH_MS = 10 * 60_000;
 /** Who did not manage to refresh for this long must not rely on the lease, nor bring it back to life. */
 export const LEASE_TRUST_MS = LEASE_DEAD_MS / 2;
 
-export type Work = "backup" | "restore" | "copy" | "repair" | "forget" | "gc" | "sweep";
+const WORKS = ["backup", "restore", "copy", "repair", "forget", "gc", "sweep"] as const;
+export type Work = (typeof WORKS)[number];
 
 /** Of work that is about all volumes of a project; no volume can be called so. */
 export const ALL_VOLUMES = "*";
@@ -47,6 +48,24 @@ export interface LeaseContent {
   pid: number;
   /** When the work began, by the store's clock; `null` until it is known. */
   started_ms: number | null;
+}
+
+/** Of the lease at `key`, as it was sealed. Throws `DamageError` where it is none. */
+export function decodeLease(content: Uint8Array, key: string): LeaseContent {
+  const damaged = (cause?: unknown) =>
+    new DamageError(key, `Cannot read "${key}": it is no lease`, { cause });
+  let about: Partial<LeaseContent> | null;
+  try {
+    about = JSON.parse(fromUtf8(content) ?? "");
+  } catch (cause) {
+    throw damaged(cause);
+  }
+  const { state, work, volume, host, pid, started_ms } = about ?? {};
+  const isLease = (state === "running" || state === "ended") && WORKS.some((known) => known === work) &&
+    typeof volume === "string" && typeof host === "string" && typeof pid === "number" &&
+    (started_ms === null || typeof started_ms === "number");
+  if (!isLease) throw damaged();
+  return about as LeaseContent;
 }
 
 export class Lease {

@@ -62,7 +62,8 @@ export async function sweep(
 }
 
 /**
- * After the announcement was written: no other sweep of the plan is announced, and the plan is still there. Two that
+ * After the announcement was written: no other sweep of the plan is announced, by a lease that can be read or not, and the
+ * plan is still there. Two that
  * begin at the same time may both give way; neither can miss the other.
  */
 async function isAlone(
@@ -71,7 +72,7 @@ async function isAlone(
   context: Context,
 ) {
   const others = (await livingLeases(project, context)).filter(({ work, volume, id }) =>
-    work === "sweep" && volume === plan.id && id !== lease.idHex
+    (work === "unknown" || (work === "sweep" && volume === plan.id)) && id !== lease.idHex
   );
   return others.length === 0 && await readHead(project, plan.id, context) !== undefined;
 }
@@ -100,7 +101,7 @@ async function sweepShard(
   context: Context,
 ): Promise<void> {
   const content = await readShard(project, { plan: work.plan.id, shard: work.shard }, context);
-  if (content === undefined) return;
+  if (content === undefined) return; // what it condemned stays, and is found again once the plan is gone
   let batch: ObjectRef[] = [];
   const flush = async () => {
     await deleteBatch(project, { batch, lease: work.lease, result: work.result }, context);

@@ -77,16 +77,18 @@ async function open(repository: Repository, options: HoldOptions, context: Conte
 
 async function checkNoForget(project: Project, place: Place, context: Context): Promise<void> {
   const leases = (await livingLeases(project, context)).filter(({ work, volume }) =>
-    work === "forget" && [ALL_VOLUMES, place.volume].includes(volume)
+    (work === "forget" || work === "unknown") && [ALL_VOLUMES, place.volume].includes(volume)
   );
   if (leases.length === 0) return;
   const written = await project.store.head(project.key(holdName(place.volume, place.backup)), context);
   const running = leases.find(({ refreshedMs }) => written!.modifiedMs - refreshedMs <= LEASE_DEAD_MS);
   if (running === undefined) return;
+  const state = running.work === "unknown"
+    ? `the lease ${running.id} cannot be read and may be a forget's that has not seen it; run it again in a day`
+    : `a forget that runs on "${running.host}" may not have seen it; run it again when that has ended`;
   throw new VarveError(
     "conflict",
-    `Cannot be sure to hold "${project.name}/${place.volume}@${place.backup}": a forget that runs on ` +
-      `"${running.host}" may not have seen it; run it again when that has ended`,
+    `Cannot be sure to hold "${project.name}/${place.volume}@${place.backup}": ${state}`,
   );
 }
 

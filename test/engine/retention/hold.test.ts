@@ -14,6 +14,7 @@ import {
   CHUNK_BYTES,
   errorOf,
   keysOf,
+  LEASES,
   MANIFESTS,
   newRepository,
   PROJECT,
@@ -151,6 +152,16 @@ describe("hold()", () => {
       expect(await heldOf(repository)).toEqual([true, false, false]);
     },
   );
+
+  test("throws conflict while there is a lease that cannot be read, for a day", async () => {
+    const { repository, inner, clock } = await setUp();
+    await inner.put(`${LEASES}${"5e".repeat(16)}`, new Uint8Array(3));
+    const error = await errorOf(holdPoint(repository, "s0"));
+    expect([error.code, error.message]).toEqual(["conflict", expect.stringContaining("cannot be read")]);
+    expect(await heldOf(repository)).toEqual([true, false, false]);
+    clock.now += LEASE_DEAD_MS;
+    await holdPoint(repository, "s0");
+  });
 
   test("is not hindered by a forget of another volume, or by one that has been dead for a day", async () => {
     const { repository, clock } = await setUp();
