@@ -10,10 +10,13 @@ import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts"
 import { replaceFile } from "./cache_folder.ts";
 
 /**
- * File times come from a clock that ticks every 10 ms at worst: a file is recorded only once that clock is past its last
- * change, so that any later write shows.
+ * File times come from a clock that ticks every 10 ms at worst, and two changes within a tick look the same. So a look is
+ * taken only once that clock is past the file's last change: any later write then shows. (What is not so, Git
+ * calls racy.) Some file systems keep whole hundredths, seconds, or pairs of them.
  */
 const CLOCK_TICK_MS = 20;
+const COARSE_TICK_MS = 2020;
+const COARSE_TIME_NS = 10_000_000n;
 
 /** Everything that a write changes, as decimal strings; nanoseconds. */
 export interface FileLook {
@@ -37,8 +40,20 @@ interface FileRecord {
   content: FileContent;
 }
 
-/** `undefined` where the path is not a regular file. */
+/** A look that every later write will change. `undefined` where the path is not a regular file, or is being written to. */
 export async function lookOf(path: string): Promise<FileLook | undefined> {
+  const first = await glanceAt(path);
+  if (first === undefined) return undefined;
+  await wait(tickMs(first));
+  return sameLook(await glanceAt(path), first) ? first : undefined;
+}
+
+/** How long the clock of the file's file system may stand still. */
+export function tickMs({ ctime }: Pick<FileLook, "ctime">): number {
+  return BigInt(ctime) % COARSE_TIME_NS === 0n ? COARSE_TICK_MS : CLOCK_TICK_MS;
+}
+
+async function glanceAt(path: string): Promise<FileLook | undefined> {
   const stats = await stat(path, { bigint: true }).catch(() => undefined);
   if (stats === undefined || !stats.isFile()) return undefined;
   const { dev, ino, size, mtimeNs, ctimeNs } = stats;
@@ -60,8 +75,7 @@ export async function recordFile(
   path: string,
   note: { known: FileLook; content: FileContent },
 ) {
-  await wait(CLOCK_TICK_MS);
-  if (!sameLook(await lookOf(path), note.known)) return;
+  if (!sameLook(await glanceAt(path), note.known)) return;
   const record = encodeCheckedJson({ look: note.known, content: note.content });
   await replaceFile(
     recordPath(folder, note.known),
@@ -71,7 +85,7 @@ export async function recordFile(
 
 /** The backup that the file is known to equal. */
 export async function recordedContent(folder: string, path: string): Promise<FileContent | undefined> {
-  const look = await lookOf(path);
+  const look = await glanceAt(path);
   if (look === undefined) return undefined;
   try {
     const path = recordPath(folder, look);

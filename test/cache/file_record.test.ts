@@ -1,9 +1,18 @@
 /** A file is as it was recorded only as long as nobody wrote to it, however they try to hide it. */
-import { beforeEach, expect, test } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { type FileContent, lookOf, recordedContent, recordFile } from "../../src/cache/file_record.ts";
+import {
+  type FileContent,
+  lookOf,
+  recordedContent,
+  recordFile,
+  tickMs,
+} from "../../src/cache/file_record.ts";
 import { flipBit } from "../helpers/damage.ts";
+import { runAsRoot, unmount } from "../helpers/mounts.ts";
+import { describeWith } from "../helpers/parts.ts";
+import { noLoopDevice } from "../target/loop_device.ts";
 import { scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
@@ -83,6 +92,51 @@ test("recordFile() records nothing when the file was written to since it was kno
 test("recordFile() does not fail when records cannot be written", async () => {
   await recordFile("/proc/none", file, { known: (await lookOf(file))!, content: CONTENT });
   expect(await recordedContent("/proc/none", file)).toBeUndefined();
+});
+
+/** Writes as soon as a look was taken, and says what is known then. */
+async function knownAfterWrite(path: string): Promise<FileContent | undefined> {
+  fs.writeFileSync(path, "content");
+  const known = (await lookOf(path))!;
+  fs.writeFileSync(path, "CONTENT");
+  await recordFile(records, path, { known, content: CONTENT });
+  return await recordedContent(records, path);
+}
+
+test("lookOf() is another one after any write, however soon that comes", async () => {
+  for (let round = 0; round < 25; round++) expect(await knownAfterWrite(file)).toBeUndefined();
+});
+
+describe.skipIf(noLoopDevice !== undefined)(`on a file system (${noLoopDevice ?? "loop"})`, () => {
+  describeWith(["filesystems"], "that keeps whole seconds", () => {
+    const mounted = join(folder, "mounted");
+
+    beforeAll(() => {
+      const image = join(folder, "image");
+      fs.writeFileSync(image, "");
+      fs.truncateSync(image, 8 << 20);
+      runAsRoot(["mkfs.ext4", "-q", "-I", "128", image]);
+      fs.mkdirSync(mounted);
+      runAsRoot(["mount", "-o", "loop", image, mounted]);
+    });
+    afterAll(() => unmount(mounted));
+
+    test("lookOf() is another one after any write, too", async () => {
+      expect(await knownAfterWrite(join(mounted, "disk"))).toBeUndefined();
+    });
+  });
+});
+
+test("lookOf() gives nothing when the file is being written to", async () => {
+  let isDone = false;
+  const looking = lookOf(file).finally(() => isDone = true);
+  while (!isDone) await fs.promises.appendFile(file, "more");
+  expect(await looking).toBeUndefined();
+});
+
+test("tickMs() is long when the file system keeps no finer times", () => {
+  for (const ctime of ["1790000000000000000", "1790000000120000000"]) expect(tickMs({ ctime })).toBe(2020);
+  for (const ctime of ["1790000000123456789", "1790000000123000000"]) expect(tickMs({ ctime })).toBe(20);
 });
 
 test("lookOf() gives nothing when the path is no regular file", async () => {
