@@ -51,11 +51,16 @@ async function openS3(
   url: string,
   { s3Endpoint, s3Profile, s3TimeoutMs }: OpenStoreOptions,
 ): Promise<Store> {
-  const [, bucket, prefix = ""] = /^s3:\/\/([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(?:\/(.*?))?\/*$/i.exec(url) ??
-    [];
+  const [, bucket = "", prefix = ""] = /^s3:\/\/([a-z0-9._-]+)(?:\/(.*?))?\/*$/i.exec(url) ?? [];
   // The text may hold a secret, if someone wrote one in front of an "@": it is not repeated.
-  if (bucket === undefined) {
+  if (bucket === "") {
     throw new UsageError('Cannot open the store: an S3 store is written "s3://bucket/prefix"');
+  }
+  if (!/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/i.test(bucket)) {
+    throw new UsageError(
+      `Cannot open the store: "${bucket}" is no bucket's name: those have 3 to 63 letters, digits, dots and ` +
+        `hyphens, and begin and end with a letter or digit`,
+    );
   }
   if (prefix !== "" && !isKey(prefix)) {
     throw new UsageError(`Cannot open store "${url}": its prefix is not valid`);

@@ -46,6 +46,14 @@ describe("openStore()", () => {
       expect((error as Error).message).not.toContain("hush");
     },
   );
+  test.each(["a", "ab", "-abc", "abc-", "a".repeat(64)])(
+    "says what a bucket may be called when it is %p",
+    async (name) => {
+      const error = await rejection(openStore(`s3://${name}/prefix`, options));
+      expect(error).toBeInstanceOf(UsageError);
+      expect((error as Error).message).toStartWith(`Cannot open the store: "${name}" is no bucket's name: `);
+    },
+  );
   test.each(["gs://bucket", "http://host/", "file://host/a"])(
     "throws UsageError when it is %p",
     async (url) => {
