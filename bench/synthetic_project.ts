@@ -8,7 +8,7 @@ import { writeManifest } from "../src/engine/catalog.ts";
 import { openProject, type Project } from "../src/engine/project.ts";
 import { initRepository, type Repository } from "../src/engine/repository.ts";
 import { backupId } from "../src/format/backup_id.ts";
-import { EntryList } from "../src/format/entries.ts";
+import { EntryList, wholeAt } from "../src/format/entries.ts";
 import { chunkName, type ObjectRef } from "../src/format/layout.ts";
 import { DEFAULT_CHUNK_BYTES, PAGE_CHUNKS } from "../src/format/limits.ts";
 import { OBJECT_TYPE } from "../src/format/object.ts";
@@ -64,17 +64,17 @@ async function makeVolume(
   );
   const refs = new EntryList(pages.length);
   for (let position = 0; position < volumeChunks; position++) {
-    pages[Math.floor(position / PAGE_CHUNKS)]!.set(position % PAGE_CHUNKS, next());
+    pages[Math.floor(position / PAGE_CHUNKS)]!.set(position % PAGE_CHUNKS, wholeAt(next()));
   }
-  for (const [page, entries] of pages.entries()) refs.set(page, await storePage(project, entries));
+  for (const [page, entries] of pages.entries()) refs.set(page, wholeAt(await storePage(project, entries)));
   for (let point = 0; point < shape.points; point++) {
     const changed = new Set<number>();
     for (let i = 0; point > 0 && i < changedChunks; i++) {
       const page = (point * CHANGED_PAGES + i % CHANGED_PAGES) % (pages.length - 1);
-      pages[page]!.set(Math.floor(i / CHANGED_PAGES), next());
+      pages[page]!.set(Math.floor(i / CHANGED_PAGES), wholeAt(next()));
       changed.add(page);
     }
-    for (const page of changed) refs.set(page, await storePage(project, pages[page]!));
+    for (const page of changed) refs.set(page, wholeAt(await storePage(project, pages[page]!)));
     await storeManifest(project, { ...shape, point, pages: refs });
   }
 }
@@ -114,7 +114,7 @@ async function storeManifest(
     tags: [],
     host: "storage-1",
     stream_bytes: changed * DEFAULT_CHUNK_BYTES,
-    chunks: { total, changed, zero: 0, new: changed, reused: 0 },
+    chunks: { total, changed, zero: 0, new: changed, patched: 0, reused: 0 },
     uploaded_bytes: changed * DEFAULT_CHUNK_BYTES,
     duration_s: 60,
   };

@@ -17,6 +17,11 @@ export function hashCachePath(place: CachePlace, volume: string): string {
   return join(projectFolder(place), "volumes", volume, ".hashes");
 }
 
+/** The leaf cache of a volume. */
+export function leafCachePath(place: CachePlace, volume: string): string {
+  return join(projectFolder(place), "volumes", volume, ".leaves");
+}
+
 /** The infos of the project's manifests. */
 export function infoCachePath(place: CachePlace): string {
   return join(projectFolder(place), "infos");

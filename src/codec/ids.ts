@@ -3,28 +3,51 @@
  * SHA-256 of each 4 KiB block, cut to 16 bytes; the id is HMAC-SHA-256(id key, length as le32 ‖ leaves). So the id of a
  * chunk of which a few blocks changed follows from the old leaves and the new blocks alone. docs/format.md, "Ids".
  */
+import { equalBytes } from "../format/bytes.ts";
+import type { Range } from "../format/coverage.ts";
+import { encodeRef } from "../format/entries.ts";
+import type { ObjectRef } from "../format/layout.ts";
 import { BLOCK_BYTES, LEAF_BYTES, leavesBytes } from "../format/limits.ts";
+import { BlockSet } from "../format/patch.ts";
 
 const ZERO_BLOCK = new Uint8Array(BLOCK_BYTES);
 const ZERO_LEAF = (Bun.SHA256.hash(ZERO_BLOCK) as Uint8Array).slice(0, LEAF_BYTES);
 const digest = new Uint8Array(32);
 
 /**
- * Writes the leaves of `chunk` to the front of `leaves` (16 bytes for each 4 KiB, the last block may be shorter). True
- * where the chunk is all zeros.
+ * Writes the leaves of `chunk` to the front of `leaves` (16 bytes for each 4 KiB, the last block may be shorter), but
+ * for the blocks that begin in one of the ranges `known`, ascending: their leaves stay as they are.
  */
-export function writeLeaves(chunk: Uint8Array, leaves: Uint8Array): boolean {
-  let zero = true;
+export function writeLeaves(chunk: Uint8Array, leaves: Uint8Array, known: readonly Range[] = []): void {
+  let next = 0;
   for (let from = 0, to = 0; from < chunk.length; from += BLOCK_BYTES, to += LEAF_BYTES) {
-    const block = chunk.subarray(from, from + BLOCK_BYTES);
-    if (isZero(block)) {
-      leaves.set(block.length === BLOCK_BYTES ? ZERO_LEAF : hashLeaf(block), to);
-    } else {
-      leaves.set(hashLeaf(block), to);
-      zero = false;
-    }
+    while (next < known.length && known[next]!.to <= from) next++;
+    if (next < known.length && known[next]!.from <= from) continue;
+    leaves.set(leafOf(chunk.subarray(from, from + BLOCK_BYTES)), to);
   }
-  return zero;
+}
+
+/** The leaf of one block; overwritten by the next call. */
+export function leafOf(block: Uint8Array): Uint8Array {
+  return block.length === BLOCK_BYTES && isZero(block) ? ZERO_LEAF : hashLeaf(block);
+}
+
+/** Whether a chunk of `length` bytes that has these leaves is all zeros. */
+export function areZeroLeaves(leaves: Uint8Array, length: number): boolean {
+  for (let from = 0, at = 0; from < length; from += BLOCK_BYTES, at += LEAF_BYTES) {
+    const zero = length - from >= BLOCK_BYTES ? ZERO_LEAF : hashLeaf(ZERO_BLOCK.subarray(0, length - from));
+    if (!equalBytes(leaves.subarray(at, at + LEAF_BYTES), zero)) return false;
+  }
+  return true;
+}
+
+/** The blocks of a chunk of `length` bytes in which two lists of leaves differ. */
+export function differentBlocks(a: Uint8Array, b: Uint8Array, length: number): BlockSet {
+  const blocks = new BlockSet(length);
+  for (let block = 0, at = 0; block < blocks.total; block++, at += LEAF_BYTES) {
+    if (!equalBytes(a.subarray(at, at + LEAF_BYTES), b.subarray(at, at + LEAF_BYTES))) blocks.add(block);
+  }
+  return blocks;
 }
 
 /** The id of the chunk of `length` bytes that has these leaves. */
@@ -34,6 +57,14 @@ export function chunkId(idKey: Uint8Array, length: number, leaves: Uint8Array): 
   const hmac = new Bun.CryptoHasher("sha256", Buffer.from(idKey));
   hmac.update(prefix);
   hmac.update(leaves.subarray(0, leavesBytes(length)) as Uint8Array<ArrayBuffer>);
+  return new Uint8Array(hmac.digest());
+}
+
+/** The id of the patch that makes the chunk `id` of the whole chunk at `base`: HMAC-SHA-256(patch key, id ‖ base). */
+export function patchId(patchKey: Uint8Array, id: Uint8Array, base: ObjectRef): Uint8Array {
+  const hmac = new Bun.CryptoHasher("sha256", Buffer.from(patchKey));
+  hmac.update(id as Uint8Array<ArrayBuffer>);
+  hmac.update(encodeRef(base) as Uint8Array<ArrayBuffer>);
   return new Uint8Array(hmac.digest());
 }
 

@@ -1,6 +1,5 @@
 /**
- * A project's keys: 32 random bytes, the secret, from which HKDF-SHA-256 makes the id key, the page key and the data
- * key; and how the secret is wrapped for a passphrase (scrypt) or a key file. docs/format.md, "Keys".
+ * A project's keys: 32 random bytes, the secret, from which HKDF-SHA-256 makes the keys of ids and the data key; and how the secret is wrapped for a passphrase (scrypt) or a key file. docs/format.md, "Keys".
  */
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { hkdf } from "@noble/hashes/hkdf.js";
@@ -14,6 +13,7 @@ export interface ProjectKey {
   id: Uint8Array;
   idKey: Uint8Array;
   pageKey: Uint8Array;
+  patchKey: Uint8Array;
   dataKey: Uint8Array;
 }
 
@@ -44,6 +44,7 @@ export function deriveKeys(secret: Uint8Array): ProjectKey {
     id: derive("key id", KEY_ID_BYTES),
     idKey: derive("chunk id", 32),
     pageKey: derive("page id", 32),
+    patchKey: derive("patch id", 32),
     dataKey: derive("data", 32),
   };
 }

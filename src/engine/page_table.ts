@@ -8,7 +8,7 @@ import { pageId } from "../codec/ids.ts";
 import type { ProjectKey } from "../codec/keys.ts";
 import { DamageError } from "../errors.ts";
 import { equalBytes, toHex } from "../format/bytes.ts";
-import { type Entry, EntryList } from "../format/entries.ts";
+import { type Entry, EntryList, wholeAt } from "../format/entries.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
@@ -21,7 +21,11 @@ const MAX_LOADED = 32;
  * Stores a page's plaintext under its id, unless the project holds it; says where it then is. `known` is where this
  * place of the table was stored before.
  */
-export type PageWriter = (id: Uint8Array, page: Uint8Array, known: Entry) => Promise<ObjectRef>;
+export type PageWriter = (
+  id: Uint8Array,
+  page: Uint8Array,
+  known: ObjectRef | undefined,
+) => Promise<ObjectRef>;
 
 /** Pages that this host remembers; everything it gives was checked against the page's id. */
 export interface LocalPages {
@@ -50,7 +54,7 @@ interface LoadedPage {
 export class PageTable {
   readonly #options: PageTableOptions;
   /** Where each page is stored; `undefined` for zeros, also of a page that is only in memory so far. */
-  readonly #refs: Entry[];
+  readonly #refs: (ObjectRef | undefined)[];
   readonly #loaded = new Map<number, LoadedPage>();
   readonly #loading = new Map<number, Promise<void>>();
   readonly #storing = new Set<number>();
@@ -58,7 +62,7 @@ export class PageTable {
   /** `pages` as a manifest names them. */
   constructor(pages: EntryList, options: PageTableOptions) {
     this.#options = options;
-    this.#refs = Array.from({ length: pages.length }, (_, i) => pages.get(i));
+    this.#refs = Array.from({ length: pages.length }, (_, i) => pages.get(i)?.object);
   }
 
   get pageCount(): number {
@@ -66,7 +70,7 @@ export class PageTable {
   }
 
   /** Where a page is stored; `undefined` for zeros. */
-  pageRef(page: number): Entry {
+  pageRef(page: number): ObjectRef | undefined {
     return this.#refs[page];
   }
 
@@ -119,7 +123,7 @@ export class PageTable {
     if (tail > 0) await this.#zero(pages - 1, { from: PAGE_CHUNKS - tail, to: PAGE_CHUNKS, write });
     for (const page of [...this.#loaded.keys()]) await this.#store(page, write);
     const list = new EntryList(pages);
-    this.#refs.forEach((ref, page) => list.set(page, ref));
+    this.#refs.forEach((ref, page) => list.set(page, ref && wholeAt(ref)));
     return list;
   }
 

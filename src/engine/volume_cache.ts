@@ -13,7 +13,7 @@ import type { Context } from "./context.ts";
 import { type LocalPages, readPage } from "./page_table.ts";
 import type { Project } from "./project.ts";
 
-/** Pages of this run kept for the renewal, about 50 KiB each; others are read again. */
+/** Pages of this run kept for the renewal, 33 KiB each and up to four times that with patches; others are read again. */
 const MAX_FRESH = 128;
 
 interface VolumePlace {
@@ -25,7 +25,7 @@ export class VolumeCache implements LocalPages {
   readonly #place: VolumePlace;
   readonly #path: string | undefined;
   readonly #context: Context;
-  readonly #fresh = new Map<number, { id: Uint8Array; entries: EntryList }>();
+  readonly #fresh = new Map<number, { id: Uint8Array; bytes: Uint8Array }>();
   #cache: HashCache | undefined;
   /** The pages that the cache has to hold, once the manifest of its backup was seen. */
   #claimed: EntryList | undefined;
@@ -60,12 +60,12 @@ export class VolumeCache implements LocalPages {
 
   async find(page: number, ref: ObjectRef, key: ProjectKey): Promise<EntryList | undefined> {
     const fresh = this.#fresh.get(page);
-    if (fresh !== undefined && equalBytes(fresh.id, ref.id)) {
-      return fresh.entries.resized(fresh.entries.length);
-    }
+    if (fresh !== undefined && equalBytes(fresh.id, ref.id)) return EntryList.decode(fresh.bytes);
     try {
-      const entries = await this.#cache?.page(page);
-      if (entries !== undefined && equalBytes(pageId(key.pageKey, entries.encode()), ref.id)) return entries;
+      const bytes = await this.#cache?.page(page);
+      if (bytes !== undefined && equalBytes(pageId(key.pageKey, bytes), ref.id)) {
+        return EntryList.decode(bytes);
+      }
       const claimed = this.#claimed?.get(page);
       if (claimed !== undefined && equalBytes(claimed.id, ref.id)) this.#damaged();
     } catch {
@@ -76,7 +76,7 @@ export class VolumeCache implements LocalPages {
 
   keep(page: number, ref: ObjectRef, entries: EntryList): void {
     this.#fresh.delete(page);
-    this.#fresh.set(page, { id: ref.id, entries: entries.resized(entries.length) });
+    this.#fresh.set(page, { id: ref.id, bytes: entries.encode() });
     if (this.#fresh.size > MAX_FRESH) this.#fresh.delete(this.#fresh.keys().next().value!);
   }
 
@@ -88,8 +88,8 @@ export class VolumeCache implements LocalPages {
     const options = { project, key, local: this, signal: this.#context.signal };
     async function* all() {
       for (let page = 0; page < pages.length; page++) {
-        const ref = pages.get(page);
-        yield ref === undefined ? undefined : await readPage(page, ref, options);
+        const ref = pages.get(page)?.object;
+        yield ref === undefined ? undefined : (await readPage(page, ref, options)).encode();
       }
     }
     try {

@@ -4,23 +4,61 @@
  * ```
  * offset size
  * 0      4    number of entries, little-endian
- * 4      …    one after the other: kind u8; for kind 1 and 2 the id (32); for kind 2 also the lease id (16)
+ * 4      …    one after the other: kind u8, then
+ *             kind 1: id (32)
+ *             kind 2: id (32), lease (16)
+ *             kind 3: id (32), the patch: id (32), lease (16), its base: id (32), lease (16)
  * ```
- * Kind 0 is all zeros, 1 an object, 2 an object whose key carries the suffix of a lease.
+ * Kind 0 is all zeros, 1 an object, 2 an object whose key carries the suffix of a lease, 3 a block patch over a whole
+ * chunk; a lease of zeros in it stands for no suffix.
  */
+import { equalBytes } from "./bytes.ts";
 import type { ObjectRef } from "./layout.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 
-const ZERO = 0, OBJECT = 1, SUFFIXED = 2;
+const ZERO = 0, OBJECT = 1, SUFFIXED = 2, PATCH = 3;
 const REF_BYTES = ID_BYTES + LEASE_ID_BYTES;
+const PATCH_BYTES = 2 * REF_BYTES;
+
+/** Where a chunk or page is stored. */
+export interface Place {
+  /** Names the plaintext. */
+  id: Uint8Array;
+  /** What holds it: an object of the same id, or a patch, which has an id of its own. */
+  object: ObjectRef;
+  /** The whole chunk that the patch is over. */
+  base: ObjectRef | undefined;
+}
 
 /** `undefined` stands for zeros. */
-export type Entry = ObjectRef | undefined;
+export type Entry = Place | undefined;
+
+/** The place of what is stored whole. */
+export function wholeAt(ref: ObjectRef): Place {
+  return { id: ref.id, object: ref, base: undefined };
+}
+
+/** Every object that is needed to read what is there. */
+export function refsOf({ object, base }: Place): ObjectRef[] {
+  return base === undefined ? [object] : [object, base];
+}
+
+export function samePlace(a: Place, b: Entry): boolean {
+  return b !== undefined && equalBytes(a.id, b.id) && sameRef(a.object, b.object) && sameRef(a.base, b.base);
+}
+
+function sameRef(a: ObjectRef | undefined, b: ObjectRef | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  if (a.lease === undefined || b.lease === undefined) return a.lease === b.lease && equalBytes(a.id, b.id);
+  return equalBytes(a.lease, b.lease) && equalBytes(a.id, b.id);
+}
 
 export class EntryList {
   readonly length: number;
-  #kinds: Uint8Array;
-  #refs: Uint8Array;
+  readonly #kinds: Uint8Array;
+  readonly #refs: Uint8Array;
+  /** Patch and base of each entry, once there is a patch. */
+  #patches: Uint8Array | undefined;
 
   /** `length` entries, all of them zeros. */
   constructor(length: number) {
@@ -34,17 +72,30 @@ export class EntryList {
     if (kind === ZERO) return undefined;
     const at = index * REF_BYTES;
     const id = this.#refs.slice(at, at + ID_BYTES);
-    return { id, lease: kind === SUFFIXED ? this.#refs.slice(at + ID_BYTES, at + REF_BYTES) : undefined };
+    if (kind === PATCH) {
+      const patch = index * PATCH_BYTES;
+      return { id, object: refAt(this.#patches!, patch), base: refAt(this.#patches!, patch + REF_BYTES) };
+    }
+    return wholeAt({
+      id,
+      lease: kind === SUFFIXED ? this.#refs.slice(at + ID_BYTES, at + REF_BYTES) : undefined,
+    });
   }
 
   set(index: number, entry: Entry): void {
     if (index < 0 || index >= this.length) throw new RangeError(`entry ${index} of ${this.length}`);
     const at = index * REF_BYTES;
     this.#refs.fill(0, at, at + REF_BYTES);
-    this.#kinds[index] = entry === undefined ? ZERO : entry.lease === undefined ? OBJECT : SUFFIXED;
+    this.#kinds[index] = kindOf(entry);
     if (entry === undefined) return;
     this.#refs.set(entry.id, at);
-    if (entry.lease !== undefined) this.#refs.set(entry.lease, at + ID_BYTES);
+    if (entry.base === undefined) {
+      if (entry.object.lease !== undefined) this.#refs.set(entry.object.lease, at + ID_BYTES);
+      return;
+    }
+    this.#patches ??= new Uint8Array(this.length * PATCH_BYTES);
+    this.#patches.set(encodeRef(entry.object), index * PATCH_BYTES);
+    this.#patches.set(encodeRef(entry.base), index * PATCH_BYTES + REF_BYTES);
   }
 
   isZero(index: number): boolean {
@@ -56,27 +107,31 @@ export class EntryList {
     return this.#kinds.every((kind) => kind === ZERO);
   }
 
-  /** The same entries, cut or lengthened with zeros. */
-  resized(length: number): EntryList {
-    const list = new EntryList(length);
-    const kept = Math.min(length, this.length);
-    list.#kinds.set(this.#kinds.subarray(0, kept));
-    list.#refs.set(this.#refs.subarray(0, kept * REF_BYTES));
+  /** The same entries in memory of their own. */
+  copy(): EntryList {
+    const list = new EntryList(this.length);
+    list.#kinds.set(this.#kinds);
+    list.#refs.set(this.#refs);
+    list.#patches = this.#patches?.slice();
     return list;
   }
 
   encode(): Uint8Array {
-    const out = new Uint8Array(4 + this.length * (1 + REF_BYTES));
+    const sizes = this.#kinds.reduce((sum, kind) => sum + payloadBytes(kind)!, 0);
+    const out = new Uint8Array(4 + this.length + sizes);
     new DataView(out.buffer).setUint32(0, this.length, true);
     let to = 4;
+    const put = (bytes: Uint8Array) => {
+      out.set(bytes, to);
+      to += bytes.length;
+    };
     for (let i = 0; i < this.length; i++) {
       const kind = this.#kinds[i]!;
-      const size = payloadBytes(kind)!;
       out[to++] = kind;
-      out.set(this.#refs.subarray(i * REF_BYTES, i * REF_BYTES + size), to);
-      to += size;
+      put(this.#refs.subarray(i * REF_BYTES, i * REF_BYTES + ownBytes(kind)));
+      if (kind === PATCH) put(this.#patches!.subarray(i * PATCH_BYTES, (i + 1) * PATCH_BYTES));
     }
-    return out.slice(0, to);
+    return out;
   }
 
   /** Throws `RangeError` when the bytes are not exactly a run of entries. */
@@ -91,24 +146,56 @@ export class EntryList {
       const size = payloadBytes(kind);
       if (size === undefined) throw new RangeError(`entry ${i} is of the unknown kind ${kind}`);
       if (from + size > bytes.length) throw new RangeError("the entries are cut short");
-      list.#kinds[i] = kind!;
-      list.#refs.set(bytes.subarray(from, from + size), i * REF_BYTES);
+      list.#decodeEntry(i, kind!, bytes.subarray(from, from + size));
       from += size;
     }
     if (from !== bytes.length) throw new RangeError("bytes follow the last entry");
     return list;
   }
+
+  #decodeEntry(index: number, kind: number, payload: Uint8Array): void {
+    this.#kinds[index] = kind;
+    this.#refs.set(payload.subarray(0, ownBytes(kind)), index * REF_BYTES);
+    if (kind !== PATCH) return;
+    this.#patches ??= new Uint8Array(this.length * PATCH_BYTES);
+    this.#patches.set(payload.subarray(ID_BYTES), index * PATCH_BYTES);
+  }
+}
+
+function kindOf(entry: Entry): number {
+  if (entry === undefined) return ZERO;
+  if (entry.base !== undefined) return PATCH;
+  return entry.object.lease === undefined ? OBJECT : SUFFIXED;
+}
+
+/** Of the payload: what is about the chunk itself. */
+function ownBytes(kind: number): number {
+  return kind === ZERO ? 0 : kind === SUFFIXED ? REF_BYTES : ID_BYTES;
 }
 
 function payloadBytes(kind: number | undefined): number | undefined {
   switch (kind) {
     case ZERO:
-      return 0;
     case OBJECT:
-      return ID_BYTES;
     case SUFFIXED:
-      return REF_BYTES;
+      return ownBytes(kind);
+    case PATCH:
+      return ID_BYTES + PATCH_BYTES;
     default:
       return undefined;
   }
+}
+
+/** Id (32) ‖ lease (16), zeros for none. */
+export function encodeRef({ id, lease }: ObjectRef): Uint8Array {
+  const bytes = new Uint8Array(REF_BYTES);
+  bytes.set(id);
+  if (lease !== undefined) bytes.set(lease, ID_BYTES);
+  return bytes;
+}
+
+/** The reference that `encodeRef` has written at `at`. */
+export function refAt(bytes: Uint8Array, at: number): ObjectRef {
+  const lease = bytes.slice(at + ID_BYTES, at + REF_BYTES);
+  return { id: bytes.slice(at, at + ID_BYTES), lease: lease.some((byte) => byte !== 0) ? lease : undefined };
 }

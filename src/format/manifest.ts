@@ -14,8 +14,10 @@ export interface ChunkCounts {
   changed: number;
   /** Of the changed: all zeros. */
   zero: number;
-  /** Of the changed: stored by this backup. */
+  /** Of the changed: stored whole by this backup. */
   new: number;
+  /** Of the changed: stored by this backup as block patches. */
+  patched: number;
   /** Of the changed: the project held them already. */
   reused: number;
 }

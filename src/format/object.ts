@@ -29,11 +29,16 @@ export const OBJECT_TYPE = {
   planShard: 5,
   planHead: 6,
   hold: 7,
+  patch: 8,
 } as const;
 export type ObjectType = (typeof OBJECT_TYPE)[keyof typeof OBJECT_TYPE];
 
 /** What manifests name: these are read under a manifest of this version, and another version in them is damage. */
-const NAMED_TYPES: ReadonlySet<ObjectType> = new Set([OBJECT_TYPE.chunk, OBJECT_TYPE.page]);
+const NAMED_TYPES: ReadonlySet<ObjectType> = new Set([
+  OBJECT_TYPE.chunk,
+  OBJECT_TYPE.page,
+  OBJECT_TYPE.patch,
+]);
 
 export const COMPRESSION = { none: 0, zstd: 1 } as const;
 export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];

@@ -1,12 +1,14 @@
 /** The worker threads: Piscina with the chunk tasks, and what the engine calls of it. */
 import { Piscina } from "piscina";
 import type { ProjectKey } from "../codec/keys.ts";
-import { DamageError, VarveError } from "../errors.ts";
+import { DamageError, type ErrorCode, VarveError } from "../errors.ts";
+import type { Range } from "../format/coverage.ts";
 import type { ObjectRef } from "../format/layout.ts";
 import { chunkName } from "../format/layout.ts";
 import { leavesBytes } from "../format/limits.ts";
+import type { BlockSet } from "../format/patch.ts";
 import type { SharedBuffer } from "./buffers.ts";
-import type { HashResult, OpenResult, SealResult, Task, TaskResult } from "./tasks.ts";
+import type { ApplyResult, HashResult, OpenResult, SealResult, Task, TaskResult } from "./tasks.ts";
 
 /** Where the handler is: set to its place in the compiled file by scripts/build.ts. */
 declare const VARVE_CHUNK_WORKER: string | undefined;
@@ -21,6 +23,15 @@ const TASKS_PER_COLLECTION = 512;
 export interface ChunkBuffer {
   buffer: SharedBuffer;
   length: number;
+}
+
+/** An object as the store has it, in the first `sealedLength` bytes of `sealed`; `key` is how errors call it. */
+export interface SealedObject {
+  ref: ObjectRef;
+  sealed: SharedBuffer;
+  sealedLength: number;
+  keys: ProjectKey;
+  key: string;
 }
 
 /** Bytes of a buffer for a chunk and its leaves. */
@@ -47,19 +58,30 @@ export class ChunkPool {
     this.#piscina.on("error", (cause) => this.#fail(cause));
   }
 
-  /** The id of the chunk, its leaves written behind it; `undefined` where it is all zeros. */
-  async hash(chunk: ChunkBuffer, idKey: Uint8Array): Promise<HashResult> {
-    return await this.#run({ op: "hash", ...this.#parts(chunk), idKey }) as HashResult;
+  /**
+   * The id of the chunk, its leaves written behind it; `undefined` where it is all zeros. The leaves of the ranges
+   * `known`, of whole blocks, are there already, and their bytes are not looked at.
+   */
+  async hash(chunk: ChunkBuffer, idKey: Uint8Array, known: readonly Range[] = []): Promise<HashResult> {
+    return await this.#run({ op: "hash", ...this.#parts(chunk), known, idKey }) as HashResult;
   }
 
-  /** Seals a hashed chunk for `ref` into `sealed`; the bytes of the object. */
+  /** Seals a hashed chunk for `ref` into `sealed`, whole or as a patch; the bytes of the object. */
   async seal(
     chunk: ChunkBuffer,
-    options: { ref: ObjectRef; sealed: SharedBuffer; keys: ProjectKey; level: number },
+    options: {
+      ref: ObjectRef;
+      patch?: { base: ObjectRef; blocks: BlockSet } | undefined;
+      sealed: SharedBuffer;
+      keys: ProjectKey;
+      level: number;
+    },
   ) {
+    const { patch } = options;
     return await this.#run({
       op: "seal",
       ...this.#parts(chunk),
+      patch: patch && { base: patch.base, bits: patch.blocks.bits },
       sealed: options.sealed.bytes,
       name: chunkName(options.ref),
       level: options.level,
@@ -68,24 +90,26 @@ export class ChunkPool {
     }) as SealResult;
   }
 
-  /** Opens and verifies the object of `ref` into `into`; its length. Throws `DamageError` where it is not that chunk. */
-  async open(
-    into: SharedBuffer,
-    options: { ref: ObjectRef; sealed: SharedBuffer; sealedLength: number; keys: ProjectKey; key: string },
-  ): Promise<number> {
-    const result = await this.#run({
-      op: "open",
-      sealed: options.sealed.bytes,
-      sealedLength: options.sealedLength,
-      chunk: into.bytes.subarray(0, this.#chunkBytes),
-      id: options.ref.id,
-      name: chunkName(options.ref),
-      key: options.key,
-      keys: options.keys,
-    }) as OpenResult;
+  /**
+   * Opens and verifies the object of `ref` into `into`, its leaves behind it; its length. Throws `DamageError` where it is
+   * not that chunk.
+   */
+  async open(into: SharedBuffer, object: SealedObject): Promise<number> {
+    const result = await this.#run({ op: "open", ...this.#objectParts(into, object) }) as OpenResult;
     if ("length" in result) return result.length;
-    if (result.code === "damage") throw new DamageError(options.key, result.message);
-    throw new VarveError(result.code, result.message);
+    throw refusal(object.key, result);
+  }
+
+  /**
+   * Applies a patch to `into`, which has the leaves of the patch's base, and its content unless only the blocks in the
+   * ranges `wanted` are to be written. The id of the chunk that it is then; its leaves are there too. Throws
+   * `DamageError` where the object is not that patch.
+   */
+  async apply(into: SharedBuffer, object: SealedObject, wanted?: readonly Range[]): Promise<Uint8Array> {
+    const task = { op: "apply", ...this.#objectParts(into, object), wanted } as const;
+    const result = await this.#run(task) as ApplyResult;
+    if ("chunkId" in result) return result.chunkId;
+    throw refusal(object.key, result);
   }
 
   async close(): Promise<void> {
@@ -95,6 +119,19 @@ export class ChunkPool {
   #parts(chunk: ChunkBuffer) {
     const { bytes } = chunk.buffer;
     return { chunk: bytes, leaves: bytes.subarray(this.#chunkBytes), length: chunk.length };
+  }
+
+  #objectParts({ bytes }: SharedBuffer, { ref, sealed, sealedLength, keys, key }: SealedObject) {
+    return {
+      chunk: bytes.subarray(0, this.#chunkBytes),
+      leaves: bytes.subarray(this.#chunkBytes),
+      sealed: sealed.bytes,
+      sealedLength,
+      id: ref.id,
+      name: chunkName(ref),
+      key,
+      keys,
+    };
   }
 
   async #run(task: Task): Promise<TaskResult> {
@@ -112,6 +149,10 @@ export class ChunkPool {
     this.#failure = workerError(cause);
     for (const reject of this.#underWay) reject(this.#failure);
   }
+}
+
+function refusal(key: string, { code, message }: { code: ErrorCode; message: string }): VarveError {
+  return code === "damage" ? new DamageError(key, message) : new VarveError(code, message);
 }
 
 function workerError(cause: unknown): VarveError {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import fc from "fast-check";
-import { chunkId, pageId, writeLeaves } from "../../src/codec/ids.ts";
+import { areZeroLeaves, chunkId, differentBlocks, pageId, writeLeaves } from "../../src/codec/ids.ts";
 import { toHex } from "../../src/format/bytes.ts";
 import { BLOCK_BYTES, LEAF_BYTES, leavesBytes } from "../../src/format/limits.ts";
 import { le32 } from "../helpers/rbd_stream.ts";
@@ -41,9 +41,9 @@ describe("writeLeaves()", () => {
   test("writes what the other SHA-256 gives, and tells zeros, over plain and shared memory", () => {
     fc.assert(fc.property(chunk, fc.boolean(), (bytes, isShared) => {
       const leaves = new Uint8Array(leavesBytes(bytes.length) + 1).fill(0xee);
-      const zero = writeLeaves(isShared ? shared(bytes) : bytes, leaves);
+      writeLeaves(isShared ? shared(bytes) : bytes, leaves);
       expect(leaves).toEqual(new Uint8Array([...leavesOf(bytes), 0xee]));
-      expect(zero).toBe(bytes.every((byte) => byte === 0));
+      expect(areZeroLeaves(leaves, bytes.length)).toBe(bytes.every((byte) => byte === 0));
     }));
   });
 
@@ -52,10 +52,12 @@ describe("writeLeaves()", () => {
     const block = new Uint8Array(BLOCK_BYTES);
     for (let at = 0; at < BLOCK_BYTES; at++) {
       block[at] = 1;
-      expect(writeLeaves(block, leaves)).toBe(false);
+      writeLeaves(block, leaves);
+      expect(areZeroLeaves(leaves, BLOCK_BYTES)).toBe(false);
       block[at] = 0;
     }
-    expect(writeLeaves(block, leaves)).toBe(true);
+    writeLeaves(block, leaves);
+    expect(areZeroLeaves(leaves, BLOCK_BYTES)).toBe(true);
   });
 });
 
@@ -87,4 +89,35 @@ describe("pageId()", () => {
       expect(toHex(pageId(KEY, page))).toBe(toHex(hmac(sha256, KEY, page)));
     }));
   });
+
+  test("leaves the blocks of known ranges as they are, and does not look at their bytes", () => {
+    fc.assert(fc.property(chunk, fc.nat(8), fc.nat(8), (bytes, a, b) => {
+      const known = { from: Math.min(a, b) * BLOCK_BYTES, to: Math.max(a, b) * BLOCK_BYTES };
+      const leaves = new Uint8Array(leavesBytes(bytes.length)).fill(0xee);
+      writeLeaves(bytes, leaves, known.from < known.to ? [known] : []);
+      const wanted = leavesOf(bytes);
+      for (let block = 0; block * LEAF_BYTES < leaves.length; block++) {
+        const isKnown = block * BLOCK_BYTES >= known.from && block * BLOCK_BYTES < known.to;
+        const range = [block * LEAF_BYTES, (block + 1) * LEAF_BYTES] as const;
+        expect(leaves.slice(...range)).toEqual(
+          isKnown ? new Uint8Array(LEAF_BYTES).fill(0xee) : wanted.slice(...range),
+        );
+      }
+    }));
+  });
+});
+
+test("differentBlocks() finds each block in which two chunks differ, and no other", () => {
+  fc.assert(fc.property(chunk, fc.array(fc.nat()), (bytes, changes) => {
+    const changed = bytes.slice();
+    const wanted = new Set<number>();
+    for (const at of changes.map((at) => at % Math.max(1, bytes.length))) {
+      if (at >= bytes.length) continue;
+      changed[at]! ^= 1;
+    }
+    bytes.forEach((byte, at) => byte !== changed[at] && wanted.add(Math.floor(at / BLOCK_BYTES)));
+    const blocks = differentBlocks(leavesOf(bytes), leavesOf(changed), bytes.length);
+    expect(new Set([...blocks.ranges()].map(({ block }) => block))).toEqual(wanted);
+    expect(blocks.count).toBe(wanted.size);
+  }));
 });

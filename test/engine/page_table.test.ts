@@ -5,7 +5,7 @@ import { deriveKeys } from "../../src/codec/keys.ts";
 import { PageTable, type PageWriter } from "../../src/engine/page_table.ts";
 import { Project } from "../../src/engine/project.ts";
 import { toHex } from "../../src/format/bytes.ts";
-import { type Entry, EntryList } from "../../src/format/entries.ts";
+import { type Entry, EntryList, wholeAt } from "../../src/format/entries.ts";
 import { chunkName } from "../../src/format/layout.ts";
 import { PAGE_CHUNKS } from "../../src/format/limits.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
@@ -35,7 +35,7 @@ function setUp() {
 }
 
 function entry(byte: number): Entry {
-  return byte === 0 ? undefined : { id: new Uint8Array(32).fill(byte), lease: undefined };
+  return byte === 0 ? undefined : wholeAt({ id: new Uint8Array(32).fill(byte), lease: undefined });
 }
 
 type Change = { kind: "set"; position: number; byte: number } | {

@@ -1,12 +1,17 @@
 /** Runs of entries: against a plain array, and every way to damage their bytes. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type Entry, EntryList } from "../../src/format/entries.ts";
+import { type Entry, EntryList, type Place, refsOf, samePlace, wholeAt } from "../../src/format/entries.ts";
 import { flippedBits } from "../helpers/damage.ts";
 
 const id = fc.uint8Array({ minLength: 32, maxLength: 32 });
-const lease = fc.option(fc.uint8Array({ minLength: 16, maxLength: 16 }), { nil: undefined });
-const entry: fc.Arbitrary<Entry> = fc.option(fc.record({ id, lease }), { nil: undefined });
+const lease = fc.option(
+  fc.uint8Array({ minLength: 16, maxLength: 16 }).filter((bytes) => bytes.some((byte) => byte !== 0)),
+  { nil: undefined },
+);
+const ref = fc.record({ id, lease });
+const patch = fc.record({ id, object: ref, base: ref });
+const entry: fc.Arbitrary<Entry> = fc.option(fc.oneof(ref.map(wholeAt), patch), { nil: undefined });
 const entries = fc.array(entry, { maxLength: 20 });
 
 function listOf(entries: readonly Entry[]): EntryList {
@@ -21,8 +26,13 @@ function arrayOf(list: EntryList): Entry[] {
 
 const SMALL = listOf([
   undefined,
-  { id: new Uint8Array(32).fill(1), lease: undefined },
-  { id: new Uint8Array(32).fill(2), lease: new Uint8Array(16).fill(3) },
+  wholeAt({ id: new Uint8Array(32).fill(1), lease: undefined }),
+  wholeAt({ id: new Uint8Array(32).fill(2), lease: new Uint8Array(16).fill(3) }),
+  {
+    id: new Uint8Array(32).fill(4),
+    object: { id: new Uint8Array(32).fill(5), lease: undefined },
+    base: { id: new Uint8Array(32).fill(6), lease: new Uint8Array(16).fill(7) },
+  },
 ]);
 
 describe("EntryList", () => {
@@ -34,7 +44,10 @@ describe("EntryList", () => {
 
   test("encode() writes the bytes that the format says", () => {
     const bytes = Buffer.from(SMALL.encode()).toString("hex");
-    expect(bytes).toBe("03000000" + "00" + "01" + "01".repeat(32) + "02" + "02".repeat(32) + "03".repeat(16));
+    const patch = "04".repeat(32) + "05".repeat(32) + "00".repeat(16) + "06".repeat(32) + "07".repeat(16);
+    expect(bytes).toBe(
+      "04000000" + "00" + "01" + "01".repeat(32) + "02" + "02".repeat(32) + "03".repeat(16) + "03" + patch,
+    );
   });
 
   test("set() leaves nothing of what was there when it is called again", () => {
@@ -52,12 +65,13 @@ describe("EntryList", () => {
     for (const index of [-1, 3]) expect(() => new EntryList(3).set(index, undefined)).toThrow(RangeError);
   });
 
-  test("resized() cuts, or lengthens with zeros, and leaves the list as it was", () => {
-    fc.assert(fc.property(entries, fc.nat(30), (entries, length) => {
-      const list = listOf(entries);
-      const expected = Array.from({ length }, (_, i) => entries[i]);
-      expect(arrayOf(list.resized(length))).toEqual(expected);
-      expect(arrayOf(list)).toEqual(entries);
+  test("copy() has the same entries, and leaves the list as it was when it changes", () => {
+    fc.assert(fc.property(entries, entry, (entries, other) => {
+      const list = listOf([...entries, undefined]);
+      const copy = list.copy();
+      copy.set(entries.length, other);
+      expect(arrayOf(copy)).toEqual([...entries, other]);
+      expect(arrayOf(list)).toEqual([...entries, undefined]);
     }));
   });
 
@@ -96,4 +110,27 @@ describe("EntryList", () => {
       }
     }));
   });
+});
+
+const places: Place[] = [
+  wholeAt({ id: new Uint8Array(32).fill(1), lease: undefined }),
+  wholeAt({ id: new Uint8Array(32).fill(1), lease: new Uint8Array(16).fill(1) }),
+  wholeAt({ id: new Uint8Array(32).fill(2), lease: undefined }),
+  ...[undefined, new Uint8Array(16).fill(1)].map((lease) => ({
+    id: new Uint8Array(32).fill(1),
+    object: { id: new Uint8Array(32).fill(3), lease },
+    base: { id: new Uint8Array(32).fill(2), lease: undefined },
+  })),
+];
+
+test("samePlace() tells all objects of two places apart", () => {
+  for (const [i, a] of places.entries()) {
+    for (const [j, b] of places.entries()) expect(samePlace(a, structuredClone(b))).toBe(i === j);
+    expect(samePlace(a, undefined)).toBe(false);
+  }
+});
+
+test("refsOf() names a patch and what it is over", () => {
+  expect(refsOf(places[0]!)).toEqual([places[0]!.object]);
+  expect(refsOf(places[3]!)).toEqual([places[3]!.object, places[3]!.base!]);
 });

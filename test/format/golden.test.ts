@@ -6,11 +6,12 @@ import { openContent, openFront } from "../../src/codec/seal.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { openProject } from "../../src/engine/project.ts";
 import { openRepository } from "../../src/engine/repository.ts";
-import { fromUtf8, toHex } from "../../src/format/bytes.ts";
-import { EntryList } from "../../src/format/entries.ts";
+import { fromHex, fromUtf8, toHex } from "../../src/format/bytes.ts";
+import { EntryList, wholeAt } from "../../src/format/entries.ts";
 import * as layout from "../../src/format/layout.ts";
 import { decodeInfo } from "../../src/format/manifest.ts";
 import { OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
+import { decodePatchFront } from "../../src/format/patch.ts";
 import { shardHas } from "../../src/format/plan.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
 import * as golden from "../fixtures/format/golden.ts";
@@ -20,9 +21,13 @@ const FOLDER = path.join(import.meta.dir, "../fixtures/format/repository");
 const KEYS = deriveKeys(golden.PROJECT_SECRET);
 const TEXT_ID = "0624a2f6cc8dc95bb0de39ffc46a9c6b5a3126c6d92178d907994b028c380619";
 const SHORT_ID = "1477dcad83efbfc4ffaa13bcc1b93de231cbe7959430ce1b32fa470ad28e85e0";
-const PAGE_ID = "b490f2db44ba92ca2d2c2883f022a033f4144aff0ec377e5e7567da2613f16a9";
+const PAGE_ID = "50f56341c57b14a978811b4324b841d0ce2ac70da529b6c3d758e207e7940501";
+const PATCH_ID = "050d752c2dc78275d10aa73a6b1553c180f187cd9d581ac9b5344f0aa26f0ec1";
+/** Of the chunk that the patch makes. */
+const PATCHED_ID = "ba948a6a409fdcdd9f06e4db66758eff62e05a297b29bf1573fcf96fcdcb28d1";
 const text = layout.parseChunkName(`chunks/${TEXT_ID.slice(0, 2)}/${TEXT_ID}`)!;
 const short = layout.parseChunkName(`chunks/${SHORT_ID.slice(0, 2)}/${SHORT_ID}.${"1e".repeat(16)}`)!;
+const patch = layout.parseChunkName(`chunks/${PATCH_ID.slice(0, 2)}/${PATCH_ID}`)!;
 const page = layout.parseChunkName(`chunks/${PAGE_ID.slice(0, 2)}/${PAGE_ID}`)!;
 
 const store = new MemoryStore();
@@ -66,13 +71,23 @@ describe("the golden repository of format 1", () => {
     expect(chunk.front().length).toBe(3 * 16);
   });
 
-  test("has a page that names both and zeros", async () => {
+  test("has a patch over the first chunk", async () => {
+    const patched = await object(OBJECT_TYPE.patch, layout.chunkName(patch));
+    const { base, length, blocks } = decodePatchFront(patched.front());
+    expect({ base, length }).toEqual({ base: text, length: golden.CHUNK_BYTES });
+    expect([...blocks.ranges()].map(({ block }) => block)).toEqual(golden.PATCHED_BLOCKS);
+    const block = golden.SHORT_CHUNK.subarray(0, 4096);
+    expect(Buffer.compare(patched.content(), Buffer.concat([block, block]))).toBe(0);
+  });
+
+  test("has a page that names all of them and zeros", async () => {
     const entries = EntryList.decode((await object(OBJECT_TYPE.page, layout.chunkName(page))).content());
     expect(entries.length).toBe(1024);
-    expect([0, 1, 2, 3, 1023].map((at) => entries.get(at))).toEqual([
-      text,
+    expect([0, 1, 2, 3, 4, 1023].map((at) => entries.get(at))).toEqual([
+      wholeAt(text),
       undefined,
-      short,
+      { id: fromHex(PATCHED_ID, 32)!, object: patch, base: text },
+      wholeAt(short),
       undefined,
       undefined,
     ]);
@@ -84,7 +99,7 @@ describe("the golden repository of format 1", () => {
     const at = { key: name, volume: golden.VOLUME, backup: golden.BACKUP };
     expect(decodeInfo(manifest.front(), at)).toEqual(golden.INFO);
     const pages = EntryList.decode(manifest.content());
-    expect([pages.length, pages.get(0)]).toEqual([1, page]);
+    expect([pages.length, pages.get(0)]).toEqual([1, wholeAt(page)]);
   });
 
   test("has a lease", async () => {
@@ -108,8 +123,9 @@ describe("the golden repository of format 1", () => {
     const { report, target } = await restoreTo(repository, { project: "plain", volume: golden.VOLUME });
     const volume = new Uint8Array(golden.SIZE_BYTES);
     volume.set(golden.TEXT_CHUNK);
-    volume.set(golden.SHORT_CHUNK, 2 * golden.CHUNK_BYTES);
+    volume.set(golden.PATCHED_CHUNK, 2 * golden.CHUNK_BYTES);
+    volume.set(golden.SHORT_CHUNK, 3 * golden.CHUNK_BYTES);
     expect(Buffer.compare(target.bytes, volume)).toBe(0);
-    expect(report.chunks).toEqual({ total: 3, zero: 1, matched: 0, written: 2 });
+    expect(report.chunks).toEqual({ total: 4, zero: 1, matched: 0, written: 3 });
   });
 });

@@ -18,7 +18,7 @@ const INFO: ManifestInfo = {
   tags: ["a"],
   host: "h",
   stream_bytes: 1,
-  chunks: { total: 1, changed: 1, zero: 0, new: 1, reused: 0 },
+  chunks: { total: 1, changed: 1, zero: 0, new: 1, patched: 0, reused: 0 },
   uploaded_bytes: 1,
   duration_s: 0.5,
 };

@@ -81,8 +81,8 @@ describe("decodeHeader()", () => {
   test.each(Object.entries(OBJECT_TYPE))("says what another version means in a %s", (name, type) => {
     const bytes = encodeHeader({ ...HEADER, type });
     bytes[5] = 2;
-    // A chunk or page is read under a manifest of this version: it cannot be a later one's.
-    const isNamed = name === "chunk" || name === "page";
+    // A chunk, patch or page is read under a manifest of this version: it cannot be a later one's.
+    const isNamed = ["chunk", "patch", "page"].includes(name);
     expect(failure(bytes, { ...AT, type }).code).toBe(isNamed ? "damage" : "format_version");
   });
 

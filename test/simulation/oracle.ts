@@ -4,8 +4,8 @@
  */
 import { openContent, openFront } from "../../src/codec/seal.ts";
 import type { ProjectKey } from "../../src/codec/keys.ts";
-import { toHex } from "../../src/format/bytes.ts";
-import { EntryList } from "../../src/format/entries.ts";
+import { equalBytes, toHex } from "../../src/format/bytes.ts";
+import { EntryList, type Place } from "../../src/format/entries.ts";
 import { chunkName, type ObjectRef, parseManifestName, projectPrefix } from "../../src/format/layout.ts";
 import { leavesBytes } from "../../src/format/limits.ts";
 import { decodeInfo, type ManifestInfo } from "../../src/format/manifest.ts";
@@ -126,7 +126,7 @@ export class Oracle implements Watcher {
     const refs = new Set<string>();
     const wanted = chunkIds(this.contents.get(snapshot)!, this.#key.idKey);
     if (info.size_bytes > wanted.length * CHUNK_BYTES) throw new Violation(`${snapshot} has the wrong size`);
-    const page = pages.get(0);
+    const page = pages.get(0)?.object;
     const entries = page === undefined ? undefined : this.#page(page, refs);
     for (const [position, id] of wanted.entries()) {
       const entry = entries?.get(position);
@@ -147,19 +147,23 @@ export class Oracle implements Watcher {
     return entries;
   }
 
-  #checkChunk(ref: ObjectRef, refs: Set<string>): void {
-    const bytes = this.#object(ref, refs);
-    if (this.#opened.has(bytes)) return;
-    const { name, key } = named(OBJECT_TYPE.chunk, ref);
-    const sealed = new Uint8Array(new SharedArrayBuffer(CHUNK_BYTES + leavesBytes(CHUNK_BYTES) + 100));
-    sealed.set(bytes);
-    const chunk = new Uint8Array(new SharedArrayBuffer(CHUNK_BYTES));
-    const task = { op: "open", sealed, sealedLength: bytes.length, chunk, id: ref.id, name, key } as const;
-    const result = runTask({ ...task, keys: this.#key });
-    if (typeof result !== "object" || !("length" in result) || result instanceof Uint8Array) {
-      throw new Violation(`${key} does not open`);
+  #checkChunk({ id, object, base }: Place, refs: Set<string>): void {
+    const whole = this.#object(base ?? object, refs);
+    const patch = base === undefined ? undefined : this.#object(object, refs);
+    if (this.#opened.has(patch ?? whole)) return;
+    const chunk = shared(CHUNK_BYTES);
+    const leaves = shared(leavesBytes(CHUNK_BYTES));
+    const parts = { chunk, leaves, keys: this.#key };
+    const opened = runTask({ op: "open", ...parts, ...sealed(whole, OBJECT_TYPE.chunk, base ?? object) });
+    if (!has(opened, "length")) throw new Violation(`${chunkName(base ?? object)} does not open`);
+    if (patch !== undefined) {
+      const task = { op: "apply", ...parts, ...sealed(patch, OBJECT_TYPE.patch, object) } as const;
+      const applied = runTask({ ...task, wanted: undefined });
+      if (!has(applied, "chunkId") || !equalBytes(applied.chunkId, id)) {
+        throw new Violation(`${chunkName(object)} does not make its chunk`);
+      }
     }
-    this.#opened.add(bytes);
+    this.#opened.add(patch ?? whole);
   }
 
   #object(ref: ObjectRef, refs: Set<string>): Uint8Array {
@@ -171,6 +175,21 @@ export class Oracle implements Watcher {
     refs.add(key);
     return object.bytes;
   }
+}
+
+function shared(length: number): Uint8Array<SharedArrayBuffer> {
+  return new Uint8Array(new SharedArrayBuffer(length));
+}
+
+function sealed(bytes: Uint8Array, type: ObjectType, ref: ObjectRef) {
+  const copy = shared(CHUNK_BYTES + leavesBytes(CHUNK_BYTES) + 100);
+  copy.set(bytes);
+  const { name, key } = named(type, ref);
+  return { sealed: copy, sealedLength: bytes.length, id: ref.id, name, key };
+}
+
+function has<K extends string>(result: unknown, field: K): result is Record<K, Uint8Array> {
+  return typeof result === "object" && result !== null && !(result instanceof Uint8Array) && field in result;
 }
 
 function named(type: ObjectType, ref: ObjectRef) {

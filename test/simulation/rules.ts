@@ -46,7 +46,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
   ],
   "a condemned key is never used again": [
-    { file: "engine/chunk_store.ts", find: "? { id, lease } : plain;", replace: "? plain : plain;" },
+    { file: "engine/chunks/write_chunk.ts", find: "? { id, lease } : plain;", replace: "? plain : plain;" },
   ],
   "what only the base refers to is held against the plans": [
     {
@@ -57,9 +57,9 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
   "chunks are durable before the manifest": [
     {
-      file: "engine/chunk_store.ts",
-      find: "await project.store.put(project.key(name), body, { signal });",
-      replace: "project.store.put(project.key(name), body.slice()).catch(() => {});",
+      file: "engine/chunks/write_chunk.ts",
+      find: "await project.store.put(project.key(chunkName(ref)), body, { signal });",
+      replace: "project.store.put(project.key(chunkName(ref)), body.slice()).catch(() => {});",
     },
   ],
   "the lease is looked at around the manifest": [

@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import { chunkCacheFolder, fileRecordsFolder } from "../../cache/cache_folder.ts";
 import { type FileLook, lookOf, recordFile } from "../../cache/file_record.ts";
 import { ChunkCache } from "../../cache/chunk_cache.ts";
+import type { LeafCache } from "../../cache/leaf_cache.ts";
 import type { Secret } from "../../codec/keys.ts";
 import { DamageError, describeError, InterruptedError, MissingError, VarveError } from "../../errors.ts";
 import { backupId, backupTimeMs } from "../../format/backup_id.ts";
@@ -17,7 +18,9 @@ import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts
 import type { Source, VolumeDiff } from "../../source/source.ts";
 import { cachePlace } from "../cache_place.ts";
 import { listBackupIds, type OpenManifest, readManifest } from "../catalog.ts";
-import { ChunkWorkshop, ChunkWriter } from "../chunk_store.ts";
+import { openLeafCache } from "../chunks/leaves.ts";
+import { ChunkWorkshop } from "../chunks/workshop.ts";
+import { ChunkWriter } from "../chunks/write_chunk.ts";
 import { commitManifest } from "./commit.ts";
 import { Condemned } from "../gc/condemned.ts";
 import type { Context } from "../context.ts";
@@ -62,6 +65,8 @@ export interface BackupReport {
   stream_bytes: number;
   chunks: ChunkCounts;
   uploaded_bytes: number;
+  /** Of chunks: leaves, patches, and what streams that cut blocks need. */
+  downloaded_bytes: number;
   duration_s: number;
 }
 
@@ -75,6 +80,7 @@ interface Run {
   workshop: ChunkWorkshop;
   cache: VolumeCache;
   chunkCache: ChunkCache | undefined;
+  leafCache: LeafCache | undefined;
   /** The volume's newest backup when the run began, or the last one that the run has prepared. */
   latest: OpenManifest | undefined;
   /** By the store's clock. */
@@ -101,17 +107,20 @@ export async function backup(
   const workshop = new ChunkWorkshop(project.chunkBytes, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   const chunkCache = openChunkCache(project, context);
+  const leafCache = await openLeafCache(project, options.volume, context);
   try {
     const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
-    const run = await beginRun({ options, project, lease, workshop, cache, chunkCache }, guarded);
-    const manifests = await storeAll(run, guarded);
+    const run = await beginRun({ options, project, lease, workshop, cache, chunkCache, leafCache }, guarded);
+    const prepared = await storeAll(run, guarded);
+    const manifests = prepared.map(({ manifest }) => manifest);
     await commitAll(run, manifests, guarded);
     if (manifests.length > 0) await cache.renew(manifests.at(-1)!);
     if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
     await chunkCache?.trim();
-    return manifests.map(report);
+    return prepared.map(report);
   } finally {
     await cache.close();
+    await leafCache?.close();
     await workshop.close();
     await lease.end();
   }
@@ -136,7 +145,7 @@ async function beginLease(project: Project, options: BackupOptions, context: Con
 
 /** After the lease is written, and in this order: the store's time, the key, the plans, the newest backup. */
 async function beginRun(
-  parts: Pick<Run, "options" | "project" | "lease" | "workshop" | "cache" | "chunkCache">,
+  parts: Pick<Run, "options" | "project" | "lease" | "workshop" | "cache" | "chunkCache" | "leafCache">,
   context: Context,
 ): Promise<Run> {
   const { project, options } = parts;
@@ -166,13 +175,20 @@ async function readLatest(project: Project, at: { volume: string; backup: string
   }
 }
 
+/** A restore point that is stored but for its manifest. */
+interface Prepared {
+  manifest: OpenManifest;
+  downloadedBytes: number;
+}
+
 /** Reads the whole source; the manifests of what it held, none of them written yet. */
-async function storeAll(run: Run, context: Context): Promise<OpenManifest[]> {
-  const prepared: OpenManifest[] = [];
+async function storeAll(run: Run, context: Context): Promise<Prepared[]> {
+  const prepared: Prepared[] = [];
   for await (const diff of run.options.source.diffs()) {
-    const manifest = await storeDiff(run, { diff, prepared }, context);
-    prepared.push(manifest);
-    run.latest = manifest;
+    const earlier = prepared.map(({ manifest }) => manifest);
+    const point = await storeDiff(run, { diff, prepared: earlier }, context);
+    prepared.push(point);
+    run.latest = point.manifest;
   }
   return prepared;
 }
@@ -181,7 +197,7 @@ async function storeDiff(
   run: Run,
   work: { diff: VolumeDiff; prepared: readonly OpenManifest[] },
   context: Context,
-): Promise<OpenManifest> {
+): Promise<Prepared> {
   const { diff } = work;
   const { project, options, workshop } = run;
   const startedMs = context.clock.now();
@@ -194,9 +210,9 @@ async function storeDiff(
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
   const emptyPages = new EntryList(0);
-  const { condemned, setAside, lease, chunkCache } = run;
+  const { condemned, setAside, lease, chunkCache, leafCache } = run;
   const writer = new ChunkWriter(
-    { project, keys, workshop, condemned, setAside, lease: lease.id, cache: chunkCache },
+    { project, keys, workshop, condemned, setAside, lease: lease.id, cache: chunkCache, leafCache },
     context,
   );
   const volume = new VolumeWriter({
@@ -212,7 +228,7 @@ async function storeDiff(
   }, context);
   const { pages, counts, sizeBytes } = await volume.write(diff);
   checkSize(options, sizeBytes);
-  return {
+  const manifest = {
     pages,
     key: keys,
     info: {
@@ -235,6 +251,7 @@ async function storeDiff(
       duration_s: (context.clock.now() - startedMs) / 1000,
     },
   };
+  return { manifest, downloadedBytes: volume.downloadedBytes };
 }
 
 function checkSize(options: BackupOptions, sizeBytes: number | undefined): void {
@@ -270,7 +287,7 @@ async function rememberFile(
   await recordFile(fileRecordsFolder(cacheRoot), options.source.file!, { known: look, content });
 }
 
-function report({ info }: OpenManifest): BackupReport {
+function report({ manifest: { info }, downloadedBytes }: Prepared): BackupReport {
   const { backup, project, volume, from_snapshot, to_snapshot, size_bytes, stream_bytes, chunks } = info;
   const { uploaded_bytes, duration_s } = info;
   return {
@@ -283,6 +300,7 @@ function report({ info }: OpenManifest): BackupReport {
     stream_bytes,
     chunks,
     uploaded_bytes,
+    downloaded_bytes: downloadedBytes,
     duration_s,
   };
 }

@@ -1,18 +1,15 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { MissingError, VarveError } from "../../errors.ts";
-import type { EntryList } from "../../format/entries.ts";
-import type { ObjectRef } from "../../format/layout.ts";
-import { PAGE_CHUNKS } from "../../format/limits.ts";
+import { DamageError, MissingError, VarveError } from "../../errors.ts";
+import type { Range } from "../../format/coverage.ts";
+import { type EntryList, type Place, refsOf } from "../../format/entries.ts";
+import { BLOCK_BYTES, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
+import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { VolumeDiff } from "../../source/source.ts";
-import {
-  type ChunkWorkshop,
-  type ChunkWriter,
-  fetchChunk,
-  OPEN_CHUNKS,
-  type StoredChunk,
-} from "../chunk_store.ts";
+import { applyPatch, readChunk } from "../chunks/read_chunk.ts";
+import { type ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
+import { type ChunkWriter, type StoredChunk, WHOLE, type WriteOptions } from "../chunks/write_chunk.ts";
 import { cutChunks, type Piece } from "./chunker.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import type { Context } from "../context.ts";
@@ -58,7 +55,9 @@ export class VolumeWriter {
   /** Positions whose chunk is at work: a later piece of the same position has to wait for it. */
   readonly #atWork = new Set<number>();
   readonly #writePage: PageWriter;
-  readonly #counts: ChunkCounts = { total: 0, changed: 0, zero: 0, new: 0, reused: 0 };
+  readonly #counts: ChunkCounts = { total: 0, changed: 0, zero: 0, new: 0, patched: 0, reused: 0 };
+  /** Of patches and whole chunks; the writer counts leaves. */
+  #downloadedBytes = 0;
   readonly #progress: VolumeProgress = {
     sizeBytes: undefined,
     position: 0,
@@ -72,6 +71,10 @@ export class VolumeWriter {
     this.#context = context;
     this.#window = new Window(options.workshop.window + options.workshop.jobs);
     this.#writePage = (id, page, known) => options.writer.writePage(id, page, known);
+  }
+
+  get downloadedBytes(): number {
+    return this.#downloadedBytes + this.#options.writer.downloadedBytes;
   }
 
   async write(diff: VolumeDiff): Promise<WrittenVolume> {
@@ -126,52 +129,96 @@ export class VolumeWriter {
 
   async #chunk(piece: ChunkPiece): Promise<void> {
     const { hints, table, writer } = this.#options;
+    const { position } = piece;
     try {
-      const partial = await this.#fillGaps(piece);
-      const hint = await (hints ?? table).get(piece.position);
-      const stored = await writer.write(piece, { hint, partial });
-      await table.set(piece.position, stored.entry, this.#writePage);
+      const hint = await (hints ?? table).get(position);
+      const stored = await writer.write(piece, { position, hint, ...await this.#complete(piece) });
+      await table.set(position, stored.entry, this.#writePage);
       this.#count(stored, piece);
     } finally {
       piece.buffer.release();
-      this.#atWork.delete(piece.position);
+      this.#atWork.delete(position);
     }
   }
 
-  /** The bytes that the stream did not give are as before, zeros past the old chunk's end. True where there are any. */
-  async #fillGaps(piece: ChunkPiece): Promise<boolean> {
+  /**
+   * What the stream did not give is as before, zeros past the old chunk's end. Where it gave whole blocks, the leaves of
+   * the others are enough, and their content is brought only should the chunk be stored whole.
+   */
+  async #complete(piece: ChunkPiece): Promise<Omit<WriteOptions, "position" | "hint">> {
     const gaps = piece.coverage.gaps(piece.length);
-    if (gaps.length === 0) return false;
-    const entry = await this.#options.table.get(piece.position);
-    const { bytes } = piece.buffer;
-    if (entry === undefined) {
-      for (const { from, to } of gaps) bytes.fill(0, from, to);
-      return true;
+    const before = gaps.length === 0 ? undefined : await this.#options.table.get(piece.position);
+    if (before === undefined) {
+      for (const { from, to } of gaps) piece.buffer.bytes.fill(0, from, to);
+      return WHOLE;
     }
-    await this.#withChunk(entry, (base) => {
-      for (const { from, to } of gaps) {
-        const known = base.subarray(from, to);
-        bytes.set(known, from);
-        bytes.fill(0, from + known.length, to);
-      }
+    const fill = (sealed?: SharedBuffer) => this.#fill(piece, { before, gaps, sealed });
+    const areBlocks = gaps.every(({ from, to }) => isBlockEnd(from, piece) && isBlockEnd(to, piece));
+    const baseLeaves = areBlocks ? await this.#completeLeaves(piece, before, gaps) : undefined;
+    if (baseLeaves !== undefined) return { missing: gaps, baseLeaves, fill, keep: false };
+    await fill();
+    return { ...WHOLE, keep: true };
+  }
+
+  /**
+   * Puts the leaves of the chunk as it was behind the piece, and of its content the blocks in which it differs from the
+   * whole chunk under it. The leaves of that; `undefined` where they cannot be had.
+   */
+  async #completeLeaves(
+    { buffer, position, length }: ChunkPiece,
+    before: Place,
+    gaps: readonly Range[],
+  ): Promise<Uint8Array | undefined> {
+    const { project, workshop, chunkCache: cache, writer } = this.#options;
+    const leaves = await writer.leavesOf(before.base ?? before.object, { position, length });
+    if (leaves === undefined) return undefined;
+    buffer.bytes.set(leaves, project.chunkBytes);
+    if (before.base === undefined) return leaves;
+    try {
+      const { signal } = this.#context;
+      const read = await applyPatch(buffer, before, { project, workshop, cache, signal, wanted: gaps });
+      this.#downloadedBytes += read.downloadedBytes;
+      return leaves;
+    } catch (error) {
+      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      return undefined; // reading the whole chunk says what is wrong
+    }
+  }
+
+  /** Brings the content of the gaps. */
+  async #fill(
+    { buffer }: ChunkPiece,
+    { before, gaps, sealed }: { before: Place; gaps: readonly Range[]; sealed: SharedBuffer | undefined },
+  ): Promise<void> {
+    await this.#withChunk(before, {
+      sealed,
+      use: (content) => {
+        for (const { from, to } of gaps) {
+          const known = content.subarray(from, to);
+          buffer.bytes.set(known, from);
+          buffer.bytes.fill(0, from + known.length, to);
+        }
+      },
     });
-    return true;
   }
 
   /** Calls `use` with the content of a stored chunk. */
-  async #withChunk(ref: ObjectRef, use: (content: Uint8Array) => void | Promise<void>): Promise<void> {
+  async #withChunk(
+    place: Place,
+    { sealed, use }: { sealed?: SharedBuffer | undefined; use: (content: Uint8Array) => void },
+  ): Promise<void> {
     const { project, workshop, chunkCache: cache } = this.#options;
+    // In this order: who has a base buffer never waits for one of the sealed.
+    const room = sealed ?? await workshop.sealed.acquire();
     const base = await workshop.bases.acquire();
     try {
-      const { length } = await fetchChunk(base, ref, {
-        project,
-        workshop,
-        cache,
-        signal: this.#context.signal,
-      });
-      await use(base.bytes.subarray(0, length));
+      const { signal } = this.#context;
+      const read = await readChunk(base, place, { project, workshop, cache, sealed: room, signal });
+      this.#downloadedBytes += read.downloadedBytes;
+      use(base.bytes.subarray(0, read.length));
     } finally {
       base.release();
+      if (sealed === undefined) room.release();
     }
   }
 
@@ -188,21 +235,27 @@ export class VolumeWriter {
       const end = Math.min(total, (page + 1) * PAGE_CHUNKS);
       for (let position = page * PAGE_CHUNKS; position < end; position++) {
         const entry = await table.get(position);
-        if (entry !== undefined && await condemned.has(entry)) await this.#rescueChunk(position, entry);
+        if (entry !== undefined && await this.#isCondemned(entry)) await this.#rescueChunk(position, entry);
       }
     }
   }
 
-  async #rescueChunk(position: number, ref: ObjectRef): Promise<void> {
+  async #isCondemned(place: Place): Promise<boolean> {
+    for (const ref of refsOf(place)) if (await this.#options.condemned.has(ref)) return true;
+    return false;
+  }
+
+  async #rescueChunk(position: number, place: Place): Promise<void> {
     const { table, writer, workshop } = this.#options;
     const buffer = await workshop.chunks.acquire();
     try {
       let length = 0;
-      await this.#withChunk(ref, (content) => {
+      const use = (content: Uint8Array) => {
         buffer.bytes.set(content);
         length = content.length;
-      });
-      const { entry } = await writer.write({ buffer, length }, { hint: undefined, partial: false });
+      };
+      await this.#withChunk(place, { use });
+      const { entry } = await writer.write({ buffer, length }, { position, ...WHOLE });
       await table.set(position, entry, this.#writePage);
     } catch (cause) {
       if (!(cause instanceof MissingError)) throw cause;
@@ -220,7 +273,7 @@ export class VolumeWriter {
   #count({ outcome }: StoredChunk, piece: ChunkPiece): void {
     this.#counts.changed++;
     this.#counts[outcome]++;
-    if (outcome === "new") this.#progress.newBytes += piece.length;
+    if (outcome === "new" || outcome === "patched") this.#progress.newBytes += piece.length;
     if (outcome === "reused") this.#progress.reusedBytes += piece.length;
     if (outcome === "zero") this.#progress.zeroBytes += piece.length;
     this.#tell(piece.position + 1);
@@ -234,6 +287,11 @@ export class VolumeWriter {
     );
     this.#options.onProgress(this.#progress);
   }
+}
+
+/** Whether a block, or the chunk, ends at the byte. */
+function isBlockEnd(at: number, { length }: ChunkPiece): boolean {
+  return at % BLOCK_BYTES === 0 || at === length;
 }
 
 /**

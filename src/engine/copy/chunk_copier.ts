@@ -5,11 +5,12 @@
 import { pageId } from "../../codec/ids.ts";
 import type { ProjectKey } from "../../codec/keys.ts";
 import { DamageError, MissingError } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
-import { type Entry, EntryList } from "../../format/entries.ts";
+import { EntryList, type Place, refsOf, samePlace, wholeAt } from "../../format/entries.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
-import { type ChunkWorkshop, ChunkWriter, fetchChunk } from "../chunk_store.ts";
+import { checkObject, readChunk } from "../chunks/read_chunk.ts";
+import type { ChunkWorkshop } from "../chunks/workshop.ts";
+import { ChunkWriter, WHOLE } from "../chunks/write_chunk.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import type { Context } from "../context.ts";
 import type { Lease } from "../gc/lease.ts";
@@ -54,8 +55,8 @@ export class ChunkCopier {
   readonly counts: CopyCounts = { copied: 0, present: 0, bytes: 0 };
   readonly #options: ChunkCopierOptions;
   readonly #context: Context;
-  /** By name in the source: where they are in the target, or will be. Oldest first. */
-  readonly #known = new Map<string, Promise<ObjectRef>>();
+  /** Objects by name that are in the target, or on their way. Oldest first. */
+  readonly #known = new Map<string, Promise<void>>();
 
   constructor(options: ChunkCopierOptions, context: Context) {
     this.#options = options;
@@ -70,16 +71,17 @@ export class ChunkCopier {
     { key, base, onPage }: CopyPagesOptions,
   ): Promise<EntryList> {
     const { target, workshop, condemned, setAside, lease } = this.#options;
+    const none = { cache: undefined, leafCache: undefined };
     const writer = new ChunkWriter(
-      { project: target, keys: key, workshop, condemned, setAside, lease: lease.id, cache: undefined },
+      { project: target, keys: key, workshop, condemned, setAside, lease: lease.id, ...none },
       this.#context,
     );
     const copied = new EntryList(pages.length);
     try {
       for (let page = 0; page < pages.length; page++) {
-        const ref = pages.get(page);
-        const baseRef = base !== undefined && page < base.length ? base.get(page) : undefined;
-        if (ref !== undefined) copied.set(page, await this.#page(ref, { key, writer, baseRef }));
+        const ref = pages.get(page)?.object;
+        const baseRef = base !== undefined && page < base.length ? base.get(page)?.object : undefined;
+        if (ref !== undefined) copied.set(page, wholeAt(await this.#page(ref, { key, writer, baseRef })));
         onPage((page + 1) * PAGE_CHUNKS);
       }
     } finally {
@@ -88,10 +90,12 @@ export class ChunkCopier {
     return copied;
   }
 
-  async #page(ref: ObjectRef, options: { key: ProjectKey; writer: ChunkWriter; baseRef: Entry }) {
+  async #page(
+    ref: ObjectRef,
+    { key, writer, baseRef }: { key: ProjectKey; writer: ChunkWriter; baseRef: ObjectRef | undefined },
+  ): Promise<ObjectRef> {
     const { source, condemned, setAside } = this.#options;
-    const { key, writer, baseRef } = options;
-    const isInBase = isSame(ref, baseRef);
+    const isInBase = baseRef !== undefined && samePlace(wholeAt(ref), wholeAt(baseRef));
     // All of it is there, and nothing of it in doubt: not even the page has to be read.
     if (isInBase && condemned.none && setAside.none) return ref;
     const { signal } = this.#context;
@@ -99,7 +103,7 @@ export class ChunkCopier {
     const base = isInBase ? entries : baseRef && await this.#readBase(baseRef);
     const copied = await this.#entries(entries, { writer, base });
     const isChanged = copied !== entries;
-    if (!isChanged && isInBase && await this.#isTrusted(ref)) return ref;
+    if (!isChanged && isInBase && await writer.isTrusted(ref)) return ref;
     if (!isChanged && !await condemned.has(ref)) return await this.#putAsIs(ref, object);
     const bytes = copied.encode();
     return await writer.writePage(pageId(key.pageKey, bytes), bytes, undefined);
@@ -126,11 +130,11 @@ export class ChunkCopier {
     let changed: EntryList | undefined;
     try {
       for (let at = 0; at < entries.length; at++) {
-        const ref = entries.get(at);
-        if (ref === undefined) continue;
+        const place = entries.get(at);
+        if (place === undefined) continue;
         await window.add(async () => {
-          const there = await this.#chunk(ref, { writer, isInBase: isSame(ref, base?.get(at)) });
-          if (!isSame(ref, there)) (changed ??= entries.resized(entries.length)).set(at, there);
+          const there = await this.#chunk(place, { writer, isInBase: samePlace(place, base?.get(at)) });
+          if (!samePlace(place, there)) (changed ??= entries.copy()).set(at, there);
         });
       }
       await window.drain();
@@ -140,42 +144,56 @@ export class ChunkCopier {
     return changed ?? entries;
   }
 
+  /** Where the chunk is in the target, once it is there. */
   async #chunk(
-    ref: ObjectRef,
+    place: Place,
     { writer, isInBase }: { writer: ChunkWriter; isInBase: boolean },
-  ): Promise<ObjectRef> {
-    if (isInBase && await this.#isTrusted(ref)) {
+  ): Promise<Place> {
+    if (isInBase && await writer.isTrusted(...refsOf(place))) {
       this.counts.present++;
-      return ref;
+      return place;
     }
+    const { condemned } = this.#options;
+    for (const ref of refsOf(place)) {
+      if (await condemned.has(ref)) return await this.#storeAnew(place, writer);
+    }
+    // What a patch is over comes first.
+    for (const ref of refsOf(place).reverse()) await this.#copyOnce(ref);
+    return place;
+  }
+
+  async #copyOnce(ref: ObjectRef): Promise<void> {
     const name = chunkName(ref);
     const known = this.#known.get(name);
     if (known !== undefined) return await known;
-    const copied = this.#copyChunk(ref, writer);
+    const copied = this.#copyObject(ref);
     // Who waits for it sees the failure; nobody may be waiting.
     copied.catch(() => {});
     this.#known.set(name, copied);
     if (this.#known.size > MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value!);
-    return await copied;
+    await copied;
   }
 
-  /** What a manifest of the target names is there, unless it was found damaged, or a sweep may delete it. */
-  async #isTrusted(ref: ObjectRef): Promise<boolean> {
-    const { condemned, setAside } = this.#options;
-    return !setAside.has(ref) && !await condemned.has(ref);
-  }
-
-  async #copyChunk(ref: ObjectRef, writer: ChunkWriter): Promise<ObjectRef> {
-    const { source, workshop, condemned } = this.#options;
-    const { signal } = this.#context;
-    const isCondemned = await condemned.has(ref);
-    if (!isCondemned && await this.#isThere(ref)) return ref;
+  async #copyObject(ref: ObjectRef): Promise<void> {
+    if (await this.#isThere(ref)) return;
+    const { source, workshop } = this.#options;
     const buffer = await workshop.chunks.acquire();
     try {
-      const onOpened = isCondemned ? undefined : (object: Uint8Array) => this.#put(ref, object);
-      const { length } = await fetchChunk(buffer, ref, { project: source, workshop, signal, onOpened });
-      if (!isCondemned) return ref;
-      const { entry, outcome } = await writer.write({ buffer, length }, { hint: undefined, partial: false });
+      const onOpened = (object: Uint8Array) => this.#put(ref, object);
+      await checkObject(buffer, ref, { project: source, workshop, signal: this.#context.signal, onOpened });
+    } finally {
+      buffer.release();
+    }
+  }
+
+  /** A condemned key must not be referred to. */
+  async #storeAnew(place: Place, writer: ChunkWriter): Promise<Place> {
+    const { source, workshop } = this.#options;
+    const { signal } = this.#context;
+    const buffer = await workshop.chunks.acquire();
+    try {
+      const { length } = await readChunk(buffer, place, { project: source, workshop, signal });
+      const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, ...WHOLE });
       this.counts[outcome === "new" ? "copied" : "present"]++;
       return entry!; // only zeros have none, and no key
     } finally {
@@ -201,10 +219,4 @@ export class ChunkCopier {
     this.counts.copied++;
     this.counts.bytes += object.length;
   }
-}
-
-function isSame(a: ObjectRef, b: Entry): boolean {
-  if (b === undefined || !equalBytes(a.id, b.id)) return false;
-  if (a.lease === undefined || b.lease === undefined) return a.lease === b.lease;
-  return equalBytes(a.lease, b.lease);
 }

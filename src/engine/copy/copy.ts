@@ -10,7 +10,7 @@ import { manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/la
 import type { Store } from "../../store/store.ts";
 import { findBackup, listBackupIds, readManifest } from "../catalog.ts";
 import { ChunkCopier } from "./chunk_copier.ts";
-import { ChunkWorkshop } from "../chunk_store.ts";
+import { ChunkWorkshop } from "../chunks/workshop.ts";
 import { commitManifest } from "../backup/commit.ts";
 import { Condemned } from "../gc/condemned.ts";
 import type { Context } from "../context.ts";

@@ -4,7 +4,7 @@
  */
 import { DamageError, MissingError } from "../../errors.ts";
 import { toHex } from "../../format/bytes.ts";
-import type { EntryList } from "../../format/entries.ts";
+import { type EntryList, refsOf } from "../../format/entries.ts";
 import {
   chunkName,
   manifestName,
@@ -143,7 +143,7 @@ export async function collectReferences(
   try {
     for await (const manifest of manifests(project, options, context)) {
       for (let page = 0; page < manifest.pages.length; page++) {
-        const ref = manifest.pages.get(page);
+        const ref = manifest.pages.get(page)?.object;
         if (ref === undefined) continue;
         if (options.chunksOnly !== true) references.add(ref);
         if (!seen.add(ref)) continue;
@@ -226,6 +226,6 @@ async function pageOf(
 function addAll(references: ReferenceSet, entries: EntryList): void {
   for (let i = 0; i < entries.length; i++) {
     const entry = entries.get(i);
-    if (entry !== undefined) references.add(entry);
+    for (const ref of entry === undefined ? [] : refsOf(entry)) references.add(ref);
   }
 }

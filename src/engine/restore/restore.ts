@@ -12,7 +12,7 @@ import type { Source } from "../../source/source.ts";
 import type { Target } from "../../target/target.ts";
 import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
 import { noChanges, readChanges } from "./changed_chunks.ts";
-import { ChunkWorkshop } from "../chunk_store.ts";
+import { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import { Lease } from "../gc/lease.ts";
 import { openProject, type Project } from "../project.ts";

@@ -74,10 +74,10 @@ interface PagePair {
 /** Pages that are known to be the same are not read at all: what did not change costs nothing. */
 async function readBoth(plan: RestorePlan, page: number): Promise<PagePair> {
   const { manifest, known } = plan;
-  const ref = manifest.pages.get(page);
+  const ref = manifest.pages.get(page)?.object;
   const baseRef = known === undefined || page >= known.base.pages.length
     ? undefined
-    : known.base.pages.get(page);
+    : known.base.pages.get(page)?.object;
   const equal = (ref === undefined || baseRef === undefined)
     ? ref === baseRef
     : equalBytes(ref.id, baseRef.id);
@@ -89,7 +89,7 @@ async function readBoth(plan: RestorePlan, page: number): Promise<PagePair> {
 }
 
 async function readOne(plan: RestorePlan, page: number, { pages, key }: OpenManifest): Promise<PageRead> {
-  const ref = page < pages.length ? pages.get(page) : undefined;
+  const ref = page < pages.length ? pages.get(page)?.object : undefined;
   if (ref === undefined) return { entries: new EntryList(PAGE_CHUNKS) };
   const { project, local, signal } = plan;
   try {

@@ -4,12 +4,13 @@
  */
 import { DamageError, describeError, MissingError, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../format/bytes.ts";
-import type { ObjectRef } from "../../format/layout.ts";
+import type { Place } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
 import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { Target } from "../../target/target.ts";
 import type { OpenManifest } from "../catalog.ts";
-import { type ChunkWorkshop, fetchChunk } from "../chunk_store.ts";
+import { readChunk } from "../chunks/read_chunk.ts";
+import type { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
 import type { Wanted } from "./restore_plan.ts";
@@ -125,12 +126,12 @@ export class Restorer {
     return equalBytes(id, wanted.entry.id);
   }
 
-  async #fetch(wanted: Wanted, ref: ObjectRef, buffer: SharedBuffer): Promise<Step> {
+  async #fetch(wanted: Wanted, place: Place, buffer: SharedBuffer): Promise<Step> {
     const { project, workshop } = this.#options;
-    const key = project.key(chunkName(ref));
+    const key = project.key(chunkName(place.object));
     try {
       const options = { project, workshop, signal: this.#context.signal };
-      const { length, downloadedBytes } = await fetchChunk(buffer, ref, options);
+      const { length, downloadedBytes } = await readChunk(buffer, place, options);
       this.progress.downloadedBytes += downloadedBytes;
       if (length === wanted.length) return { kind: "write", wanted, buffer };
       return {
@@ -141,7 +142,7 @@ export class Restorer {
       };
     } catch (error) {
       if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
-      return { kind: "damaged", wanted, key, reason: describeError(error) };
+      return { kind: "damaged", wanted, key: error.key, reason: describeError(error) };
     }
   }
 

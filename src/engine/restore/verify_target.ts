@@ -1,7 +1,7 @@
 /** Reads a restored target back from its device, past the page cache, and holds every chunk against the backup. */
 import { DamageError, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../format/bytes.ts";
-import type { ChunkWorkshop } from "../chunk_store.ts";
+import type { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import type { OpenManifest } from "../catalog.ts";
 import type { Wanted } from "./restore_plan.ts";

@@ -3,7 +3,7 @@
  * page once for each volume that has it, which marks its chunks with what it was marked with itself.
  */
 import { MissingError } from "../../errors.ts";
-import type { EntryList } from "../../format/entries.ts";
+import { type EntryList, refsOf } from "../../format/entries.ts";
 import { CHUNKS_PREFIX, parseChunkName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { type OpenManifest, readManifest } from "../catalog.ts";
 import type { Context } from "../context.ts";
@@ -111,7 +111,7 @@ function addPoint(
     volume: number,
   });
   for (let i = 0; i < manifest.pages.length; i++) {
-    const page = manifest.pages.get(i);
+    const page = manifest.pages.get(i)?.object;
     const found = page && walk.table.find(page);
     if (found === undefined) continue;
     walk.table.addPoints(found, points); // the point's number + 1
@@ -142,10 +142,12 @@ export async function walkPages(
     const points = table.pointsOf(page);
     for (let i = 0; i < (entries?.length ?? 0); i++) {
       const entry = entries!.get(i);
-      const chunk = entry && table.find(entry);
-      if (chunk === undefined) continue;
-      table.addPoints(chunk, points);
-      addToVolume(walk, chunk, number);
+      for (const ref of entry === undefined ? [] : refsOf(entry)) {
+        const object = table.find(ref);
+        if (object === undefined) continue;
+        table.addPoints(object, points);
+        addToVolume(walk, object, number);
+      }
     }
     walk.onPage();
   }

@@ -1,5 +1,7 @@
 /** What a verify found, and which restore points it concerns. */
 import { DamageError, MissingError } from "../../errors.ts";
+import { toHex } from "../../format/bytes.ts";
+import { type Place, refsOf } from "../../format/entries.ts";
 import { chunkName, manifestName, type ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { OpenManifest } from "../catalog.ts";
@@ -16,6 +18,8 @@ export interface Finding {
   /** Of the object in the store. */
   key: string;
   reason: string;
+  /** Of a block patch: the id of the chunk that it makes, and the key of the whole chunk that it is over. */
+  patch?: { chunk: string; base: string } | undefined;
   /** The restore points that need it. */
   places: FindingPlace[];
 }
@@ -41,7 +45,7 @@ export async function locateFindings(
   if (findings.size === 0) return [];
   for await (const manifest of manifests(project, { scope, onDamage: () => {} }, context)) {
     for (let page = 0; page < manifest.pages.length; page++) {
-      const ref = manifest.pages.get(page);
+      const ref = manifest.pages.get(page)?.object;
       if (ref !== undefined) await locateInPage(project, { manifest, page, ref, findings }, context);
     }
   }
@@ -73,11 +77,19 @@ async function locateInPage(
     });
     for (let i = 0; i < count; i++) {
       const entry = entries.get(i);
-      if (entry !== undefined) note(findings.get(project.key(chunkName(entry))), first + i, 1);
+      for (const ref of entry === undefined ? [] : refsOf(entry)) {
+        const finding = findings.get(project.key(chunkName(ref)));
+        note(finding, first + i, 1);
+        if (finding !== undefined && ref === entry!.object) finding.patch = patchOf(project, entry!);
+      }
     }
   } catch (error) {
     if (!(error instanceof DamageError || error instanceof MissingError)) throw error; // else it is a finding itself
   }
+}
+
+function patchOf(project: Project, { id, base }: Place): Finding["patch"] {
+  return base && { chunk: toHex(id), base: project.key(chunkName(base)) };
 }
 
 function addPlace(finding: Finding, at: { manifest: OpenManifest; position: number; chunks: number }): void {

@@ -10,7 +10,9 @@ import { chunkName, CHUNKS_PREFIX, type ObjectRef, parseChunkName } from "../../
 import type { Source } from "../../source/source.ts";
 import type { ChunkBuffer } from "../../pool/chunk_pool.ts";
 import type { Store } from "../../store/store.ts";
-import { ChunkWorkshop, OPEN_CHUNKS, sealChunk } from "../chunk_store.ts";
+import { LeafReader } from "../chunks/leaves.ts";
+import { ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
+import { type Patch, patchOver, sealChunk } from "../chunks/write_chunk.ts";
 import { cutChunks } from "../backup/chunker.ts";
 import type { Context } from "../context.ts";
 import type { Finding } from "./findings.ts";
@@ -131,10 +133,9 @@ async function healFromSource(
         await window.add(async () => {
           try {
             const id = await workshop.pool.hash(piece, project.firstKey.idKey);
-            const refs = id === undefined ? [] : wanted.get(toHex(id)) ?? [];
-            for (const ref of refs) {
-              await storeAgain(project, { piece, ref, workshop }, context);
-              const key = project.key(chunkName(ref));
+            for (const object of id === undefined ? [] : wanted.get(toHex(id)) ?? []) {
+              if (!await storeAgain(project, { piece, object, workshop }, context)) continue;
+              const key = project.key(chunkName(object.ref));
               if (open.delete(key)) healed.push(key);
             }
           } finally {
@@ -151,27 +152,56 @@ async function healFromSource(
   return healed;
 }
 
+/** An object that is to be stored again: a whole chunk, or a patch over the chunk at `base`. */
+interface WantedObject {
+  ref: ObjectRef;
+  base: ObjectRef | undefined;
+}
+
+/** False where it is a patch, and what it is over cannot be read. */
 async function storeAgain(
   project: Project,
-  { piece, ref, workshop }: { piece: ChunkBuffer; ref: ObjectRef; workshop: ChunkWorkshop },
-  { signal }: Context,
-): Promise<void> {
+  { piece, object, workshop }: { piece: ChunkBuffer; object: WantedObject; workshop: ChunkWorkshop },
+  context: Context,
+): Promise<boolean> {
+  const patch = object.base && await patchAgain(project, { piece, base: object.base }, context);
+  if (object.base !== undefined && patch === undefined) return false;
   const sealed = await workshop.sealed.acquire();
   // The content may be wanted under another key too: its buffer is kept.
   const chunk = { length: piece.length, buffer: { bytes: piece.buffer.bytes, release: () => {} } };
+  const options = { project, keys: project.firstKey, workshop, sealed, patch, signal: context.signal };
   try {
-    await sealChunk(chunk, ref, { project, keys: project.firstKey, workshop, sealed, signal });
+    await sealChunk(chunk, object.ref, options);
+    return true;
   } finally {
     sealed.release();
   }
 }
 
-/** By id in hex: a content may be wanted under more than one key. */
-function wantedChunks(project: Project, open: ReadonlyMap<string, Finding>): Map<string, ObjectRef[]> {
-  const wanted = new Map<string, ObjectRef[]>();
-  for (const key of open.keys()) {
-    const ref = parseChunkName(key.slice(project.key("").length));
-    if (ref !== undefined) wanted.set(toHex(ref.id), [...wanted.get(toHex(ref.id)) ?? [], ref]);
+async function patchAgain(
+  project: Project,
+  { piece: chunk, base }: { piece: ChunkBuffer; base: ObjectRef },
+  { signal, log }: Context,
+): Promise<Patch | undefined> {
+  try {
+    const leaves = await new LeafReader({ project, cache: undefined }, signal).get(base, chunk);
+    return patchOver(base, { chunk, leaves, chunkBytes: project.chunkBytes });
+  } catch (error) {
+    if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+    log.warn({ key: error.key }, `cannot heal a patch over it: ${describeError(error)}`);
+    return undefined;
+  }
+}
+
+/** By the id of their content in hex: a content may be wanted under more than one key. */
+function wantedChunks(project: Project, open: ReadonlyMap<string, Finding>): Map<string, WantedObject[]> {
+  const wanted = new Map<string, WantedObject[]>();
+  const refOf = (key: string) => parseChunkName(key.slice(project.key("").length));
+  for (const { key, patch } of open.values()) {
+    const ref = refOf(key);
+    if (ref === undefined) continue;
+    const content = patch?.chunk ?? toHex(ref.id);
+    wanted.set(content, [...wanted.get(content) ?? [], { ref, base: patch && refOf(patch.base) }]);
   }
   return wanted;
 }

@@ -7,7 +7,8 @@ import { DamageError, describeError, MissingError } from "../../errors.ts";
 import { chunkName, chunkShardPrefix, type ObjectRef, parseChunkName } from "../../format/layout.ts";
 import type { Context } from "../context.ts";
 import { findBackup } from "../catalog.ts";
-import { ChunkWorkshop, fetchChunk } from "../chunk_store.ts";
+import { checkObject } from "../chunks/read_chunk.ts";
+import { ChunkWorkshop } from "../chunks/workshop.ts";
 import { type Finding, locateFindings } from "./findings.ts";
 import { openProject, type Project } from "../project.ts";
 import {
@@ -192,7 +193,7 @@ class Verifier {
     const buffer = await this.#workshop.chunks.acquire();
     try {
       const options = { project: this.#project, workshop: this.#workshop, signal: this.#context.signal };
-      const { downloadedBytes } = await fetchChunk(buffer, ref, options);
+      const downloadedBytes = await checkObject(buffer, ref, options);
       this.chunksRead++;
       if (ref.lease === undefined) this.#verified.add(ref.id);
       this.downloadedBytes += downloadedBytes;

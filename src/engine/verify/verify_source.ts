@@ -8,7 +8,8 @@ import { equalBytes } from "../../format/bytes.ts";
 import type { Entry } from "../../format/entries.ts";
 import type { Source } from "../../source/source.ts";
 import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
-import { ChunkWorkshop, fetchChunk, OPEN_CHUNKS } from "../chunk_store.ts";
+import { readChunk } from "../chunks/read_chunk.ts";
+import { ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
 import { cutChunks, type Piece } from "../backup/chunker.ts";
 import type { Context } from "../context.ts";
 import { PageTable } from "../page_table.ts";
@@ -145,7 +146,7 @@ class Comparison {
     const { project, workshop } = this.#parts;
     const buffer = await workshop.bases.acquire();
     try {
-      await fetchChunk(buffer, entry, { project, workshop, signal: this.#context.signal });
+      await readChunk(buffer, entry, { project, workshop, signal: this.#context.signal });
       return { wrong: "source", reason: "the stored chunk is whole, the source holds something else" };
     } catch (error) {
       if (!(error instanceof DamageError || error instanceof MissingError)) throw error;

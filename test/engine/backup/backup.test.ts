@@ -49,7 +49,7 @@ describe("backup()", () => {
     // Three chunks and one page.
     expect(chunkPuts().length).toBe(4);
     expect(new Set(chunkPuts()).size).toBe(4);
-    expect(report!.chunks).toEqual({ total: 34, changed: 34, zero: 0, new: 3, reused: 31 });
+    expect(report!.chunks).toEqual({ total: 34, changed: 34, zero: 0, new: 3, patched: 0, reused: 31 });
     expect(Buffer.compare(await bytesOf(repository), volume)).toBe(0);
   });
 
@@ -62,7 +62,7 @@ describe("backup()", () => {
     const other = await backUp(repository, [full(volume)], { volume: "other" });
     expect(chunkPuts().length).toBe(before);
     for (const [report] of [again, other]) {
-      expect(report!.chunks).toEqual({ total: 3, changed: 3, zero: 0, new: 0, reused: 3 });
+      expect(report!.chunks).toEqual({ total: 3, changed: 3, zero: 0, new: 0, patched: 0, reused: 3 });
       expect(report!.uploaded_bytes).toBe(0);
     }
   });
@@ -101,7 +101,7 @@ describe("backup()", () => {
       from_snapshot: "a",
       to_snapshot: "b",
       size_bytes: 5 * CHUNK_BYTES,
-      chunks: { total: 5, changed: 4, zero: 2, new: 1, reused: 1 },
+      chunks: { total: 5, changed: 4, zero: 2, new: 1, patched: 0, reused: 1 },
       uploaded_bytes: sizes.reduce((sum, size) => sum + size, 0),
     });
     // The changed chunk, and the page.

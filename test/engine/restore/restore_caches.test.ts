@@ -149,7 +149,7 @@ const LIES: [what: string, lie: () => void | Promise<void>][] = [
   ["has another bit in an id", () => flipAt((HEAD_BYTES + 3 * 32 + 7) * 8)],
   ["has an id where there are zeros", () => flipAt((HEAD_BYTES + 15 * 32 + 7) * 8)],
   ...Array.from({ length: 6 }, (_, i): [string, () => void] => {
-    return [`has another bit anywhere (${i})`, () => flipAt(pick((HEAD_BYTES + 1024 * 32) * 8))];
+    return [`has another bit anywhere (${i})`, () => flipAt(pick(fs.statSync(cacheFile()).size * 8))];
   }),
   ["is cut in its head", () => fs.truncateSync(cacheFile(), 100)],
   ["is cut in its ids", () => fs.truncateSync(cacheFile(), HEAD_BYTES + 1000)],

@@ -1,0 +1,167 @@
+/**
+ * Reading chunks: download, open, verify. A chunk is one object, or a block patch over a whole chunk: then the whole one
+ * is opened first and the patch applied to it.
+ */
+import type { ChunkCache } from "../../cache/chunk_cache.ts";
+import { DamageError } from "../../errors.ts";
+import { equalBytes, toHex } from "../../format/bytes.ts";
+import type { Range } from "../../format/coverage.ts";
+import type { Place } from "../../format/entries.ts";
+import { chunkName, type ObjectRef } from "../../format/layout.ts";
+import { leavesBytes } from "../../format/limits.ts";
+import { OBJECT_TYPE, objectType } from "../../format/object.ts";
+import { decodePatchFront } from "../../format/patch.ts";
+import type { SharedBuffer } from "../../pool/buffers.ts";
+import type { SealedObject } from "../../pool/chunk_pool.ts";
+import type { Project } from "../project.ts";
+import { LeafReader } from "./leaves.ts";
+import type { ChunkWorkshop } from "./workshop.ts";
+
+export interface ReadOptions {
+  project: Project;
+  workshop: ChunkWorkshop;
+  /** Looked at before the store, where there is one. */
+  cache?: ChunkCache | undefined;
+  signal: AbortSignal;
+  /** Room for objects of somebody who holds it already; without it there is a wait for some. */
+  sealed?: SharedBuffer | undefined;
+  /** Is given the object as the store has it, once it is known to be what it should be; its bytes are used again afterwards. */
+  onOpened?: ((object: Uint8Array) => Promise<void>) | undefined;
+}
+
+export interface ReadResult {
+  /** Bytes of the chunk. */
+  length: number;
+  downloadedBytes: number;
+}
+
+/**
+ * Opens the chunk into `into`, its leaves behind it. Throws `DamageError` where the store's objects are not that chunk,
+ * `MissingError`.
+ */
+export async function readChunk(
+  into: SharedBuffer,
+  place: Place,
+  options: ReadOptions,
+): Promise<ReadResult> {
+  const whole = await readWhole(into, place.base ?? place.object, options);
+  if (place.base === undefined) return whole;
+  const patch = await applyPatch(into, place, options);
+  return { length: whole.length, downloadedBytes: whole.downloadedBytes + patch.downloadedBytes };
+}
+
+/** Opens the whole chunk at `ref` into `into`, its leaves behind it. */
+export async function readWhole(
+  into: SharedBuffer,
+  ref: ObjectRef,
+  options: ReadOptions,
+): Promise<ReadResult> {
+  const { workshop } = options;
+  const opened = await openObject(ref, options, (object) => workshop.pool.open(into, object));
+  return { length: opened.value, downloadedBytes: opened.downloadedBytes };
+}
+
+/**
+ * Makes the chunk at `place` of the whole one under it: `into` has the leaves of that, and its content unless only
+ * blocks in the ranges `wanted` are asked for.
+ */
+export async function applyPatch(
+  into: SharedBuffer,
+  { id, object: ref }: Place,
+  options: ReadOptions & { wanted?: readonly Range[] },
+): Promise<{ downloadedBytes: number }> {
+  const { project, workshop, wanted } = options;
+  const { value, downloadedBytes } = await openObject(
+    ref,
+    options,
+    (object) => workshop.pool.apply(into, object, wanted),
+  );
+  if (equalBytes(value, id)) return { downloadedBytes };
+  throw damaged({ key: project.key(chunkName(ref)) }, `it does not make the chunk ${toHex(id)}`);
+}
+
+/**
+ * Checks the object at `ref`, a whole chunk or a patch; `into` is room to work in. Of a patch's base just the leaves are
+ * read. Throws `DamageError`, `MissingError`.
+ */
+export async function checkObject(into: SharedBuffer, ref: ObjectRef, options: ReadOptions): Promise<number> {
+  const { project, workshop, signal } = options;
+  const leaves = new LeafReader({ project, cache: undefined }, signal);
+  const { downloadedBytes } = await openObject(ref, options, async (object) => {
+    const bytes = object.sealed.bytes.subarray(0, object.sealedLength);
+    const name = chunkName(ref);
+    if (objectType(bytes) !== OBJECT_TYPE.patch) {
+      const length = await workshop.pool.open(into, object);
+      const front = await project.front(bytes, { type: OBJECT_TYPE.chunk, name });
+      const wanted = into.bytes.subarray(project.chunkBytes, project.chunkBytes + leavesBytes(length));
+      if (equalBytes(front, wanted)) return;
+      throw damaged(object, "its leaves are not those of its content");
+    }
+    const front = await project.front(bytes, { type: OBJECT_TYPE.patch, name });
+    const { base, length } = decodeFront(front, object);
+    into.bytes.set(await leaves.get(base, { length }), project.chunkBytes);
+    await workshop.pool.apply(into, object, []);
+  });
+  return downloadedBytes + leaves.downloadedBytes;
+}
+
+function decodeFront(front: Uint8Array, object: SealedObject) {
+  try {
+    return decodePatchFront(front);
+  } catch (cause) {
+    throw damaged(object, "its front cannot be read", cause);
+  }
+}
+
+function damaged({ key }: { key: string }, state: string, cause?: unknown): DamageError {
+  return new DamageError(key, `Cannot read "${key}": ${state}`, { cause });
+}
+
+/** Has `open` open the object out of the cache, or the store's where the cache does not have it whole. */
+async function openObject<T>(
+  ref: ObjectRef,
+  options: ReadOptions,
+  open: (object: SealedObject) => Promise<T>,
+): Promise<{ value: T; downloadedBytes: number }> {
+  const { project, workshop, cache, signal } = options;
+  const name = chunkName(ref);
+  const sealed = options.sealed ?? await workshop.sealed.acquire();
+  try {
+    const cached = await cache?.get(name);
+    if (cached !== undefined) {
+      const value = await openBytes(ref, { bytes: cached, sealed, project, open }).catch(unlessDamaged);
+      if (value !== undefined) return { value, downloadedBytes: 0 };
+      await cache!.drop(name);
+    }
+    const bytes = await project.store.get(project.key(name), { into: sealed.bytes, signal });
+    const value = await openBytes(ref, { bytes, sealed, project, open });
+    await options.onOpened?.(bytes);
+    return { value, downloadedBytes: bytes.length };
+  } finally {
+    if (options.sealed === undefined) sealed.release();
+  }
+}
+
+async function openBytes<T>(
+  ref: ObjectRef,
+  { bytes, sealed, project, open }: {
+    bytes: Uint8Array;
+    sealed: SharedBuffer;
+    project: Project;
+    open: (object: SealedObject) => Promise<T>;
+  },
+): Promise<T> {
+  const name = chunkName(ref);
+  const key = project.key(name);
+  const isPatch = objectType(bytes) === OBJECT_TYPE.patch;
+  const keys = await project.keyOf(bytes, { type: isPatch ? OBJECT_TYPE.patch : OBJECT_TYPE.chunk, name });
+  if (bytes.length > sealed.bytes.length) {
+    throw damaged({ key }, `it has ${bytes.length} bytes, more than a chunk can have`);
+  }
+  if (bytes.buffer !== sealed.bytes.buffer) sealed.bytes.set(bytes);
+  return await open({ ref, sealed, sealedLength: bytes.length, keys, key });
+}
+
+function unlessDamaged(error: unknown): undefined {
+  if (!(error instanceof DamageError)) throw error;
+}

@@ -1,0 +1,285 @@
+/**
+ * Writing chunks: is the chunk known, where does it go, whole or as a block patch, compress, seal, upload. docs/gc.md says
+ * why a condemned key is never used again.
+ */
+import type { ChunkCache } from "../../cache/chunk_cache.ts";
+import type { LeafCache } from "../../cache/leaf_cache.ts";
+import { differentBlocks, patchId } from "../../codec/ids.ts";
+import type { ProjectKey } from "../../codec/keys.ts";
+import { DamageError, MissingError } from "../../errors.ts";
+import { equalBytes, toHex } from "../../format/bytes.ts";
+import type { Range } from "../../format/coverage.ts";
+import { type Entry, type Place, refsOf, wholeAt } from "../../format/entries.ts";
+import { chunkName, type ObjectRef } from "../../format/layout.ts";
+import { OBJECT_TYPE } from "../../format/object.ts";
+import type { BlockSet } from "../../format/patch.ts";
+import type { SharedBuffer } from "../../pool/buffers.ts";
+import type { ChunkBuffer } from "../../pool/chunk_pool.ts";
+import type { Context } from "../context.ts";
+import type { Condemned } from "../gc/condemned.ts";
+import type { Project } from "../project.ts";
+import type { SetAside } from "../verify/set_aside.ts";
+import { frontOf, LeafReader } from "./leaves.ts";
+import type { ChunkWorkshop } from "./workshop.ts";
+
+/** Ids remembered as present; beyond it the store is asked again. */
+const MAX_REMEMBERED = 16_384;
+const COMPRESSION_LEVEL = 3;
+
+/** Some blocks of a chunk, over a whole one. */
+export interface Patch {
+  base: ObjectRef;
+  blocks: BlockSet;
+}
+
+export interface SealOptions {
+  project: Project;
+  workshop: ChunkWorkshop;
+  keys: ProjectKey;
+  /** A buffer for the sealed object. */
+  sealed: SharedBuffer;
+  /** Without it the chunk is sealed whole. */
+  patch?: Patch | undefined;
+  signal: AbortSignal;
+}
+
+/**
+ * Compresses, seals and uploads a hashed chunk as the object `ref`; the object as it was uploaded, in `sealed`. The
+ * chunk's buffer is released once its content is not needed any more.
+ */
+export async function sealChunk(
+  chunk: ChunkBuffer,
+  ref: ObjectRef,
+  options: SealOptions,
+): Promise<Uint8Array> {
+  const { project, keys, workshop, sealed, patch, signal } = options;
+  const length = await workshop.pool.seal(chunk, { ref, patch, sealed, keys, level: COMPRESSION_LEVEL });
+  chunk.buffer.release();
+  const body = sealed.bytes.subarray(0, length);
+  await project.store.put(project.key(chunkName(ref)), body, { signal });
+  return body;
+}
+
+/** What makes the chunk in `chunk`, leaves behind it, of the whole chunk at `base`; `undefined` where it is too much. */
+export function patchOver(
+  base: ObjectRef,
+  { chunk, leaves, chunkBytes }: { chunk: ChunkBuffer; leaves: Uint8Array; chunkBytes: number },
+): Patch | undefined {
+  const blocks = differentBlocks(chunk.buffer.bytes.subarray(chunkBytes), leaves, chunk.length);
+  return blocks.count > 0 && blocks.fitsPatch ? { base, blocks } : undefined;
+}
+
+export interface ChunkWriterOptions {
+  project: Project;
+  keys: ProjectKey;
+  workshop: ChunkWorkshop;
+  condemned: Condemned;
+  setAside: SetAside;
+  /** Suffix for chunks whose plain key is condemned. */
+  lease: Uint8Array;
+  /** Keeps what is likely to be needed again. */
+  cache: ChunkCache | undefined;
+  leafCache: LeafCache | undefined;
+}
+
+export interface WriteOptions {
+  position: number;
+  /** What the volume had at this position last: the same perhaps, or something to be patched. */
+  hint: Entry;
+  /** Content that is not in the buffer, in whole blocks; its leaves are. */
+  missing: readonly Range[];
+  /** Leaves of the whole chunk of the hint, where they are at hand. */
+  baseLeaves?: Uint8Array | undefined;
+  /** Brings what is missing. */
+  fill: (sealed: SharedBuffer) => Promise<void>;
+  /** The next backup may need the content again. */
+  keep: boolean;
+}
+
+/** For content that is in the buffer as a whole, and compared with nothing. */
+export const WHOLE: Omit<WriteOptions, "position"> = {
+  hint: undefined,
+  missing: [],
+  fill: () => Promise.resolve(),
+  keep: false,
+};
+
+export type Outcome = "zero" | "new" | "patched" | "reused";
+
+/** What became of a chunk. */
+export interface StoredChunk {
+  entry: Entry;
+  outcome: Outcome;
+}
+
+interface Stored {
+  place: Place;
+  outcome: Outcome;
+}
+
+export class ChunkWriter {
+  readonly #options: ChunkWriterOptions;
+  readonly #context: Context;
+  readonly #leaves: LeafReader;
+  /** Ids in hex that are in the store or on their way, oldest first. */
+  readonly #known = new Map<string, Promise<Place>>();
+  uploadedBytes = 0;
+
+  constructor(options: ChunkWriterOptions, context: Context) {
+    this.#options = options;
+    this.#context = context;
+    const { project, leafCache: cache } = options;
+    this.#leaves = new LeafReader({ project, cache }, context.signal);
+  }
+
+  /** Of leaves. */
+  get downloadedBytes(): number {
+    return this.#leaves.downloadedBytes;
+  }
+
+  /** Leaves of the whole chunk that is stored at `ref`; `undefined` where they cannot be had, or are of another length. */
+  async leavesOf(
+    ref: ObjectRef,
+    at: { position: number; length: number },
+  ): Promise<Uint8Array | undefined> {
+    return await this.#leaves.get(ref, at).catch((error) => {
+      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      return undefined;
+    });
+  }
+
+  /**
+   * Hashes the chunk, and stores it unless the project holds it.
+   * Each id is uploaded once, however many positions have it at the same time. The chunk's buffer is released as soon
+   * as its content is not needed any more: while the upload runs, others are compressed.
+   */
+  async write(chunk: ChunkBuffer, options: WriteOptions): Promise<StoredChunk> {
+    try {
+      return await this.#write(chunk, options);
+    } finally {
+      chunk.buffer.release();
+    }
+  }
+
+  async #write(chunk: ChunkBuffer, options: WriteOptions): Promise<StoredChunk> {
+    const { hint, missing } = options;
+    const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys.idKey, missing);
+    if (id === undefined) return { entry: undefined, outcome: "zero" };
+    if (hint !== undefined && equalBytes(hint.id, id) && await this.isTrusted(...refsOf(hint))) {
+      return { entry: hint, outcome: "reused" };
+    }
+    return await this.#writeOnce(chunk, id, options);
+  }
+
+  /** What a manifest names is there, unless it was found damaged, or a sweep may delete it. */
+  async isTrusted(...refs: ObjectRef[]): Promise<boolean> {
+    const { condemned, setAside } = this.#options;
+    for (const ref of refs) if (setAside.has(ref) || await condemned.has(ref)) return false;
+    return true;
+  }
+
+  /** Stores a page, unless it is where it was before or the project holds it. */
+  async writePage(id: Uint8Array, page: Uint8Array, known: ObjectRef | undefined): Promise<ObjectRef> {
+    const { keys, project } = this.#options;
+    if (known !== undefined && equalBytes(known.id, id) && await this.isTrusted(known)) return known;
+    const ref = await this.#place(id);
+    if (await this.#isThere(ref)) return ref;
+    const object = { type: OBJECT_TYPE.page, name: chunkName(ref), content: page };
+    this.#uploaded(await project.write(object, { key: keys, signal: this.#context.signal }));
+    return ref;
+  }
+
+  async #writeOnce(chunk: ChunkBuffer, id: Uint8Array, options: WriteOptions): Promise<StoredChunk> {
+    const name = toHex(id);
+    const known = this.#known.get(name);
+    if (known !== undefined) {
+      chunk.buffer.release();
+      return { entry: await known, outcome: "reused" };
+    }
+    const stored = this.#store(chunk, id, options);
+    const place = stored.then(({ place }) => place);
+    // Who waits for it sees the failure; nobody may be waiting.
+    place.catch(() => {});
+    this.#remember(name, place);
+    const { outcome } = await stored;
+    return { entry: await place, outcome };
+  }
+
+  /** A buffer for the sealed object is held from the first request on: so many chunks are on their way as there are jobs. */
+  async #store(chunk: ChunkBuffer, id: Uint8Array, options: WriteOptions): Promise<Stored> {
+    const sealed = await this.#options.workshop.sealed.acquire();
+    try {
+      const ref = await this.#place(id);
+      if (await this.#isThere(ref)) return { place: wholeAt(ref), outcome: "reused" };
+      const patch = await this.#findPatch(chunk, options);
+      if (patch !== undefined) return await this.#storePatch(chunk, id, { patch, sealed });
+      if (options.missing.length > 0) await options.fill(sealed);
+      await this.#storeWhole(chunk, ref, { ...options, sealed });
+      return { place: wholeAt(ref), outcome: "new" };
+    } finally {
+      sealed.release();
+    }
+  }
+
+  async #storeWhole(
+    chunk: ChunkBuffer,
+    ref: ObjectRef,
+    { sealed, keep, position }: { sealed: SharedBuffer; keep: boolean; position: number },
+  ): Promise<void> {
+    const { cache, leafCache } = this.#options;
+    const body = await sealChunk(chunk, ref, { ...this.#options, sealed, signal: this.#context.signal });
+    this.#uploaded(body.length);
+    await leafCache?.put(position, frontOf(body));
+    if (keep) await cache?.put(chunkName(ref), body);
+  }
+
+  /** The next patch of this position needs the blocks of this one. */
+  async #storePatch(
+    chunk: ChunkBuffer,
+    id: Uint8Array,
+    { patch, sealed }: { patch: Patch; sealed: SharedBuffer },
+  ): Promise<Stored> {
+    const { cache, keys } = this.#options;
+    const ref = await this.#place(patchId(keys.patchKey, id, patch.base));
+    const options = { ...this.#options, sealed, patch, signal: this.#context.signal };
+    const body = await sealChunk(chunk, ref, options);
+    this.#uploaded(body.length);
+    await cache?.put(chunkName(ref), body);
+    return { place: { id, object: ref, base: patch.base }, outcome: "patched" };
+  }
+
+  /** How the chunk can be stored as a patch over what the volume had there; always over a whole chunk. */
+  async #findPatch(
+    chunk: ChunkBuffer,
+    { hint, position, baseLeaves }: WriteOptions,
+  ): Promise<Patch | undefined> {
+    const base = hint?.base ?? hint?.object;
+    if (base === undefined || !await this.isTrusted(base)) return undefined;
+    const leaves = baseLeaves ?? await this.leavesOf(base, { position, length: chunk.length });
+    const { chunkBytes } = this.#options.project;
+    return leaves && patchOver(base, { chunk, leaves, chunkBytes });
+  }
+
+  /** Where a new object of this id goes. */
+  async #place(id: Uint8Array): Promise<ObjectRef> {
+    const { condemned, lease } = this.#options;
+    const plain: ObjectRef = { id, lease: undefined };
+    return await condemned.has(plain) ? { id, lease } : plain;
+  }
+
+  async #isThere(ref: ObjectRef): Promise<boolean> {
+    const { project } = this.#options;
+    const info = await project.store.head(project.key(chunkName(ref)), { signal: this.#context.signal });
+    return info !== undefined;
+  }
+
+  /** Added only now: many uploads are under way at once, and `+= await` adds to what the sum was before the wait. */
+  #uploaded(bytes: number): void {
+    this.uploadedBytes += bytes;
+  }
+
+  #remember(name: string, place: Promise<Place>): void {
+    this.#known.set(name, place);
+    if (this.#known.size > MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value!);
+  }
+}
