@@ -104,7 +104,7 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
     {
       key: "start-up",
       name: "--version",
-      contenders: [plain, ...peers].map((program) => contenders.version(program)),
+      contenders: [contenders.version(plain)],
     },
   ];
   if (buckets === undefined) return cases;

@@ -133,9 +133,8 @@ export class Contenders {
     };
   }
 
-  version(program: Program): Contender {
-    const { name, peer, file, version } = program;
-    return { program: name, kind: peer ? "peer" : "varve", warm: [file], script: () => version };
+  version({ name, file, version }: Program): Contender {
+    return { program: name, kind: "varve", warm: [file], script: () => version };
   }
 
   /** A home, and what brings its repository to hold the base of `volume` and nothing else. */

@@ -9,14 +9,15 @@ import { startBuckets } from "./buckets.ts";
 import { casesOf } from "./cases.ts";
 import { chart } from "./chart.ts";
 import { prepareImages } from "./images.ts";
-import { interrupt, run } from "./measure.ts";
+import type { ContendersOptions } from "./contenders.ts";
+import { interrupt, InterruptedError, run } from "./measure.ts";
 import { installedPeers, type Program, varve } from "./programs.ts";
 import { runCase } from "./rounds.ts";
 import { type Result, type Row, rowsOf, tableText } from "./table.ts";
 
 const { values } = parseArgs({
   options: {
-    runs: { type: "string", default: "5" },
+    runs: { type: "string" },
     only: { type: "string" },
     json: { type: "string" },
     svg: { type: "string" },
@@ -25,52 +26,61 @@ const { values } = parseArgs({
 });
 const ROOT = new URL("..", import.meta.url).pathname;
 const FOLDER = process.env.VARVE_BENCH_DIR ?? "/var/tmp/varve-bench";
+const RUNS = 5;
+/** Of the bytes, to see that everything works: its figures mean nothing. */
 const QUICK_SHARE = 1 / 8;
+const QUICK_RUNS = 1;
 const INTERRUPTED = 130;
 
 const varveFile = process.env.VARVE_BIN ?? `${ROOT}dist/varve`;
 const scratch = `${FOLDER}/scratch`;
-let interrupted = false;
-process.on("SIGINT", () => {
-  interrupted = true;
-  interrupt();
-});
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, interrupt);
 
-const images = values.quick
-  ? await prepareImages(`${FOLDER}/images-quick`, QUICK_SHARE)
-  : await prepareImages(`${FOLDER}/images`, 1);
-await rm(scratch, { recursive: true, force: true });
-await mkdir(scratch, { recursive: true });
-const buckets = await startBuckets();
 try {
-  const peers = installedPeers();
-  const rows = await rowsOfAll(peers);
-  const report = {
-    ...await machine(),
-    programs: await described([varve(varveFile, { sealed: false }), ...peers]),
-    rows,
-  };
-  console.log(tableText(rows));
-  console.log(`\n${report.machine}, ${report.date}`);
-  for (const { name, version, settings } of report.programs) console.log(`${name}: ${version}; ${settings}`);
-  if (values.json !== undefined) await Bun.write(values.json, JSON.stringify(report, null, 2) + "\n");
-  if (values.svg !== undefined) await Bun.write(values.svg, chart(rows, noteOf(report)));
+  await main();
 } catch (error) {
-  if (!interrupted) throw error;
-  process.exitCode = INTERRUPTED;
-} finally {
-  await buckets?.stop();
-  await rm(scratch, { recursive: true, force: true });
+  console.error(`bench: ${(error as Error).message}`);
+  process.exitCode = error instanceof InterruptedError ? INTERRUPTED : 1;
 }
 
-async function rowsOfAll(peers: Program[]): Promise<Row[]> {
-  const all = casesOf({ images, scratch, varveFile, buckets }, peers);
+async function main(): Promise<void> {
+  const images = values.quick
+    ? await prepareImages(`${FOLDER}/images-quick`, QUICK_SHARE)
+    : await prepareImages(`${FOLDER}/images`, 1);
+  await rm(scratch, { recursive: true, force: true });
+  await mkdir(scratch, { recursive: true });
+  const buckets = await startBuckets();
+  try {
+    await report(installedPeers(), { images, scratch, varveFile, buckets });
+  } finally {
+    await buckets?.stop();
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function report(peers: Program[], options: ContendersOptions): Promise<void> {
+  const rows = await rowsOfAll(peers, options);
+  const programs = await described([varve(varveFile, { sealed: false }), ...peers]);
+  const about = await machine();
+  const where = `${about.machine}, ${about.date}`;
+  console.log(tableText(rows));
+  console.log(`\n${where}`);
+  for (const { name, version, settings } of programs) console.log(`${name}: ${version}; ${settings}`);
+  if (values.quick) console.log(`Quick: on ${QUICK_SHARE} of the bytes. These figures mean nothing.`);
+  if (values.json !== undefined) {
+    await Bun.write(values.json, JSON.stringify({ ...about, programs, rows }, null, 2) + "\n");
+  }
+  if (values.svg !== undefined) await Bun.write(values.svg, chart(rows, where));
+}
+
+async function rowsOfAll(peers: Program[], options: ContendersOptions): Promise<Row[]> {
+  const all = casesOf(options, peers);
   const keys = values.only?.split(",") ?? all.map(({ key }) => key);
   const unknown = keys.filter((key) => !all.some((one) => one.key === key));
   if (unknown.length > 0) {
     throw new Error(`no case "${unknown.join(", ")}"; there are ${all.map(({ key }) => key).join(", ")}`);
   }
-  const runs = values.quick ? 1 : Number(values.runs);
+  const runs = Number(values.runs ?? (values.quick ? QUICK_RUNS : RUNS));
   const results = new Map<string, Result[]>();
   const rows: Row[] = [];
   for (const one of all.filter(({ key }) => keys.includes(key))) {
@@ -103,8 +113,4 @@ async function described(
       version: await versionOf(version),
     })),
   );
-}
-
-function noteOf({ machine, date }: { machine: string; date: string }): string {
-  return `${machine}, ${date}. Each group has its own scale; "more than": ended by the time limit.`;
 }

@@ -28,6 +28,13 @@ const GRACE_S = 10;
 const TIMED_OUT = [124, 137];
 
 let running: Bun.Subprocess | undefined;
+let interrupted = false;
+
+export class InterruptedError extends Error {
+  constructor() {
+    super("interrupted");
+  }
+}
 
 /** Runs `script` in bash and resolves to its standard output; rejects with what it said where a part of it fails. */
 export async function run(script: string, options: RunOptions = {}): Promise<string> {
@@ -55,12 +62,14 @@ export async function measure(script: string, options: MeasureOptions): Promise<
   return { wallS, cpuS: userS! + systemS!, peakBytes: peakKib! * 1024 };
 }
 
-/** Ends what runs now, with all that it started. */
+/** Ends what runs now, with all that it started; from now on everything is refused with an `InterruptedError`. */
 export function interrupt(): void {
+  interrupted = true;
   running?.kill("SIGTERM");
 }
 
 async function start(argv: string[], { env, cwd, limitS }: RunOptions & { limitS: number }) {
+  if (interrupted) throw new InterruptedError();
   const child = Bun.spawn(["timeout", "-k", String(GRACE_S), String(limitS), ...argv], {
     stdin: "ignore",
     stdout: "pipe",
@@ -74,6 +83,7 @@ async function start(argv: string[], { env, cwd, limitS }: RunOptions & { limitS
     new Response(child.stderr).text(),
     child.exited,
   ]);
+  if (interrupted) throw new InterruptedError();
   return { stdout, stderr, exitCode };
 }
 

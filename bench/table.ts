@@ -34,8 +34,8 @@ export interface Row {
 export function rowsOf(results: Result[]): Row[] {
   const rows = results.map(rowOf);
   const peer = fastest(rows.filter(({ kind }) => kind === "peer"));
-  const limits = rows.filter(({ kind }) => kind === "limit").map(({ wallS }) => wallS ?? Infinity);
-  const limit = limits.length === 0 ? null : Math.max(...limits);
+  const limits = rows.filter(({ kind }) => kind === "limit");
+  const limit = limits.length === 0 ? null : Math.max(...limits.map(secondsOf));
   return rows.map((row) => {
     if (row.kind === "limit" || row.wallS === null) return row;
     const timesBestPeer = peer === null ? null : peer / row.wallS;
@@ -61,9 +61,13 @@ function rowOf({ case: name, program, kind, runs, moreThanS }: Result): Row {
   };
 }
 
-/** A peer that was ended counts with its time limit: it took at least that. */
 function fastest(peers: Row[]): number | null {
-  return peers.length === 0 ? null : Math.min(...peers.map(({ wallS, moreThanS }) => wallS ?? moreThanS!));
+  return peers.length === 0 ? null : Math.min(...peers.map(secondsOf));
+}
+
+/** A program that was ended counts with its time limit: it took at least that. */
+export function secondsOf({ wallS, moreThanS }: Row): number {
+  return wallS ?? moreThanS!;
 }
 
 export function median(values: number[]): number {
