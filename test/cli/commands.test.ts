@@ -69,7 +69,11 @@ describe("varve backup", () => {
         to_snapshot: null,
       },
       ...{ size_bytes: VOLUME_BYTES, stream_bytes: VOLUME_BYTES, uploaded_bytes: expect.any(Number) },
-      chunks: { total: 3, changed: 3, zero: 1, new: expect.any(Number), reused: expect.any(Number) },
+      chunks: {
+        ...{ total: 3, changed: 3, zero: 1, new: expect.any(Number) },
+        ...{ patched: expect.any(Number), reused: expect.any(Number) },
+      },
+      downloaded_bytes: expect.any(Number),
       duration_s: expect.any(Number),
     });
   });
