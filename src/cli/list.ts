@@ -1,5 +1,6 @@
 /** `varve list`: the backups of a repository, a project or a volume, oldest first. */
 import type { BackupInfo } from "../engine/catalog.ts";
+import { UsageError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import { snapshotFromJson, snapshotText } from "../format/snapshot_name.ts";
 import { withSession } from "./context.ts";
@@ -19,13 +20,14 @@ export function addList(program: Root, invocation: Invocation): void {
     .addHelpText("after", EXAMPLES)
     .action(async (name, _, command) => {
       const options = command.optsWithGlobals();
+      const scope = readName(name);
       await withSession(
         { options, invocation, interrupted: "nothing was changed" },
         async ({ store, secret, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
           const { listBackups } = await import("../engine/catalog.ts");
           const repository = await openRepository(store, context);
-          const backups = await listBackups(repository, { ...readName(name), secret }, context);
+          const backups = await listBackups(repository, { ...scope, secret }, context);
           if (options.json) printJson(backups);
           else printTable(["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS", "HELD"], backups.map(row));
         },
@@ -36,8 +38,9 @@ export function addList(program: Root, invocation: Invocation): void {
 function readName(name: string | undefined): { project?: string; volume?: string } {
   if (name === undefined) return {};
   if (!name.includes("/")) return { project: name };
-  const { project, volume } = parseVolumeSpec(name);
-  return { project, volume };
+  const { project, volume, point } = parseVolumeSpec(name);
+  if (point === undefined) return { project, volume };
+  throw new UsageError(`Cannot list "${name}": leave out what follows the @, or use varve show`);
 }
 
 function row(info: BackupInfo): string[] {

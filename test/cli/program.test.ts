@@ -2,7 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import { varve } from "./varve.ts";
 
-const COMMANDS = ["init", "backup", "restore", "list", "show", "forget", "hold", "release", "completion"];
+const COMMANDS = [
+  ...["init", "backup", "restore", "list", "show", "stats", "verify", "repair"],
+  ...["forget", "hold", "release", "gc", "copy", "erase", "completion"],
+];
 
 test("varve prints its version when asked", () => {
   expect(varve(["--version"])).toEqual({ code: 0, stdout: "varve (from source)\n", stderr: "" });
@@ -19,6 +22,11 @@ test.each([[], ...COMMANDS.map((name) => [name])])(
   },
 );
 
+test("the help of varve names every command", () => {
+  const listed = varve(["--help"]).stdout.split("\nCommands:\n")[1]!.split("\n\n")[0]!;
+  expect(listed.match(/^ {2}\w+/gm)!.map((name) => name.trim())).toEqual(COMMANDS);
+});
+
 describe("varve exits with 2 and one line", () => {
   test.each<[string, string[], string]>([
     ["the command is unknown", ["bakup"], "unknown command 'bakup' (Did you mean backup?)"],
@@ -31,6 +39,8 @@ describe("varve exits with 2 and one line", () => {
     ["--exec has no command", ["backup", "a/b", "--exec"], "--exec wants a command"],
     ["there are two sources", ["backup", "a/b", "x", "y"], 'Cannot back up "y": one source at a time'],
     ["a backup names a point", ["backup", "a/b@c", "x"], 'Cannot back up to "a/b@c"'],
+    ["a listing names a point", ["list", "a/b@c"], 'Cannot list "a/b@c": leave out what follows the @'],
+    ["a count names a point", ["stats", "a/b@c"], 'Cannot count "a/b@c"'],
     ["nothing says what stays", ["forget", "a/b", "--keep-tag", "t"], "say what is to stay"],
     [
       "a point and a rule are given",
