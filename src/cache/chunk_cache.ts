@@ -12,6 +12,7 @@ export class ChunkCache {
   readonly #folder: string;
   readonly #maxBytes: number;
   readonly #onDamage: (path: string) => void;
+  #putBytes = 0;
 
   /** `onDamage` is told of each object that had to be dropped. */
   constructor(folder: string, options: { maxBytes?: number; onDamage: (path: string) => void }) {
@@ -33,8 +34,10 @@ export class ChunkCache {
     }
   }
 
-  /** Keeps the object. A cache that cannot be written is no reason to fail. */
+  /** Keeps the object, up to the limit in one run. A cache that cannot be written is no reason to fail. */
   async put(name: string, bytes: Uint8Array): Promise<void> {
+    this.#putBytes += bytes.length;
+    if (this.#putBytes > this.#maxBytes) return;
     await replaceFile(this.#path(name), (temporary) => writeFile(temporary, bytes, { mode: 0o600 })).catch(
       () => {},
     );

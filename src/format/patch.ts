@@ -17,7 +17,7 @@ import { BLOCK_BYTES, ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 const LENGTH_AT = ID_BYTES + LEASE_ID_BYTES;
 const BITMAP_AT = LENGTH_AT + 4;
 /** A patch has less than this share of the chunk's blocks: beyond it, the chunk is stored whole again. */
-const MAX_SHARE = 1 / 4;
+export const MAX_PATCH_SHARE = 1 / 4;
 
 export interface PatchFront {
   base: ObjectRef;
@@ -77,7 +77,7 @@ export class BlockSet {
 
   /** Whether they are few enough for a patch. */
   get fitsPatch(): boolean {
-    return this.count < this.total * MAX_SHARE;
+    return this.count < this.total * MAX_PATCH_SHARE;
   }
 }
 

@@ -3,9 +3,9 @@
  * way of the data, docs/gc.md the order of its steps.
  */
 import { hostname } from "node:os";
-import { chunkCacheFolder, fileRecordsFolder } from "../../cache/cache_folder.ts";
+import { fileRecordsFolder } from "../../cache/cache_folder.ts";
 import { type FileLook, lookOf, recordFile } from "../../cache/file_record.ts";
-import { ChunkCache } from "../../cache/chunk_cache.ts";
+import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import type { LeafCache } from "../../cache/leaf_cache.ts";
 import type { Secret } from "../../codec/keys.ts";
 import { DamageError, describeError, InterruptedError, MissingError, VarveError } from "../../errors.ts";
@@ -16,9 +16,8 @@ import type { ChunkCounts } from "../../format/manifest.ts";
 import { checkVolumeName } from "../../format/names.ts";
 import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts";
 import type { Source, VolumeDiff } from "../../source/source.ts";
-import { cachePlace } from "../cache_place.ts";
 import { listBackupIds, type OpenManifest, readManifest } from "../catalog.ts";
-import { openLeafCache } from "../chunks/leaves.ts";
+import { openChunkCache, openLeafCache } from "../chunks/caches.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import { ChunkWriter } from "../chunks/write_chunk.ts";
 import { commitManifest } from "./commit.ts";
@@ -124,14 +123,6 @@ export async function backup(
     await workshop.close();
     await lease.end();
   }
-}
-
-function openChunkCache(project: Project, context: Context): ChunkCache | undefined {
-  const place = cachePlace(project, context);
-  if (place === undefined) return undefined;
-  const onDamage = (path: string) =>
-    context.log.warn({ path }, "a chunk in the local cache is damaged; it is fetched from the store");
-  return new ChunkCache(chunkCacheFolder(place), { onDamage });
 }
 
 async function beginLease(project: Project, options: BackupOptions, context: Context): Promise<Lease> {

@@ -58,6 +58,7 @@ export class VolumeWriter {
   readonly #counts: ChunkCounts = { total: 0, changed: 0, zero: 0, new: 0, patched: 0, reused: 0 };
   /** Of patches and whole chunks; the writer counts leaves. */
   #downloadedBytes = 0;
+  readonly #onDownload = (bytes: number): void => void (this.#downloadedBytes += bytes);
   readonly #progress: VolumeProgress = {
     sizeBytes: undefined,
     position: 0,
@@ -176,8 +177,8 @@ export class VolumeWriter {
     if (before.base === undefined) return leaves;
     try {
       const { signal } = this.#context;
-      const read = await applyPatch(buffer, before, { project, workshop, cache, signal, wanted: gaps });
-      this.#downloadedBytes += read.downloadedBytes;
+      const options = { project, workshop, cache, signal, onDownload: this.#onDownload, wanted: gaps };
+      await applyPatch(buffer, before, options);
       return leaves;
     } catch (error) {
       if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
@@ -213,9 +214,9 @@ export class VolumeWriter {
     const base = await workshop.bases.acquire();
     try {
       const { signal } = this.#context;
-      const read = await readChunk(base, place, { project, workshop, cache, sealed: room, signal });
-      this.#downloadedBytes += read.downloadedBytes;
-      use(base.bytes.subarray(0, read.length));
+      const options = { project, workshop, cache, sealed: room, signal, onDownload: this.#onDownload };
+      const length = await readChunk(base, place, options);
+      use(base.bytes.subarray(0, length));
     } finally {
       base.release();
       if (sealed === undefined) room.release();

@@ -2,8 +2,7 @@
  * The leaves of whole chunks, without their content: out of the local cache, or by a ranged read of the front of the
  * object. They say which blocks of a chunk changed, and with the new ones they make the chunk's new id.
  */
-import { leafCachePath } from "../../cache/cache_folder.ts";
-import { LeafCache } from "../../cache/leaf_cache.ts";
+import type { LeafCache } from "../../cache/leaf_cache.ts";
 import { chunkId } from "../../codec/ids.ts";
 import { frontEnd, SEAL_BYTES } from "../../codec/seal.ts";
 import { DamageError } from "../../errors.ts";
@@ -11,8 +10,6 @@ import { equalBytes } from "../../format/bytes.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { leavesBytes } from "../../format/limits.ts";
 import { decodeHeader, HEADER_BYTES, OBJECT_TYPE } from "../../format/object.ts";
-import { cachePlace } from "../cache_place.ts";
-import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
 
 interface LeafReaderOptions {
@@ -64,24 +61,13 @@ export class LeafReader {
   }
 }
 
-/** The leaf cache of a volume, where this host remembers things. */
-export async function openLeafCache(
-  project: Project,
-  volume: string,
-  context: Context,
-): Promise<LeafCache | undefined> {
-  const place = cachePlace(project, context);
-  if (place === undefined) return undefined;
-  return await LeafCache.open(leafCachePath(place, volume), frontBytes(project.chunkBytes));
-}
-
 /** What the leaf cache keeps of a whole chunk's object. */
 export function frontOf(object: Uint8Array): Uint8Array {
   return object.subarray(0, frontEnd(decodeHeader(object, { type: OBJECT_TYPE.chunk, key: "" })));
 }
 
 /** Bytes of the longest front of a chunk's object, with the header. */
-function frontBytes(chunkBytes: number): number {
+export function frontBytes(chunkBytes: number): number {
   return HEADER_BYTES + SEAL_BYTES + leavesBytes(chunkBytes);
 }
 

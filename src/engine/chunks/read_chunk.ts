@@ -22,87 +22,93 @@ export interface ReadOptions {
   workshop: ChunkWorkshop;
   /** Looked at before the store, where there is one. */
   cache?: ChunkCache | undefined;
+  /** What is downloaded is put into the cache. */
+  keep?: boolean | undefined;
   signal: AbortSignal;
   /** Room for objects of somebody who holds it already; without it there is a wait for some. */
   sealed?: SharedBuffer | undefined;
   /** Is given the object as the store has it, once it is known to be what it should be; its bytes are used again afterwards. */
   onOpened?: ((object: Uint8Array) => Promise<void>) | undefined;
-}
-
-export interface ReadResult {
-  /** Bytes of the chunk. */
-  length: number;
-  downloadedBytes: number;
+  /** Told of all bytes that come from the store, also in vain. */
+  onDownload?: ((bytes: number) => void) | undefined;
 }
 
 /**
- * Opens the chunk into `into`, its leaves behind it. Throws `DamageError` where the store's objects are not that chunk,
- * `MissingError`.
+ * Opens the chunk into `into`, its leaves behind it; the chunk's length. Throws `DamageError` where the store's objects
+ * are not that chunk, `MissingError`.
  */
-export async function readChunk(
-  into: SharedBuffer,
-  place: Place,
-  options: ReadOptions,
-): Promise<ReadResult> {
-  const whole = await readWhole(into, place.base ?? place.object, options);
-  if (place.base === undefined) return whole;
-  const patch = await applyPatch(into, place, options);
-  return { length: whole.length, downloadedBytes: whole.downloadedBytes + patch.downloadedBytes };
-}
-
-/** Opens the whole chunk at `ref` into `into`, its leaves behind it. */
-export async function readWhole(
-  into: SharedBuffer,
-  ref: ObjectRef,
-  options: ReadOptions,
-): Promise<ReadResult> {
+export async function readChunk(into: SharedBuffer, place: Place, options: ReadOptions): Promise<number> {
   const { workshop } = options;
-  const opened = await openObject(ref, options, (object) => workshop.pool.open(into, object));
-  return { length: opened.value, downloadedBytes: opened.downloadedBytes };
+  const length = await openObject(
+    place.base ?? place.object,
+    options,
+    (object) => workshop.pool.open(into, object),
+  );
+  if (place.base !== undefined) await applyPatch(into, place, options);
+  return length;
 }
 
 /**
  * Makes the chunk at `place` of the whole one under it: `into` has the leaves of that, and its content unless only
- * blocks in the ranges `wanted` are asked for.
+ * blocks in the ranges `wanted` are asked for. Throws `DamageError` where that does not make the chunk, `MissingError`.
  */
 export async function applyPatch(
   into: SharedBuffer,
   { id, object: ref }: Place,
   options: ReadOptions & { wanted?: readonly Range[] },
-): Promise<{ downloadedBytes: number }> {
+): Promise<void> {
   const { project, workshop, wanted } = options;
-  const { value, downloadedBytes } = await openObject(
-    ref,
-    options,
-    (object) => workshop.pool.apply(into, object, wanted),
-  );
-  if (equalBytes(value, id)) return { downloadedBytes };
+  const made = await openObject(ref, options, (object) => workshop.pool.apply(into, object, wanted));
+  if (equalBytes(made, id)) return;
   throw damaged({ key: project.key(chunkName(ref)) }, `it does not make the chunk ${toHex(id)}`);
+}
+
+/**
+ * Makes the chunk of other content, with its leaves behind it, that `into` has already, where this differs from the chunk
+ * only in blocks of its patch: the whole chunk under it is not needed then. Otherwise false, and `into` is undefined.
+ */
+export async function patchInPlace(into: SharedBuffer, place: Place, options: ReadOptions): Promise<boolean> {
+  if (place.base === undefined) return false;
+  return await applyPatch(into, place, options).then(() => true, (error) => {
+    if (error instanceof DamageError) return false;
+    throw error;
+  });
 }
 
 /**
  * Checks the object at `ref`, a whole chunk or a patch; `into` is room to work in. Of a patch's base just the leaves are
  * read. Throws `DamageError`, `MissingError`.
  */
-export async function checkObject(into: SharedBuffer, ref: ObjectRef, options: ReadOptions): Promise<number> {
-  const { project, workshop, signal } = options;
-  const leaves = new LeafReader({ project, cache: undefined }, signal);
-  const { downloadedBytes } = await openObject(ref, options, async (object) => {
+export async function checkObject(into: SharedBuffer, ref: ObjectRef, options: ReadOptions): Promise<void> {
+  const { workshop } = options;
+  await openObject(ref, options, async (object) => {
     const bytes = object.sealed.bytes.subarray(0, object.sealedLength);
-    const name = chunkName(ref);
-    if (objectType(bytes) !== OBJECT_TYPE.patch) {
-      const length = await workshop.pool.open(into, object);
-      const front = await project.front(bytes, { type: OBJECT_TYPE.chunk, name });
-      const wanted = into.bytes.subarray(project.chunkBytes, project.chunkBytes + leavesBytes(length));
-      if (equalBytes(front, wanted)) return;
-      throw damaged(object, "its leaves are not those of its content");
-    }
-    const front = await project.front(bytes, { type: OBJECT_TYPE.patch, name });
-    const { base, length } = decodeFront(front, object);
-    into.bytes.set(await leaves.get(base, { length }), project.chunkBytes);
-    await workshop.pool.apply(into, object, []);
+    if (objectType(bytes) === OBJECT_TYPE.patch) return await checkPatch(into, object, options);
+    const length = await workshop.pool.open(into, object);
+    const { project } = options;
+    const front = await project.front(bytes, { type: OBJECT_TYPE.chunk, name: chunkName(ref) });
+    const wanted = into.bytes.subarray(project.chunkBytes, project.chunkBytes + leavesBytes(length));
+    if (!equalBytes(front, wanted)) throw damaged(object, "its leaves are not those of its content");
   });
-  return downloadedBytes + leaves.downloadedBytes;
+}
+
+async function checkPatch(
+  into: SharedBuffer,
+  object: SealedObject,
+  { project, workshop, signal, onDownload }: ReadOptions,
+): Promise<void> {
+  const bytes = object.sealed.bytes.subarray(0, object.sealedLength);
+  const { base, length } = decodeFront(
+    await project.front(bytes, { type: OBJECT_TYPE.patch, name: chunkName(object.ref) }),
+    object,
+  );
+  const leaves = new LeafReader({ project, cache: undefined }, signal);
+  try {
+    into.bytes.set(await leaves.get(base, { length }), project.chunkBytes);
+  } finally {
+    onDownload?.(leaves.downloadedBytes);
+  }
+  await workshop.pool.apply(into, object, []);
 }
 
 function decodeFront(front: Uint8Array, object: SealedObject) {
@@ -122,7 +128,7 @@ async function openObject<T>(
   ref: ObjectRef,
   options: ReadOptions,
   open: (object: SealedObject) => Promise<T>,
-): Promise<{ value: T; downloadedBytes: number }> {
+): Promise<T> {
   const { project, workshop, cache, signal } = options;
   const name = chunkName(ref);
   const sealed = options.sealed ?? await workshop.sealed.acquire();
@@ -130,13 +136,15 @@ async function openObject<T>(
     const cached = await cache?.get(name);
     if (cached !== undefined) {
       const value = await openBytes(ref, { bytes: cached, sealed, project, open }).catch(unlessDamaged);
-      if (value !== undefined) return { value, downloadedBytes: 0 };
+      if (value !== undefined) return value;
       await cache!.drop(name);
     }
     const bytes = await project.store.get(project.key(name), { into: sealed.bytes, signal });
+    options.onDownload?.(bytes.length);
     const value = await openBytes(ref, { bytes, sealed, project, open });
     await options.onOpened?.(bytes);
-    return { value, downloadedBytes: bytes.length };
+    if (options.keep === true) await cache?.put(name, bytes);
+    return value;
   } finally {
     if (options.sealed === undefined) sealed.release();
   }

@@ -192,7 +192,7 @@ export class ChunkCopier {
     const { signal } = this.#context;
     const buffer = await workshop.chunks.acquire();
     try {
-      const { length } = await readChunk(buffer, place, { project: source, workshop, signal });
+      const length = await readChunk(buffer, place, { project: source, workshop, signal });
       const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, ...WHOLE });
       this.counts[outcome === "new" ? "copied" : "present"]++;
       return entry!; // only zeros have none, and no key

@@ -12,12 +12,14 @@ import type { Source } from "../../source/source.ts";
 import type { Target } from "../../target/target.ts";
 import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
 import { noChanges, readChanges } from "./changed_chunks.ts";
+import { openChunkCache } from "../chunks/caches.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import { Lease } from "../gc/lease.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { type ByteRange, type KnownState, planRestore, type RestorePlan } from "./restore_plan.ts";
+import { SharedChunks } from "./shared_chunks.ts";
 import { type DamagedRange, type RestoreCounts, type RestoreProgress, Restorer } from "./restorer.ts";
 import { verifyTarget } from "./verify_target.ts";
 import { VolumeCache } from "../volume_cache.ts";
@@ -240,8 +242,11 @@ async function work(run: Run, context: Context): Promise<Omit<RestoreReport, "du
   const { options, project, manifest, known, range, target, cache } = run;
   const workshop = new ChunkWorkshop(project.chunkBytes, context);
   const plan: RestorePlan = { project, manifest, known, range, local: cache, signal: context.signal };
+  const chunkCache = openChunkCache(project, context);
+  const shared = await SharedChunks.count(planRestore(plan));
   const restorer = new Restorer({
     ...{ project, manifest, target, workshop, keepGoing: options.keepGoing, dryRun: options.dryRun },
+    ...{ shared, cache: chunkCache },
     onProgress: (progress) => options.onProgress?.(progress),
   }, context);
   try {
@@ -258,6 +263,7 @@ async function work(run: Run, context: Context): Promise<Omit<RestoreReport, "du
     return report(run, { restorer, verifiedBytes });
   } finally {
     await workshop.close();
+    await chunkCache?.trim();
   }
 }
 
@@ -277,7 +283,7 @@ async function remember(
 }
 
 function report(
-  { manifest, way, reason, options, project }: Run,
+  { manifest, way, reason, options }: Run,
   { restorer, verifiedBytes }: { restorer: Restorer; verifiedBytes: number },
 ): Omit<RestoreReport, "duration_s"> {
   const { backup, size_bytes } = manifest.info;
@@ -293,6 +299,6 @@ function report(
     written_bytes: progress.writtenBytes,
     verified_bytes: verifiedBytes,
     damaged,
-    ...(options.dryRun ? { dry_run: { download_bytes_max: counts.written * project.chunkBytes } } : {}),
+    ...(options.dryRun ? { dry_run: { download_bytes_max: restorer.plannedBytes } } : {}),
   };
 }

@@ -2,18 +2,21 @@
  * The way of the data of a restore: what is wanted at a position → compare with the target → fetch → verify → write.
  * Comparing and fetching run side by side, writing is one at a time and ascends.
  */
+import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { DamageError, describeError, MissingError, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../format/bytes.ts";
-import type { Place } from "../../format/entries.ts";
+import { type Place, refsOf } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
+import { MAX_PATCH_SHARE } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { Target } from "../../target/target.ts";
 import type { OpenManifest } from "../catalog.ts";
-import { readChunk } from "../chunks/read_chunk.ts";
+import { patchInPlace, readChunk } from "../chunks/read_chunk.ts";
 import type { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
 import type { Wanted } from "./restore_plan.ts";
+import type { SharedChunks } from "./shared_chunks.ts";
 import { mapOrdered } from "../window.ts";
 
 export interface RestoreProgress {
@@ -47,6 +50,9 @@ export interface RestorerOptions {
   manifest: OpenManifest;
   target: Target;
   workshop: ChunkWorkshop;
+  /** What is needed more than once, and where it is kept meanwhile. */
+  shared: SharedChunks;
+  cache: ChunkCache | undefined;
   keepGoing: boolean;
   /** Compare only. */
   dryRun: boolean;
@@ -67,6 +73,8 @@ export class Restorer {
   readonly progress: RestoreProgress;
   /** Of the target. */
   readBytes = 0;
+  /** Of a dry run: what may have to be downloaded for what is to be written, before it is compressed. */
+  plannedBytes = 0;
   readonly #options: RestorerOptions;
   readonly #context: Context;
 
@@ -112,9 +120,13 @@ export class Restorer {
     wanted: Wanted,
     { buffer, comparable }: { buffer: SharedBuffer; comparable: boolean },
   ): Promise<Step> {
+    const { entry } = wanted;
     if (comparable && await this.#matches(wanted, buffer)) return { kind: "matched", wanted };
-    if (wanted.entry === undefined || this.#options.dryRun) return withoutContent(wanted);
-    return await this.#fetch(wanted, wanted.entry, buffer);
+    if (entry === undefined || this.#options.dryRun) return withoutContent(wanted);
+    return await this.#options.shared.inTurn(
+      refsOf(entry),
+      () => this.#fetch(wanted, { place: entry, buffer, isOther: comparable }),
+    );
   }
 
   async #matches(wanted: Wanted, buffer: SharedBuffer): Promise<boolean> {
@@ -126,20 +138,24 @@ export class Restorer {
     return equalBytes(id, wanted.entry.id);
   }
 
-  async #fetch(wanted: Wanted, place: Place, buffer: SharedBuffer): Promise<Step> {
-    const { project, workshop } = this.#options;
+  /** `isOther`: the buffer has what the target holds now, which may be the chunk but for a patch. */
+  async #fetch(
+    wanted: Wanted,
+    { place, buffer, isOther }: { place: Place; buffer: SharedBuffer; isOther: boolean },
+  ): Promise<Step> {
+    const { project, workshop, shared, cache } = this.#options;
+    const keep = refsOf(place).some((ref) => shared.has(ref));
+    const options = {
+      ...{ project, workshop, keep, cache: keep ? cache : undefined, signal: this.#context.signal },
+      onDownload: (bytes: number) => this.progress.downloadedBytes += bytes,
+    };
     const key = project.key(chunkName(place.object));
     try {
-      const options = { project, workshop, signal: this.#context.signal };
-      const { length, downloadedBytes } = await readChunk(buffer, place, options);
-      this.progress.downloadedBytes += downloadedBytes;
+      const isPatched = isOther && await patchInPlace(buffer, place, options);
+      const length = isPatched ? wanted.length : await readChunk(buffer, place, options);
       if (length === wanted.length) return { kind: "write", wanted, buffer };
-      return {
-        kind: "damaged",
-        wanted,
-        key,
-        reason: `it holds ${length} bytes, the volume has ${wanted.length} there`,
-      };
+      const reason = `it holds ${length} bytes, the volume has ${wanted.length} there`;
+      return { kind: "damaged", wanted, key, reason };
     } catch (error) {
       if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
       return { kind: "damaged", wanted, key: error.key, reason: describeError(error) };
@@ -169,6 +185,7 @@ export class Restorer {
         return;
       case "planned":
         this.counts.written++;
+        this.plannedBytes += this.#options.project.chunkBytes * objectShare(step.wanted);
         return;
       case "zero":
         this.counts.zero++;
@@ -209,4 +226,9 @@ export class Restorer {
 
 function withoutContent(wanted: Wanted): Step {
   return wanted.entry === undefined ? { kind: "zero", wanted } : { kind: "planned", wanted };
+}
+
+/** How much the objects that hold the chunk have, in chunks, at most. */
+function objectShare({ entry }: Wanted): number {
+  return entry?.base === undefined ? 1 : 1 + MAX_PATCH_SHARE;
 }

@@ -192,11 +192,14 @@ class Verifier {
     this.#context.signal.throwIfAborted();
     const buffer = await this.#workshop.chunks.acquire();
     try {
-      const options = { project: this.#project, workshop: this.#workshop, signal: this.#context.signal };
-      const downloadedBytes = await checkObject(buffer, ref, options);
+      await checkObject(buffer, ref, {
+        project: this.#project,
+        workshop: this.#workshop,
+        signal: this.#context.signal,
+        onDownload: (bytes) => this.downloadedBytes += bytes,
+      });
       this.chunksRead++;
       if (ref.lease === undefined) this.#verified.add(ref.id);
-      this.downloadedBytes += downloadedBytes;
     } catch (error) {
       if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
       this.#find(error);
