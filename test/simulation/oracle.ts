@@ -83,6 +83,10 @@ export class Oracle implements Watcher {
     return this.#forgotten.has(key);
   }
 
+  get hasPlans(): boolean {
+    return this.#objects.page(`${PREFIX}gc/`, { after: "", limit: 1 }).length > 0;
+  }
+
   fail(text: string): void {
     this.violation ??= new Violation(text);
   }

@@ -26,7 +26,7 @@ const ROUNDS: readonly (readonly Operation[])[] = [
 ];
 const SHORT_PAUSES_MS = [0, 0, 0, 60_000];
 const LONG_PAUSES_MS = [0, 0, 60_000, HOUR_MS, DAY_MS / 2, DAY_MS, 2 * DAY_MS];
-/** Contents that volumes have again and again. */
+/** Contents that volumes have again and again, at most. */
 const CONTENTS = 2;
 /** The first buries what is dead and completes what was left, the others sweep the rest. */
 const QUIET_GCS: Operation[] = ["gc", "gc", "gc"];
@@ -72,7 +72,8 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
 /** The life that the seed chooses, and the quiet after it. */
 async function live(world: World, { theme, next }: { theme: Theme; next: Random }): Promise<void> {
   const { scheduler, oracle } = world;
-  for (let i = 0; i < CONTENTS; i++) world.volumes.push(newVolume(next));
+  const contents = 1 + next(CONTENTS);
+  for (let i = 0; i < contents; i++) world.volumes.push(newVolume(next));
   world.volumesUsed = 1 + next(VOLUMES.length);
   await theme.prepare(world, next);
   const pausesMs = chooseTroubles(world, next);

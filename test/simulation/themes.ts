@@ -20,13 +20,39 @@ const LASTING = /put \S+\/(volumes|gc)\/|delete \S+\/chunks\//;
 const LASTING_FAIL: Faults = { ...QUIET, faulty: 1200, at: LASTING };
 const UNSURE = new RegExp(`^(failed|timed out|lost the reply): (${LASTING.source})`);
 
-/** The steps of each operation's beginning that count: after one of them a process stands still. */
-const STEPS = { backup: 36, restore: 20, verify: 20, forget: 16, gc: 80 } satisfies Record<Operation, number>;
+/**
+ * Where a process stands still: anywhere, where it begins, or once it has asked for the last time what the others do.
+ * Each of them is as likely.
+ */
+const PLACES: Record<Operation, { steps: number; first: number; looks: readonly RegExp[] }> = {
+  // Before the manifest: it asks for its lease when it begins and before it ends.
+  backup: { steps: 36, first: 8, looks: [/head \S+\/leases\//] },
+  restore: { steps: 14, first: 8, looks: [/get \S+\/chunks\//] },
+  verify: { steps: 14, first: 8, looks: [/get \S+\/chunks\//] },
+  forget: { steps: 14, first: 8, looks: [/list \S+\/volumes\//] },
+  // Before the plan, and before the deletions.
+  gc: { steps: 80, first: 40, looks: [/list \S+\/chunks\//, /get \S+\/gc\/\w+\/\w\w$/] },
+};
 
 const MINUTE_MS = 60_000;
 /** After this a lease is dead. */
 const LONG_MS = DAY_MS + HOUR_MS;
 
+/** A backup and a collector that take turns: each stands still while the other goes on. */
+const takingTurns: Theme = {
+  async prepare(world, next) {
+    await garbage(world, "forget");
+    const process = start(world, "standing backup", "backup");
+    await goOnFor(world, process, next(PLACES.backup.first));
+    const collector = await stand(world, "gc", next);
+    await goOnFor(world, process, PLACES.backup.first + next(PLACES.backup.steps - PLACES.backup.first));
+    await goOn(world, collector);
+    world.scheduler.thaw(process);
+  },
+  duel: [["backup"]],
+};
+
+/** The turns count twice, for some rules show there alone. */
 export const THEMES: readonly Theme[] = [
   // Two points, and whatever comes.
   { prepare: points },
@@ -39,17 +65,8 @@ export const THEMES: readonly Theme[] = [
     },
     duel: [["backup"]],
   },
-  // A backup that begins while a collector stands still, and itself stands still until that is done.
-  {
-    async prepare(world, next) {
-      await garbage(world);
-      const collector = await stand(world, "gc", next);
-      const process = await stand(world, "backup", next);
-      await goOn(world, collector);
-      world.scheduler.thaw(process);
-    },
-    duel: [["backup"]],
-  },
+  takingTurns,
+  takingTurns,
   // A collector in the middle of its work while points are forgotten and made.
   {
     async prepare(world, next) {
@@ -73,7 +90,7 @@ export const THEMES: readonly Theme[] = [
     async prepare(world, next) {
       await waitingPlan(world, next);
       const process = await stand(world, "gc", next);
-      await calmly(world, { operations: ["gc", "backup"], gapMs: MINUTE_MS });
+      await calmly(world, { operations: ["gc", "backup", "backup"], gapMs: MINUTE_MS });
       world.scheduler.thaw(process);
     },
     duel: [["gc"], ["backup"]],
@@ -82,8 +99,8 @@ export const THEMES: readonly Theme[] = [
   {
     async prepare(world, next) {
       await points(world);
-      const process = await stand(world, (["backup", "backup", "restore"] as const)[next(3)]!, next);
-      await calmly(world, { operations: ["forget", "gc"], gapMs: HOUR_MS });
+      const process = await stand(world, next(3) === 0 ? "restore" : "backup", next);
+      await calmly(world, { operations: ["forget", "forget", "gc"], gapMs: HOUR_MS });
       world.scheduler.thaw(process);
     },
   },
@@ -128,13 +145,14 @@ async function points(world: World): Promise<void> {
   await calmly(world, { operations: ["backup", "backup"], gapMs: HOUR_MS });
 }
 
-async function garbage(world: World): Promise<void> {
-  await calmly(world, { operations: ["backup", "backup", "forget"], gapMs: HOUR_MS });
+/** Garbage, and mostly a point: with one more "forget" never one. */
+async function garbage(world: World, ...more: Operation[]): Promise<void> {
+  await calmly(world, { operations: ["backup", "backup", "forget", ...more], gapMs: HOUR_MS });
 }
 
 /** Over garbage a backup stands still and a plan waits for it; then it goes on to its end. */
 async function waitingPlan(world: World, next: Random): Promise<void> {
-  await garbage(world);
+  await garbage(world, "forget");
   const process = await stand(world, "backup", next);
   await calmly(world, { operations: ["gc"], gapMs: MINUTE_MS });
   await goOn(world, process);
@@ -147,14 +165,45 @@ async function stand(
   next: Random,
   isHere?: (label: string) => boolean,
 ): Promise<Process> {
-  const { scheduler } = world;
   const process = start(world, `standing ${operation}`, operation);
-  const end = scheduler.steps + 1 + next(STEPS[operation]);
-  await scheduler.run(() =>
-    !process.isAlive || (isHere === undefined ? scheduler.steps >= end : isHere(scheduler.last))
-  );
-  scheduler.freeze(process);
+  if (isHere !== undefined) await goOnUntil(world, process, isHere);
+  else await goOnSomewhere(world, process, { operation, next });
   return process;
+}
+
+async function goOnSomewhere(
+  world: World,
+  process: Process,
+  { operation, next }: { operation: Operation; next: Random },
+): Promise<void> {
+  const { steps, first, looks } = PLACES[operation];
+  const way = next(2 + looks.length);
+  if (way === 0) await goOnFor(world, process, next(steps));
+  else if (way === 1) await goOnFor(world, process, next(first));
+  else await goOnFor(world, process, operation === "backup" ? 2 : 0, looks[way - 2]);
+}
+
+/** So many steps, of those with such a label; then it stands still. */
+async function goOnFor(world: World, process: Process, steps: number, label = /^/): Promise<void> {
+  let left = steps;
+  await goOnUntil(world, process, (last) => label.test(last) && left-- === 0);
+}
+
+async function goOnUntil(
+  world: World,
+  process: Process,
+  isHere: (label: string) => boolean,
+): Promise<void> {
+  const { scheduler } = world;
+  scheduler.thaw(process);
+  let seen = scheduler.steps;
+  await scheduler.run(() => {
+    if (!process.isAlive) return true;
+    if (scheduler.steps === seen) return false;
+    seen = scheduler.steps;
+    return isHere(scheduler.last);
+  });
+  scheduler.freeze(process);
 }
 
 function start(world: World, name: string, operation: Operation): Process {
