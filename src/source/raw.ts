@@ -7,7 +7,7 @@ import { regions } from "./libc.ts";
 import type { Extent, Source, VolumeDiff } from "./source.ts";
 
 /** A pipe's bytes are handed out in pieces of this. */
-const PIECE_BYTES = 4 * 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 
 export interface SizedFile {
   fd: number;

@@ -74,16 +74,16 @@ describe("openSource() of raw bytes", () => {
     expect(diff.sizeBytes).toBeUndefined();
     const read = await readDiff(diff, 1_000_000);
     expect(diff.sizeBytes).toBe(content.length);
-    expect(read.extents.map(({ length }) => length)).toEqual([4 * MIB, 4 * MIB, 9_000_000 - 8 * MIB]);
+    expect(read.extents.map(({ length }) => length)).toEqual([...Array(8).fill(MIB), 9_000_000 - 8 * MIB]);
     expect(Buffer.compare(applyDiff(new Uint8Array(), read), content)).toBe(0);
     expect((await diffs.next()).done).toBe(true);
     await source.close();
   });
 
   test("gives a pipe that ends with a piece's end", async () => {
-    const source = await open({ command: ["head", "-c", "4194304", "/dev/zero"] }, { format: "raw" });
+    const source = await open({ command: ["head", "-c", "1048576", "/dev/zero"] }, { format: "raw" });
     const [diff] = await readAll(source);
-    expect(diff).toMatchObject({ sizeBytes: 4 * MIB, extents: [{ offset: 0, length: 4 * MIB }] });
+    expect(diff).toMatchObject({ sizeBytes: MIB, extents: [{ offset: 0, length: MIB }] });
   });
 
   test("throws when a pipe is empty: its producer was never there", async () => {
