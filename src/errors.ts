@@ -88,5 +88,12 @@ export function describeError(error: unknown): string {
     if (text !== "" && !parts.some((part) => part.includes(text))) parts.push(text);
     at = at instanceof Error ? at.cause : undefined;
   }
-  return parts.join(": ").replace(/\s*[\r\n]+\s*/g, " ");
+  return escapeControls(parts.join(": ").replace(/\s*[\r\n]+\s*/g, " "));
+}
+
+/** Control characters but tab and newline as escapes: what a stream or a store says must not steer a terminal. */
+export function escapeControls(text: string): string {
+  // deno-lint-ignore no-control-regex
+  const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
+  return text.replace(controls, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

@@ -17,8 +17,13 @@ function report(error: unknown): number {
   screen.erase();
   screen.write(`varve: ${describeError(error)}\n`);
   const { logLevel } = program.opts();
-  if (logLevel === "debug" || logLevel === "trace") screen.write(`${Bun.inspect(error)}\n`);
+  if (logLevel === "debug" || logLevel === "trace") screen.write(stacks(error));
   return exitCode(error instanceof VarveError ? error.code : "failed");
+}
+
+/** Where the error and its causes come from, without the source: that is one long line in the built file. */
+function stacks(error: unknown): string {
+  return error instanceof Error ? `${error.stack}\n${stacks(error.cause)}` : "";
 }
 
 function endAtOnce(): never {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { describeError, VarveError } from "../src/errors.ts";
+import { describeError, escapeControls, VarveError } from "../src/errors.ts";
 
 describe("describeError()", () => {
   const caused = (message: string, cause: unknown) => new Error(message, { cause });
@@ -21,5 +21,18 @@ describe("describeError()", () => {
     expect(describeError(caused("Cannot start", new ErrorEvent("error", { message: "no such module" }))))
       .toBe("Cannot start: no such module");
     expect(describeError(caused("Cannot start", "text"))).toBe("Cannot start: text");
+  });
+
+  test("escapes control characters, which could steer a terminal", () => {
+    expect(describeError(caused("Cannot read", new Error("a\u001b[31mb\u0007\r\nc\u009b"))))
+      .toBe("Cannot read: a\\x1b[31mb\\x07 c\\x9b");
+  });
+});
+
+describe("escapeControls()", () => {
+  test("leaves text, tabs and newlines as they are", () => {
+    const text = "zwölf\t€ 𝄞\n";
+    expect(escapeControls(text)).toBe(text);
+    expect(escapeControls("\0\u007f\u0085\r")).toBe("\\x00\\x7f\\x85\\x0d");
   });
 });

@@ -1,5 +1,5 @@
 /** `varve backup`: a stream, device or producer becomes a restore point. */
-import { Option } from "@commander-js/extra-typings";
+import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { BackupProgress, BackupReport } from "../engine/backup/backup.ts";
 import type { Repository } from "../engine/repository.ts";
 import { UsageError, VarveError } from "../errors.ts";
@@ -45,7 +45,7 @@ export function addBackup(program: Root, invocation: Invocation): void {
         .choices(["auto", "raw"]).default("auto" as const),
     )
     .option("--exec", "run the command after -- and back up what it prints, if it exits with 0")
-    .option("--tag <tag>", "a word to find the backup by; may be repeated", collect)
+    .option("--tag <tag>", "a word to find the backup by; may be repeated", collectTags)
     .addHelpText("after", EXAMPLES)
     .action(async (volume, source, _, command) => {
       const options = command.optsWithGlobals();
@@ -55,6 +55,12 @@ export function addBackup(program: Root, invocation: Invocation): void {
         (session) => run(volume, { spec, options, session, invocation }),
       );
     });
+}
+
+/** A tag stands in tables, in lists with commas, and on command lines: it is one word. */
+function collectTags(tag: string, tags?: string[]): string[] {
+  if (/^[^\s,\p{C}]{1,100}$/u.test(tag)) return collect(tag, tags);
+  throw new InvalidArgumentError("Expected one word, of at most 100 characters.");
 }
 
 interface Run {

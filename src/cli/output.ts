@@ -1,5 +1,5 @@
 /** What a command answers, on standard output. No other file of the command line prints there. */
-import { VarveError } from "../errors.ts";
+import { escapeControls, VarveError } from "../errors.ts";
 import { hasCode, writeAll } from "./write_all.ts";
 
 const STDOUT_FD = 1;
@@ -14,8 +14,9 @@ export function printBytes(bytes: Uint8Array): void {
   }
 }
 
+/** Text for people, or JSON: whatever names and tags hold, no control character gets through but tab and newline. */
 export function print(text: string): void {
-  printBytes(Buffer.from(text));
+  printBytes(Buffer.from(escapeControls(text)));
 }
 
 /** One JSON document. */
@@ -26,12 +27,18 @@ export function printJson(value: unknown): void {
 /** Rows in columns, each as wide as its widest cell, under a heading. Nothing for no rows. */
 export function printTable(heading: string[], rows: string[][]): void {
   if (rows.length === 0) return;
+  const lines = [heading, ...rows].map((row) => row.map(cellText));
   const widths = heading.map((_, column) => {
-    return [heading, ...rows].reduce((width, row) => Math.max(width, Bun.stringWidth(row[column] ?? "")), 0);
+    return lines.reduce((width, row) => Math.max(width, Bun.stringWidth(row[column] ?? "")), 0);
   });
   const line = (row: string[]) =>
     row.map((cell, column) => pad(cell, widths[column] ?? 0)).join("  ").trimEnd();
-  print([heading, ...rows].map((row) => `${line(row)}\n`).join(""));
+  print(lines.map((row) => `${line(row)}\n`).join(""));
+}
+
+/** In one line. */
+function cellText(text: string): string {
+  return escapeControls(text.replace(/[\t\n]/g, " "));
 }
 
 function pad(cell: string, width: number): string {

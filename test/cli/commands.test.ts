@@ -188,6 +188,13 @@ describe("varve list and show", () => {
     expect(run(["env", `VARVE_REPO=${repo}`, "bash", "-c", command])).toBe("");
   });
 
+  test("show prints no control character, whatever was given as a reason", () => {
+    varve(["hold", "acme/disk@latest", "--reason", "a\u001b[31m\u0007b"], { env });
+    const { stdout } = varve(["show", "acme/disk"], { env });
+    varve(["release", "acme/disk@latest"], { env });
+    expect(stdout).toMatch(/^hold_reason +a\\x1b\[31m\\x07b$/m);
+  });
+
   test("show prints one field when it is asked for", () => {
     const field = (name: string) => varve(["show", "acme/disk", "--field", name], { env });
     expect(field("size_bytes").stdout).toBe(`${VOLUME_BYTES}\n`);
