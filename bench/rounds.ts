@@ -7,7 +7,7 @@ import type { Result } from "./table.ts";
 /** A run that takes longer is ended, and told as "more than". */
 const RUN_LIMIT_S = 180;
 /** A contender that has taken this long in a case is not run there again. */
-const CONTENDER_LIMIT_S = 60;
+const CONTENDER_LIMIT_S = 45;
 
 export interface RoundsOptions {
   runs: number;
