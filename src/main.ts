@@ -28,7 +28,7 @@ function stacks(error: unknown): string {
 
 function endAtOnce(): never {
   screen.erase();
-  screen.write("varve: Interrupted, without waiting for what was under way\n");
+  screen.write("varve: Interrupted, without waiting for what was under way: how that ended is not known\n");
   process.exit(exitCode("interrupted"));
 }
 
