@@ -32,7 +32,7 @@ import { chunkKeys, condemn } from "../../helpers/plans.ts";
 
 const SECRET = { kind: "none" } as const;
 /** For tests of many copies, each with its worker threads, on a busy machine. */
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 60_000;
 const SECOND_VOLUME = "rbd/vm-2";
 
 let source: Repository;

@@ -167,5 +167,5 @@ describe("restore()", () => {
       expect([k, error]).toEqual([k, reason]);
       expect(await keysOf(inner, LEASES)).toEqual([]);
     }
-  }, 30_000);
+  }, 60_000);
 });

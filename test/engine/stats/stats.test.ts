@@ -129,7 +129,7 @@ describe("stats()", () => {
         freed: unique_bytes,
       });
     }
-  }, 30_000);
+  }, 60_000);
 
   test("reads each page once, and no chunk, when many points share it", async () => {
     for (let i = 0; i < 5; i++) await point("a", noiseChunks(1, 2), `s${i}`);
