@@ -12,6 +12,8 @@ export interface StoreCall {
   op: "get" | "put" | "head" | "list" | "folders" | "delete";
   /** The key, the prefix, or the keys joined with a space. */
   key: string;
+  /** Of a get that wants a part. */
+  range?: GetOptions["range"];
 }
 
 export interface StoreHooks {
@@ -42,7 +44,9 @@ export class HookedStore implements Store {
   }
 
   async get(key: string, options?: GetOptions): Promise<Uint8Array> {
-    const bytes = await this.#call({ op: "get", key }, () => this.#inner.get(key, options));
+    const range = options?.range;
+    const call: StoreCall = { op: "get", key, ...(range && { range }) };
+    const bytes = await this.#call(call, () => this.#inner.get(key, options));
     return this.#hooks.change?.(key, bytes) ?? bytes;
   }
 

@@ -2,7 +2,7 @@
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { DamageError, MissingError, VarveError } from "../../errors.ts";
 import type { Range } from "../../format/coverage.ts";
-import { type EntryList, type Place, refsOf } from "../../format/entries.ts";
+import { type Entry, type EntryList, type Place, refsOf } from "../../format/entries.ts";
 import { BLOCK_BYTES, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import type { SharedBuffer } from "../../pool/buffers.ts";
@@ -132,8 +132,10 @@ export class VolumeWriter {
     const { hints, table, writer } = this.#options;
     const { position } = piece;
     try {
-      const hint = await (hints ?? table).get(position);
-      const stored = await writer.write(piece, { position, hint, ...await this.#complete(piece) });
+      const before = await table.get(position);
+      // What the stream itself made of the position counts before what was there.
+      const hint = before ?? await hints?.get(position);
+      const stored = await writer.write(piece, { position, hint, ...await this.#complete(piece, before) });
       await table.set(position, stored.entry, this.#writePage);
       this.#count(stored, piece);
     } finally {
@@ -146,10 +148,9 @@ export class VolumeWriter {
    * What the stream did not give is as before, zeros past the old chunk's end. Where it gave whole blocks, the leaves of
    * the others are enough, and their content is brought only should the chunk be stored whole.
    */
-  async #complete(piece: ChunkPiece): Promise<Omit<WriteOptions, "position" | "hint">> {
+  async #complete(piece: ChunkPiece, before: Entry): Promise<Omit<WriteOptions, "position" | "hint">> {
     const gaps = piece.coverage.gaps(piece.length);
-    const before = gaps.length === 0 ? undefined : await this.#options.table.get(piece.position);
-    if (before === undefined) {
+    if (before === undefined || gaps.length === 0) {
       for (const { from, to } of gaps) piece.buffer.bytes.fill(0, from, to);
       return WHOLE;
     }

@@ -85,7 +85,7 @@ export interface ChunkWriterOptions {
 export interface WriteOptions {
   position: number;
   /** What the volume had at this position last: the same perhaps, or something to be patched. */
-  hint: Entry;
+  hint?: Entry;
   /** Content that is not in the buffer, in whole blocks; its leaves are. */
   missing: readonly Range[];
   /** Leaves of the whole chunk of the hint, where they are at hand. */
@@ -96,9 +96,8 @@ export interface WriteOptions {
   keep: boolean;
 }
 
-/** For content that is in the buffer as a whole, and compared with nothing. */
-export const WHOLE: Omit<WriteOptions, "position"> = {
-  hint: undefined,
+/** For content that is in the buffer as a whole. */
+export const WHOLE: Omit<WriteOptions, "position" | "hint"> = {
   missing: [],
   fill: () => Promise.resolve(),
   keep: false,
