@@ -44,7 +44,7 @@ export const COMPRESSION = { none: 0, zstd: 1 } as const;
 export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
 
 /**
- * What an object can hold at most; a chunk less, since each has room of its own size. So a header that was changed, which is
+ * What an object can hold at most; a chunk or patch less, a chunk's size. So a header that was changed, which is
  * noticed only once the object is opened, takes no memory without bounds.
  */
 export const MAX_FRONT_BYTES = 16 * MIB;
@@ -116,7 +116,8 @@ export function decodeHeader(bytes: Uint8Array, options: { key: string; type: Ob
 }
 
 function fits({ type, frontBytes, contentBytes, plainBytes }: ObjectHeader): boolean {
-  const most = type === OBJECT_TYPE.chunk ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
+  const isPiece = type === OBJECT_TYPE.chunk || type === OBJECT_TYPE.patch;
+  const most = isPiece ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
   return frontBytes <= MAX_FRONT_BYTES && plainBytes <= most && contentBytes <= most + SEAL_ROOM_BYTES;
 }
 

@@ -102,7 +102,8 @@ describe("decodeHeader()", () => {
   });
 
   test.each(Object.entries(OBJECT_TYPE))("says damage when a %s says to hold more than it can", (_, type) => {
-    const most = type === OBJECT_TYPE.chunk ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
+    const isPiece = type === OBJECT_TYPE.chunk || type === OBJECT_TYPE.patch;
+    const most = isPiece ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
     const fields = { frontBytes: MAX_FRONT_BYTES, contentBytes: most + 28, plainBytes: most };
     const full = encodeHeader({ ...HEADER, type, ...fields });
     expect(decodeHeader(full, { ...AT, type })).toMatchObject(fields);
