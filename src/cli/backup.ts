@@ -1,4 +1,5 @@
 /** `varve backup`: a stream, device or producer becomes a restore point. */
+import { isatty } from "node:tty";
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { BackupProgress, BackupReport } from "../engine/backup/backup.ts";
 import type { Repository } from "../engine/repository.ts";
@@ -25,6 +26,8 @@ const EXAMPLES = examples(
   ["varve backup acme/db /dev/vg0/db-snapshot --tag nightly", "a block device"],
   ["varve backup acme/disk disk.img --format raw", "any file or pipe, byte for byte"],
 );
+
+const STDIN_FD = 0;
 
 interface BackupOptions extends GlobalOptions {
   format: "auto" | "raw";
@@ -139,5 +142,9 @@ function readSource(words: string[], exec: boolean): SourceSpec {
   if (words.length > 1) {
     throw new UsageError(`Cannot back up "${words[1]}": one source at a time, or --exec for a command`);
   }
-  return { path: words[0] ?? "-" };
+  const path = words[0] ?? "-";
+  if (path !== "-" || !isatty(STDIN_FD)) return { path };
+  throw new UsageError(
+    "Cannot back up what is typed: pipe a stream in, name a file or device, or use --exec",
+  );
 }

@@ -1,4 +1,5 @@
 /** `varve restore`: a restore point goes back onto a device, into a file, or to standard output. */
+import { isatty } from "node:tty";
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { RestoreOptions as Request, RestoreProgress, RestoreReport } from "../engine/restore/restore.ts";
 import { UsageError, VarveError } from "../errors.ts";
@@ -28,6 +29,8 @@ const EXAMPLES = examples(
     "roll an image back that still has the snapshot tuesday, and is as it was",
   ],
 );
+
+const STDIN_FD = 0, STDOUT_FD = 1;
 
 interface RestoreOptions extends GlobalOptions {
   to: string;
@@ -106,6 +109,11 @@ function checkOptions(options: RestoreOptions): void {
   refuse(
     isDiff && (options.offset !== undefined || options.length !== undefined),
     "a stream of differences is always whole",
+  );
+  refuse(options.changes === "-" && isatty(STDIN_FD), "no changes are piped in");
+  refuse(
+    options.to === "-" && options.dryRun !== true && isatty(STDOUT_FD),
+    "standard output is a terminal: pipe it on, or name a file or device",
   );
   refuse(
     options.verifyTarget === true && (isDiff || options.to === "-"),

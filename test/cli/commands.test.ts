@@ -232,6 +232,18 @@ describe("varve and the terminal", () => {
     expect(run(["env", `VARVE_REPO=${repo}`, "script", "-qec", `${words} --quiet`, "/dev/null"])).toBe("");
   });
 
+  test.each([
+    ["backup acme/typed", "Cannot back up what is typed"],
+    ["backup acme/typed - --format raw", "Cannot back up what is typed"],
+    ["restore acme/disk --to -", "standard output is a terminal"],
+    ["restore acme/disk --to x --changed-since latest --changes -", "no changes are piped in"],
+  ])("%s exits with 2 when a person sits at the other end", (words, state) => {
+    const line = `${[...VARVE, words].join(" ")}; echo "code $?"`;
+    const seen = run(["env", `VARVE_REPO=${repo}`, "script", "-qec", line, "/dev/null"]);
+    expect(seen).toMatch(/^varve: Cannot [^\r\n]+\r\ncode 2\r\n$/);
+    expect(seen).toContain(state);
+  });
+
   test("backup exits with 130 and commits nothing when it is interrupted", async () => {
     const [command, main] = VARVE;
     const producer = ["sh", "-c", "echo up >&2; exec sleep 600"];
