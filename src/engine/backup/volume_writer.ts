@@ -154,11 +154,11 @@ export class VolumeWriter {
       for (const { from, to } of gaps) piece.buffer.bytes.fill(0, from, to);
       return WHOLE;
     }
-    const fill = (sealed?: SharedBuffer) => this.#fill(piece, { before, gaps, sealed });
+    const fill = (sealed: SharedBuffer) => this.#fill(piece, { before, gaps, sealed });
     const areBlocks = gaps.every(({ from, to }) => isBlockEnd(from, piece) && isBlockEnd(to, piece));
     const baseLeaves = areBlocks ? await this.#completeLeaves(piece, before, gaps) : undefined;
     if (baseLeaves !== undefined) return { missing: gaps, baseLeaves, fill, keep: false };
-    await fill();
+    await this.#fill(piece, { before, gaps, keep: true });
     return { ...WHOLE, keep: true };
   }
 
@@ -190,10 +190,15 @@ export class VolumeWriter {
   /** Brings the content of the gaps. */
   async #fill(
     { buffer }: ChunkPiece,
-    { before, gaps, sealed }: { before: Place; gaps: readonly Range[]; sealed: SharedBuffer | undefined },
+    { before, gaps, ...options }: {
+      before: Place;
+      gaps: readonly Range[];
+      sealed?: SharedBuffer;
+      keep?: boolean;
+    },
   ): Promise<void> {
     await this.#withChunk(before, {
-      sealed,
+      ...options,
       use: (content) => {
         for (const { from, to } of gaps) {
           const known = content.subarray(from, to);
@@ -204,10 +209,10 @@ export class VolumeWriter {
     });
   }
 
-  /** Calls `use` with the content of a stored chunk. */
+  /** Calls `use` with the content of a stored chunk. `keep`: it is likely to be needed again. */
   async #withChunk(
     place: Place,
-    { sealed, use }: { sealed?: SharedBuffer | undefined; use: (content: Uint8Array) => void },
+    { sealed, keep, use }: { sealed?: SharedBuffer; keep?: boolean; use: (content: Uint8Array) => void },
   ): Promise<void> {
     const { project, workshop, chunkCache: cache } = this.#options;
     // In this order: who has a base buffer never waits for one of the sealed.
@@ -215,7 +220,7 @@ export class VolumeWriter {
     const base = await workshop.bases.acquire();
     try {
       const { signal } = this.#context;
-      const options = { project, workshop, cache, sealed: room, signal, onDownload: this.#onDownload };
+      const options = { project, workshop, cache, keep, sealed: room, signal, onDownload: this.#onDownload };
       const length = await readChunk(base, place, options);
       use(base.bytes.subarray(0, length));
     } finally {
