@@ -1,5 +1,6 @@
 /** What processes do: the engine's use cases, and what may come of them. */
 import { backup } from "../../src/engine/backup/backup.ts";
+import { copy } from "../../src/engine/copy/copy.ts";
 import type { Context } from "../../src/engine/context.ts";
 import { forgetPoint } from "../../src/engine/retention/forget.ts";
 import { gc } from "../../src/engine/gc/gc.ts";
@@ -32,10 +33,16 @@ const ATTEMPTS = 3;
 /** For this long a lease protects whoever stands still, whatever happens. */
 const TRUSTED_MS = 12 * HOUR_MS;
 
-export interface World {
-  scheduler: Scheduler;
+/** A repository, and what must be true of it. */
+export interface Site {
   objects: Objects;
   oracle: Oracle;
+}
+
+export interface World extends Site {
+  scheduler: Scheduler;
+  /** Where points are copied to. */
+  second: Site;
   faults: Faults;
   /** What volumes hold again and again. */
   volumes: string[];
@@ -47,28 +54,37 @@ export interface World {
 
 interface Work {
   world: World;
+  /** Of the repository that it is about. */
+  oracle: Oracle;
   process: Process;
   repository: Repository;
+  second: Repository;
   context: Context;
   beganMs: number;
   /** Plans were there when it began. */
   metPlans: boolean;
 }
 
-export type Operation = "backup" | "restore" | "verify" | "forget" | "gc";
+/** "there" is in the second repository. */
+export type Operation =
+  | "backup"
+  | "restore"
+  | "verify"
+  | "forget"
+  | "gc"
+  | "copy"
+  | "forget there"
+  | "gc there";
 
 /** Runs one operation in its process until it is done or the process dies. What must not come of it is a violation. */
 export async function runOperation(world: World, operation: Operation, process: Process): Promise<void> {
   const { scheduler, oracle } = world;
   const context = contextOf(world, process);
-  const store = new RetryStore(new SimulatedStore({ ...world, process, faults: () => world.faults }), {
-    onRetry: () => {},
-    sleep: (ms, signal) => context.clock.sleep(ms, signal ?? new AbortController().signal),
-    random: () => scheduler.random(1000) / 1000,
-    attemptsMax: ATTEMPTS,
-  });
-  const repository = { id: "simulated", store, chunkBytes: CHUNK_BYTES };
-  const work = { world, process, context, repository, beganMs: scheduler.nowMs, metPlans: oracle.hasPlans };
+  const [here, there] = [repositoryOf(world, process, context), repositoryOf(world, process, context, true)];
+  const [repository, site] = isThere(operation) ? [there, world.second] : [here, world];
+  const metPlans = (operation === "copy" ? world.second : site).oracle.hasPlans;
+  const parts = { world, process, context, repository, second: there, oracle: site.oracle };
+  const work = { ...parts, beganMs: scheduler.nowMs, metPlans };
   scheduler.note(process, `begins: ${operation}`);
   const done = OPERATIONS[operation](work).then(
     (text) => scheduler.note(process, `is done: ${text}`),
@@ -79,6 +95,23 @@ export async function runOperation(world: World, operation: Operation, process: 
   );
   await Promise.race([done, process.died]);
   process.die();
+}
+
+export function isThere(operation: Operation): boolean {
+  return operation.endsWith(" there");
+}
+
+function repositoryOf(world: World, process: Process, { clock }: Context, there = false): Repository {
+  const { scheduler } = world;
+  const { objects } = there ? world.second : world;
+  const reach = { scheduler, objects, process, faults: () => world.faults, place: there ? "second/" : "" };
+  const store = new RetryStore(new SimulatedStore(reach), {
+    onRetry: () => {},
+    sleep: (ms, signal) => clock.sleep(ms, signal ?? new AbortController().signal),
+    random: () => scheduler.random(1000) / 1000,
+    attemptsMax: ATTEMPTS,
+  });
+  return { id: "simulated", store, chunkBytes: CHUNK_BYTES };
 }
 
 function contextOf({ scheduler }: World, process: Process): Context {
@@ -122,11 +155,12 @@ function mayHappen(
   // swept under a backup as soon as it is forgotten.
   if (error instanceof MissingError) {
     if (operation === "backup" && metPlans) return true;
-    return operation !== "gc" && (error.key.includes("/volumes/") || tookLong);
+    return !operation.startsWith("gc") && (error.key.includes("/volumes/") || tookLong);
   }
   if (!(error instanceof VarveError)) return false;
   if (error.code === "conflict") {
-    return tookLong || /base was forgotten/.test(error.message);
+    // Two copies may make the second repository at once.
+    return tookLong || /base was forgotten|there is one already/.test(error.message);
   }
   if (isFault(error.cause)) return process.metFaults;
   return /it has no backups|of which there is no backup|no backup (of|has that)/.test(error.message);
@@ -142,6 +176,9 @@ const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {
   verify: runVerify,
   forget: runForget,
   gc: runGc,
+  copy: runCopy,
+  "forget there": runForget,
+  "gc there": runGc,
 };
 
 async function runBackup({ world, repository, context }: Work): Promise<string> {
@@ -202,8 +239,8 @@ async function runVerify({ world, repository, context }: Work): Promise<string> 
 }
 
 /** One point, or all that there are: what they share is garbage only then. */
-async function runForget({ world, repository, context }: Work): Promise<string> {
-  const { oracle, scheduler: { random } } = world;
+async function runForget({ world, oracle, repository, context }: Work): Promise<string> {
+  const { random } = world.scheduler;
   const points = [...oracle.points.values()];
   const chosen = random(2) === 0 ? points : points.slice(random(points.length)).slice(0, 1);
   for (const { key, volume, backup } of chosen) {
@@ -212,6 +249,20 @@ async function runForget({ world, repository, context }: Work): Promise<string> 
     await forgetPoint(repository, options, context);
   }
   return chosen.map(({ snapshot }) => snapshot).join(" ");
+}
+
+/** What was here from beginning to end is there then, unless somebody forgot it there. */
+async function runCopy({ world, repository, second, context }: Work): Promise<string> {
+  const before = [...world.oracle.points.keys()];
+  const options = { project: PROJECT, secret: SECRET, to: second.store };
+  const { points, damaged } = await copy(repository, options, context);
+  const { oracle } = world.second;
+  if (damaged.length > 0) oracle.fail(`a copy finds damage: ${JSON.stringify(damaged)}`);
+  for (const key of before) {
+    const isMissing = world.oracle.points.has(key) && !oracle.points.has(key) && !oracle.isForgotten(key);
+    if (isMissing) oracle.fail(`${key} was not copied`);
+  }
+  return `${points.copied} copied, ${points.present} present, ${points.forgotten} forgotten`;
 }
 
 async function runGc({ repository, context }: Work): Promise<string> {

@@ -33,11 +33,12 @@ export interface Point {
 
 export class Oracle implements Watcher {
   /** What each snapshot holds: every backup is of another snapshot. */
-  readonly contents = new Map<string, string>();
+  readonly contents: Map<string, string>;
   /** What stands in the store, by key. */
   readonly points = new Map<string, Point>();
   readonly #objects: Objects;
   readonly #key: ProjectKey;
+  readonly #first: Oracle | undefined;
   /** Keys of manifests of backups that were reported done, and of those that somebody forgets. */
   readonly #reported = new Set<string>();
   readonly #forgotten = new Set<string>();
@@ -46,9 +47,12 @@ export class Oracle implements Watcher {
   /** What was found wrong; the first counts. */
   violation: Violation | undefined;
 
-  constructor(objects: Objects, key: ProjectKey) {
+  /** `first`: of the repository that this one is a copy of; it hears of all that is wrong. */
+  constructor(objects: Objects, key: ProjectKey, first?: Oracle) {
     this.#objects = objects;
     this.#key = key;
+    this.#first = first;
+    this.contents = first?.contents ?? new Map();
   }
 
   onPut(key: string, object: StoredObject): void {
@@ -83,12 +87,17 @@ export class Oracle implements Watcher {
     return this.#forgotten.has(key);
   }
 
+  get hasProject(): boolean {
+    return this.#objects.page(`${PREFIX}keys/`, { after: "", limit: 1 }).length > 0;
+  }
+
   get hasPlans(): boolean {
     return this.#objects.page(`${PREFIX}gc/`, { after: "", limit: 1 }).length > 0;
   }
 
   fail(text: string): void {
-    this.violation ??= new Violation(text);
+    if (this.#first !== undefined) this.#first.fail(`in the second repository: ${text}`);
+    else this.violation ??= new Violation(text);
   }
 
   /** When all is quiet: nothing is there but what manifests refer to. */

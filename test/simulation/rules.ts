@@ -134,6 +134,26 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       replace: "const lease = await ((..._: unknown[]) => Promise.resolve(undefined as Lease | undefined))(",
     },
   ],
+  "a copy's lease is written before the plans are read": [
+    {
+      file: "engine/copy/copy.ts",
+      find: "  const lease = await Lease.begin(target,",
+      replace:
+        "  const early = await Condemned.read(target, context);\n  const lease = await Lease.begin(target,",
+    },
+    {
+      file: "engine/copy/copy.ts",
+      find: "const condemned = await Condemned.read(target, guarded);",
+      replace: "const condemned = early;",
+    },
+  ],
+  "what a copy finds may be condemned": [
+    {
+      file: "engine/copy/chunk_copier.ts",
+      find: "if (await condemned.has(ref)) return await this.#storeAnew(place, writer);",
+      replace: "",
+    },
+  ],
 };
 
 export type RuleName = string;

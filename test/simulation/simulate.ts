@@ -30,6 +30,7 @@ const LONG_PAUSES_MS = [0, 0, 60_000, HOUR_MS, DAY_MS / 2, DAY_MS, 2 * DAY_MS];
 const CONTENTS = 2;
 /** The first buries what is dead and completes what was left, the others sweep the rest. */
 const QUIET_GCS: Operation[] = ["gc", "gc", "gc"];
+const QUIET_GCS_THERE: Operation[] = ["gc there", "gc there", "gc there"];
 /** Makes the project, so that all seeds have the same ids. */
 const PROJECT_SEED = 1;
 
@@ -64,14 +65,18 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
   const repository = { id: "simulated", store, chunkBytes: CHUNK_BYTES };
   const opened = openProject(repository, { name: PROJECT, secret: SECRET, create: true }, context);
   await scheduler.run();
-  const oracle = new Oracle(objects, (await opened).firstKey);
+  const key = (await opened).firstKey;
+  const oracle = new Oracle(objects, key);
   objects.watcher = oracle;
-  return { scheduler, objects, oracle, faults: QUIET, volumes: [], volumesUsed: 1, snapshots: 0 };
+  const secondObjects = new Objects();
+  const second = { objects: secondObjects, oracle: new Oracle(secondObjects, key, oracle) };
+  secondObjects.watcher = second.oracle;
+  return { scheduler, objects, oracle, second, faults: QUIET, volumes: [], volumesUsed: 1, snapshots: 0 };
 }
 
 /** The life that the seed chooses, and the quiet after it. */
 async function live(world: World, { theme, next }: { theme: Theme; next: Random }): Promise<void> {
-  const { scheduler, oracle } = world;
+  const { scheduler, oracle, second } = world;
   const contents = 1 + next(CONTENTS);
   for (let i = 0; i < contents; i++) world.volumes.push(newVolume(next));
   world.volumesUsed = 1 + next(VOLUMES.length);
@@ -87,6 +92,9 @@ async function live(world: World, { theme, next }: { theme: Theme; next: Random 
   }
   await calmly(world, { operations: QUIET_GCS, gapMs: DAY_MS });
   if (oracle.violation === undefined) oracle.checkQuiet();
+  if (!second.oracle.hasProject) return;
+  await calmly(world, { operations: QUIET_GCS_THERE, gapMs: DAY_MS });
+  if (oracle.violation === undefined) second.oracle.checkQuiet();
 }
 
 /** How much goes wrong, and how often who goes on changes; the pauses between a host's operations. */

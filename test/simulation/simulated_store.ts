@@ -27,6 +27,8 @@ export interface Faults {
 
 interface Reach {
   objects: Objects;
+  /** Before each key in the trace. */
+  place?: string;
   scheduler: Scheduler;
   process: Process;
   faults: () => Faults;
@@ -37,13 +39,15 @@ const KINDS = ["failed", "lost", "late", "twice"] as const;
 export class SimulatedStore implements Store {
   readonly url = "simulated:";
   readonly #reach: Reach;
+  readonly #place: string;
 
   constructor(reach: Reach) {
     this.#reach = reach;
+    this.#place = reach.place ?? "";
   }
 
   get(key: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
-    return this.#request(`get ${key}`, signal, ({ objects }) => {
+    return this.#request(`get ${this.#place}${key}`, signal, ({ objects }) => {
       const object = objects.get(key);
       if (object === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
       return object.bytes.slice(range?.offset ?? 0, range && range.offset + range.length);
@@ -52,13 +56,13 @@ export class SimulatedStore implements Store {
 
   put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
     const bytes = new Uint8Array(body);
-    return this.#request(`put ${key}`, signal, ({ objects, scheduler }) => {
+    return this.#request(`put ${this.#place}${key}`, signal, ({ objects, scheduler }) => {
       objects.put(key, { bytes, modifiedMs: scheduler.nowMs });
     });
   }
 
   head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo | undefined> {
-    return this.#request(`head ${key}`, signal, () => this.#info(key));
+    return this.#request(`head ${this.#place}${key}`, signal, () => this.#info(key));
   }
 
   /** Where nothing is that is no step: most of the many parts of a listing by prefix are empty. */
@@ -68,7 +72,7 @@ export class SimulatedStore implements Store {
     for (let last: string | undefined = after; last !== undefined;) {
       const limit = this.#reach.faults().pageKeys;
       const page: ObjectInfo[] = await this.#request(
-        `list ${prefix} after ${last.slice(prefix.length)}`,
+        `list ${this.#place}${prefix} after ${last.slice(prefix.length)}`,
         signal,
         ({ objects }) => objects.page(prefix, { after: last!, limit }).map((key) => this.#info(key)!),
       );
@@ -83,10 +87,14 @@ export class SimulatedStore implements Store {
 
   delete(keys: readonly string[], { signal }: RequestOptions = {}): Promise<DeleteFailure[]> {
     const copy = [...keys];
-    return this.#request(`delete ${copy.join(" ")}`, signal, ({ objects }) => {
-      for (const key of copy) objects.delete(key);
-      return [];
-    });
+    return this.#request(
+      `delete ${copy.map((key) => this.#place + key).join(" ")}`,
+      signal,
+      ({ objects }) => {
+        for (const key of copy) objects.delete(key);
+        return [];
+      },
+    );
   }
 
   async close(): Promise<void> {}

@@ -2,6 +2,7 @@
  * What the seeds are about: a theme brings the store into a state in which it is easy to go wrong, with processes that stand
  * still in the middle of their work, and says who then goes against whom. One theme in each round of seeds is anything.
  */
+import { InterruptedError } from "../../src/errors.ts";
 import { type Operation, runOperation, type World } from "./operations.ts";
 import { type Chances, DAY_MS, HOUR_MS, Process, type Random } from "./scheduler.ts";
 import type { Faults } from "./simulated_store.ts";
@@ -20,34 +21,56 @@ const LASTING = /put \S+\/(volumes|gc)\/|delete \S+\/chunks\//;
 const LASTING_FAIL: Faults = { ...QUIET, faulty: 1200, at: LASTING };
 const UNSURE = new RegExp(`^(failed|timed out|lost the reply): (${LASTING.source})`);
 
+/** Before the plan, and before the deletions. */
+const LOOKS_OF_GC = [/list \S+\/chunks\//, /get \S+\/gc\/\w+\/\w\w$/];
+
+interface Places {
+  steps: number;
+  first: number;
+  looks: readonly RegExp[];
+  /** From here on it deals with the repository in which it may meet a collector. */
+  opens?: RegExp;
+}
+
 /**
  * Where a process stands still: anywhere, where it begins, or once it has asked for the last time what the others do.
  * Each of them is as likely.
  */
-const PLACES: Record<Operation, { steps: number; first: number; looks: readonly RegExp[] }> = {
+const PLACES: Record<Operation, Places> = {
   // Before the manifest: it asks for its lease when it begins and before it ends.
   backup: { steps: 36, first: 8, looks: [/head \S+\/leases\//] },
   restore: { steps: 14, first: 8, looks: [/get \S+\/chunks\//] },
   verify: { steps: 14, first: 8, looks: [/get \S+\/chunks\//] },
   forget: { steps: 14, first: 8, looks: [/list \S+\/volumes\//] },
-  // Before the plan, and before the deletions.
-  gc: { steps: 80, first: 40, looks: [/list \S+\/chunks\//, /get \S+\/gc\/\w+\/\w\w$/] },
+  copy: { steps: 60, first: 8, looks: [/head second\/\S+\/leases\//], opens: /get second\/\S+\/keys\// },
+  "forget there": { steps: 14, first: 8, looks: [/list \S+\/volumes\//] },
+  "gc there": { steps: 80, first: 40, looks: LOOKS_OF_GC },
+  gc: { steps: 80, first: 40, looks: LOOKS_OF_GC },
 };
 
 const MINUTE_MS = 60_000;
 /** After this a lease is dead. */
 const LONG_MS = DAY_MS + HOUR_MS;
 
-/** A backup and a collector that take turns: each stands still while the other goes on. */
+/** A process and a collector that take turns over garbage: each stands still while the other goes on. */
+async function takeTurns(
+  world: World,
+  { operation, collector, next }: { operation: Operation; collector: Operation; next: Random },
+): Promise<void> {
+  const { first, steps, opens } = PLACES[operation];
+  const process = start(world, `standing ${operation}`, operation);
+  if (opens !== undefined) await goOnFor(world, process, 0, opens);
+  await goOnFor(world, process, next(first));
+  const standing = await stand(world, collector, next);
+  await goOnFor(world, process, first + next(steps - first));
+  await goOn(world, standing);
+  world.scheduler.thaw(process);
+}
+
 const takingTurns: Theme = {
   async prepare(world, next) {
     await garbage(world, "forget");
-    const process = start(world, "standing backup", "backup");
-    await goOnFor(world, process, next(PLACES.backup.first));
-    const collector = await stand(world, "gc", next);
-    await goOnFor(world, process, PLACES.backup.first + next(PLACES.backup.steps - PLACES.backup.first));
-    await goOn(world, collector);
-    world.scheduler.thaw(process);
+    await takeTurns(world, { operation: "backup", collector: "gc", next });
   },
   duel: [["backup"]],
 };
@@ -139,7 +162,34 @@ export const THEMES: readonly Theme[] = [
     },
     duel: [["backup"], ["gc", "backup"]],
   },
+  // A copy and a collector of the second repository that take turns, over points that were forgotten there.
+  {
+    async prepare(world, next) {
+      await copied(world);
+      await takeTurns(world, { operation: "copy", collector: "gc there", next });
+    },
+    duel: [["copy"], ["backup", "copy"], ["forget there", "gc there"]],
+  },
+  // A copy that needs again what an older plan of the second repository condemns: that waited for one that was interrupted.
+  {
+    async prepare(world, next) {
+      await copied(world);
+      const process = await stand(world, "copy", next);
+      await calmly(world, { operations: ["gc there"], gapMs: MINUTE_MS });
+      process.stop.abort(new InterruptedError());
+      await goOn(world, process);
+      const copy = await stand(world, "copy", next);
+      await calmly(world, { operations: ["gc there"], gapMs: MINUTE_MS });
+      world.scheduler.thaw(copy);
+    },
+    duel: [["copy"], ["forget", "gc"], ["gc there"]],
+  },
 ];
+
+/** Two points, copied, and forgotten in the second repository: one of them, or both. */
+async function copied(world: World): Promise<void> {
+  await calmly(world, { operations: ["backup", "backup", "copy", "forget there"], gapMs: HOUR_MS });
+}
 
 async function points(world: World): Promise<void> {
   await calmly(world, { operations: ["backup", "backup"], gapMs: HOUR_MS });
@@ -180,7 +230,7 @@ async function goOnSomewhere(
   const way = next(2 + looks.length);
   if (way === 0) await goOnFor(world, process, next(steps));
   else if (way === 1) await goOnFor(world, process, next(first));
-  else await goOnFor(world, process, operation === "backup" ? 2 : 0, looks[way - 2]);
+  else await goOnFor(world, process, operation === "backup" || operation === "copy" ? 2 : 0, looks[way - 2]);
 }
 
 /** So many steps, of those with such a label; then it stands still. */
