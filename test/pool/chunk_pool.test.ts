@@ -1,17 +1,19 @@
 /** The pool with real worker threads: chunks through shared memory, and workers that throw, die or are not there. */
 import { afterAll, describe, expect, test } from "bun:test";
 import path from "node:path";
-import { chunkId, writeLeaves } from "../../src/codec/ids.ts";
+import { chunkId, differentBlocks, patchId, writeLeaves } from "../../src/codec/ids.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { type ObjectName, openContent, openFront, sealedBytes, sealObject } from "../../src/codec/seal.ts";
 import { DamageError, describeError } from "../../src/errors.ts";
 import { toHex } from "../../src/format/bytes.ts";
 import { chunkName, type ObjectRef } from "../../src/format/layout.ts";
-import { leavesBytes } from "../../src/format/limits.ts";
+import type { Range } from "../../src/format/coverage.ts";
+import { BLOCK_BYTES, leavesBytes } from "../../src/format/limits.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
+import { BlockSet, encodePatchFront } from "../../src/format/patch.ts";
 import { BufferPool, type SharedBuffer } from "../../src/pool/buffers.ts";
 import { type ChunkBuffer, chunkBufferBytes, ChunkPool } from "../../src/pool/chunk_pool.ts";
-import { flipBit } from "../helpers/damage.ts";
+import { flipBit, flippedBits } from "../helpers/damage.ts";
 import { CHUNK_BYTES, errorOf, noise } from "../helpers/engine.ts";
 
 const KEYS = deriveKeys(new Uint8Array(32).fill(1));
@@ -68,6 +70,18 @@ describe("ChunkPool.hash()", () => {
     }
   });
 
+  test("takes the leaves of the ranges that are known as they are, and does not look at their bytes", async () => {
+    const content = noise(4, 5 * BLOCK_BYTES + 9);
+    const chunk = await chunkOf(content);
+    const { leaves, id } = namesOf(content);
+    const known = [{ from: 0, to: BLOCK_BYTES }, { from: 3 * BLOCK_BYTES, to: content.length }];
+    for (const { from, to } of known) chunk.buffer.bytes.fill(0xdd, from, to);
+    chunk.buffer.bytes.set(leaves, CHUNK_BYTES);
+    chunk.buffer.bytes.fill(0, CHUNK_BYTES + 16, CHUNK_BYTES + 48); // those that are to be made
+    expect(await pool.hash(chunk, KEYS.idKey, known)).toEqual(id);
+    expect(toHex(chunk.buffer.bytes.subarray(CHUNK_BYTES, CHUNK_BYTES + leaves.length))).toBe(toHex(leaves));
+  });
+
   test("gives undefined for zeros, whatever the buffer holds behind them", async () => {
     expect(await pool.hash(await chunkOf(new Uint8Array(5000)), KEYS.idKey)).toBeUndefined();
   });
@@ -119,6 +133,124 @@ describe("ChunkPool.seal() and open()", () => {
     const ref = { id, lease: undefined };
     const error = await errorOf(open(sealObject({ ...nameOf(ref), front, content }, KEYS), ref));
     expect(error).toBeInstanceOf(DamageError);
+  });
+});
+
+/** A patch that the pool has sealed, and the chunk that it makes of its base. */
+async function patchOf(
+  content: Uint8Array,
+  base: Uint8Array,
+): Promise<{ object: Uint8Array; ref: ObjectRef }> {
+  const chunk = await chunkOf(content);
+  const id = await pool.hash(chunk, KEYS.idKey);
+  const under: ObjectRef = { id: namesOf(base).id, lease: undefined };
+  const blocks = differentBlocks(namesOf(content).leaves, namesOf(base).leaves, content.length);
+  const ref = { id: patchId(KEYS.patchKey, id!, under), lease: undefined };
+  const length = await pool.seal(chunk, {
+    ref,
+    patch: { base: under, blocks },
+    sealed,
+    keys: KEYS,
+    level: 3,
+  });
+  return { object: sealed.bytes.slice(0, length), ref };
+}
+
+/** Puts the base's leaves, and `content`, into `into`, and has the patch applied to it. */
+async function apply(
+  object: Uint8Array,
+  { ref, base, content = base, wanted }: {
+    ref: ObjectRef;
+    base: Uint8Array;
+    content?: Uint8Array;
+    wanted?: readonly Range[];
+  },
+): Promise<Uint8Array> {
+  into.bytes.set(content);
+  into.bytes.set(namesOf(base).leaves, CHUNK_BYTES);
+  sealed.bytes.set(object);
+  const sealedObject = { ref, sealed, sealedLength: object.length, keys: KEYS, key: "k" };
+  return await pool.apply(into, sealedObject, wanted);
+}
+
+describe("ChunkPool.seal() and apply() of a patch", () => {
+  const BASE = noise(1, CHUNK_BYTES - 100);
+  const CONTENT = BASE.slice();
+  CONTENT.set(noise(2, BLOCK_BYTES), 3 * BLOCK_BYTES);
+  CONTENT.set(noise(3, 10), 15 * BLOCK_BYTES);
+
+  test("make the chunk and its leaves of the base, with nothing but the blocks in the object", async () => {
+    const { object, ref } = await patchOf(CONTENT, BASE);
+    expect(object.length).toBeLessThan(2 * BLOCK_BYTES + 200);
+    expect(await apply(object, { ref, base: BASE })).toEqual(namesOf(CONTENT).id);
+    expect(Buffer.compare(into.bytes.subarray(0, CONTENT.length), CONTENT)).toBe(0);
+    const { leaves } = namesOf(CONTENT);
+    expect(toHex(into.bytes.subarray(CHUNK_BYTES, CHUNK_BYTES + leaves.length))).toBe(toHex(leaves));
+  });
+
+  test("write only the blocks that are wanted, and the leaves of all", async () => {
+    const { object, ref } = await patchOf(CONTENT, BASE);
+    const content = new Uint8Array(CHUNK_BYTES).fill(0xee);
+    const wanted = [{ from: 2 * BLOCK_BYTES, to: 4 * BLOCK_BYTES }];
+    expect(await apply(object, { ref, base: BASE, content, wanted })).toEqual(namesOf(CONTENT).id);
+    content.set(CONTENT.subarray(3 * BLOCK_BYTES, 4 * BLOCK_BYTES), 3 * BLOCK_BYTES);
+    expect(Buffer.compare(into.bytes.subarray(0, CHUNK_BYTES), content)).toBe(0);
+    const { leaves } = namesOf(CONTENT);
+    expect(toHex(into.bytes.subarray(CHUNK_BYTES, CHUNK_BYTES + leaves.length))).toBe(toHex(leaves));
+  });
+
+  test("apply() says damage when a bit is flipped anywhere, and when the object is cut", async () => {
+    const content = BASE.slice();
+    content.set(new Uint8Array(BLOCK_BYTES).fill(7), 0);
+    const { object, ref } = await patchOf(content, BASE);
+    expect(object.length).toBeLessThan(400);
+    const damaged = [...flippedBits(object), ...Array.from(object, (_, cut) => object.slice(0, cut))];
+    for (const bytes of damaged) {
+      const error = await errorOf(apply(bytes, { ref, base: BASE }));
+      expect([error instanceof DamageError, (error as DamageError).key]).toEqual([true, "k"]);
+    }
+  });
+
+  test("apply() says damage when it is applied to other leaves, or is another patch", async () => {
+    const { object, ref } = await patchOf(CONTENT, BASE);
+    const other = BASE.slice();
+    other[0]! ^= 1;
+    expect((await errorOf(apply(object, { ref, base: other }))).message).toStartWith(
+      'Cannot read "k": it is not the patch',
+    );
+    const name = { ...ref, id: noise(9, 32) };
+    expect(await errorOf(apply(object, { ref: name, base: BASE }))).toBeInstanceOf(DamageError);
+  });
+
+  test("apply() says damage when the object is well sealed, and its front does not fit it", async () => {
+    const { ref } = await patchOf(CONTENT, BASE);
+    const under = { id: namesOf(BASE).id, lease: undefined };
+    const frontOf = (length: number, ...list: number[]) => {
+      const blocks = new BlockSet(length);
+      for (const block of list) blocks.add(block);
+      return encodePatchFront({ base: under, length, blocks });
+    };
+    const block = noise(2, BLOCK_BYTES);
+    const objects = [
+      { front: frontOf(CHUNK_BYTES, 3, 4), content: block },
+      { front: frontOf(CHUNK_BYTES), content: block },
+      { front: frontOf(2 * CHUNK_BYTES, 30), content: block },
+      { front: new Uint8Array(7), content: block },
+      { content: block },
+    ];
+    for (const object of objects) {
+      const bytes = sealObject({ ...nameOf(ref), type: OBJECT_TYPE.patch, ...object }, KEYS);
+      expect(await errorOf(apply(bytes, { ref, base: BASE }))).toBeInstanceOf(DamageError);
+    }
+  });
+
+  test("open() takes no patch for a chunk, and apply() no chunk for a patch", async () => {
+    const { object, ref } = await patchOf(CONTENT, BASE);
+    expect(await errorOf(open(object, ref))).toBeInstanceOf(DamageError);
+    const { leaves: front, id } = namesOf(CONTENT);
+    const whole = { id, lease: undefined };
+    const chunk = sealObject({ ...nameOf(whole), front, content: CONTENT }, KEYS);
+    expect(await errorOf(apply(chunk, { ref: whole, base: BASE }))).toBeInstanceOf(DamageError);
   });
 });
 
