@@ -20,14 +20,13 @@ function open(name: string, maxBytes?: number): ChunkCache {
   return new ChunkCache(join(folder, name), maxBytes === undefined ? { onDamage } : { onDamage, maxBytes });
 }
 
-/** Ten chunks, one a second. */
+/** Ten chunks, one a second, each put by a run of its own: one run alone puts no more than fit. */
 async function filled(name: string, maxBytes: number): Promise<ChunkCache> {
-  const cache = open(name, maxBytes);
   for (let i = 0; i < 10; i++) {
-    await cache.put(`chunks/ab/c${i}`, noise(i, SIZE_BYTES));
+    await open(name, maxBytes).put(`chunks/ab/c${i}`, noise(i, SIZE_BYTES));
     utimesSync(join(folder, name, `c${i}`), LONG_AGO_S + i, LONG_AGO_S + i);
   }
-  return cache;
+  return open(name, maxBytes);
 }
 
 const namesIn = (name: string) => readdirSync(join(folder, name)).toSorted();
@@ -66,6 +65,12 @@ test("trim() removes nothing when all fit, and none is needed", async () => {
   await cache.trim();
   expect(namesIn("all")).toHaveLength(10);
   await open("never made").trim();
+});
+
+test("put() keeps no more than may stay when one run puts too many", async () => {
+  const cache = open("one run", 3 * SIZE_BYTES + SIZE_BYTES / 2);
+  for (let i = 0; i < 10; i++) await cache.put(`chunks/ab/c${i}`, noise(i, SIZE_BYTES));
+  expect(namesIn("one run")).toEqual(["c0", "c1", "c2"]);
 });
 
 test("put() does not fail when the cache cannot be written", async () => {
