@@ -30,18 +30,33 @@ export function written(volume: Uint8Array, extents: readonly TestExtent[]): Uin
   return copy;
 }
 
-/** Where each chunk of a point's first page is stored. */
-export async function placesOf(repository: Repository, point = "latest", volume = VOLUME): Promise<Entry[]> {
+/** A point's manifest, in a project without a passphrase. */
+async function openPoint(repository: Repository, point: string, volume: string) {
   const secret = { kind: "none" } as const;
   const context = testContext();
   const project = await openProject(repository, { name: PROJECT, secret, create: false }, context);
   const backup = await findBackup(project, { volume, point }, context);
-  const { info, pages } = await readManifest(project, { volume, backup }, context);
+  return { project, ...await readManifest(project, { volume, backup }, context) };
+}
+
+/** Where each chunk of a point's first page is stored. */
+export async function placesOf(repository: Repository, point = "latest", volume = VOLUME): Promise<Entry[]> {
+  const { project, info, pages } = await openPoint(repository, point, volume);
   const page = pages.get(0);
   if (page === undefined) return [];
-  const { entries } = await downloadPage(page.object, { project, signal: context.signal });
+  const { entries } = await downloadPage(page.object, { project, signal: testContext().signal });
   const total = Math.ceil(info.size_bytes / info.chunk_bytes);
   return Array.from({ length: total }, (_, position) => entries.get(position));
+}
+
+/** The key of a point's first page; `undefined` where it is all zeros. */
+export async function pageKeyOf(
+  repository: Repository,
+  point = "latest",
+  volume = VOLUME,
+): Promise<string | undefined> {
+  const page = (await openPoint(repository, point, volume)).pages.get(0);
+  return page && objectKey(page.object);
 }
 
 /** The object's key in the store. */
