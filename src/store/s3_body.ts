@@ -33,9 +33,15 @@ export async function readBody(
     if (at + piece.length > length) throw bodyError(options, "is longer than announced");
     into.set(piece, at);
     at += piece.length;
+    free(piece);
   }
   if (at < length) throw bodyError(options, `ended after ${at} of ${length} bytes`, true);
   return into;
+}
+
+/** Gives back the memory of a piece that nobody needs any more: the garbage collector would let many of them pile up. */
+function free({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 function bodyError({ url }: ReadBodyOptions, state: string, retryable = false): StoreError {

@@ -35,10 +35,14 @@ class PacedFetchHandler extends FetchHttpHandler {
 
 function piecesOf(body: Uint8Array, moved?: () => void): ReadableStream<Uint8Array> {
   let at = 0;
+  let piece: Uint8Array<ArrayBuffer> | undefined;
   return new ReadableStream<Uint8Array>({
     pull(controller) {
       moved?.();
-      controller.enqueue(body.slice(at, at += UPLOAD_PIECE_BYTES));
+      // Who asks for the next piece has copied the last one: it need not wait for the garbage collector.
+      piece?.buffer.transfer(0);
+      piece = new Uint8Array(body.subarray(at, at += UPLOAD_PIECE_BYTES));
+      controller.enqueue(piece);
       if (at >= body.length) controller.close();
     },
   }, { highWaterMark: 0 });

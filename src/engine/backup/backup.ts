@@ -216,7 +216,7 @@ async function storeDiff(
     baseSizeBytes: base?.info.size_bytes ?? 0,
     chunkCache,
     onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
-  }, context);
+  }, context.signal);
   const { pages, counts, sizeBytes } = await volume.write(diff);
   checkSize(options, sizeBytes);
   const manifest = {

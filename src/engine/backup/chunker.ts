@@ -14,6 +14,8 @@ export type Piece =
   /** Whole chunks of zeros. */
   | { kind: "zeros"; position: number; count: number };
 
+export type ChunkPiece = Extract<Piece, { kind: "chunk" }>;
+
 export interface ChunkerOptions {
   chunkBytes: number;
   buffers: BufferPool;

@@ -1,23 +1,18 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { DamageError, MissingError, VarveError } from "../../errors.ts";
-import type { Range } from "../../format/coverage.ts";
-import { type Entry, type EntryList, type Place, refsOf } from "../../format/entries.ts";
-import { BLOCK_BYTES, PAGE_CHUNKS } from "../../format/limits.ts";
+import { MissingError, VarveError } from "../../errors.ts";
+import { type EntryList, type Place, refsOf } from "../../format/entries.ts";
+import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
-import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { VolumeDiff } from "../../source/source.ts";
-import { applyPatch, readChunk } from "../chunks/read_chunk.ts";
 import { type ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
-import { type ChunkWriter, type StoredChunk, WHOLE, type WriteOptions } from "../chunks/write_chunk.ts";
-import { cutChunks, type Piece } from "./chunker.ts";
+import { type ChunkWriter, type StoredChunk, WHOLE } from "../chunks/write_chunk.ts";
+import { ChunkCompleter } from "./chunk_completer.ts";
+import { type ChunkPiece, cutChunks, type Piece } from "./chunker.ts";
 import type { Condemned } from "../gc/condemned.ts";
-import type { Context } from "../context.ts";
 import type { PageTable, PageWriter } from "../page_table.ts";
 import type { Project } from "../project.ts";
 import { Window } from "../window.ts";
-
-type ChunkPiece = Extract<Piece, { kind: "chunk" }>;
 
 export interface VolumeProgress {
   sizeBytes: number | undefined;
@@ -50,15 +45,12 @@ export interface WrittenVolume {
 
 export class VolumeWriter {
   readonly #options: VolumeWriterOptions;
-  readonly #context: Context;
   readonly #window: Window;
   /** Positions whose chunk is at work: a later piece of the same position has to wait for it. */
   readonly #atWork = new Set<number>();
   readonly #writePage: PageWriter;
   readonly #counts: ChunkCounts = { total: 0, changed: 0, zero: 0, new: 0, patched: 0, reused: 0 };
-  /** Of patches and whole chunks; the writer counts leaves. */
-  #downloadedBytes = 0;
-  readonly #onDownload = (bytes: number): void => void (this.#downloadedBytes += bytes);
+  readonly #completer: ChunkCompleter;
   readonly #progress: VolumeProgress = {
     sizeBytes: undefined,
     position: 0,
@@ -67,15 +59,15 @@ export class VolumeWriter {
     zeroBytes: 0,
   };
 
-  constructor(options: VolumeWriterOptions, context: Context) {
+  constructor(options: VolumeWriterOptions, signal: AbortSignal) {
     this.#options = options;
-    this.#context = context;
     this.#window = new Window(options.workshop.window + options.workshop.jobs);
+    this.#completer = new ChunkCompleter(options, signal);
     this.#writePage = (id, page, known) => options.writer.writePage(id, page, known);
   }
 
   get downloadedBytes(): number {
-    return this.#downloadedBytes + this.#options.writer.downloadedBytes;
+    return this.#completer.downloadedBytes + this.#options.writer.downloadedBytes;
   }
 
   async write(diff: VolumeDiff): Promise<WrittenVolume> {
@@ -135,97 +127,16 @@ export class VolumeWriter {
       const before = await table.get(position);
       // What the stream itself made of the position counts before what was there.
       const hint = before ?? await hints?.get(position);
-      const stored = await writer.write(piece, { position, hint, ...await this.#complete(piece, before) });
+      const stored = await writer.write(piece, {
+        position,
+        hint,
+        ...await this.#completer.complete(piece, before),
+      });
       await table.set(position, stored.entry, this.#writePage);
       this.#count(stored, piece);
     } finally {
       piece.buffer.release();
       this.#atWork.delete(position);
-    }
-  }
-
-  /**
-   * What the stream did not give is as before, zeros past the old chunk's end. Where it gave whole blocks, the leaves of
-   * the others are enough, and their content is brought only should the chunk be stored whole.
-   */
-  async #complete(piece: ChunkPiece, before: Entry): Promise<Omit<WriteOptions, "position" | "hint">> {
-    const gaps = piece.coverage.gaps(piece.length);
-    if (before === undefined || gaps.length === 0) {
-      for (const { from, to } of gaps) piece.buffer.bytes.fill(0, from, to);
-      return WHOLE;
-    }
-    const fill = (sealed: SharedBuffer) => this.#fill(piece, { before, gaps, sealed });
-    const areBlocks = gaps.every(({ from, to }) => isBlockEnd(from, piece) && isBlockEnd(to, piece));
-    const baseLeaves = areBlocks ? await this.#completeLeaves(piece, before, gaps) : undefined;
-    if (baseLeaves !== undefined) return { missing: gaps, baseLeaves, fill, keep: false };
-    await this.#fill(piece, { before, gaps, keep: true });
-    return { ...WHOLE, keep: true };
-  }
-
-  /**
-   * Puts the leaves of the chunk as it was behind the piece, and of its content the blocks in which it differs from the
-   * whole chunk under it. The leaves of that; `undefined` where they cannot be had.
-   */
-  async #completeLeaves(
-    { buffer, position, length }: ChunkPiece,
-    before: Place,
-    gaps: readonly Range[],
-  ): Promise<Uint8Array | undefined> {
-    const { project, workshop, chunkCache: cache, writer } = this.#options;
-    const leaves = await writer.leavesOf(before.base ?? before.object, { position, length });
-    if (leaves === undefined) return undefined;
-    buffer.bytes.set(leaves, project.chunkBytes);
-    if (before.base === undefined) return leaves;
-    try {
-      const { signal } = this.#context;
-      const options = { project, workshop, cache, signal, onDownload: this.#onDownload, wanted: gaps };
-      await applyPatch(buffer, before, options);
-      return leaves;
-    } catch (error) {
-      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
-      return undefined; // reading the whole chunk says what is wrong
-    }
-  }
-
-  /** Brings the content of the gaps. */
-  async #fill(
-    { buffer }: ChunkPiece,
-    { before, gaps, ...options }: {
-      before: Place;
-      gaps: readonly Range[];
-      sealed?: SharedBuffer;
-      keep?: boolean;
-    },
-  ): Promise<void> {
-    await this.#withChunk(before, {
-      ...options,
-      use: (content) => {
-        for (const { from, to } of gaps) {
-          const known = content.subarray(from, to);
-          buffer.bytes.set(known, from);
-          buffer.bytes.fill(0, from + known.length, to);
-        }
-      },
-    });
-  }
-
-  /** Calls `use` with the content of a stored chunk. `keep`: it is likely to be needed again. */
-  async #withChunk(
-    place: Place,
-    { sealed, keep, use }: { sealed?: SharedBuffer; keep?: boolean; use: (content: Uint8Array) => void },
-  ): Promise<void> {
-    const { project, workshop, chunkCache: cache } = this.#options;
-    // In this order: who has a base buffer never waits for one of the sealed.
-    const room = sealed ?? await workshop.sealed.acquire();
-    const base = await workshop.bases.acquire();
-    try {
-      const { signal } = this.#context;
-      const options = { project, workshop, cache, keep, sealed: room, signal, onDownload: this.#onDownload };
-      const length = await readChunk(base, place, options);
-      use(base.bytes.subarray(0, length));
-    } finally {
-      base.release();
-      if (sealed === undefined) room.release();
     }
   }
 
@@ -261,7 +172,7 @@ export class VolumeWriter {
         buffer.bytes.set(content);
         length = content.length;
       };
-      await this.#withChunk(place, { use });
+      await this.#completer.read(place, { use });
       const { entry } = await writer.write({ buffer, length }, { position, ...WHOLE });
       await table.set(position, entry, this.#writePage);
     } catch (cause) {
@@ -294,11 +205,6 @@ export class VolumeWriter {
     );
     this.#options.onProgress(this.#progress);
   }
-}
-
-/** Whether a block, or the chunk, ends at the byte. */
-function isBlockEnd(at: number, { length }: ChunkPiece): boolean {
-  return at % BLOCK_BYTES === 0 || at === length;
 }
 
 /**

@@ -17,13 +17,14 @@ import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { ChunkBuffer } from "../../pool/chunk_pool.ts";
 import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
+import { IdSet } from "../gc/id_set.ts";
 import type { Project } from "../project.ts";
 import type { SetAside } from "../verify/set_aside.ts";
 import { frontOf, LeafReader } from "./leaves.ts";
 import type { ChunkWorkshop } from "./workshop.ts";
 
-/** Ids remembered as present; beyond it the store is asked again. */
-const MAX_REMEMBERED = 16_384;
+/** Chunks remembered as present, about 70 bytes each; beyond it the store is asked again. */
+const MAX_REMEMBERED = 50_000;
 const COMPRESSION_LEVEL = 3;
 
 /** Some blocks of a chunk, over a whole one. */
@@ -120,8 +121,10 @@ export class ChunkWriter {
   readonly #options: ChunkWriterOptions;
   readonly #context: Context;
   readonly #leaves: LeafReader;
-  /** Ids in hex that are in the store or on their way, oldest first. */
-  readonly #known = new Map<string, Promise<Place>>();
+  /** Ids in hex of chunks on their way. */
+  readonly #onTheirWay = new Map<string, Promise<Place>>();
+  /** Ids of whole chunks that are under their plain keys. */
+  #present = new IdSet();
   uploadedBytes = 0;
 
   constructor(options: ChunkWriterOptions, context: Context) {
@@ -189,8 +192,9 @@ export class ChunkWriter {
   }
 
   async #writeOnce(chunk: ChunkBuffer, id: Uint8Array, options: WriteOptions): Promise<StoredChunk> {
+    if (this.#present.has(id)) return { entry: wholeAt({ id, lease: undefined }), outcome: "reused" };
     const name = toHex(id);
-    const known = this.#known.get(name);
+    const known = this.#onTheirWay.get(name);
     if (known !== undefined) {
       chunk.buffer.release();
       return { entry: await known, outcome: "reused" };
@@ -199,9 +203,14 @@ export class ChunkWriter {
     const place = stored.then(({ place }) => place);
     // Who waits for it sees the failure; nobody may be waiting.
     place.catch(() => {});
-    this.#remember(name, place);
-    const { outcome } = await stored;
-    return { entry: await place, outcome };
+    this.#onTheirWay.set(name, place);
+    try {
+      const { outcome } = await stored;
+      this.#remember(await place);
+      return { entry: await place, outcome };
+    } finally {
+      this.#onTheirWay.delete(name);
+    }
   }
 
   /** A buffer for the sealed object is held from the first request on: so many chunks are on their way as there are jobs. */
@@ -277,8 +286,9 @@ export class ChunkWriter {
     this.uploadedBytes += bytes;
   }
 
-  #remember(name: string, place: Promise<Place>): void {
-    this.#known.set(name, place);
-    if (this.#known.size > MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value!);
+  #remember({ object, base }: Place): void {
+    if (object.lease !== undefined || base !== undefined) return; // few, and asked for again
+    if (this.#present.size === MAX_REMEMBERED) this.#present = new IdSet();
+    this.#present.add(object.id);
   }
 }

@@ -10,7 +10,7 @@ import type { Source } from "../../source/source.ts";
 import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
 import { readChunk } from "../chunks/read_chunk.ts";
 import { ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
-import { cutChunks, type Piece } from "../backup/chunker.ts";
+import { type ChunkPiece, cutChunks, type Piece } from "../backup/chunker.ts";
 import type { Context } from "../context.ts";
 import { PageTable } from "../page_table.ts";
 import { openProject, type Project } from "../project.ts";
@@ -121,7 +121,7 @@ class Comparison {
     }
   }
 
-  async #chunk(piece: Extract<Piece, { kind: "chunk" }>): Promise<void> {
+  async #chunk(piece: ChunkPiece): Promise<void> {
     const { workshop, manifest } = this.#parts;
     let id: Uint8Array | undefined;
     try {

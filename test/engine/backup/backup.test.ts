@@ -101,10 +101,10 @@ describe("backup()", () => {
       from_snapshot: "a",
       to_snapshot: "b",
       size_bytes: 5 * CHUNK_BYTES,
-      chunks: { total: 5, changed: 4, zero: 2, new: 1, patched: 0, reused: 1 },
+      chunks: { total: 5, changed: 4, zero: 2, new: 0, patched: 1, reused: 1 },
       uploaded_bytes: sizes.reduce((sum, size) => sum + size, 0),
     });
-    // The changed chunk, and the page.
+    // A patch, and the page.
     expect(added.length).toBe(2);
   });
 
@@ -115,8 +115,8 @@ describe("backup()", () => {
     const extents = [data(CHUNK_BYTES + 1, noise(9, 5)), data(3 * CHUNK_BYTES, noise(8, CHUNK_BYTES))];
     await backUp(repository, [{ from: "a", to: "b", sizeBytes: 5 * CHUNK_BYTES, extents }]);
     const gets = store.keys("get").slice(before).filter((key) => key.startsWith(CHUNKS));
-    // One chunk, and the page.
-    expect(gets.length).toBe(2);
+    // The content of one chunk, the leaves of both, and the page.
+    expect(gets.length).toBe(4);
   });
 
   test("makes one point of each difference of a source, each on top of the one before", async () => {

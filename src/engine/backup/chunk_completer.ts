@@ -1,0 +1,133 @@
+/**
+ * What a stream did not give of a chunk: its leaves where whole blocks changed, its content where a block was cut, or
+ * where the chunk is stored whole again.
+ */
+import type { ChunkCache } from "../../cache/chunk_cache.ts";
+import { DamageError, MissingError } from "../../errors.ts";
+import type { Range } from "../../format/coverage.ts";
+import type { Entry, Place } from "../../format/entries.ts";
+import { BLOCK_BYTES } from "../../format/limits.ts";
+import type { SharedBuffer } from "../../pool/buffers.ts";
+import { applyPatch, readChunk } from "../chunks/read_chunk.ts";
+import type { ChunkWorkshop } from "../chunks/workshop.ts";
+import { type ChunkWriter, WHOLE, type WriteOptions } from "../chunks/write_chunk.ts";
+import type { Project } from "../project.ts";
+import type { ChunkPiece } from "./chunker.ts";
+
+export interface ChunkCompleterOptions {
+  project: Project;
+  workshop: ChunkWorkshop;
+  writer: ChunkWriter;
+  /** Of chunks that streams cover in part. */
+  chunkCache: ChunkCache | undefined;
+}
+
+/** What a chunk was before, and the ranges of it that the stream did not give. */
+interface Gaps {
+  before: Place;
+  gaps: readonly Range[];
+}
+
+interface ReadOptions {
+  /** Room for objects of somebody who holds it. */
+  sealed?: SharedBuffer;
+  /** The chunk is likely to be needed again. */
+  keep?: boolean;
+}
+
+export class ChunkCompleter {
+  /** Of patches and whole chunks; the writer counts leaves. */
+  downloadedBytes = 0;
+  readonly #options: ChunkCompleterOptions;
+  readonly #signal: AbortSignal;
+
+  constructor(options: ChunkCompleterOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.#signal = signal;
+  }
+
+  /**
+   * What the stream did not give is as before, zeros past the old chunk's end. Where it gave whole blocks, the leaves of
+   * the others are enough, and their content is brought only should the chunk be stored whole.
+   */
+  async complete(piece: ChunkPiece, before: Entry): Promise<Omit<WriteOptions, "position" | "hint">> {
+    const gaps = piece.coverage.gaps(piece.length);
+    if (before === undefined || gaps.length === 0) {
+      for (const { from, to } of gaps) piece.buffer.bytes.fill(0, from, to);
+      return WHOLE;
+    }
+    const areBlocks = gaps.every(({ from, to }) => isBlockEnd(from, piece) && isBlockEnd(to, piece));
+    const leaves = areBlocks ? await this.#addLeaves(piece, { before, gaps }) : undefined;
+    if (leaves === undefined) {
+      await this.#fill(piece, { before, gaps, keep: true });
+      return { ...WHOLE, keep: true };
+    }
+    const fill = (sealed: SharedBuffer) => this.#fill(piece, { before, gaps, sealed });
+    return { missing: gaps, baseLeaves: leaves, fill, keep: false };
+  }
+
+  /** Calls `use` with the content of a stored chunk. */
+  async read(
+    place: Place,
+    { sealed, keep, use }: ReadOptions & { use: (content: Uint8Array) => void },
+  ): Promise<void> {
+    const { project, workshop, chunkCache: cache } = this.#options;
+    // In this order: who has a base buffer never waits for one of the sealed.
+    const room = sealed ?? await workshop.sealed.acquire();
+    const base = await workshop.bases.acquire();
+    try {
+      const options = { cache, keep, sealed: room, signal: this.#signal, onDownload: this.#onDownload };
+      const length = await readChunk(base, place, { project, workshop, ...options });
+      use(base.bytes.subarray(0, length));
+    } finally {
+      base.release();
+      if (sealed === undefined) room.release();
+    }
+  }
+
+  /**
+   * Puts the leaves of the chunk as it was behind the piece, and of its content the blocks in which it differs from the
+   * whole chunk under it. The leaves of that; `undefined` where they cannot be had.
+   */
+  async #addLeaves(
+    { buffer, position, length }: ChunkPiece,
+    { before, gaps }: Gaps,
+  ): Promise<Uint8Array | undefined> {
+    const { project, workshop, chunkCache: cache, writer } = this.#options;
+    const leaves = await writer.leavesOf(before.base ?? before.object, { position, length });
+    if (leaves === undefined) return undefined;
+    buffer.bytes.set(leaves, project.chunkBytes);
+    if (before.base === undefined) return leaves;
+    try {
+      const options = { cache, signal: this.#signal, onDownload: this.#onDownload, wanted: gaps };
+      await applyPatch(buffer, before, { project, workshop, ...options });
+      return leaves;
+    } catch (error) {
+      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      return undefined; // reading the whole chunk says what is wrong
+    }
+  }
+
+  /** Brings the content of the gaps. */
+  async #fill({ buffer }: ChunkPiece, { before, gaps, ...options }: Gaps & ReadOptions): Promise<void> {
+    await this.read(before, {
+      ...options,
+      use: (content) => {
+        for (const { from, to } of gaps) {
+          const known = content.subarray(from, to);
+          buffer.bytes.set(known, from);
+          buffer.bytes.fill(0, from + known.length, to);
+        }
+      },
+    });
+  }
+
+  readonly #onDownload = (bytes: number): void => {
+    this.downloadedBytes += bytes;
+  };
+}
+
+/** Whether a block, or the chunk, ends at the byte. */
+function isBlockEnd(at: number, { length }: ChunkPiece): boolean {
+  return at % BLOCK_BYTES === 0 || at === length;
+}
