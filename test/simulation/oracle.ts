@@ -3,13 +3,20 @@
  * is there, opens, and is what the volume held; a backup that was reported done is there until it is forgotten.
  */
 import { openContent, openFront } from "../../src/codec/seal.ts";
-import type { ProjectKey } from "../../src/codec/keys.ts";
-import { equalBytes, toHex } from "../../src/format/bytes.ts";
+import { deriveKeys, type ProjectKey, readHolders } from "../../src/codec/keys.ts";
+import { decodeCheckedJson } from "../../src/format/checked_json.ts";
+import { equalBytes, fromHex, toHex } from "../../src/format/bytes.ts";
 import { EntryList, type Place } from "../../src/format/entries.ts";
-import { chunkName, type ObjectRef, parseManifestName, projectPrefix } from "../../src/format/layout.ts";
-import { leavesBytes } from "../../src/format/limits.ts";
+import {
+  chunkName,
+  KEYS_PREFIX,
+  type ObjectRef,
+  parseManifestName,
+  projectPrefix,
+} from "../../src/format/layout.ts";
+import { leavesBytes, SECRET_BYTES } from "../../src/format/limits.ts";
 import { decodeInfo, type ManifestInfo } from "../../src/format/manifest.ts";
-import { OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
+import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
 import { snapshotFromJson, snapshotText } from "../../src/format/snapshot_name.ts";
 import { runTask } from "../../src/pool/tasks.ts";
 import { CHUNK_BYTES, chunkIds } from "./content.ts";
@@ -27,6 +34,7 @@ export interface Point {
   volume: string;
   backup: string;
   snapshot: string;
+  sealedBy: ProjectKey;
   /** Keys of its pages and chunks. */
   refs: Set<string>;
 }
@@ -37,43 +45,87 @@ export class Oracle implements Watcher {
   /** What stands in the store, by key. */
   readonly points = new Map<string, Point>();
   readonly #objects: Objects;
-  readonly #key: ProjectKey;
+  /** By id in hex: those that are in the store, and the ids of those that were deleted: their writing may arrive late. */
+  readonly #keys = new Map<string, ProjectKey>();
+  readonly #erasedKeys = new Set<string>();
+  /** Manifests in the store that are sealed under a key that is gone. */
+  readonly #unreadable = new Set<string>();
+  /** Erasures that have begun and not come to their end. */
+  #unfinished = 0;
   readonly #first: Oracle | undefined;
   /** Keys of manifests of backups that were reported done, and of those that somebody forgets. */
   readonly #reported = new Set<string>();
   readonly #forgotten = new Set<string>();
   readonly #opened = new WeakSet<Uint8Array>();
   readonly #pages = new WeakMap<Uint8Array, EntryList>();
+  isErasing = false;
   /** What was found wrong; the first counts. */
   violation: Violation | undefined;
 
   /** `first`: of the repository that this one is a copy of; it hears of all that is wrong. */
-  constructor(objects: Objects, key: ProjectKey, first?: Oracle) {
+  constructor(objects: Objects, first?: Oracle) {
     this.#objects = objects;
-    this.#key = key;
     this.#first = first;
     this.contents = first?.contents ?? new Map();
   }
 
   onPut(key: string, object: StoredObject): void {
-    const place = parseManifestName(key.slice(PREFIX.length));
+    const name = key.slice(PREFIX.length);
+    if (name.startsWith(KEYS_PREFIX)) this.#guard(() => this.#keyAppears(key, object.bytes));
+    const place = parseManifestName(name);
     if (place !== undefined) this.#guard(() => this.#manifestAppears(key, place, object.bytes));
   }
 
   onDelete(key: string): void {
+    const name = key.slice(PREFIX.length);
+    if (name.startsWith(KEYS_PREFIX)) this.#keyGoes(name.slice(KEYS_PREFIX.length));
     this.points.delete(key);
+    this.#unreadable.delete(key);
     for (const point of this.points.values()) {
-      if (point.refs.has(key)) this.fail(`${point.key} (${point.snapshot}) has lost ${key}`);
+      if (point.refs.has(key)) this.#loses(point, key);
     }
-    if (this.#reported.has(key) && !this.#forgotten.has(key)) {
+    if (this.#reported.has(key) && !this.#forgotten.has(key) && !this.isErasing) {
       this.fail(`${key} is gone though nobody forgot it`);
     }
+    // Another attempt to write it may arrive late.
+    if (this.isErasing) this.#reported.delete(key);
+  }
+
+  /** An erasure begins. It may delete everything, in any order, until the project is erased in quiet. */
+  erases(): string[] {
+    this.isErasing = true;
+    this.#unfinished++;
+    return [...this.#keys.keys()];
+  }
+
+  /** An erasure says that nothing is left: what the keys open that were there when it began cannot be read any more. */
+  erased(keysBefore: readonly string[]): void {
+    this.#unfinished--;
+    for (const id of keysBefore) {
+      if (!this.#erasedKeys.has(id)) this.fail(`the erasure is done, and the key ${id} was never deleted`);
+    }
+  }
+
+  /** When erasures and all that met them are over. One that has crashed may have left anything but the key. */
+  checkErased(): void {
+    if (this.#unfinished > 0) return;
+    for (const key of this.#reported) {
+      if (this.#unreadable.has(key)) this.fail(`${key} was reported done, and its project's key is gone`);
+    }
+  }
+
+  /** After an erasure in quiet: nothing is there. What is made from now on is another project. */
+  checkEmpty(): void {
+    const [key] = this.#objects.keys(PREFIX);
+    if (key !== undefined) this.fail(`after an erasure there is still ${key}`);
+    this.#reported.clear();
+    this.isErasing = false;
   }
 
   /** A backup says that it is done. */
   reported(key: string): void {
     this.#reported.add(key);
-    if (!this.points.has(key) && !this.#forgotten.has(key)) {
+    if (!this.points.has(key) && !this.#forgotten.has(key) && !this.isErasing) {
       this.fail(`${key} was reported done and is not there`);
     }
   }
@@ -124,49 +176,85 @@ export class Oracle implements Watcher {
     }
   }
 
+  #keyAppears(key: string, bytes: Uint8Array): void {
+    const id = key.slice(PREFIX.length + KEYS_PREFIX.length);
+    const [holder] = readHolders(decodeCheckedJson(bytes, key).holders)!;
+    if (holder?.kind !== "none") throw new Violation(`${key} is wrapped otherwise than it was to be`);
+    this.#keys.set(id, deriveKeys(fromHex(holder.secret, SECRET_BYTES)!));
+  }
+
+  /** What is sealed under it cannot be read any more. */
+  #keyGoes(id: string): void {
+    this.#keys.delete(id);
+    this.#erasedKeys.add(id);
+    for (const [key, point] of this.points) {
+      if (toHex(point.sealedBy.id) !== id) continue;
+      this.points.delete(key);
+      this.#unreadable.add(key);
+    }
+  }
+
+  #loses(point: Point, key: string): void {
+    if (this.isErasing) this.points.delete(point.key);
+    else this.fail(`${point.key} (${point.snapshot}) has lost ${key}`);
+  }
+
   #manifestAppears(key: string, place: { volume: string; backup: string }, bytes: Uint8Array): void {
     const name = key.slice(PREFIX.length);
     const object = { type: OBJECT_TYPE.manifest, name, key };
-    const info = decodeInfo(openFront(bytes, object, this.#key), { key, ...place });
+    const keyId = toHex(decodeHeader(bytes, object).keyId);
+    const sealedBy = this.#keys.get(keyId);
+    if (sealedBy === undefined) {
+      this.#unreadable.add(key);
+      if (!this.isErasing) throw new Violation(`${key} is sealed under a key that is not there`);
+      return;
+    }
+    const info = decodeInfo(openFront(bytes, object, sealedBy), { key, ...place });
     const snapshot = snapshotText(snapshotFromJson(info.to_snapshot)!);
-    const pages = EntryList.decode(openContent(bytes, object, this.#key));
-    const refs = this.#checkPages(info, pages, snapshot);
-    this.points.set(key, { key, ...place, snapshot, refs });
+    const pages = EntryList.decode(openContent(bytes, object, sealedBy));
+    const point = { key, ...place, snapshot, sealedBy, refs: new Set<string>() };
+    try {
+      this.#checkPages(info, pages, point);
+    } catch (error) {
+      // Its backup has yet to look whether its lease is there.
+      if (this.isErasing && error instanceof Violation) return;
+      throw error;
+    }
+    this.points.set(key, point);
   }
 
-  /** The keys of all that the manifest refers to. Throws where one is not there, or not what the snapshot held. */
-  #checkPages(info: ManifestInfo, pages: EntryList, snapshot: string): Set<string> {
-    const refs = new Set<string>();
-    const wanted = chunkIds(this.contents.get(snapshot)!, this.#key.idKey);
+  /** Notes what the manifest refers to. Throws where something is not there, or not what the snapshot held. */
+  #checkPages(info: ManifestInfo, pages: EntryList, point: Point): void {
+    const { snapshot, sealedBy } = point;
+    const wanted = chunkIds(this.contents.get(snapshot)!, sealedBy.idKey);
     if (info.size_bytes > wanted.length * CHUNK_BYTES) throw new Violation(`${snapshot} has the wrong size`);
     const page = pages.get(0)?.object;
-    const entries = page === undefined ? undefined : this.#page(page, refs);
+    const entries = page === undefined ? undefined : this.#page(page, point);
     for (const [position, id] of wanted.entries()) {
       const entry = entries?.get(position);
       if ((entry && toHex(entry.id)) !== id) {
         throw new Violation(`${snapshot} is wrong at position ${position}`);
       }
-      if (entry !== undefined) this.#checkChunk(entry, refs);
+      if (entry !== undefined) this.#checkChunk(entry, point);
     }
-    return refs;
   }
 
-  #page(ref: ObjectRef, refs: Set<string>): EntryList {
+  #page(ref: ObjectRef, { refs, sealedBy }: Point): EntryList {
     const bytes = this.#object(ref, refs);
     const known = this.#pages.get(bytes);
     if (known !== undefined) return known;
-    const entries = EntryList.decode(openContent(bytes, named(OBJECT_TYPE.page, ref), this.#key));
+    const entries = EntryList.decode(openContent(bytes, named(OBJECT_TYPE.page, ref), sealedBy));
     this.#pages.set(bytes, entries);
     return entries;
   }
 
-  #checkChunk({ id, object, base }: Place, refs: Set<string>): void {
+  #checkChunk({ id, object, base }: Place, { refs, sealedBy }: Point): void {
     const whole = this.#object(base ?? object, refs);
     const patch = base === undefined ? undefined : this.#object(object, refs);
     if (this.#opened.has(patch ?? whole)) return;
     const chunk = shared(CHUNK_BYTES);
     const leaves = shared(leavesBytes(CHUNK_BYTES));
-    const parts = { chunk, leaves, keys: this.#key };
+    const parts = { chunk, leaves, keys: sealedBy };
     const opened = runTask({ op: "open", ...parts, ...sealed(whole, OBJECT_TYPE.chunk, base ?? object) });
     if (!has(opened, "length")) throw new Violation(`${chunkName(base ?? object)} does not open`);
     if (patch !== undefined) {

@@ -1,4 +1,9 @@
-/** The rules of docs/gc.md, and for each the change of the source that switches it off. */
+/**
+ * The rules of docs/gc.md, and for each the change of the source that switches it off.
+ *
+ * There is none about what a host remembers of a project's chunks, for it trusts none of it: a chunk counts as present because
+ * the store says so, or because a manifest names it that was read after the lease was written.
+ */
 
 export interface Edit {
   /** Below src. */
@@ -151,6 +156,13 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     {
       file: "engine/copy/chunk_copier.ts",
       find: "if (await condemned.has(ref)) return await this.#storeAnew(place, writer);",
+      replace: "",
+    },
+  ],
+  "a backup looks for the project's key after its lease": [
+    {
+      file: "engine/backup/backup.ts",
+      find: "await project.checkNotErased({ signal: context.signal });",
       replace: "",
     },
   ],

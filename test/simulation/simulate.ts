@@ -54,6 +54,8 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
 
 async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "objects">): Promise<World> {
   seedRandomBytes(PROJECT_SEED);
+  const oracle = new Oracle(objects);
+  objects.watcher = oracle;
   const process = new Process("setup", 0);
   const store = new SimulatedStore({ scheduler, objects, process, faults: () => QUIET });
   const context = {
@@ -65,11 +67,9 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
   const repository = { id: "simulated", store, chunkBytes: CHUNK_BYTES };
   const opened = openProject(repository, { name: PROJECT, secret: SECRET, create: true }, context);
   await scheduler.run();
-  const key = (await opened).firstKey;
-  const oracle = new Oracle(objects, key);
-  objects.watcher = oracle;
+  await opened;
   const secondObjects = new Objects();
-  const second = { objects: secondObjects, oracle: new Oracle(secondObjects, key, oracle) };
+  const second = { objects: secondObjects, oracle: new Oracle(secondObjects, oracle) };
   secondObjects.watcher = second.oracle;
   return { scheduler, objects, oracle, second, faults: QUIET, volumes: [], volumesUsed: 1, snapshots: 0 };
 }
@@ -90,11 +90,20 @@ async function live(world: World, { theme, next }: { theme: Theme; next: Random 
     await finish(world);
     scheduler.nowMs += [0, HOUR_MS, 2 * DAY_MS][next(3)]!;
   }
+  if (oracle.isErasing) await eraseAndBeginAnew(world);
   await calmly(world, { operations: QUIET_GCS, gapMs: DAY_MS });
   if (oracle.violation === undefined) oracle.checkQuiet();
   if (!second.oracle.hasProject) return;
   await calmly(world, { operations: QUIET_GCS_THERE, gapMs: DAY_MS });
   if (oracle.violation === undefined) second.oracle.checkQuiet();
+}
+
+/** Whatever an erasure has met is over: the next one leaves nothing, and the project can be made anew. */
+async function eraseAndBeginAnew(world: World): Promise<void> {
+  world.oracle.checkErased();
+  await calmly(world, { operations: ["erase"], gapMs: DAY_MS });
+  world.oracle.checkEmpty();
+  await calmly(world, { operations: ["backup", "backup", "restore", "verify", "forget"], gapMs: HOUR_MS });
 }
 
 /** How much goes wrong, and how often who goes on changes; the pauses between a host's operations. */

@@ -43,6 +43,7 @@ const PLACES: Record<Operation, Places> = {
   verify: { steps: 14, first: 8, looks: [/get \S+\/chunks\//] },
   forget: { steps: 14, first: 8, looks: [/list \S+\/volumes\//] },
   copy: { steps: 60, first: 8, looks: [/head second\/\S+\/leases\//], opens: /get second\/\S+\/keys\// },
+  erase: { steps: 40, first: 10, looks: [/list \S+\/leases\//] },
   "forget there": { steps: 14, first: 8, looks: [/list \S+\/volumes\//] },
   "gc there": { steps: 80, first: 40, looks: LOOKS_OF_GC },
   gc: { steps: 80, first: 40, looks: LOOKS_OF_GC },
@@ -183,6 +184,29 @@ export const THEMES: readonly Theme[] = [
       world.scheduler.thaw(copy);
     },
     duel: [["copy"], ["forget", "gc"], ["gc there"]],
+  },
+  // An erasure from beginning to end while a process stands still; what that does then must leave nothing to be read.
+  {
+    async prepare(world, next) {
+      await points(world);
+      const operation = (["backup", "backup", "restore", "gc"] as const)[next(4)]!;
+      const process = start(world, `standing ${operation}`, operation);
+      // Often with the key just read.
+      if (next(2) === 0) await goOnFor(world, process, 0, /get \S+\/keys\//);
+      else await goOnSomewhere(world, process, { operation, next });
+      await calmly(world, { operations: ["erase"], gapMs: MINUTE_MS });
+      world.scheduler.thaw(process);
+    },
+    duel: [["backup"], ["restore"]],
+  },
+  // One in the middle of its work while others go on, and begin.
+  {
+    async prepare(world, next) {
+      await points(world);
+      const standing = [await stand(world, "backup", next), await stand(world, "erase", next)];
+      standing.forEach((process) => world.scheduler.thaw(process));
+    },
+    duel: [["backup"], ["gc", "backup"], ["restore"]],
   },
 ];
 
