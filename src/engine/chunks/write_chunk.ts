@@ -17,7 +17,7 @@ import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { ChunkBuffer } from "../../pool/chunk_pool.ts";
 import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
-import { IdSet } from "../gc/id_set.ts";
+import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
 import type { SetAside } from "../verify/set_aside.ts";
 import { frontOf, LeafReader } from "./leaves.ts";

@@ -15,7 +15,7 @@ import {
 } from "../../format/layout.ts";
 import type { Context } from "../context.ts";
 import { type OpenManifest, readManifest } from "../catalog.ts";
-import { IdSet } from "./id_set.ts";
+import { IdSet } from "../id_set.ts";
 import { noLocalPages, readPage } from "../page_table.ts";
 import type { Project } from "../project.ts";
 import { mapOrdered, Window } from "../window.ts";

@@ -8,7 +8,7 @@ import { equalBytes } from "../../format/bytes.ts";
 import { ID_BYTES } from "../../format/limits.ts";
 import { cachePlace } from "../cache_place.ts";
 import type { Context } from "../context.ts";
-import { IdSet } from "../gc/id_set.ts";
+import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
 
 const DAY_MS = 24 * 3600_000;

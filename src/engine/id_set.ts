@@ -2,7 +2,7 @@
  * A set of ids, each with a mark, in flat arrays: 32 bytes an id, whatever their number; millions of JavaScript objects would take ten
  * times that. Open addressing with linear probing; ids are keyed hashes, so their own bytes spread them.
  */
-import { ID_BYTES } from "../../format/limits.ts";
+import { ID_BYTES } from "../format/limits.ts";
 
 const WORDS = ID_BYTES / 4;
 const FIRST_SLOTS = 1024;

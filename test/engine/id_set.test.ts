@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { IdSet } from "../../../src/engine/gc/id_set.ts";
+import { IdSet } from "../../src/engine/id_set.ts";
 import { random } from "../../helpers/random.ts";
 
 const draw = random(20_261);
