@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { IdSet } from "../../src/engine/id_set.ts";
-import { random } from "../../helpers/random.ts";
+import { random } from "../helpers/random.ts";
 
 const draw = random(20_261);
 const IDS = Array.from({ length: 5000 }, () => Uint8Array.from({ length: 32 }, () => draw(256)));
