@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { measure } from "./measure.ts";
+import { run } from "./measure.ts";
 import type { Figures } from "./synthetic_cases.ts";
 
 const SIZES = [300_000, 3_000_000];
@@ -42,8 +42,8 @@ async function rowOf(name: string, size?: number): Promise<string[]> {
   const folder = await mkdtemp(join(tmpdir(), "varve-synthetic-"));
   try {
     const script = join(import.meta.dirname, "synthetic_cases.ts");
-    const { stdout } = await measure([process.execPath, script, name, folder, String(size ?? 0)]);
-    const { wallS, cpuS, storeMib, peakMib, requests, note } = JSON.parse(stdout) as Figures;
+    const answer = await run(`'${process.execPath}' '${script}' '${name}' '${folder}' ${size ?? 0}`);
+    const { wallS, cpuS, storeMib, peakMib, requests, note } = JSON.parse(answer) as Figures;
     const { get, put, head, list, delete: deletes } = requests;
     const numbers = [storeMib, peakMib, get, put, head, list, deletes].map((value) => value.toFixed(0));
     return [
