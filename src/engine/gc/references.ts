@@ -4,7 +4,7 @@
  */
 import { DamageError, MissingError } from "../../errors.ts";
 import { toHex } from "../../format/bytes.ts";
-import { type EntryList, refsOf } from "../../format/entries.ts";
+import type { EntryList } from "../../format/entries.ts";
 import {
   chunkName,
   manifestName,
@@ -152,7 +152,7 @@ export async function collectReferences(
             unlessToldOf(options.onDamage),
           );
           if (entries === undefined) seen.forget(ref);
-          else addAll(references, entries);
+          else for (const ref of entries.refs()) references.add(ref);
         });
       }
     }
@@ -220,12 +220,5 @@ async function pageOf(
     const manifestKey = project.key(manifestName(info.volume, info.backup));
     if (await project.store.head(manifestKey, { signal: context.signal }) !== undefined) throw error;
     return undefined;
-  }
-}
-
-function addAll(references: ReferenceSet, entries: EntryList): void {
-  for (let i = 0; i < entries.length; i++) {
-    const entry = entries.get(i);
-    for (const ref of entry === undefined ? [] : refsOf(entry)) references.add(ref);
   }
 }
