@@ -36,7 +36,8 @@ export class BufferPool {
     const free = this.#free.pop();
     if (free !== undefined || this.#unmade === 0) return free;
     this.#unmade--;
-    return new Uint8Array(new SharedArrayBuffer(this.#bufferBytes));
+    // Written to: a run takes its memory when it begins, and not one day when a chunk does not compress.
+    return new Uint8Array(new SharedArrayBuffer(this.#bufferBytes)).fill(0);
   }
 
   #give(bytes: Uint8Array<SharedArrayBuffer>): void {

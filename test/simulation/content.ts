@@ -1,10 +1,10 @@
 /**
  * Small volumes of few patterns, so that chunks are shared, forgotten and made again all the time. A volume is a text: one
- * digit for each half chunk, 0 for zeros.
+ * digit for each half chunk, 0 for zeros, or a letter for a digit with one block changed.
  */
 import { chunkId, writeLeaves } from "../../src/codec/ids.ts";
 import { toHex } from "../../src/format/bytes.ts";
-import { KIB, leavesBytes } from "../../src/format/limits.ts";
+import { BLOCK_BYTES, KIB, leavesBytes } from "../../src/format/limits.ts";
 import type { TestDiff, TestExtent } from "../helpers/memory_source.ts";
 import type { Random } from "./scheduler.ts";
 
@@ -13,7 +13,14 @@ const PIECE_BYTES = CHUNK_BYTES / 2;
 const PATTERNS = 4;
 const MAX_PIECES = 8;
 
-const PIECES = Array.from({ length: PATTERNS }, (_, i) => new Uint8Array(PIECE_BYTES).fill(i));
+/** Each pattern with one block of something else, which makes a chunk of it a block patch. */
+const LETTERS = "abcd";
+const PIECES = new Map<string, Uint8Array>();
+for (let i = 0; i < PATTERNS; i++) {
+  const piece = new Uint8Array(PIECE_BYTES).fill(i);
+  PIECES.set(String(i), piece);
+  PIECES.set(LETTERS[i]!, piece.slice().fill(9, 0, BLOCK_BYTES));
+}
 const ids = new Map<string, string>();
 
 export function newVolume(random: Random): string {
@@ -25,12 +32,15 @@ export function changedVolume(volume: string, random: Random): string {
   const pieces = [...volume];
   if (random(6) === 0) pieces.length = 1 + random(MAX_PIECES);
   const changes = random(3);
-  for (let i = 0; i < changes; i++) pieces[random(pieces.length)] = String(random(PATTERNS));
+  for (let i = 0; i < changes; i++) {
+    const at = random(pieces.length);
+    pieces[at] = random(2) === 0 ? String(random(PATTERNS)) : LETTERS[Number(pieces[at])] ?? pieces[at]!;
+  }
   return Array.from(pieces, (piece) => piece ?? "0").join("");
 }
 
 export function volumeBytes(volume: string): Uint8Array {
-  return new Uint8Array(Buffer.concat([...volume].map((piece) => PIECES[Number(piece)]!)));
+  return new Uint8Array(Buffer.concat([...volume].map((piece) => PIECES.get(piece)!)));
 }
 
 /** The difference of `volume` to `base`, or to nothing. */
@@ -42,7 +52,7 @@ export function diffOf(
   for (const [i, piece] of [...volume].entries()) {
     if (piece === (base[i] ?? "0")) continue;
     const range = { offset: i * PIECE_BYTES, length: PIECE_BYTES };
-    extents.push(piece === "0" ? range : { ...range, data: PIECES[Number(piece)]! });
+    extents.push(piece === "0" ? range : { ...range, data: PIECES.get(piece)! });
   }
   return { from, to, sizeBytes: volume.length * PIECE_BYTES, extents };
 }

@@ -62,8 +62,6 @@ interface Work {
   second: Repository;
   context: Context;
   beganMs: number;
-  /** Plans were there when it began. */
-  metPlans: boolean;
 }
 
 /** "there" is in the second repository. */
@@ -84,9 +82,8 @@ export async function runOperation(world: World, operation: Operation, process: 
   const context = contextOf(world, process);
   const [here, there] = [repositoryOf(world, process, context), repositoryOf(world, process, context, true)];
   const [repository, site] = isThere(operation) ? [there, world.second] : [here, world];
-  const metPlans = (operation === "copy" ? world.second : site).oracle.hasPlans;
   const parts = { world, process, context, repository, second: there, oracle: site.oracle };
-  const work = { ...parts, beganMs: scheduler.nowMs, metPlans };
+  const work = { ...parts, beganMs: scheduler.nowMs };
   scheduler.note(process, `begins: ${operation}`);
   const done = OPERATIONS[operation](work).then(
     (text) => scheduler.note(process, `is done: ${text}`),
@@ -146,7 +143,7 @@ function sleep(
 
 function mayHappen(
   error: unknown,
-  { process, world, oracle, beganMs, metPlans }: Work,
+  { process, world, oracle, beganMs }: Work,
   operation: Operation,
 ): boolean {
   const tookLong = world.scheduler.nowMs - beganMs > TRUSTED_MS;
@@ -155,10 +152,8 @@ function mayHappen(
   // Nothing of the project can be relied on: only a crash of the code is wrong.
   if (oracle.isErasing) return error instanceof VarveError;
   if (error instanceof DamageError) return operation === "restore" && tookLong;
-  // Forgotten between the listing and the reading, or while it stood still. A base that a plan condemned before may be
-  // swept under a backup as soon as it is forgotten.
+  // Forgotten between the listing and the reading, or while it stood still.
   if (error instanceof MissingError) {
-    if (operation === "backup" && metPlans) return true;
     return !operation.startsWith("gc") && (error.key.includes("/volumes/") || tookLong);
   }
   if (!(error instanceof VarveError)) return false;

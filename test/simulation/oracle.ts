@@ -143,10 +143,6 @@ export class Oracle implements Watcher {
     return this.#objects.page(`${PREFIX}keys/`, { after: "", limit: 1 }).length > 0;
   }
 
-  get hasPlans(): boolean {
-    return this.#objects.page(`${PREFIX}gc/`, { after: "", limit: 1 }).length > 0;
-  }
-
   fail(text: string): void {
     if (this.#first !== undefined) this.#first.fail(`in the second repository: ${text}`);
     else this.violation ??= new Violation(text);

@@ -42,6 +42,21 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       replace:
         "const latest = true as boolean ? (options as unknown as { early?: OpenManifest }).early : id === undefined",
     },
+    // A host that remembers pages does not notice that they are gone, too.
+    {
+      file: "engine/volume_cache.ts",
+      find: "    const fresh = this.#fresh.get(page);",
+      replace: `    const known = (globalThis as any).pages?.get(Buffer.from(ref.id).toString("hex"));
+    if (known !== undefined) return EntryList.decode(known);
+    const fresh = this.#fresh.get(page);`,
+    },
+    {
+      file: "engine/volume_cache.ts",
+      find: "    this.#fresh.delete(page);\n",
+      replace:
+        `    ((globalThis as any).pages ??= new Map()).set(Buffer.from(ref.id).toString("hex"), entries.encode());
+    this.#fresh.delete(page);\n`,
+    },
   ],
   "a condemned key counts as absent": [
     {
@@ -131,6 +146,13 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
   "one sweep of a plan at a time": [
     { file: "engine/gc/sweep.ts", find: "return others.length === 0 && await", replace: "return await" },
+  ],
+  "a patch needs what it is over": [
+    {
+      file: "format/entries.ts",
+      find: "return base === undefined ? [object] : [object, base];",
+      replace: "return base === undefined ? [object] : [object];",
+    },
   ],
   "a restore announces itself": [
     {

@@ -11,6 +11,7 @@ import type { Secret } from "../../codec/keys.ts";
 import { DamageError, describeError, InterruptedError, MissingError, VarveError } from "../../errors.ts";
 import { backupId, backupTimeMs } from "../../format/backup_id.ts";
 import { EntryList } from "../../format/entries.ts";
+import { manifestName } from "../../format/layout.ts";
 import { MAX_VOLUME_BYTES, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import { checkVolumeName } from "../../format/names.ts";
@@ -217,7 +218,8 @@ async function storeDiff(
     chunkCache,
     onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
   }, context.signal);
-  const { pages, counts, sizeBytes } = await volume.write(diff);
+  const { pages, counts, sizeBytes } = await volume.write(diff)
+    .catch((error) => explainMissing(project, { error, base: base ?? run.latest }, context));
   checkSize(options, sizeBytes);
   const manifest = {
     pages,
@@ -243,6 +245,26 @@ async function storeDiff(
     },
   };
   return { manifest, downloadedBytes: volume.downloadedBytes };
+}
+
+/**
+ * What a plan condemned before this run began may be swept under it as soon as its base is forgotten: then that is the
+ * error, and the next run does without.
+ */
+async function explainMissing(
+  project: Project,
+  { error, base }: { error: unknown; base: OpenManifest | undefined },
+  { signal }: Context,
+): Promise<never> {
+  if (!(error instanceof MissingError) || base === undefined) throw error;
+  const { volume, backup } = base.info;
+  const key = project.key(manifestName(volume, backup));
+  if (await project.store.head(key, { signal }) !== undefined) throw error;
+  throw new VarveError(
+    "conflict",
+    `Cannot back up "${project.name}/${volume}": its base was forgotten meanwhile; run it again`,
+    { cause: error },
+  );
 }
 
 function checkSize(options: BackupOptions, sizeBytes: number | undefined): void {

@@ -1,6 +1,5 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { MissingError, VarveError } from "../../errors.ts";
 import { type EntryList, type Place, refsOf } from "../../format/entries.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
@@ -175,14 +174,6 @@ export class VolumeWriter {
       await this.#completer.read(place, { use });
       const { entry } = await writer.write({ buffer, length }, { position, ...WHOLE });
       await table.set(position, entry, this.#writePage);
-    } catch (cause) {
-      if (!(cause instanceof MissingError)) throw cause;
-      const thing = `${this.#options.project.name}: chunk ${position}`;
-      throw new VarveError(
-        "conflict",
-        `Cannot keep "${thing}": the base was forgotten meanwhile; run it again`,
-        { cause },
-      );
     } finally {
       buffer.release();
     }

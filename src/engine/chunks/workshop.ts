@@ -8,7 +8,7 @@ import { type Context, DEFAULT_JOBS } from "../context.ts";
 
 /** Chunk buffers: those that the chunker holds open, those at work, and a few to open base chunks in. */
 export const OPEN_CHUNKS = 6;
-const BUFFERS_PER_THREAD = 2;
+const BUFFERS_PER_THREAD = 1;
 const EXTRA_BUFFERS = 2;
 
 export class ChunkWorkshop {

@@ -103,7 +103,8 @@ export class Restorer {
     this.#context.signal.throwIfAborted();
     if (wanted.target === "same") return { kind: "matched", wanted };
     if (wanted.damage !== undefined) return { kind: "damaged", wanted, ...wanted.damage };
-    const comparable = wanted.target === "unknown" &&
+    // Also where it is known to be other: it may need no more than the blocks of a patch.
+    const comparable = (wanted.target === "unknown" || wanted.entry?.base !== undefined) &&
       wanted.offset + wanted.length <= this.#options.target.readableBytes;
     if (!comparable && (wanted.entry === undefined || this.#options.dryRun)) return withoutContent(wanted);
     const buffer = await this.#options.workshop.chunks.acquire();
