@@ -139,11 +139,13 @@ function differing(there: Uint8Array, wanted: Uint8Array): number {
   return count;
 }
 
-/** What a chunk's object can have beyond its content: header, leaves, and what sealing adds. */
+/** What an object can have beyond its content: header, leaves, and what sealing adds. */
 const OBJECT_EXTRA_BYTES = 1024;
+/** A chunk is one object, or a whole chunk's and a patch of less than a quarter. */
+const MAX_OBJECTS_BYTES = CHUNK_BYTES * 5 / 4 + 2 * OBJECT_EXTRA_BYTES;
 
 function checkCost({ chunks, downloaded_bytes, read_bytes, way }: RestoreReport, differ: number): void {
-  const most = differ * (CHUNK_BYTES + OBJECT_EXTRA_BYTES);
+  const most = differ * MAX_OBJECTS_BYTES;
   const said = `${way}: ${chunks.written} chunks and ${downloaded_bytes} bytes fetched, ${differ} differ`;
   if (chunks.written > differ || downloaded_bytes > most) throw new Error(said);
   if (way === "new" && read_bytes > 0) throw new Error(`a new target was read: ${read_bytes} bytes`);

@@ -25,6 +25,8 @@ export interface ReadOptions {
   /** What is downloaded is put into the cache. */
   keep?: boolean | undefined;
   signal: AbortSignal;
+  /** Patches by name that were downloaded a moment ago, in vain perhaps: they are not downloaded again. */
+  patches?: Map<string, Uint8Array> | undefined;
   /** Room for objects of somebody who holds it already; without it there is a wait for some. */
   sealed?: SharedBuffer | undefined;
   /** Is given the object as the store has it, once it is known to be what it should be; its bytes are used again afterwards. */
@@ -39,9 +41,10 @@ export interface ReadOptions {
  */
 export async function readChunk(into: SharedBuffer, place: Place, options: ReadOptions): Promise<number> {
   const { workshop } = options;
+  const whole = place.base ?? place.object;
   const length = await openObject(
-    place.base ?? place.object,
-    options,
+    whole,
+    { ...options, patches: undefined },
     (object) => workshop.pool.open(into, object),
   );
   if (place.base !== undefined) await applyPatch(into, place, options);
@@ -133,14 +136,16 @@ async function openObject<T>(
   const name = chunkName(ref);
   const sealed = options.sealed ?? await workshop.sealed.acquire();
   try {
-    const cached = await cache?.get(name);
+    const seen = options.patches?.get(name);
+    const cached = seen ?? await cache?.get(name);
     if (cached !== undefined) {
       const value = await openBytes(ref, { bytes: cached, sealed, project, open }).catch(unlessDamaged);
       if (value !== undefined) return value;
-      await cache!.drop(name);
+      if (seen === undefined) await cache!.drop(name);
     }
     const bytes = await project.store.get(project.key(name), { into: sealed.bytes, signal });
     options.onDownload?.(bytes.length);
+    options.patches?.set(name, bytes.slice());
     const value = await openBytes(ref, { bytes, sealed, project, open });
     await options.onOpened?.(bytes);
     if (options.keep === true) await cache?.put(name, bytes);

@@ -148,7 +148,7 @@ export class Restorer {
     const keep = refsOf(place).some((ref) => shared.has(ref));
     const options = {
       ...{ project, workshop, keep, cache: keep ? cache : undefined, signal: this.#context.signal },
-      onDownload: (bytes: number) => this.progress.downloadedBytes += bytes,
+      ...{ patches: new Map(), onDownload: (bytes: number) => this.progress.downloadedBytes += bytes },
     };
     const key = project.key(chunkName(place.object));
     try {
