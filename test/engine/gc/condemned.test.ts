@@ -1,12 +1,13 @@
 /** What a gc plan condemns is as good as gone: a backup stores it anew under a key of its own. docs/gc.md. */
 import { describe, expect, test } from "bun:test";
-import { InterruptedError, StoreError } from "../../../src/errors.ts";
+import { InterruptedError, MissingError, StoreError } from "../../../src/errors.ts";
 import {
   backUp,
   bytesOf,
   CHUNK_BYTES,
   CHUNKS,
   errorOf,
+  keysOf,
   LEASES,
   MANIFESTS,
   newRepository,
@@ -152,13 +153,26 @@ describe("backup() under a gc plan", () => {
     expect([puts.length, new Set(puts).size]).toEqual([3, 3]);
   });
 
-  test("says conflict when what it would have to keep of the base is gone already", async () => {
+  test("says conflict when the base is forgotten and swept under it", async () => {
+    let chunks: string[] = [];
+    const { inner, repository, keys, hooked }: Awaited<ReturnType<typeof setUp>> = await setUp({
+      before: async ({ op, key }) => {
+        if (op !== "get" || !chunks.includes(key)) return;
+        await inner.delete([...chunks, ...await keysOf(inner, MANIFESTS)]);
+      },
+    });
+    chunks = await chunksOnly(repository, keys);
+    await condemn(repository, keys);
+    const error = await errorOf(backUp(hooked, [NOTHING]));
+    expect(error.code).toBe("conflict");
+    expect(error.message).toContain("its base was forgotten meanwhile; run it again");
+  });
+
+  test("says what is missing when the base is there and its chunks are not", async () => {
     const { inner, repository, keys } = await setUp();
     await condemn(repository, keys);
     await inner.delete(await chunksOnly(repository, keys));
-    const error = await errorOf(backUp(repository, [NOTHING]));
-    expect(error.code).toBe("conflict");
-    expect(error.message).toContain("the base was forgotten meanwhile; run it again");
+    expect(await errorOf(backUp(repository, [NOTHING]))).toBeInstanceOf(MissingError);
   });
 
   test("says what it is when keeping the base fails for another reason", async () => {
