@@ -11,7 +11,7 @@ import type { Secret } from "../../codec/keys.ts";
 import { DamageError, describeError, InterruptedError, MissingError, VarveError } from "../../errors.ts";
 import { backupId, backupTimeMs } from "../../format/backup_id.ts";
 import { EntryList } from "../../format/entries.ts";
-import { manifestName } from "../../format/layout.ts";
+import { CHUNKS_PREFIX, manifestName } from "../../format/layout.ts";
 import { MAX_VOLUME_BYTES, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import { checkVolumeName } from "../../format/names.ts";
@@ -81,6 +81,8 @@ interface Run {
   cache: VolumeCache;
   chunkCache: ChunkCache | undefined;
   leafCache: LeafCache | undefined;
+  /** The project held no chunk when the run began. */
+  isFirst: boolean;
   /** The volume's newest backup when the run began, or the last one that the run has prepared. */
   latest: OpenManifest | undefined;
   /** By the store's clock. */
@@ -152,7 +154,13 @@ async function beginRun(
   if (latest !== undefined) parts.cache.expect(latest);
   // A store whose clock was put back must not make the newest backup look old.
   const startedMs = Math.max(seenMs, id === undefined ? 0 : backupTimeMs(id)! + 1);
-  return { ...parts, condemned, setAside, latest, startedMs };
+  const isFirst = id === undefined && await holdsNothing(project, context);
+  return { ...parts, condemned, setAside, latest, startedMs, isFirst };
+}
+
+async function holdsNothing(project: Project, { signal }: Context): Promise<boolean> {
+  for await (const _ of project.list(CHUNKS_PREFIX, { signal })) return false;
+  return true;
 }
 
 /** The newest backup only spares uploads: one that is damaged must not keep the volume from being backed up. */
@@ -202,9 +210,19 @@ async function storeDiff(
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
   const emptyPages = new EntryList(0);
-  const { condemned, setAside, lease, chunkCache, leafCache } = run;
+  const { condemned, setAside, lease, chunkCache, leafCache, isFirst } = run;
   const writer = new ChunkWriter(
-    { project, keys, workshop, condemned, setAside, lease: lease.id, cache: chunkCache, leafCache },
+    {
+      project,
+      keys,
+      workshop,
+      condemned,
+      setAside,
+      lease: lease.id,
+      cache: chunkCache,
+      leafCache,
+      isFirst: isFirst && work.prepared.length === 0,
+    },
     context,
   );
   const volume = new VolumeWriter({

@@ -81,6 +81,8 @@ export interface ChunkWriterOptions {
   /** Keeps what is likely to be needed again. */
   cache: ChunkCache | undefined;
   leafCache: LeafCache | undefined;
+  /** The project held no chunk when the run began: none has to be looked for. */
+  isFirst: boolean;
 }
 
 export interface WriteOptions {
@@ -125,11 +127,14 @@ export class ChunkWriter {
   readonly #onTheirWay = new Map<string, Promise<Place>>();
   /** Ids of whole chunks that are under their plain keys. */
   #present = new IdSet();
+  /** What the project holds is what `#present` and `#onTheirWay` have, no more. */
+  #knowsAll: boolean;
   uploadedBytes = 0;
 
   constructor(options: ChunkWriterOptions, context: Context) {
     this.#options = options;
     this.#context = context;
+    this.#knowsAll = options.isFirst;
     const { project, leafCache: cache } = options;
     this.#leaves = new LeafReader({ project, cache }, context.signal);
   }
@@ -276,6 +281,7 @@ export class ChunkWriter {
   }
 
   async #isThere(ref: ObjectRef): Promise<boolean> {
+    if (this.#knowsAll) return false;
     const { project } = this.#options;
     const info = await project.store.head(project.key(chunkName(ref)), { signal: this.#context.signal });
     return info !== undefined;
@@ -288,7 +294,10 @@ export class ChunkWriter {
 
   #remember({ object, base }: Place): void {
     if (object.lease !== undefined || base !== undefined) return; // few, and asked for again
-    if (this.#present.size === MAX_REMEMBERED) this.#present = new IdSet();
+    if (this.#present.size === MAX_REMEMBERED) {
+      this.#present = new IdSet();
+      this.#knowsAll = false;
+    }
     this.#present.add(object.id);
   }
 }

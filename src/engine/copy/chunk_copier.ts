@@ -71,7 +71,7 @@ export class ChunkCopier {
     { key, base, onPage }: CopyPagesOptions,
   ): Promise<EntryList> {
     const { target, workshop, condemned, setAside, lease } = this.#options;
-    const none = { cache: undefined, leafCache: undefined };
+    const none = { cache: undefined, leafCache: undefined, isFirst: false };
     const writer = new ChunkWriter(
       { project: target, keys: key, workshop, condemned, setAside, lease: lease.id, ...none },
       this.#context,
