@@ -1,9 +1,8 @@
 /**
  * A project's keys: 32 random bytes, the secret, from which HKDF-SHA-256 makes the keys of ids and the data key; and how the secret is wrapped for a passphrase (scrypt) or a key file. docs/format.md, "Keys".
  */
-import { createCipheriv, createDecipheriv } from "node:crypto";
+import { createCipheriv, createDecipheriv, scrypt } from "node:crypto";
 import { hkdf } from "@noble/hashes/hkdf.js";
-import { scryptAsync } from "@noble/hashes/scrypt.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { fromHex, toHex, utf8 } from "../format/bytes.ts";
 import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
@@ -35,6 +34,8 @@ const SCRYPT = { n: 2 ** 15, r: 8, p: 3 };
 const MAX_SCRYPT_BYTES = 256 * 1024 * 1024;
 const MAX_SCRYPT_P = 16;
 const MAX_HOLDERS = 16;
+/** What scrypt takes beside that, at most. */
+const SCRYPT_ROOM_BYTES = 16 * 1024 * 1024;
 const NONCE_BYTES = 12, SALT_BYTES = 16, TAG_BYTES = 16;
 
 export function deriveKeys(secret: Uint8Array): ProjectKey {
@@ -113,11 +114,17 @@ function keyFileKey(key: Uint8Array): Uint8Array {
   return hkdf(sha256, key, undefined, utf8("varve 1 key file"), 32);
 }
 
-async function stretch(passphrase: string, salt: Uint8Array, cost: { n: number; r: number; p: number }) {
-  return await scryptAsync(utf8(passphrase.normalize("NFC")), salt, {
-    N: cost.n,
-    r: cost.r,
-    p: cost.p,
-    dkLen: 32,
+/** The runtime's: its 32 MiB are outside the heap, and gone at once. */
+function stretch(
+  passphrase: string,
+  salt: Uint8Array,
+  { n, r, p }: { n: number; r: number; p: number },
+): Promise<Uint8Array> {
+  const options = { N: n, r, p, maxmem: MAX_SCRYPT_BYTES + SCRYPT_ROOM_BYTES };
+  return new Promise((resolve, reject) => {
+    scrypt(utf8(passphrase.normalize("NFC")), salt, 32, options, (error, key) => {
+      if (error) reject(error);
+      else resolve(new Uint8Array(key));
+    });
   });
 }

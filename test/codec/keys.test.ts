@@ -1,6 +1,7 @@
 /** Keys: how they derive from the secret, and who can unwrap it. */
 import { describe, expect, test } from "bun:test";
-import { hkdfSync, scryptSync } from "node:crypto";
+import { hkdfSync } from "node:crypto";
+import { scrypt } from "@noble/hashes/scrypt.js";
 import {
   deriveKeys,
   readHolders,
@@ -158,10 +159,8 @@ describe("wrapSecret()", () => {
     if (byPassphrase.kind !== "passphrase") throw new Error("not wrapped for a passphrase");
     const { n: N, r, p, salt, nonce, sealed } = byPassphrase;
     expect({ N, r, p }).toEqual({ N: 32768, r: 8, p: 3 });
-    const key = scryptSync(PASSPHRASE.passphrase.normalize("NFC"), Buffer.from(salt, "hex"), 32, {
-      ...{ N, r, p },
-      maxmem: 2 ** 27,
-    });
+    const passphrase = PASSPHRASE.passphrase.normalize("NFC");
+    const key = scrypt(passphrase, new Uint8Array(Buffer.from(salt, "hex")), { N, r, p, dkLen: 32 });
     const aes = await crypto.subtle.importKey("raw", new Uint8Array(key), "AES-GCM", false, ["decrypt"]);
     const opened = await crypto.subtle.decrypt(
       { name: "AES-GCM", iv: Buffer.from(nonce, "hex"), additionalData: new Uint8Array(KEY_ID) },
