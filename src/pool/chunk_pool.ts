@@ -17,7 +17,7 @@ declare const VARVE_CHUNK_WORKER: string | undefined;
  * Between two full collections of this thread's garbage, about 20 ms each. The runtime takes the shared buffers for
  * part of its heap, and would let garbage grow until it is as large as they are.
  */
-const TASKS_PER_COLLECTION = 512;
+const TASKS_PER_COLLECTION = 256;
 
 /** A chunk in shared memory: the buffer holds the content, and behind `chunkBytes` its leaves. */
 export interface ChunkBuffer {
