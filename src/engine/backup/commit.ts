@@ -11,6 +11,7 @@ import type { Project } from "../project.ts";
  * relies on, or that the project was erased: then nothing of it stays. Once the manifest is on its way an interruption
  * comes too late, or it would not be known whether there is a restore point. Throws `conflict`, and where the store
  * failed an error that says what is known of the point.
+ * The key is looked at, too: a lease that an erasure has deleted may come back by a refresh that stood still meanwhile.
  */
 export async function commitManifest(
   project: Project,
@@ -18,6 +19,7 @@ export async function commitManifest(
   context: Context,
 ): Promise<void> {
   await lease.seenMs(context.signal);
+  await project.checkNotErased({ signal: context.signal });
   try {
     await lease.send((options) => writeManifest(project, manifest, options));
   } catch (error) {
@@ -25,6 +27,7 @@ export async function commitManifest(
   }
   try {
     await lease.seenMs(undefined);
+    await project.checkNotErased({});
   } catch (error) {
     await withdraw(project, manifest, context);
     throw error;

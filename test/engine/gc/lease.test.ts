@@ -75,8 +75,10 @@ describe("backup()", () => {
       "list manifest",
       "get manifest",
       "head lease",
+      "head keys",
       "put manifest",
       "head lease",
+      "head keys",
       "delete lease",
     ]);
     // All that is done to chunks and pages is done between the base's manifest and the new one.
