@@ -181,12 +181,18 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       replace: "",
     },
   ],
-  "a backup looks for the project's key after its lease": [
+  "a backup looks for the project's key after its lease, and around the manifest": [
     {
       file: "engine/backup/backup.ts",
       find: "await project.checkNotErased({ signal: context.signal });",
       replace: "",
     },
+    {
+      file: "engine/backup/commit.ts",
+      find: "await project.checkNotErased({ signal: context.signal });",
+      replace: "",
+    },
+    { file: "engine/backup/commit.ts", find: "await project.checkNotErased({});", replace: "" },
   ],
 };
 
