@@ -75,7 +75,7 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
     {
       key: "in-place",
       name: "restore in place, 5 % different",
-      contenders: [contenders.restoreInPlace(main), limits.hash(parts.base, { cold: true })],
+      contenders: [contenders.restoreInPlace(main), limits.hash(parts.base), limits.diskRead(main.changed)],
       peersOf: "restore",
     },
     {

@@ -14,15 +14,15 @@ interface Repository {
 export interface Limits {
   /** Bytes through a pipe. */
   pipe: (file: string) => Contender;
-  /** Each part's SHA-256 on a core of its own; `cold`: read from the disk. */
-  hash: (parts: string[], options?: { cold: boolean }) => Contender;
+  /** Each part's SHA-256 on a core of its own. */
+  hash: (parts: string[]) => Contender;
   /** SHA-256 of the parts as above, then zstd of the file on all cores. */
   hashAndCompress: (file: string, parts: string[]) => Contender;
   /** The parts decompressed, each on a core of its own, then SHA-256 as above. */
   decompressAndHash: (compressed: string[], parts: string[]) => Contender;
-  /** One new file with these bytes, in order, up to the disk. */
+  /** One new file with these bytes, in order, up to the disk and past the page cache. */
   diskWrite: (file: string) => Contender;
-  /** One file read in order, from the disk. */
+  /** One file read in order, from the disk and past the page cache. */
   diskRead: (file: string) => Contender;
   /** The objects of a repository in a directory, sent by a plain loop. */
   put: (repository: Repository, buckets: Buckets) => Contender;
@@ -38,8 +38,7 @@ export function limitsIn(folder: string): Limits {
   const written = `${folder}/written`;
   return {
     pipe: (file) => limit("pipe", `cat '${file}' | dd of=/dev/null bs=1M status=none`, { warm: [file] }),
-    hash: (parts, { cold } = { cold: false }) =>
-      limit("SHA-256", eachAtOnce(SHA256, parts), cold ? { cold: parts } : { warm: parts }),
+    hash: (parts) => limit("SHA-256", eachAtOnce(SHA256, parts), { warm: parts }),
     hashAndCompress: (file, parts) =>
       limit("SHA-256, zstd -3", `${eachAtOnce(SHA256, parts)}; zstd -3 -T0 -q -c '${file}' >/dev/null`, {
         warm: [file, ...parts],
@@ -49,7 +48,7 @@ export function limitsIn(folder: string): Limits {
         warm: [...compressed, ...parts],
       }),
     diskWrite: (file) =>
-      limit("disk write", `dd if='${file}' of='${written}' bs=4M conv=fsync status=none`, {
+      limit("disk write", `dd if='${file}' of='${written}' bs=4M oflag=direct conv=fsync status=none`, {
         warm: [file],
         clean: () => unlink(written),
       }),

@@ -4,7 +4,8 @@
  */
 import * as fs from "node:fs";
 import { VarveError } from "../errors.ts";
-import { closeFd, openFd, systemCode } from "./fd.ts";
+import { DirectFile } from "../os/direct_file.ts";
+import { closeFd, openFd, systemCode } from "../os/fd.ts";
 import { describeDeviceUse } from "./in_use.ts";
 import { RandomAccessTarget } from "./random_access.ts";
 import type { Target } from "./target.ts";
@@ -41,7 +42,8 @@ export async function openBlockDevice(name: string, options: DeviceOptions): Pro
     await closeFd(fd);
     throw error;
   }
-  return new RandomAccessTarget(fd, { name, empty: false, readableBytes: deviceBytes });
+  const handle = await DirectFile.over(fd, options.readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR);
+  return new RandomAccessTarget(handle, { name, empty: false, readableBytes: deviceBytes });
 }
 
 /** `MAJOR:MINOR` of an `st_rdev`, as Linux packs it (glibc `gnu_dev_major`, `gnu_dev_minor`). */

@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { VarveError } from "../errors.ts";
 import { openBlockDevice } from "./block_device.ts";
-import { openFd, systemCode } from "./fd.ts";
+import { openFd, systemCode } from "../os/fd.ts";
 import { openRegularFile } from "./regular_file.ts";
 import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
 import type { Target } from "./target.ts";

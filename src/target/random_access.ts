@@ -4,7 +4,8 @@
  */
 import * as fs from "node:fs";
 import { VarveError } from "../errors.ts";
-import { closeFd, readFully, syncFd, writeFully } from "./fd.ts";
+import type { DirectFile } from "../os/direct_file.ts";
+import { syncFd } from "../os/fd.ts";
 import { dropPages, punchHole } from "./punch_hole.ts";
 import type { Target } from "./target.ts";
 
@@ -33,15 +34,15 @@ export class RandomAccessTarget implements Target {
   readonly readableBytes: number;
   readonly gaps = "kept";
   readonly file: string | undefined;
-  readonly #fd: number;
+  readonly #handle: DirectFile;
   readonly #options: RandomAccessOptions;
   #failure: unknown;
   #closed = false;
   /** When the file was changed by us last. */
   #lastChange: string | undefined;
 
-  constructor(fd: number, options: RandomAccessOptions) {
-    this.#fd = fd;
+  constructor(handle: DirectFile, options: RandomAccessOptions) {
+    this.#handle = handle;
     this.#options = options;
     this.name = options.name;
     this.file = options.file;
@@ -52,20 +53,20 @@ export class RandomAccessTarget implements Target {
 
   async read(offset: number, into: Uint8Array): Promise<void> {
     const action = `read "${this.name}" at offset ${offset}`;
-    const count = await attempt(action, () => readFully(this.#fd, into, offset));
+    const count = await attempt(action, () => this.#handle.read(into, offset));
     if (count === into.length) return;
     throw new VarveError("failed", `Cannot ${action}: it ends at ${offset + count}`);
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
-    await this.#change(`write "${this.name}" at offset ${offset}`, () => writeFully(this.#fd, bytes, offset));
+    await this.#change(`write "${this.name}" at offset ${offset}`, () => this.#handle.write(bytes, offset));
   }
 
   async zero(offset: number, length: number): Promise<void> {
     if (length === 0) return;
     let punched = false;
     await this.#change(`zero "${this.name}" at offset ${offset}`, () => {
-      punched = (this.#options.punch ?? punchHole)(this.#fd, { offset, length });
+      punched = (this.#options.punch ?? punchHole)(this.#handle.fd, { offset, length });
       return Promise.resolve();
     });
     if (punched) return;
@@ -79,14 +80,14 @@ export class RandomAccessTarget implements Target {
   async sync(): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     await this.#change(`sync "${this.name}"`, async () => {
-      await this.#options.beforeSync?.(this.#fd);
-      await syncFd(this.#fd);
+      await this.#options.beforeSync?.(this.#handle.fd);
+      await syncFd(this.#handle.fd);
       await this.#options.afterSync?.();
     });
   }
 
   dropCache(): Promise<void> {
-    if (dropPages(this.#fd)) return Promise.resolve();
+    if (dropPages(this.#handle.fd)) return Promise.resolve();
     return Promise.reject(
       new VarveError("failed", `Cannot read "${this.name}" past the page cache: the system refuses it`),
     );
@@ -95,7 +96,7 @@ export class RandomAccessTarget implements Target {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await attempt(`close "${this.name}"`, () => closeFd(this.#fd));
+    await attempt(`close "${this.name}"`, () => this.#handle.close());
   }
 
   async #change(action: string, work: () => Promise<void>): Promise<void> {
@@ -117,7 +118,7 @@ export class RandomAccessTarget implements Target {
 
   #changeTimes(): string | undefined {
     if (this.#options.alone !== true) return undefined;
-    const { mtimeNs, ctimeNs, size } = fs.fstatSync(this.#fd, { bigint: true });
+    const { mtimeNs, ctimeNs, size } = fs.fstatSync(this.#handle.fd, { bigint: true });
     return `${mtimeNs} ${ctimeNs} ${size}`;
   }
 }

@@ -6,7 +6,7 @@ import * as fs from "node:fs";
 import { devNull } from "node:os";
 import { VarveError } from "../errors.ts";
 import { concat, utf8 } from "../format/bytes.ts";
-import { openFd } from "./fd.ts";
+import { openFd } from "../os/fd.ts";
 import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
 import type { Target } from "./target.ts";
 

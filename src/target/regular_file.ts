@@ -5,7 +5,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { VarveError } from "../errors.ts";
-import { closeFd, openFd, syncFd, truncateFd } from "./fd.ts";
+import { DirectFile } from "../os/direct_file.ts";
+import { closeFd, openFd, syncFd, truncateFd } from "../os/fd.ts";
 import { describeFileUse } from "./in_use.ts";
 import { RandomAccessTarget } from "./random_access.ts";
 import type { Target } from "./target.ts";
@@ -31,7 +32,7 @@ export async function openRegularFile(name: string, options: FileOptions): Promi
   const presentBytes = options.presentBytes ?? 0;
   const fd = await openFd(name, fs.constants.O_RDWR | fs.constants.O_CREAT, NEW_FILE_MODE);
   const isResized = options.truncate || presentBytes < options.sizeBytes;
-  return new RandomAccessTarget(fd, {
+  return new RandomAccessTarget(await DirectFile.over(fd, fs.constants.O_RDWR), {
     name,
     file: name,
     alone: !options.force,
@@ -47,7 +48,8 @@ export async function openRegularFile(name: string, options: FileOptions): Promi
 async function openToCompare(name: string, { presentBytes }: FileOptions): Promise<Target> {
   const fd = await openFd(presentBytes === undefined ? "/dev/null" : name, fs.constants.O_RDONLY);
   const readableBytes = presentBytes ?? 0;
-  return new RandomAccessTarget(fd, { name, file: name, empty: readableBytes === 0, readableBytes });
+  const handle = await DirectFile.over(fd, fs.constants.O_RDONLY);
+  return new RandomAccessTarget(handle, { name, file: name, empty: readableBytes === 0, readableBytes });
 }
 
 function refuseUsed(name: string, options: FileOptions): void {

@@ -1,6 +1,6 @@
 /** Standard output, a FIFO or a character device as a target: bytes in order, nothing can be read back. */
 import { VarveError } from "../errors.ts";
-import { closeFd, syncFd, systemCode, writeFully } from "./fd.ts";
+import { closeFd, syncFd, systemCode, writeFully } from "../os/fd.ts";
 import type { Target } from "./target.ts";
 
 const STDOUT_FD = 1;

@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { describeError } from "../../src/errors.ts";
+import { DirectFile } from "../../src/os/direct_file.ts";
 import { type RandomAccessOptions, RandomAccessTarget } from "../../src/target/random_access.ts";
 
 const MIB = 1 << 20;
@@ -17,8 +18,9 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(folder, { recursive: true }));
 
-function target(path: string, options: Partial<RandomAccessOptions> = {}): RandomAccessTarget {
-  return new RandomAccessTarget(fs.openSync(path, "r+"), {
+async function target(path: string, options: Partial<RandomAccessOptions> = {}): Promise<RandomAccessTarget> {
+  const handle = await DirectFile.over(fs.openSync(path, "r+"), fs.constants.O_RDWR);
+  return new RandomAccessTarget(handle, {
     name: path,
     empty: false,
     readableBytes: 0,
@@ -40,7 +42,7 @@ function zeros(): [number, number] {
 
 test("zero() frees exactly the range when the file system can punch holes", async () => {
   const before = fs.statSync(name).blocks;
-  const file = target(name);
+  const file = await target(name);
   await file.zero(MIB + 5, MIB);
   await file.close();
   expect(zeros()).toEqual([MIB + 5, 2 * MIB + 5]);
@@ -50,7 +52,7 @@ test("zero() frees exactly the range when the file system can punch holes", asyn
 
 test("zero() writes exactly the range when no hole can be punched", async () => {
   const before = fs.statSync(name).blocks;
-  const file = target(name, { punch: () => false });
+  const file = await target(name, { punch: () => false });
   await file.zero(5, 2 * MIB + 1);
   await file.close();
   expect(zeros()).toEqual([5, 2 * MIB + 6]);
@@ -58,7 +60,7 @@ test("zero() writes exactly the range when no hole can be punched", async () => 
 });
 
 test("sync() throws the write's error when a write failed before it", async () => {
-  const file = target("/dev/full");
+  const file = await target("/dev/full");
   const wanted = 'Cannot write "/dev/full" at offset 7: ENOSPC';
   expect(await failure(file.write(7, new Uint8Array(16)))).toStartWith(wanted);
   expect(await failure(file.sync())).toStartWith(wanted);
@@ -67,21 +69,21 @@ test("sync() throws the write's error when a write failed before it", async () =
 
 test("sync() throws when what must run before or after it fails", async () => {
   for (const hook of ["beforeSync", "afterSync"]) {
-    const file = target(name, { [hook]: () => Promise.reject(new Error(hook)) });
+    const file = await target(name, { [hook]: () => Promise.reject(new Error(hook)) });
     expect(await failure(file.sync())).toBe(`Cannot sync "${name}": ${hook}`);
     await file.close();
   }
 });
 
 test("read() throws when the file ends inside the range", async () => {
-  const file = target(name);
+  const file = await target(name);
   const text = await failure(file.read(4 * MIB - 4, new Uint8Array(8)));
   await file.close();
   expect(text).toBe(`Cannot read "${name}" at offset ${4 * MIB - 4}: it ends at ${4 * MIB}`);
 });
 
 test("sync() still succeeds when only a read failed", async () => {
-  const file = target(name);
+  const file = await target(name);
   await failure(file.read(8 * MIB, new Uint8Array(8)));
   await file.sync();
   await file.close();

@@ -1,6 +1,6 @@
 /**
  * Whole reads and writes over a file descriptor, in the thread pool, so that a slow device or a full pipe never
- * blocks the main thread. Every target stands on these.
+ * blocks the main thread.
  */
 import * as fs from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
@@ -38,7 +38,8 @@ export async function readFully(fd: number, into: Uint8Array, position: number):
   return done;
 }
 
-async function writeSome(fd: number, bytes: Uint8Array, position: number | null): Promise<number> {
+/** Writes some of `bytes`; how many. None of them to a full pipe that does not block. */
+export async function writeSome(fd: number, bytes: Uint8Array, position: number | null): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   fs.write(fd, bytes, 0, bytes.length, position, (error, count) => error ? reject(error) : resolve(count));
   try {
@@ -50,7 +51,8 @@ async function writeSome(fd: number, bytes: Uint8Array, position: number | null)
   }
 }
 
-function readSome(fd: number, into: Uint8Array, position: number): Promise<number> {
+/** Reads some bytes, none at the end of the file; how many. */
+export function readSome(fd: number, into: Uint8Array, position: number): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   fs.read(fd, into, 0, into.length, position, (error, count) => error ? reject(error) : resolve(count));
   return promise;
