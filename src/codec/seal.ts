@@ -46,19 +46,19 @@ export function sealedBytes(frontBytes: number, contentBytes: number): number {
 
 /**
  * Seals an object into the front of `out`, which has room for `sealedBytes`; the number of bytes written. Content that
- * zstd at `level` does not make smaller is stored as it is.
+ * zstd does not make smaller is stored as it is.
  */
 export function sealInto(
   out: Uint8Array,
   object: { type: ObjectType; name: string; front?: Uint8Array; content: Uint8Array },
-  { key, level }: { key: SealKey; level: number },
+  key: SealKey,
 ): number {
   const { content, front = new Uint8Array(0) } = object;
   const frontBytes = front.length === 0 ? 0 : front.length + SEAL_BYTES;
   // Compressed to where its ciphertext will be: a piece is read before its ciphertext takes its place.
   const target = out.subarray(HEADER_BYTES + frontBytes + NONCE_BYTES);
   const room = target.subarray(0, Math.max(0, content.length - 1));
-  const packed = content.length === 0 ? undefined : zstd().compress(content, room, level);
+  const packed = content.length === 0 ? undefined : zstd().compress(content, room);
   const stored = packed === undefined ? content : target.subarray(0, packed);
   const header = encodeHeader({
     type: object.type,
@@ -86,7 +86,7 @@ export function sealObject(
   key: SealKey,
 ): Uint8Array {
   const out = new Uint8Array(sealedBytes(object.front?.length ?? 0, object.content.length));
-  return out.subarray(0, sealInto(out, object, { key, level: 3 }));
+  return out.subarray(0, sealInto(out, object, key));
 }
 
 /** Bytes of the object up to the end of its front section: enough for `openFront`. */

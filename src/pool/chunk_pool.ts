@@ -74,7 +74,6 @@ export class ChunkPool {
       patch?: { base: ObjectRef; blocks: BlockSet } | undefined;
       sealed: SharedBuffer;
       keys: ProjectKey;
-      level: number;
     },
   ) {
     const { patch } = options;
@@ -84,7 +83,6 @@ export class ChunkPool {
       patch: patch && { base: patch.base, bits: patch.blocks.bits },
       sealed: options.sealed.bytes,
       name: chunkName(options.ref),
-      level: options.level,
       keyId: options.keys.id,
       dataKey: options.keys.dataKey,
     }) as SealResult;

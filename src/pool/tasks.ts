@@ -37,7 +37,6 @@ export interface SealTask extends ChunkParts {
   patch: { base: ObjectRef; bits: Uint8Array } | undefined;
   sealed: Shared;
   name: string;
-  level: number;
   keyId: Uint8Array;
   dataKey: Uint8Array;
 }
@@ -132,10 +131,7 @@ function seal(task: SealTask): SealResult {
       content: task.chunk.subarray(0, length),
     }
     : { type: OBJECT_TYPE.patch, ...patchParts(task, patch) };
-  return sealInto(task.sealed, { ...object, name }, {
-    key: { id: task.keyId, dataKey: task.dataKey },
-    level: task.level,
-  });
+  return sealInto(task.sealed, { ...object, name }, { id: task.keyId, dataKey: task.dataKey });
 }
 
 function patchParts({ chunk, length }: SealTask, { base, bits }: { base: ObjectRef; bits: Uint8Array }) {

@@ -127,7 +127,7 @@ describe("sealInto() and openContentInto()", () => {
       const content = shared(bytes.length);
       content.set(bytes);
       const out = shared(sealedBytes(FRONT.length, content.length) + 1).fill(0xee);
-      const end = sealInto(out, { ...NAME, front: FRONT, content }, { key: KEY, level: 3 });
+      const end = sealInto(out, { ...NAME, front: FRONT, content }, KEY);
       expect(end).toBeLessThan(out.length);
       expect(out.at(-1)).toBe(0xee);
       const opened = shared(bytes.length + 1).fill(0xdd);

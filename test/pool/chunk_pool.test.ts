@@ -94,7 +94,7 @@ describe("ChunkPool.seal() and open()", () => {
       const { leaves, id } = namesOf(content);
       for (const lease of [undefined, new Uint8Array(16).fill(9)]) {
         await pool.hash(chunk, KEYS.idKey);
-        const length = await pool.seal(chunk, { ref: { id, lease }, sealed, keys: KEYS, level: 3 });
+        const length = await pool.seal(chunk, { ref: { id, lease }, sealed, keys: KEYS });
         const object = sealed.bytes.slice(0, length);
         expect(Buffer.compare(openContent(object, nameOf({ id, lease }), KEYS), content)).toBe(0);
         expect(openFront(object, nameOf({ id, lease }), KEYS)).toEqual(leaves);
@@ -151,7 +151,6 @@ async function patchOf(
     patch: { base: under, blocks },
     sealed,
     keys: KEYS,
-    level: 3,
   });
   return { object: sealed.bytes.slice(0, length), ref };
 }

@@ -25,7 +25,6 @@ import type { ChunkWorkshop } from "./workshop.ts";
 
 /** Chunks remembered as present, about 70 bytes each; beyond it the store is asked again. */
 const MAX_REMEMBERED = 50_000;
-const COMPRESSION_LEVEL = 3;
 
 /** Some blocks of a chunk, over a whole one. */
 export interface Patch {
@@ -54,7 +53,7 @@ export async function sealChunk(
   options: SealOptions,
 ): Promise<Uint8Array> {
   const { project, keys, workshop, sealed, patch, signal } = options;
-  const length = await workshop.pool.seal(chunk, { ref, patch, sealed, keys, level: COMPRESSION_LEVEL });
+  const length = await workshop.pool.seal(chunk, { ref, patch, sealed, keys });
   chunk.buffer.release();
   const body = sealed.bytes.subarray(0, length);
   await project.store.put(project.key(chunkName(ref)), body, { signal });
