@@ -7,7 +7,7 @@ import { chunkBufferBytes, ChunkPool } from "../../pool/chunk_pool.ts";
 import { type Context, DEFAULT_JOBS } from "../context.ts";
 
 /** Chunk buffers: those that the chunker holds open, those at work, and a few to open base chunks in. */
-export const OPEN_CHUNKS = 6;
+export const OPEN_CHUNKS = 4;
 const BUFFERS_PER_THREAD = 1;
 const EXTRA_BUFFERS = 2;
 
