@@ -6,8 +6,8 @@ import type { S3Place } from "./programs.ts";
 
 export interface Buckets {
   make: () => Promise<S3Place>;
-  /** Removes its objects. */
-  remove: (place: S3Place) => Promise<void>;
+  /** Removes its objects, but for those that are to be kept. */
+  remove: (place: S3Place, keep?: ReadonlySet<string>) => Promise<void>;
   stop: () => Promise<void>;
 }
 
@@ -26,18 +26,19 @@ export async function startBuckets(): Promise<Buckets | undefined> {
   }
 }
 
-export async function bucketBytes(place: S3Place): Promise<number> {
-  let bytes = 0;
+/** What a bucket holds: bytes and a mark of the content, by key. */
+export async function bucketObjects(place: S3Place): Promise<Map<string, { bytes: number; etag: string }>> {
+  const objects = new Map<string, { bytes: number; etag: string }>();
   for await (const { Contents = [] } of pages(rootClient(place), place.bucket)) {
-    for (const { Size = 0 } of Contents) bytes += Size;
+    for (const { Key = "", Size = 0, ETag = "" } of Contents) objects.set(Key, { bytes: Size, etag: ETag });
   }
-  return bytes;
+  return objects;
 }
 
-async function remove(place: S3Place): Promise<void> {
+async function remove(place: S3Place, keep: ReadonlySet<string> = new Set()): Promise<void> {
   const client = rootClient(place);
   for await (const { Contents = [] } of pages(client, place.bucket)) {
-    const Objects = Contents.map(({ Key }) => ({ Key }));
+    const Objects = Contents.flatMap(({ Key = "" }) => keep.has(Key) ? [] : { Key });
     if (Objects.length === 0) continue;
     await client.send(new DeleteObjectsCommand({ Bucket: place.bucket, Delete: { Objects, Quiet: true } }));
   }

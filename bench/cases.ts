@@ -1,7 +1,8 @@
 /** What is measured, with which programs: docs/performance.md tells the reader of it. */
 import { type Contender, Contenders, type ContendersOptions } from "./contenders.ts";
+import type { Volume } from "./images.ts";
 import { limitsIn } from "./limits.ts";
-import type { Program } from "./programs.ts";
+import type { Program, Source } from "./programs.ts";
 
 export interface Case {
   /** For `--only`. */
@@ -21,6 +22,7 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
   const { plain, sealed, raw } = contenders;
   const all = [plain, ...peers, sealed];
   const limits = limitsIn(scratch);
+  const nothing = { stream: empty, image: main.base };
   const fullLimits = [limits.pipe(main.full), limits.hashAndCompress(main.full, parts.full)];
   const restoreLimits = [limits.decompressAndHash(parts.compressed, parts.full), limits.diskWrite(main.full)];
 
@@ -38,9 +40,7 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
       key: "unchanged",
       name: "unchanged",
       contenders: [
-        ...[plain, raw, ...peers].map((program) =>
-          contenders.again(program, main, { stream: empty, image: main.base })
-        ),
+        ...[plain, raw, ...peers].map((program) => contenders.again(program, main, { source: nothing })),
         limits.hash(parts.base),
       ],
     },
@@ -110,6 +110,9 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
   if (buckets === undefined) return cases;
 
   const speakers = all.filter(({ speaksS3 }) => speaksS3);
+  const again = (volume: Volume, source?: Source) =>
+    speakers.filter((program) => program !== sealed)
+      .map((program) => contenders.again(program, volume, { ...source && { source }, inBucket: true }));
   cases.push({
     key: "s3-full",
     name: "full, MinIO",
@@ -119,6 +122,18 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
       limits.put(contenders.holdingBase(plain, main), buckets),
     ],
   }, {
+    key: "s3-unchanged",
+    name: "unchanged, MinIO",
+    contenders: again(main, nothing),
+  }, {
+    key: "s3-changed",
+    name: "5 % changed, MinIO",
+    contenders: again(main),
+  }, {
+    key: "s3-small-writes",
+    name: "1,000 random writes of 4 KiB in 1 GiB, MinIO",
+    contenders: again(small),
+  }, {
     key: "s3-restore",
     name: "restore to new, MinIO",
     contenders: [
@@ -126,6 +141,11 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
       ...restoreLimits,
       limits.get(contenders.holdingBase(plain, main, true)),
     ],
+  }, {
+    key: "s3-in-place",
+    name: "restore in place, 5 % different, MinIO",
+    contenders: [contenders.restoreInPlace(main, { inBucket: true })],
+    peersOf: "s3-restore",
   });
   return cases;
 }

@@ -30,6 +30,11 @@ export interface ContendersOptions {
   buckets: Buckets | undefined;
 }
 
+export interface AgainOptions {
+  source?: Source;
+  inBucket?: boolean;
+}
+
 /** A run counts until its bytes are on the disk, whatever the program itself promises. */
 const SYNC = "; sync -f .";
 const SALTED = `'${process.execPath}' '${import.meta.dirname}/salted.ts'`;
@@ -67,15 +72,15 @@ export class Contenders {
     };
   }
 
-  /** A backup of `source` where the repository holds the base; without it, of the changed volume. */
-  again(program: Program, volume: Volume, source?: Source): Contender {
-    const { home, prepare } = this.holdingBase(program, volume);
+  /** A backup where the repository holds the base: of the changed volume, or of `source`. */
+  again(program: Program, volume: Volume, { source, inBucket = false }: AgainOptions = {}): Contender {
+    const { home, prepare } = this.holdingBase(program, volume, inBucket);
     const next = source ?? { stream: volume.increment, image: volume.changed };
     return {
       ...described(program, home),
       prepare,
       warm: [next.stream, next.image, program.file],
-      script: () => program.backUp(next) + SYNC,
+      script: () => program.backUp(next) + (inBucket ? "" : SYNC),
       storedBytes: () => home.storedBytes(),
     };
   }
@@ -95,9 +100,9 @@ export class Contenders {
   }
 
   /** A restore of the base over a file with the bytes of the changed volume. */
-  restoreInPlace(volume: Volume, options = ""): Contender {
+  restoreInPlace(volume: Volume, { options = "", inBucket = false } = {}): Contender {
     const { plain } = this;
-    const { home, prepare } = this.holdingBase(plain, volume);
+    const { home, prepare } = this.holdingBase(plain, volume, inBucket);
     const target = `${this.#options.scratch}/${volume.name}-target`;
     return {
       ...described(plain, home),
@@ -107,7 +112,7 @@ export class Contenders {
         else await run(`cp --sparse=always '${volume.changed}' '${target}'`);
       },
       warm: [volume.increment, plain.file],
-      cold: [home.repository, target],
+      cold: inBucket ? [target] : [home.repository, target],
       script: () => `${plain.file} -q restore acme/db@one --to '${target}' ${options}` + SYNC,
       check: `cmp '${target}' '${volume.base}'`,
     };
@@ -115,7 +120,7 @@ export class Contenders {
 
   /** The same, knowing what changed. */
   restoreByChanges(volume: Volume): Contender {
-    return this.restoreInPlace(volume, `--changed-since one --changes '${volume.increment}'`);
+    return this.restoreInPlace(volume, { options: `--changed-since one --changes '${volume.increment}'` });
   }
 
   /** A backup of so many copies of the base in a row, every chunk of them new. */

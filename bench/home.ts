@@ -1,7 +1,7 @@
 /** A folder in which one program has a repository and its own local state, and which can be put back as it was. */
 import { lstat, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { bucketBytes, type Buckets } from "./buckets.ts";
+import { bucketObjects, type Buckets } from "./buckets.ts";
 import { run } from "./measure.ts";
 import type { Program, S3Place } from "./programs.ts";
 
@@ -18,8 +18,8 @@ export class Home {
   readonly #program: Program;
   readonly #buckets: Buckets | undefined;
   #s3: S3Place | undefined;
-  /** What the files were like when they were saved. */
-  #saved: Map<string, string> | undefined;
+  /** What the files, and the objects in the bucket, were like when they were saved. */
+  #saved: { files: Map<string, string>; objects: Map<string, string> } | undefined;
 
   constructor({ program, folder, buckets }: HomeOptions) {
     this.folder = folder;
@@ -58,11 +58,14 @@ export class Home {
 
   /** A repository in the state that `script` makes of an empty one, whatever happened to it since. */
   async ready(script: string): Promise<void> {
-    if (this.#saved !== undefined) return await this.#putBack(this.#saved);
+    if (this.#saved !== undefined) {
+      await this.#putBackFiles(this.#saved.files);
+      return await this.#putBackObjects(this.#saved.objects);
+    }
     await this.fresh();
     await this.run(script);
     await run(`rm -rf '${this.#copy}'; cp -a '${this.folder}' '${this.#copy}'`);
-    this.#saved = await filesOf(this.folder);
+    this.#saved = { files: await filesOf(this.folder), objects: await this.#objects() };
   }
 
   run(script: string): Promise<string> {
@@ -70,7 +73,9 @@ export class Home {
   }
 
   async storedBytes(): Promise<number> {
-    if (this.#s3 !== undefined) return await bucketBytes(this.#s3);
+    if (this.#s3 !== undefined) {
+      return [...(await bucketObjects(this.#s3)).values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    }
     return Number(
       await run(
         `find '${this.repository}' -type f -printf '%s\\n' | awk '{ sum += $1 } END { print sum + 0 }'`,
@@ -88,8 +93,22 @@ export class Home {
     return `${this.folder}.saved`;
   }
 
-  /** Objects in a bucket are not put back: only restores are measured on them. */
-  async #putBack(saved: Map<string, string>): Promise<void> {
+  async #objects(): Promise<Map<string, string>> {
+    if (this.#s3 === undefined) return new Map();
+    return new Map([...await bucketObjects(this.#s3)].map(([key, { etag }]) => [key, etag]));
+  }
+
+  /** What came is removed. Nobody is expected to change or delete what was there. */
+  async #putBackObjects(saved: Map<string, string>): Promise<void> {
+    if (this.#s3 === undefined) return;
+    await this.#buckets?.remove(this.#s3, new Set(saved.keys()));
+    const now = await this.#objects();
+    const other = [...saved].find(([key, etag]) => now.get(key) !== etag);
+    if (other === undefined) return;
+    throw new Error(`${this.#program.name} changed or deleted "${other[0]}", which its next run would need`);
+  }
+
+  async #putBackFiles(saved: Map<string, string>): Promise<void> {
     const now = await filesOf(this.folder);
     for (const path of now.keys()) if (!saved.has(path)) await rm(join(this.folder, path));
     for (const [path, state] of saved) {

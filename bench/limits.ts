@@ -31,6 +31,8 @@ export interface Limits {
 }
 
 const SHA256 = "openssl dgst -sha256";
+/** As varve does: src/codec/zstd.ts. */
+const ZSTD = "zstd -2 --zstd=wlog=22,hlog=17";
 const LOOP = `'${process.execPath}' '${import.meta.dirname}/object_loop.ts'`;
 
 /** `folder`: for the files that are written. */
@@ -40,7 +42,7 @@ export function limitsIn(folder: string): Limits {
     pipe: (file) => limit("pipe", `cat '${file}' | dd of=/dev/null bs=1M status=none`, { warm: [file] }),
     hash: (parts) => limit("SHA-256", eachAtOnce(SHA256, parts), { warm: parts }),
     hashAndCompress: (file, parts) =>
-      limit("SHA-256, zstd -3", `${eachAtOnce(SHA256, parts)}; zstd -3 -T0 -q -c '${file}' >/dev/null`, {
+      limit("SHA-256, zstd", `${eachAtOnce(SHA256, parts)}; ${ZSTD} -T0 -q -c '${file}' >/dev/null`, {
         warm: [file, ...parts],
       }),
     decompressAndHash: (compressed, parts) =>
