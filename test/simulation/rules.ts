@@ -61,8 +61,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "a condemned key counts as absent": [
     {
       file: "engine/gc/condemned.ts",
-      find: "if (!this.#names.has(shard)) return false;",
-      replace: "return false;",
+      find: "if (!this.#names.has(shard)) continue;",
+      replace: "continue;",
     },
   ],
   "a condemned key is never used again": [
@@ -177,7 +177,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "what a copy finds may be condemned": [
     {
       file: "engine/copy/chunk_copier.ts",
-      find: "if (await condemned.has(ref)) return await this.#storeAnew(place, writer);",
+      find:
+        "if (await this.#options.condemned.has(...refsOf(place))) return await this.#storeAnew(place, writer);",
       replace: "",
     },
   ],

@@ -152,14 +152,10 @@ export class VolumeWriter {
       const end = Math.min(total, (page + 1) * PAGE_CHUNKS);
       for (let position = page * PAGE_CHUNKS; position < end; position++) {
         const entry = await table.get(position);
-        if (entry !== undefined && await this.#isCondemned(entry)) await this.#rescueChunk(position, entry);
+        if (entry === undefined || !await condemned.has(...refsOf(entry))) continue;
+        await this.#rescueChunk(position, entry);
       }
     }
-  }
-
-  async #isCondemned(place: Place): Promise<boolean> {
-    for (const ref of refsOf(place)) if (await this.#options.condemned.has(ref)) return true;
-    return false;
   }
 
   async #rescueChunk(position: number, place: Place): Promise<void> {

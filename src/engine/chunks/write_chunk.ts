@@ -180,8 +180,7 @@ export class ChunkWriter {
   /** What a manifest names is there, unless it was found damaged, or a sweep may delete it. */
   async isTrusted(...refs: ObjectRef[]): Promise<boolean> {
     const { condemned, setAside } = this.#options;
-    for (const ref of refs) if (setAside.has(ref) || await condemned.has(ref)) return false;
-    return true;
+    return !refs.some((ref) => setAside.has(ref)) && !await condemned.has(...refs);
   }
 
   /** Stores a page, unless it is where it was before or the project holds it. */

@@ -153,10 +153,7 @@ export class ChunkCopier {
       this.counts.present++;
       return place;
     }
-    const { condemned } = this.#options;
-    for (const ref of refsOf(place)) {
-      if (await condemned.has(ref)) return await this.#storeAnew(place, writer);
-    }
+    if (await this.#options.condemned.has(...refsOf(place))) return await this.#storeAnew(place, writer);
     // What a patch is over comes first.
     for (const ref of refsOf(place).reverse()) await this.#copyOnce(ref);
     return place;

@@ -39,11 +39,15 @@ export class Condemned {
     return this.#names.size === 0;
   }
 
-  /** Whether a plan condemns the object; its key then counts as absent and must not be referred to. */
-  async has(ref: ObjectRef): Promise<boolean> {
-    const shard = ref.id[0]!;
-    if (!this.#names.has(shard)) return false;
-    return (await this.#load(shard)).some((bytes) => bytes === undefined || shardHas(bytes, ref));
+  /** Whether a plan condemns one of the objects; its key then counts as absent and must not be referred to. */
+  async has(...refs: ObjectRef[]): Promise<boolean> {
+    for (const ref of refs) {
+      const shard = ref.id[0]!;
+      if (!this.#names.has(shard)) continue;
+      const plans = await this.#load(shard);
+      if (plans.some((bytes) => bytes === undefined || shardHas(bytes, ref))) return true;
+    }
+    return false;
   }
 
   #load(shard: number): Promise<(Uint8Array | undefined)[]> {
