@@ -12,7 +12,7 @@ import { UsageError } from "../errors.ts";
 /** The region that a server of one's own is asked in, and the one that AWS calls the default. */
 const DEFAULT_REGION = "us-east-1";
 /** An upload moves by pieces of this size; each is copied, since `fetch` does not take shared memory. */
-const UPLOAD_PIECE_BYTES = 256 * 1024;
+const UPLOAD_PIECE_BYTES = 128 * 1024;
 
 /** Given to `S3Client.send`, which hands its options through to the handler. */
 export interface SendOptions {
