@@ -6,6 +6,7 @@ import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { fromHex, toHex, utf8 } from "../format/bytes.ts";
 import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
+import { collectGarbage } from "../os/garbage.ts";
 
 export interface ProjectKey {
   /** Names the key in headers and paths; tells nothing of the secret. */
@@ -114,7 +115,7 @@ function keyFileKey(key: Uint8Array): Uint8Array {
   return hkdf(sha256, key, undefined, utf8("varve 1 key file"), 32);
 }
 
-/** The runtime's: its 32 MiB are outside the heap, and gone at once. */
+/** The runtime's: its 32 MiB are outside the heap. */
 function stretch(
   passphrase: string,
   salt: Uint8Array,
@@ -123,6 +124,7 @@ function stretch(
   const options = { N: n, r, p, maxmem: MAX_SCRYPT_BYTES + SCRYPT_ROOM_BYTES };
   return new Promise((resolve, reject) => {
     scrypt(utf8(passphrase.normalize("NFC")), salt, 32, options, (error, key) => {
+      collectGarbage(); // else the allocator keeps what another thread has freed
       if (error) reject(error);
       else resolve(new Uint8Array(key));
     });

@@ -7,17 +7,12 @@ import type { ObjectRef } from "../format/layout.ts";
 import { chunkName } from "../format/layout.ts";
 import { leavesBytes } from "../format/limits.ts";
 import type { BlockSet } from "../format/patch.ts";
+import { countGarbage } from "../os/garbage.ts";
 import type { SharedBuffer } from "./buffers.ts";
 import type { ApplyResult, HashResult, OpenResult, SealResult, Task, TaskResult } from "./tasks.ts";
 
 /** Where the handler is: set to its place in the compiled file by scripts/build.ts. */
 declare const VARVE_CHUNK_WORKER: string | undefined;
-
-/**
- * Between two full collections of this thread's garbage, about 20 ms each. The runtime takes the shared buffers for
- * part of its heap, and would let garbage grow until it is as large as they are.
- */
-const TASKS_PER_COLLECTION = 256;
 
 /** A chunk in shared memory: the buffer holds the content, and behind `chunkBytes` its leaves. */
 export interface ChunkBuffer {
@@ -45,7 +40,6 @@ export class ChunkPool {
   /** Ends of the tasks under way, to be called when a worker dies. */
   readonly #underWay = new Set<(error: unknown) => void>();
   #failure: VarveError | undefined;
-  #tasks = 0;
 
   constructor(options: { threads: number; chunkBytes: number }) {
     this.#chunkBytes = options.chunkBytes;
@@ -134,7 +128,7 @@ export class ChunkPool {
 
   async #run(task: Task): Promise<TaskResult> {
     if (this.#failure !== undefined) throw this.#failure;
-    if (++this.#tasks % TASKS_PER_COLLECTION === 0) Bun.gc(true);
+    countGarbage();
     return await new Promise((resolve, reject) => {
       this.#underWay.add(reject);
       this.#piscina.run(task).then(resolve, (cause) => reject(workerError(cause))).finally(() =>

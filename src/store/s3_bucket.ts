@@ -1,9 +1,13 @@
 /** Sends single requests to one bucket, each with a time limit without progress, and turns failures into errors. */
 import { HeadBucketCommand, ListObjectsV2Command, type S3Client } from "@aws-sdk/client-s3";
 import { StoreError } from "../errors.ts";
+import { countGarbage } from "../os/garbage.ts";
 import { PROGRESS_LIMIT_MS, type StartTimer, withProgressLimit } from "./progress_limit.ts";
 import type { ConnectedClient, SendOptions } from "./s3_client.ts";
 import { answerOf, noBucketError, s3Error } from "./s3_errors.ts";
+
+/** What the SDK leaves behind for a request, some 100 KiB, beside a task for a worker. */
+const GARBAGE_OF_REQUEST = 2;
 
 export interface Attempt {
   /** Such as `read`, for the error text. */
@@ -37,6 +41,7 @@ export class S3Bucket {
 
   /** Runs one request: `run` gives `options` to `S3Client.send`, and calls `moved` for each piece it receives. */
   async request<T>({ action, path, signal }: Attempt, run: (options: SendOptions) => Promise<T>): Promise<T> {
+    countGarbage(GARBAGE_OF_REQUEST);
     const url = `s3://${this.name}/${path}`;
     const state = `"${this.#host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
     const onLimit = () => new StoreError(`Cannot ${action} "${url}": ${state}`, { retryable: true });
