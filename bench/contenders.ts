@@ -65,7 +65,7 @@ export class Contenders {
     return {
       ...described(program, home),
       prepare: () => home.fresh(),
-      warm: [full, base, program.file],
+      ...inMemory(program, { stream: full, image: base }),
       script: () => program.backUp({ stream: full, image: base }) + (inBucket ? "" : SYNC),
       storedBytes: () => home.storedBytes(),
       clean: () => home.remove(),
@@ -79,7 +79,7 @@ export class Contenders {
     return {
       ...described(program, home),
       prepare,
-      warm: [next.stream, next.image, program.file],
+      ...inMemory(program, next),
       script: () => program.backUp(next) + (inBucket ? "" : SYNC),
       storedBytes: () => home.storedBytes(),
     };
@@ -157,6 +157,16 @@ export class Contenders {
     this.#homes.set(folder, home);
     return home;
   }
+}
+
+/** What the program reads is in memory, and the other form of the volume is not: 20 GiB of it would take the room. */
+function inMemory(program: Program, source: Source): Pick<Contender, "warm" | "cold"> {
+  const script = program.backUp(source);
+  const { true: read = [], false: other = [] } = Object.groupBy(
+    [source.stream, source.image],
+    (file) => `${script.includes(`'${file}'`)}`,
+  );
+  return { warm: [...read, program.file], cold: other };
 }
 
 function described(program: Program, home: Home): Pick<Contender, "program" | "kind" | "options"> {
