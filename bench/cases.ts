@@ -112,7 +112,7 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
   const speakers = all.filter(({ speaksS3 }) => speaksS3);
   const again = (volume: Volume, source?: Source) =>
     speakers.filter((program) => program !== sealed)
-      .map((program) => contenders.again(program, volume, { ...source && { source }, inBucket: true }));
+      .map((program) => contenders.again(program, volume, { source, inBucket: true }));
   cases.push({
     key: "s3-full",
     name: "full, MinIO",

@@ -30,8 +30,8 @@ export interface ContendersOptions {
   buckets: Buckets | undefined;
 }
 
-export interface AgainOptions {
-  source?: Source;
+interface AgainOptions {
+  source?: Source | undefined;
   inBucket?: boolean;
 }
 
@@ -162,11 +162,9 @@ export class Contenders {
 /** What the program reads is in memory, and the other form of the volume is not: 20 GiB of it would take the room. */
 function inMemory(program: Program, source: Source): Pick<Contender, "warm" | "cold"> {
   const script = program.backUp(source);
-  const { true: read = [], false: other = [] } = Object.groupBy(
-    [source.stream, source.image],
-    (file) => `${script.includes(`'${file}'`)}`,
-  );
-  return { warm: [...read, program.file], cold: other };
+  const isRead = (file: string) => script.includes(`'${file}'`);
+  const files = [source.stream, source.image];
+  return { warm: [...files.filter(isRead), program.file], cold: files.filter((file) => !isRead(file)) };
 }
 
 function described(program: Program, home: Home): Pick<Contender, "program" | "kind" | "options"> {
