@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DirectFile } from "../../src/os/direct_file.ts";
 import { describeWith } from "../helpers/parts.ts";
+import { underStrace } from "../helpers/strace.ts";
 
 const MODULES = join(import.meta.dirname, "../../src");
 const BLOCK = 4096;
@@ -111,26 +112,7 @@ async function trace(strace: string[]): Promise<{ calls: string[]; contents: str
     } catch (error) {
       process.stdout.write(error.code);
     }`;
-  const command = [
-    "strace",
-    "-f",
-    "-qq",
-    "-y",
-    "-o",
-    log,
-    "-P",
-    path,
-    ...strace,
-    process.execPath,
-    "-e",
-    program,
-  ];
-  const child = Bun.spawn(command, { stderr: "pipe" });
-  const [contents, errors] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  if (await child.exited !== 0) throw new Error(`strace failed: ${errors}`);
+  const contents = await underStrace(["-y", "-o", log, "-P", path, ...strace], program);
   return { calls: callsIn(fs.readFileSync(log, "utf8")), contents };
 }
 

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeWith } from "../helpers/parts.ts";
+import { underStrace } from "../helpers/strace.ts";
 
 const MODULE = join(import.meta.dirname, "../../src/store/directory.ts");
 
@@ -75,15 +76,7 @@ async function trace(
     const body = new Uint8Array(9);
     try { ${program} } catch (error) { process.stdout.write(error.name + ": " + error.message); }`;
   const log = strace.includes("-o") ? [] : ["-o", "/dev/null"];
-  const child = Bun.spawn(["strace", "-f", "-qq", ...log, ...strace, process.execPath, "-e", source], {
-    stderr: "pipe",
-  });
-  const [output, errors] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  if (await child.exited !== 0) throw new Error(`strace failed: ${errors}`);
-  return output;
+  return await underStrace([...log, ...strace], source);
 }
 
 /** The calls below `folder`, in order: `fsync PATH` and `rename`. A call that another thread's interrupts counts where it began. */
