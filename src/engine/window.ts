@@ -37,18 +37,19 @@ export class Window {
 }
 
 /**
- * Yields `work(item)` for each item in its order, with up to `limit` of them at work. Whatever ends the loop, the
- * results that were not yielded are handed to `drop`.
+ * Yields `work(item)` for each item in its order, with up to `limit` of them begun and not yet yielded. Whatever ends the
+ * loop, the signal of what is at work is aborted, and the results that were not yielded are handed to `drop`.
  */
 export async function* mapOrdered<T, R>(
   items: AsyncIterable<T>,
-  work: (item: T) => Promise<R>,
+  work: (item: T, signal: AbortSignal) => Promise<R>,
   options: { limit: number; drop: (result: R) => void },
 ): AsyncGenerator<R> {
   const queue: Promise<R>[] = [];
+  const ended = new AbortController();
   try {
     for await (const item of items) {
-      const result = work(item);
+      const result = work(item, ended.signal);
       // Failures are seen when their turn comes.
       result.catch(() => {});
       queue.push(result);
@@ -56,8 +57,8 @@ export async function* mapOrdered<T, R>(
     }
     while (queue.length > 0) yield await queue.shift()!;
   } finally {
-    for (const result of await Promise.allSettled(queue)) {
-      if (result.status === "fulfilled") options.drop(result.value);
-    }
+    ended.abort();
+    // Each as soon as it is there: those behind it may wait for what it holds.
+    await Promise.all(queue.map((result) => result.then(options.drop, () => {})));
   }
 }

@@ -1,8 +1,12 @@
 /** Reads the body of a `GET` answer. Part of the S3 store. */
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { StoreError } from "../errors.ts";
+import { countGarbage } from "../os/garbage.ts";
 import { roomFor } from "./room.ts";
 import type { GetOptions } from "./store.ts";
+
+/** Of a body, that leave about as much garbage as a request does. */
+const BYTES_OF_GARBAGE = 128 * 1024;
 
 export interface ReadBodyOptions {
   /** The object, for error texts. */
@@ -35,6 +39,7 @@ export async function readBody(
     at += piece.length;
     free(piece);
   }
+  countGarbage(Math.ceil(at / BYTES_OF_GARBAGE));
   if (at < length) throw bodyError(options, `ended after ${at} of ${length} bytes`, true);
   return into;
 }

@@ -127,6 +127,18 @@ describe("mapOrdered()", () => {
     expect(dropped).toEqual([2, 3, 4]);
   });
 
+  test("tells what is at work when the loop ends, and what that gives up then is no failure", async () => {
+    const seen: number[] = [];
+    const work = async (i: number, signal: AbortSignal) => {
+      if (i === 0) return i;
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      seen.push(i);
+      throw new Error("given up");
+    };
+    for await (const _ of mapOrdered(numbers(10), work, { limit: 3, drop: () => {} })) break;
+    expect(seen).toEqual([1, 2]);
+  });
+
   test("throws what its items throw, and drops what is at work", async () => {
     const dropped: number[] = [];
     async function* failing() {

@@ -16,7 +16,7 @@ import { MemoryTarget } from "./memory_target.ts";
 export const CHUNK_BYTES = 64 * KIB;
 export const PROJECT = "acme";
 export const VOLUME = "rbd/vm-1";
-const NO_SECRET: Secret = { kind: "none" };
+export const NO_SECRET: Secret = { kind: "none" };
 
 /** Time stands still and nobody listens to the log, unless a test says otherwise. */
 export function testContext(options: Partial<Context> = {}): Context {
@@ -83,6 +83,8 @@ export interface RestoreTo extends Where {
   /** What stands on the target; without it the target is new. */
   content?: Uint8Array;
   sequential?: boolean;
+  /** Told where the target is read. */
+  onRead?: (offset: number) => void;
   /** Is given every write instead of a target that holds the bytes: for volumes that are too large. */
   onWrite?: (offset: number, bytes: Uint8Array) => void;
 }

@@ -13,17 +13,24 @@ export class MemoryTarget implements Target {
   synced = false;
   closed = false;
 
+  readonly #onRead: (offset: number) => void;
+
   /** Of `sizeBytes` and empty, or over `content`, which stands on it already. */
-  constructor(sizeBytes: number, options: { content?: Uint8Array; sequential?: boolean } = {}) {
+  constructor(
+    sizeBytes: number,
+    options: { content?: Uint8Array; sequential?: boolean; onRead?: (offset: number) => void } = {},
+  ) {
     this.bytes = new Uint8Array(Math.max(sizeBytes, options.content?.length ?? 0));
     this.bytes.set(options.content ?? []);
     this.gaps = options.sequential === true ? "zeros" : "kept";
     this.empty = options.content === undefined && options.sequential !== true;
     this.readableBytes = options.content?.length ?? 0;
+    this.#onRead = options.onRead ?? (() => {});
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
     if (offset + into.length > this.readableBytes) throw new Error("the target was read past its end");
+    this.#onRead(offset);
     into.set(this.bytes.subarray(offset, offset + into.length));
   }
 

@@ -106,7 +106,7 @@ export async function backup(
   }, context);
   const lease = await beginLease(project, options, context);
   const guarded = lease.guard(context);
-  const workshop = new ChunkWorkshop(project.chunkBytes, context);
+  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   const chunkCache = openChunkCache(project, context);
   const leafCache = await openLeafCache(project, options.volume, context);

@@ -6,10 +6,13 @@ import { BufferPool } from "../../pool/buffers.ts";
 import { chunkBufferBytes, ChunkPool } from "../../pool/chunk_pool.ts";
 import { type Context, DEFAULT_JOBS } from "../context.ts";
 
-/** Chunk buffers: those that the chunker holds open, those at work, and a few to open base chunks in. */
+/** Chunks that a chunker holds open at once. */
 export const OPEN_CHUNKS = 4;
-const BUFFERS_PER_THREAD = 1;
+/** Chunks in work beyond one for each thread, and buffers to open base chunks in. */
 const EXTRA_BUFFERS = 2;
+
+/** What a run works on: the chunks of a stream, cut by a chunker, or those of a store. */
+export type ChunkOrigin = "stream" | "store";
 
 export class ChunkWorkshop {
   readonly pool: ChunkPool;
@@ -18,20 +21,23 @@ export class ChunkWorkshop {
   /** For chunks that are opened to fill another: apart, so that who holds one of the others never waits for it. */
   readonly bases: BufferPool;
   readonly sealed: BufferPool;
-  /** Chunks in work at once, beyond those that a chunker holds open: being read, hashed, opened or compressed. */
+  /** Chunks in work at once, beyond those that a chunker holds open: being fetched, hashed, opened or compressed. */
   readonly window: number;
   /** Sealed objects on their way at once. */
   readonly jobs: number;
 
   constructor(
-    chunkBytes: number,
+    { chunkBytes, from }: { chunkBytes: number; from: ChunkOrigin },
     { threads, jobs = DEFAULT_JOBS, log }: Pick<Context, "threads" | "jobs" | "log">,
   ) {
     log.debug({ threads, jobs, zstd: zstd().name }, "starting the workers");
     this.jobs = jobs;
     this.pool = new ChunkPool({ threads, chunkBytes });
-    this.window = threads * BUFFERS_PER_THREAD + EXTRA_BUFFERS;
-    this.chunks = new BufferPool(OPEN_CHUNKS + this.window, chunkBufferBytes(chunkBytes));
+    this.window = threads + EXTRA_BUFFERS;
+    // What is fetched needs its buffer all the way, also over a slow line.
+    if (from === "store") this.window = Math.max(this.window, jobs);
+    const open = from === "stream" ? OPEN_CHUNKS : 0;
+    this.chunks = new BufferPool(open + this.window, chunkBufferBytes(chunkBytes));
     this.bases = new BufferPool(EXTRA_BUFFERS, chunkBufferBytes(chunkBytes));
     this.sealed = new BufferPool(jobs, sealedBytes(leavesBytes(chunkBytes), chunkBytes));
   }

@@ -136,7 +136,7 @@ async function copyPlaces(
   context: Context,
 ): Promise<Omit<CopyReport, "duration_s">> {
   const lease = await Lease.begin(target, leaseOptions(target, options), context);
-  const workshop = new ChunkWorkshop(source.chunkBytes, context);
+  const workshop = new ChunkWorkshop({ chunkBytes: source.chunkBytes, from: "store" }, context);
   const guarded = lease.guard(context);
   try {
     await lease.seenMs(guarded.signal);

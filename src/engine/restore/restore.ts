@@ -240,7 +240,7 @@ function chooseWay(
 
 async function work(run: Run, context: Context): Promise<Omit<RestoreReport, "duration_s">> {
   const { options, project, manifest, known, range, target, cache } = run;
-  const workshop = new ChunkWorkshop(project.chunkBytes, context);
+  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "store" }, context);
   const plan: RestorePlan = { project, manifest, known, range, local: cache, signal: context.signal };
   const chunkCache = openChunkCache(project, context);
   const shared = await SharedChunks.count(planRestore(plan));

@@ -19,6 +19,12 @@ import type { Wanted } from "./restore_plan.ts";
 import type { SharedChunks } from "./shared_chunks.ts";
 import { mapOrdered } from "../window.ts";
 
+/**
+ * Positions that are looked at before the first of them is done: while one is fetched, those behind it are compared.
+ * How many of them are in work at once is up to the chunk buffers, which they get in their order.
+ */
+const LOOK_AHEAD = 256;
+
 export interface RestoreProgress {
   sizeBytes: number;
   doneBytes: number;
@@ -87,9 +93,9 @@ export class Restorer {
 
   /** Throws `DamageError` at the first damaged chunk unless `keepGoing`, an error of store or target at once. */
   async run(plan: AsyncIterable<Wanted>): Promise<void> {
-    const { workshop, target, dryRun } = this.#options;
-    const steps = mapOrdered(plan, (wanted) => this.#prepare(wanted), {
-      limit: workshop.window,
+    const { target, dryRun } = this.#options;
+    const steps = mapOrdered(plan, (wanted, ended) => this.#prepare(wanted, ended), {
+      limit: LOOK_AHEAD,
       drop: (step) => {
         if (step.kind === "write") step.buffer.release();
       },
@@ -99,7 +105,7 @@ export class Restorer {
   }
 
   /** Compares with the target and, where it differs, downloads and verifies. */
-  async #prepare(wanted: Wanted): Promise<Step> {
+  async #prepare(wanted: Wanted, ended: AbortSignal): Promise<Step> {
     this.#context.signal.throwIfAborted();
     if (wanted.target === "same") return { kind: "matched", wanted };
     if (wanted.damage !== undefined) return { kind: "damaged", wanted, ...wanted.damage };
@@ -110,7 +116,9 @@ export class Restorer {
     const buffer = await this.#options.workshop.chunks.acquire();
     let step: Step | undefined;
     try {
-      step = await this.#compareOrFetch(wanted, { buffer, comparable });
+      const signal = AbortSignal.any([this.#context.signal, ended]);
+      signal.throwIfAborted();
+      step = await this.#compareOrFetch(wanted, { buffer, comparable, signal });
       return step;
     } finally {
       if (step?.kind !== "write") buffer.release();
@@ -119,14 +127,14 @@ export class Restorer {
 
   async #compareOrFetch(
     wanted: Wanted,
-    { buffer, comparable }: { buffer: SharedBuffer; comparable: boolean },
+    { buffer, comparable, signal }: { buffer: SharedBuffer; comparable: boolean; signal: AbortSignal },
   ): Promise<Step> {
     const { entry } = wanted;
     if (comparable && await this.#matches(wanted, buffer)) return { kind: "matched", wanted };
     if (entry === undefined || this.#options.dryRun) return withoutContent(wanted);
     return await this.#options.shared.inTurn(
       refsOf(entry),
-      () => this.#fetch(wanted, { place: entry, buffer, isOther: comparable }),
+      () => this.#fetch(wanted, { place: entry, buffer, isOther: comparable, signal }),
     );
   }
 
@@ -142,12 +150,17 @@ export class Restorer {
   /** `isOther`: the buffer has what the target holds now, which may be the chunk but for a patch. */
   async #fetch(
     wanted: Wanted,
-    { place, buffer, isOther }: { place: Place; buffer: SharedBuffer; isOther: boolean },
+    { place, buffer, isOther, signal }: {
+      place: Place;
+      buffer: SharedBuffer;
+      isOther: boolean;
+      signal: AbortSignal;
+    },
   ): Promise<Step> {
     const { project, workshop, shared, cache } = this.#options;
     const keep = refsOf(place).some((ref) => shared.has(ref));
     const options = {
-      ...{ project, workshop, keep, cache: keep ? cache : undefined, signal: this.#context.signal },
+      ...{ project, workshop, keep, cache: keep ? cache : undefined, signal },
       ...{ patches: new Map(), onDownload: (bytes: number) => this.progress.downloadedBytes += bytes },
     };
     const key = project.key(chunkName(place.object));

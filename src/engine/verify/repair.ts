@@ -118,7 +118,7 @@ async function healFromSource(
 ): Promise<string[]> {
   const wanted = wantedChunks(project, open);
   const healed: string[] = [];
-  const workshop = new ChunkWorkshop(project.chunkBytes, context);
+  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   const window = new Window(workshop.window);
   const chunker = {
     chunkBytes: project.chunkBytes,

@@ -70,7 +70,7 @@ export async function verify(
   const { project: name, secret } = options;
   const project = await openProject(repository, { name, secret, create: false }, context);
   const scope = await scopeOf(project, options, context);
-  const workshop = new ChunkWorkshop(project.chunkBytes, context);
+  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "store" }, context);
   const verified = await VerifiedChunks.open(project, context);
   const verifier = new Verifier({ project, scope, workshop, verified, options }, context);
   try {

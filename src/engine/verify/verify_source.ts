@@ -58,7 +58,7 @@ export async function verifySource(
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
   const cache = await VolumeCache.open({ project, volume }, context);
-  const workshop = new ChunkWorkshop(project.chunkBytes, context);
+  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   try {
     const { key } = manifest;
     const table = new PageTable(manifest.pages, { project, key, local: cache, signal: context.signal });

@@ -4,7 +4,8 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Repository } from "../../../src/engine/repository.ts";
-import { InterruptedError, StoreError } from "../../../src/errors.ts";
+import { verify } from "../../../src/engine/verify/verify.ts";
+import { DamageError, InterruptedError, StoreError } from "../../../src/errors.ts";
 import {
   backUp,
   CHUNK_BYTES,
@@ -13,6 +14,7 @@ import {
   LEASES,
   newRepository,
   newStore,
+  NO_SECRET,
   noise,
   PROJECT,
   restoreTo,
@@ -122,10 +124,48 @@ describe("restore()", () => {
   });
 });
 
-describe("jobs", () => {
-  /** How long a request is held at most, so that others can come. */
-  const MAX_TURNS = 3000;
+/** How long a request is held at most, so that others can come. */
+const MAX_TURNS = 3000;
 
+describe("restore() of which one chunk is slow", () => {
+  test("goes on comparing meanwhile", async () => {
+    const content = VOLUME.slice();
+    content[0]! ^= 1;
+    const read = new Set<number>();
+    let readMeanwhile = 0;
+    const { repository: slow } = hooked({
+      before: async (call) => {
+        if (!isChunk(call)) return;
+        for (let turns = 0; turns < 30 * MAX_TURNS && read.size < TOTAL; turns++) await nextTurn();
+        readMeanwhile = read.size;
+      },
+    });
+    const { target } = await restoreTo(slow, { content, onRead: (offset) => void read.add(offset) });
+    expect(readMeanwhile).toBe(TOTAL);
+    expect(Buffer.compare(target.bytes, VOLUME)).toBe(0);
+  });
+
+  test.each([[20, 200], [2000, 20]])(
+    "begins nothing more once that is damaged (%d, others %d)",
+    async (first, others) => {
+      let slow: string | undefined;
+      const { store, repository: bad } = hooked({
+        before: async (call) => {
+          // The first one is the page.
+          if (!isChunk(call) || store.calls.filter(isChunk).length === 1) return;
+          slow ??= call.key;
+          for (let turns = 0; turns < (call.key === slow ? first : others); turns++) await nextTurn();
+        },
+        change: (key, bytes) => key === slow ? bytes.subarray(0, 100) : bytes,
+      });
+      const context = testContext({ jobs: 2, threads: 2 });
+      await expect(restoreTo(bad, { context })).rejects.toBeInstanceOf(DamageError);
+      expect(store.calls.filter(isChunk).length).toBeLessThan(TOTAL / 2);
+    },
+  );
+});
+
+describe("jobs", () => {
   /** The most requests under way at once that are `counted`, each held until as many are as there are jobs. */
   async function most(
     { counted, jobs }: { counted: (call: StoreCall) => boolean; jobs: number },
@@ -144,9 +184,16 @@ describe("jobs", () => {
     return count.most;
   }
 
-  test.each([1, 2, 3])("is how many chunks restore() has on their way when it is %d", async (jobs) => {
+  test.each([1, 2, 3, 8])("is how many chunks restore() has on their way when it is %d", async (jobs) => {
     const context = testContext({ jobs, threads: 2 });
     expect(await most({ counted: isChunk, jobs }, (repository) => restoreFile(repository, path, { context })))
+      .toBe(jobs);
+  });
+
+  test.each([1, 2, 3, 8])("is how many chunks verify() has on their way when it is %d", async (jobs) => {
+    const context = testContext({ jobs, threads: 2 });
+    const options = { project: PROJECT, secret: NO_SECRET, sample: { kind: "all" } } as const;
+    expect(await most({ counted: isChunk, jobs }, (repository) => verify(repository, options, context)))
       .toBe(jobs);
   });
 
