@@ -33,11 +33,11 @@ export class ChunkWorkshop {
     log.debug({ threads, jobs, zstd: zstd().name }, "starting the workers");
     this.jobs = jobs;
     this.pool = new ChunkPool({ threads, chunkBytes });
-    this.window = threads + EXTRA_BUFFERS;
-    // What is fetched needs its buffer all the way, also over a slow line.
-    if (from === "store") this.window = Math.max(this.window, jobs);
     const open = from === "stream" ? OPEN_CHUNKS : 0;
-    this.chunks = new BufferPool(open + this.window, chunkBufferBytes(chunkBytes));
+    // Over a slow line a chunk keeps its buffer for long: while it is asked for, or fetched.
+    const buffers = Math.max(open + threads + EXTRA_BUFFERS, jobs);
+    this.window = buffers - open;
+    this.chunks = new BufferPool(buffers, chunkBufferBytes(chunkBytes));
     this.bases = new BufferPool(EXTRA_BUFFERS, chunkBufferBytes(chunkBytes));
     this.sealed = new BufferPool(jobs, sealedBytes(leavesBytes(chunkBytes), chunkBytes));
   }

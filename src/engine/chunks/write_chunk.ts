@@ -216,13 +216,13 @@ export class ChunkWriter {
     }
   }
 
-  /** A buffer for the sealed object is held from the first request on: so many chunks are on their way as there are jobs. */
+  /** Questions are asked while others are uploaded; of these there are as many at once as buffers for sealed objects. */
   async #store(chunk: ChunkBuffer, id: Uint8Array, options: WriteOptions): Promise<Stored> {
+    const ref = await this.#place(id);
+    if (await this.#isThere(ref)) return { place: wholeAt(ref), outcome: "reused" };
+    const patch = await this.#findPatch(chunk, options);
     const sealed = await this.#options.workshop.sealed.acquire();
     try {
-      const ref = await this.#place(id);
-      if (await this.#isThere(ref)) return { place: wholeAt(ref), outcome: "reused" };
-      const patch = await this.#findPatch(chunk, options);
       if (patch !== undefined) return await this.#storePatch(chunk, id, { patch, sealed });
       if (options.missing.length > 0) await options.fill(sealed);
       await this.#storeWhole(chunk, ref, { ...options, sealed });

@@ -197,11 +197,28 @@ describe("jobs", () => {
       .toBe(jobs);
   });
 
-  test.each([1, 2, 3])("is how many chunks backup() has on their way when it is %d", async (jobs) => {
-    const context = testContext({ jobs, threads: 2 });
-    const isRequest = ({ op, key }: StoreCall) => (op === "head" || op === "put") && key.startsWith(CHUNKS);
+  test("does not keep backup() from asking for the next chunks while one is uploaded", async () => {
+    const isChunkCall = (op: StoreCall["op"]) => (call: StoreCall) =>
+      call.op === op && call.key.startsWith(CHUNKS);
+    let askedMeanwhile = 0;
+    const { store, repository: slow } = hooked({
+      before: async (call) => {
+        if (!isChunkCall("put")(call)) return;
+        const asked = () => store.calls.filter(isChunkCall("head")).length;
+        for (let turns = 0; turns < MAX_TURNS && asked() < 3; turns++) await nextTurn();
+        askedMeanwhile = Math.max(askedMeanwhile, asked() - store.calls.filter(isChunkCall("put")).length);
+      },
+    });
     const fresh = full(noise(3, TOTAL * CHUNK_BYTES));
-    expect(await most({ counted: isRequest, jobs }, (repository) => backUp(repository, [fresh], { context })))
+    await backUp(slow, [fresh], { context: testContext({ jobs: 1, threads: 2 }) });
+    expect(askedMeanwhile).toBeGreaterThan(1);
+  });
+
+  test.each([1, 2, 3, 8])("is how many chunks backup() has on their way when it is %d", async (jobs) => {
+    const context = testContext({ jobs, threads: 2 });
+    const isUpload = ({ op, key }: StoreCall) => op === "put" && key.startsWith(CHUNKS);
+    const fresh = full(noise(3, TOTAL * CHUNK_BYTES));
+    expect(await most({ counted: isUpload, jobs }, (repository) => backUp(repository, [fresh], { context })))
       .toBe(jobs);
   });
 });
