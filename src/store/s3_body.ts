@@ -5,7 +5,7 @@ import { countGarbage } from "../os/garbage.ts";
 import { roomFor } from "./room.ts";
 import type { GetOptions } from "./store.ts";
 
-/** Of a body, that leave about as much garbage as a request does. */
+/** Of a body, that leave about as much garbage as a task for a worker. */
 const BYTES_OF_GARBAGE = 128 * 1024;
 
 export interface ReadBodyOptions {

@@ -6,6 +6,9 @@ import { PROGRESS_LIMIT_MS, type StartTimer, withProgressLimit } from "./progres
 import type { ConnectedClient, SendOptions } from "./s3_client.ts";
 import { answerOf, noBucketError, s3Error } from "./s3_errors.ts";
 
+/** What the SDK leaves behind for a request, some 100 KiB, beside a task for a worker. */
+const GARBAGE_OF_REQUEST = 2;
+
 export interface Attempt {
   /** Such as `read`, for the error text. */
   action: string;
@@ -38,7 +41,7 @@ export class S3Bucket {
 
   /** Runs one request: `run` gives `options` to `S3Client.send`, and calls `moved` for each piece it receives. */
   async request<T>({ action, path, signal }: Attempt, run: (options: SendOptions) => Promise<T>): Promise<T> {
-    countGarbage();
+    countGarbage(GARBAGE_OF_REQUEST);
     const url = `s3://${this.name}/${path}`;
     const state = `"${this.#host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
     const onLimit = () => new StoreError(`Cannot ${action} "${url}": ${state}`, { retryable: true });
