@@ -22,7 +22,7 @@ export function casesOf(options: ContendersOptions, peers: Program[]): Case[] {
   const { plain, sealed, raw } = contenders;
   const all = [plain, ...peers, sealed];
   const limits = limitsIn(scratch);
-  const nothing = { stream: empty, image: main.base };
+  const nothing = { ...empty, image: main.base };
   const fullLimits = [limits.pipe(main.full), limits.hashAndCompress(main.full, parts.full)];
   const restoreLimits = [limits.decompressAndHash(parts.compressed, parts.full), limits.diskWrite(main.full)];
 

@@ -75,7 +75,8 @@ export class Contenders {
   /** A backup where the repository holds the base: of the changed volume, or of `source`. */
   again(program: Program, volume: Volume, { source, inBucket = false }: AgainOptions = {}): Contender {
     const { home, prepare } = this.holdingBase(program, volume, inBucket);
-    const next = source ?? { stream: volume.increment, image: volume.changed };
+    const next = source ??
+      { stream: volume.increment, image: volume.changed, hints: volume.hints };
     return {
       ...described(program, home),
       prepare,

@@ -26,6 +26,8 @@ export interface Volume {
   /** `rbd export-diff` of the base, and from it to the changed one. */
   full: string;
   increment: string;
+  /** `rbd diff --format json` from the one to the other. */
+  hints: string;
   /** What differs between the two. */
   changes: Extent[];
 }
@@ -38,7 +40,7 @@ export interface Images {
   /** 1 GiB: the first half of the main one, with 1,000 blocks written here and there. */
   small: Volume;
   /** From the base of `main` to the same. */
-  empty: string;
+  empty: { stream: string; hints: string };
   /** The full stream of `main`, compressed: about what a full backup stores. */
   compressed: string;
   /** Of `main`, each in as many files as there are cores: what a program that knows one core is run on. */
@@ -52,13 +54,15 @@ export async function prepareImages(folder: string, share: number): Promise<Imag
   const main = volumeIn(folder, "main", changedChunks(mainBytes));
   const large = volumeIn(folder, "large", main.changes);
   const small = volumeIn(folder, "small", smallWrites(mainBytes / 2));
-  const [empty, compressed] = [`${folder}/empty.diff`, `${main.full}.zst`];
+  const empty = { stream: `${folder}/empty.diff`, hints: `${folder}/empty.json` };
+  const compressed = `${main.full}.zst`;
 
   await once(main.base, (to) => makeBase(to, { sizeBytes: mainBytes, share }));
   await once(main.changed, (to) => makeChanged(main, { to, fill: otherChunk(main.base, share) }));
   await makeStreams(main, { sizeBytes: mainBytes, dataBytes: mainBytes });
   const none = { sizeBytes: mainBytes, fromSnapshot: "one", toSnapshot: "two", extents: [] };
-  await once(empty, (to) => writeStream(main.base, { ...none, to }));
+  await once(empty.stream, (to) => writeStream(main.base, { ...none, to }));
+  await once(empty.hints, (to) => writeHints([], to));
   await once(compressed, (to) => run(`zstd -3 -T0 -q -c '${main.full}' >'${to}'`));
 
   const largeBytes = mainBytes * LARGE_FACTOR;
@@ -90,7 +94,12 @@ export async function prepareImages(folder: string, share: number): Promise<Imag
 function volumeIn(folder: string, name: string, changes: Extent[]): Volume {
   const path = (what: string) => `${folder}/${name === "main" ? "" : `${name}-`}${what}`;
   const [base, changed] = [path("base.img"), path("changed.img")];
-  return { name, base, changed, full: path("full.diff"), increment: path("increment.diff"), changes };
+  const streams = {
+    full: path("full.diff"),
+    increment: path("increment.diff"),
+    hints: path("increment.json"),
+  };
+  return { name, base, changed, ...streams, changes };
 }
 
 async function once(path: string, make: (to: string) => Promise<unknown>): Promise<void> {
@@ -186,6 +195,11 @@ async function makeStreams(volume: Volume, sizes: { sizeBytes: number; dataBytes
         extents: volume.changes,
       }),
   );
+  await once(volume.hints, (to) => writeHints(volume.changes, to));
+}
+
+async function writeHints(changes: Extent[], to: string): Promise<void> {
+  await Bun.write(to, JSON.stringify(changes.map((extent) => ({ ...extent, exists: "true" }))));
 }
 
 /** Writes the changed bytes over those of `target`, a file with the bytes of the base or of the changed one. */

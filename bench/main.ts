@@ -11,7 +11,8 @@ import { chart } from "./chart.ts";
 import { prepareImages } from "./images.ts";
 import type { ContendersOptions } from "./contenders.ts";
 import { interrupt, InterruptedError, run } from "./measure.ts";
-import { installedPeers, type Program, varve } from "./programs.ts";
+import { installedPeers } from "./peers.ts";
+import { type Program, varve } from "./programs.ts";
 import { runCase } from "./rounds.ts";
 import { type Result, type Row, rowsOf, tableText } from "./table.ts";
 
