@@ -100,7 +100,7 @@ transforms:
 const benji: Peer = {
   name: "benji",
   version:
-    `benji --log-level ERROR -m -c /dev/stdin version-info <<'END' | grep -m 1 -o '"version".*'${BENJI_SETTINGS}END`,
+    `benji --log-level ERROR -m -c /dev/stdin version-info <<'END' | grep -m 1 '"version"' | cut -d '"' -f 4${BENJI_SETTINGS}END`,
   settings: "zstd 3, no encryption; it is given what `rbd diff` says of the changes, and reads these",
   speaksS3: false,
   env: () => ({}),

@@ -46,7 +46,10 @@ function hooked(hooks: StoreHooks = {}): { store: HookedStore; repository: Repos
   return { store, repository: through(repository, store) };
 }
 
-const isChunk = ({ op, key }: StoreCall) => op === "get" && key.startsWith(CHUNKS);
+const ofChunks = (op: StoreCall["op"]) => (call: StoreCall) => call.op === op && call.key.startsWith(CHUNKS);
+const isChunk = ofChunks("get");
+const isUpload = ofChunks("put");
+const isQuestion = ofChunks("head");
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("restore()", () => {
@@ -198,15 +201,13 @@ describe("jobs", () => {
   });
 
   test("does not keep backup() from asking for the next chunks while one is uploaded", async () => {
-    const isChunkCall = (op: StoreCall["op"]) => (call: StoreCall) =>
-      call.op === op && call.key.startsWith(CHUNKS);
     let askedMeanwhile = 0;
     const { store, repository: slow } = hooked({
       before: async (call) => {
-        if (!isChunkCall("put")(call)) return;
-        const asked = () => store.calls.filter(isChunkCall("head")).length;
+        if (!isUpload(call)) return;
+        const asked = () => store.calls.filter(isQuestion).length;
         for (let turns = 0; turns < MAX_TURNS && asked() < 3; turns++) await nextTurn();
-        askedMeanwhile = Math.max(askedMeanwhile, asked() - store.calls.filter(isChunkCall("put")).length);
+        askedMeanwhile = Math.max(askedMeanwhile, asked() - store.calls.filter(isUpload).length);
       },
     });
     const fresh = full(noise(3, TOTAL * CHUNK_BYTES));
@@ -216,7 +217,6 @@ describe("jobs", () => {
 
   test.each([1, 2, 3, 8])("is how many chunks backup() has on their way when it is %d", async (jobs) => {
     const context = testContext({ jobs, threads: 2 });
-    const isUpload = ({ op, key }: StoreCall) => op === "put" && key.startsWith(CHUNKS);
     const fresh = full(noise(3, TOTAL * CHUNK_BYTES));
     expect(await most({ counted: isUpload, jobs }, (repository) => backUp(repository, [fresh], { context })))
       .toBe(jobs);
