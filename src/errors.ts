@@ -45,10 +45,26 @@ export class MissingError extends VarveError {
 /** A store could not do what was asked of it. `retryable` says whether the same request may succeed later. */
 export class StoreError extends VarveError {
   readonly retryable: boolean;
+  /** There is no room for what was to be written: a full disk, a used-up quota. Only deleting helps. */
+  readonly isFull: boolean;
 
-  constructor(message: string, options: { retryable: boolean; cause?: unknown }) {
+  constructor(message: string, options: { retryable: boolean; isFull?: boolean; cause?: unknown }) {
     super("failed", message, options);
     this.retryable = options.retryable;
+    this.isFull = options.isFull ?? false;
+  }
+}
+
+/**
+ * The store answers, but does not give this one object, however often it is asked: archived, refused, or failing for this
+ * key alone. To whoever reads it that is damage at one place, not the end of the work.
+ */
+export class UnavailableError extends StoreError {
+  readonly key: string;
+
+  constructor(key: string, message: string, options?: { cause?: unknown }) {
+    super(message, { ...options, retryable: false });
+    this.key = key;
   }
 }
 
@@ -70,6 +86,14 @@ export class DamageError extends VarveError {
     super("damage", message, options);
     this.key = key;
   }
+}
+
+/** What stands in the way of reading one object, while all others can be read. */
+export type UnreadableError = DamageError | MissingError | UnavailableError;
+
+/** Whether the error is about one object that is damaged, gone or withheld: what does not need it can go on. */
+export function isUnreadable(error: unknown): error is UnreadableError {
+  return error instanceof DamageError || error instanceof MissingError || error instanceof UnavailableError;
 }
 
 /** The operator (or a signal) ended the work before it was done (exit code 130). */

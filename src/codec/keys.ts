@@ -41,7 +41,7 @@ const NONCE_BYTES = 12, SALT_BYTES = 16, TAG_BYTES = 16;
 
 export function deriveKeys(secret: Uint8Array): ProjectKey {
   const derive = (purpose: string, length: number) =>
-    hkdf(sha256, secret, undefined, utf8(`varve 1 ${purpose}`), length);
+    hkdf(sha256, secret, undefined, utf8(`varve 2 ${purpose}`), length);
   return {
     id: derive("key id", KEY_ID_BYTES),
     idKey: derive("chunk id", 32),
@@ -112,7 +112,7 @@ async function unwrapKey(wrapped: WrappedSecret, holder: Secret): Promise<Uint8A
 }
 
 function keyFileKey(key: Uint8Array): Uint8Array {
-  return hkdf(sha256, key, undefined, utf8("varve 1 key file"), 32);
+  return hkdf(sha256, key, undefined, utf8("varve 2 key file"), 32);
 }
 
 /** The runtime's: its 32 MiB are outside the heap. */

@@ -15,7 +15,7 @@ export function encodeCheckedJson(fields: Record<string, unknown>): Uint8Array {
   return utf8(`${line}\n${sha256Hex(line)}\n`);
 }
 
-/** The fields of the object at `key`. Throws `DamageError`, or `format_version` where a later varve wrote it. */
+/** The fields of the object at `key`. Throws `DamageError`, or `format_version` where a varve of another format wrote it. */
 export function decodeCheckedJson(bytes: Uint8Array, key: string): Record<string, unknown> {
   const damaged = (state: string, cause?: unknown) =>
     new DamageError(key, `Cannot read "${key}": ${state}`, { cause });

@@ -87,7 +87,7 @@ export function objectType(bytes: Uint8Array): ObjectType {
 
 /**
  * Reads the header of the object at `key`, which must be of the given type. Throws `DamageError` where the bytes are
- * not such a header, `format_version` where a later varve wrote an object that stands on its own.
+ * not such a header, `format_version` where a varve of another format wrote an object that stands on its own.
  */
 export function decodeHeader(bytes: Uint8Array, options: { key: string; type: ObjectType }): ObjectHeader {
   const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
@@ -121,10 +121,13 @@ function fits({ type, frontBytes, contentBytes, plainBytes }: ObjectHeader): boo
   return frontBytes <= MAX_FRONT_BYTES && plainBytes <= most && contentBytes <= most + SEAL_ROOM_BYTES;
 }
 
-/** The error for an object or repository that a later varve wrote. */
+/** The error for an object or repository of another format version. */
 export function unknownVersion(thing: string, version: number | string): VarveError {
+  const advice = Number(version) < FORMAT_VERSION
+    ? "it was made before the first release; restore with the varve that made it, and begin a new repository"
+    : "use a later varve";
   return new VarveError(
     "format_version",
-    `Cannot read "${thing}": its format version is ${version}, this varve knows ${FORMAT_VERSION}; use a later varve`,
+    `Cannot read "${thing}": its format version is ${version}, this varve knows ${FORMAT_VERSION}; ${advice}`,
   );
 }

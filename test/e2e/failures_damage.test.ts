@@ -273,12 +273,12 @@ describe("varve exits with 12", () => {
   test("when the repository is of a later format version", async () => {
     const file = join(damaged, "varve.json");
     const [json = ""] = readFileSync(file, "utf8").split("\n");
-    const later = json.replace(/^\{"varve":1/, '{"varve":2');
+    const later = json.replace(/^\{"varve":2/, '{"varve":3');
     writeFileSync(file, `${later}\n${digest(Buffer.from(later))}\n`);
     for (const args of [["list"], ["show", VOLUME], ["restore", VOLUME, "--to", to], ["backup", VOLUME]]) {
       expectOneLine(await run(args), {
         code: 12,
-        line: /^varve: Cannot read .*: its format version is 2, this varve knows 1/,
+        line: /^varve: Cannot read .*: its format version is 3, this varve knows 2/,
       });
     }
   });
@@ -288,7 +288,7 @@ describe("varve exits with 12", () => {
     for (const options of [[], ["--keep-going"]]) {
       expectOneLine(await restore(...options), {
         code: 12,
-        line: /^varve: Cannot read .*: its format version is 2, this varve knows 1/,
+        line: /^varve: Cannot read .*: its format version is 3, this varve knows 2/,
       });
     }
   });
@@ -302,7 +302,7 @@ test("varve restore takes a chunk's version that is not its manifest's for damag
 });
 
 function changeVersion(file: string): void {
-  change(file, (bytes) => bytes.with(VERSION_AT, 2));
+  change(file, (bytes) => bytes.with(VERSION_AT, 3));
 }
 
 describe("varve exits with 13", () => {

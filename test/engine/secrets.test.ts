@@ -168,11 +168,11 @@ async function later(prefix: string, raise: (bytes: Uint8Array) => Uint8Array) {
 }
 
 function raiseText(bytes: Uint8Array): Uint8Array {
-  return utf8(fromUtf8(bytes)!.replace('{"varve":1', '{"varve":2'));
+  return utf8(fromUtf8(bytes)!.replace('{"varve":2', '{"varve":3'));
 }
 
 function raiseHeader(bytes: Uint8Array): Uint8Array {
-  return bytes.with(5, 2);
+  return bytes.with(5, 3);
 }
 
 describe("what a later varve wrote", () => {

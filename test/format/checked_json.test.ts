@@ -26,14 +26,14 @@ function signed(line: string): Uint8Array {
 
 describe("encodeCheckedJson()", () => {
   test("writes one line of JSON, version first, and its SHA-256", () => {
-    const line = '{"varve":1,"repository":"00ff","chunk_bytes":65536,"name":"zwölf"}';
+    const line = '{"varve":2,"repository":"00ff","chunk_bytes":65536,"name":"zwölf"}';
     expect(fromUtf8(BYTES)).toBe(fromUtf8(signed(line))!);
   });
 });
 
 describe("decodeCheckedJson()", () => {
   test("gives the fields and the version back", () => {
-    expect(decodeCheckedJson(BYTES, "varve.json")).toEqual({ varve: 1, ...FIELDS });
+    expect(decodeCheckedJson(BYTES, "varve.json")).toEqual({ varve: 2, ...FIELDS });
   });
 
   test("notices the flip of any bit", () => {
@@ -53,13 +53,23 @@ describe("decodeCheckedJson()", () => {
   });
 
   test("says format_version for a later version, before it looks at anything else", () => {
-    for (const text of ['{"varve":2}\n', '{"varve":2,"new":"things"}\nanother sum\nmore', '{"varve":10,']) {
+    for (const text of ['{"varve":3}\n', '{"varve":3,"new":"things"}\nanother sum\nmore', '{"varve":10,']) {
       const error = failure(utf8(text));
       expect([error.code, error.message]).toEqual([
         "format_version",
-        expect.stringMatching(/^Cannot read "varve.json": its format version is (2|10), this varve knows 1/),
+        expect.stringMatching(/^Cannot read "varve.json": its format version is (3|10), this varve knows 2/),
       ]);
     }
+  });
+
+  test("says format_version for the version before the first release, and what to do", () => {
+    const error = failure(utf8('{"varve":1,"repository":"00ff"}\nsum\n'));
+    expect([error.code, error.message]).toEqual([
+      "format_version",
+      expect.stringMatching(
+        /its format version is 1, this varve knows 2; it was made before the first release/,
+      ),
+    ]);
   });
 
   test.each([
@@ -72,6 +82,6 @@ describe("decodeCheckedJson()", () => {
   });
 
   test("says damage when what was signed is no JSON", () => {
-    expect(failure(signed('{"varve":1,'))).toBeInstanceOf(DamageError);
+    expect(failure(signed('{"varve":2,'))).toBeInstanceOf(DamageError);
   });
 });

@@ -19,12 +19,12 @@ import { restoreTo, testContext } from "../helpers/engine.ts";
 
 const FOLDER = path.join(import.meta.dir, "../fixtures/format/repository");
 const KEYS = deriveKeys(golden.PROJECT_SECRET);
-const TEXT_ID = "0624a2f6cc8dc95bb0de39ffc46a9c6b5a3126c6d92178d907994b028c380619";
-const SHORT_ID = "1477dcad83efbfc4ffaa13bcc1b93de231cbe7959430ce1b32fa470ad28e85e0";
-const PAGE_ID = "50f56341c57b14a978811b4324b841d0ce2ac70da529b6c3d758e207e7940501";
-const PATCH_ID = "050d752c2dc78275d10aa73a6b1553c180f187cd9d581ac9b5344f0aa26f0ec1";
+const TEXT_ID = "ecc109b38beed6936df0d6560c96ad28129c47ee017730f5e0e4eb03fc4f9d04";
+const SHORT_ID = "d91bacac1e992603bd92179f06fbaab845e15d0e63426255cd9552587f8ec413";
+const PAGE_ID = "36c89217090b575dee2bbb6f2efd0c0de1e379a46b71f8ed30a56f0e1db8193d";
+const PATCH_ID = "3598590dda22311b3769cfc248cea64115635944c7f0bb7e75ded31400dd965a";
 /** Of the chunk that the patch makes. */
-const PATCHED_ID = "ba948a6a409fdcdd9f06e4db66758eff62e05a297b29bf1573fcf96fcdcb28d1";
+const PATCHED_ID = "99398c08ec0bb7d115de28b6406dd63f3030e759c1319b2df0d025c4b0fe7b84";
 const text = layout.parseChunkName(`chunks/${TEXT_ID.slice(0, 2)}/${TEXT_ID}`)!;
 const short = layout.parseChunkName(`chunks/${SHORT_ID.slice(0, 2)}/${SHORT_ID}.${"1e".repeat(16)}`)!;
 const patch = layout.parseChunkName(`chunks/${PATCH_ID.slice(0, 2)}/${PATCH_ID}`)!;
@@ -45,7 +45,7 @@ async function object(type: ObjectType, name: string) {
   return { content: () => openContent(bytes, at, KEYS), front: () => openFront(bytes, at, KEYS) };
 }
 
-describe("the golden repository of format 1", () => {
+describe("the golden repository of format 2", () => {
   test("is opened by openRepository()", () => {
     expect([repository.id, repository.chunkBytes]).toEqual([golden.REPOSITORY_ID, golden.CHUNK_BYTES]);
   });
