@@ -30,6 +30,8 @@ export const OBJECT_TYPE = {
   planHead: 6,
   hold: 7,
   patch: 8,
+  forgotten: 10,
+  planEnd: 11,
 } as const;
 export type ObjectType = (typeof OBJECT_TYPE)[keyof typeof OBJECT_TYPE];
 

@@ -73,6 +73,7 @@ interface Run {
   source: Project;
   target: Project;
   lease: Lease;
+  condemned: Condemned;
   copier: ChunkCopier;
   /** What the target has, by volume, oldest first. */
   present: ReadonlyMap<string, readonly Place[]>;
@@ -233,7 +234,7 @@ async function findBase(
 }
 
 async function copyPoint(
-  { source, target, copier, lease }: Run,
+  { source, target, copier, lease, condemned }: Run,
   { place, base, onProgress }: {
     place: Place;
     base: EntryList | undefined;
@@ -246,6 +247,6 @@ async function copyPoint(
   const onPage = (positions: number) =>
     onProgress({ sizeBytes, doneBytes: Math.min(sizeBytes, positions * chunk_bytes) });
   const pages = await copier.copyPages(manifest.pages, { key: manifest.key, base, onPage });
-  await commitManifest(target, { manifest: { ...manifest, pages }, lease }, context);
+  await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned }, context);
   return { ...place, pages };
 }
