@@ -302,7 +302,7 @@ async function commitAll(run: Run, manifests: readonly OpenManifest[], context: 
       );
     }
     context.signal.throwIfAborted();
-    await commitManifest(run.project, { manifest, ...run }, context);
+    await commitManifest(run.project, { manifest, ...run, base: manifest.info.base }, context);
   }
 }
 

@@ -6,8 +6,17 @@ import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import { isGone } from "../gc/gone.ts";
 import type { Lease } from "../gc/lease.ts";
-import { recordForgotten } from "../retention/forgotten.ts";
+import { readForgotten, recordForgotten } from "../retention/forgotten.ts";
 import type { Project } from "../project.ts";
+
+export interface Commit {
+  manifest: OpenManifest;
+  lease: Lease;
+  /** As they were read after the lease was written. */
+  condemned: Condemned;
+  /** The backup of the same volume that the point relies on for what it did not store or ask for itself. */
+  base: string | null;
+}
 
 /**
  * Writes the manifest, last. A lease that is gone before or after means that a gc may have deleted what the point
@@ -18,12 +27,13 @@ import type { Project } from "../project.ts";
  */
 export async function commitManifest(
   project: Project,
-  { manifest, lease, condemned }: { manifest: OpenManifest; lease: Lease; condemned: Condemned },
+  { manifest, lease, condemned, base }: Commit,
   context: Context,
 ): Promise<void> {
   await Promise.all([
     project.checkNotErased({ signal: context.signal }),
     condemned.checkUnseen(lease),
+    base === null ? undefined : checkBase(project, { manifest, base }, context),
   ]);
   const info = { ...manifest.info, lease_ms: lease.startedMs ?? undefined };
   try {
@@ -39,7 +49,25 @@ export async function commitManifest(
     await withdraw(project, { manifest, lease }, context);
     throw error;
   }
-  if (isLost) throw notStored(project, manifest);
+  if (isLost) await explainLost(project, manifest, context);
+}
+
+/**
+ * What an increment did not touch is there because its base is. A base that is gone and that nobody forgot was lost, and
+ * what it referred to with it perhaps: a store that was put back to an older copy.
+ */
+async function checkBase(
+  project: Project,
+  { manifest: { info }, base }: { manifest: OpenManifest; base: string },
+  context: Context,
+): Promise<void> {
+  const { volume } = info;
+  if (!await isGone(project, { volume, backup: base }, context)) return;
+  if ((await readForgotten(project, context)).has(manifestName(volume, base))) return;
+  throw new VarveError(
+    "conflict",
+    `Cannot store "${project.name}/${volume}@${info.backup}": its base ${base} is gone, and no forget took it; run it again`,
+  );
 }
 
 /**
@@ -71,9 +99,13 @@ async function checkStored(
   );
 }
 
-/** The store said that it has it, and then, asked in two ways, that it does not. */
-function notStored(project: Project, { info }: OpenManifest): VarveError {
-  return new VarveError(
+/**
+ * The store said that it has the manifest, and then, asked in two ways, that it does not. Somebody may have forgotten the
+ * point already; else the store lost it.
+ */
+async function explainLost(project: Project, { info }: OpenManifest, context: Context): Promise<void> {
+  if ((await readForgotten(project, context)).has(manifestName(info.volume, info.backup))) return;
+  throw new VarveError(
     "failed",
     `Cannot store "${project.name}/${info.volume}@${info.backup}": the store said that it has it, and does not; run it again`,
   );

@@ -247,6 +247,6 @@ async function copyPoint(
   const onPage = (positions: number) =>
     onProgress({ sizeBytes, doneBytes: Math.min(sizeBytes, positions * chunk_bytes) });
   const pages = await copier.copyPages(manifest.pages, { key: manifest.key, base, onPage });
-  await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned }, context);
+  await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned, base: null }, context);
   return { ...place, pages };
 }

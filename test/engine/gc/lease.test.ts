@@ -76,6 +76,7 @@ describe("backup()", () => {
       "get manifest",
       "head keys",
       "list gc/",
+      "head manifest",
       "head lease",
       "put manifest",
       "head lease",
