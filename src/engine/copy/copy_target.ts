@@ -1,5 +1,6 @@
 /** Where a copy goes: a second repository, and in it the same project, that is one with the same keys. */
 import { VarveError } from "../../errors.ts";
+import { CHECKED_JSON_RANGE, decodeCheckedJson } from "../../format/checked_json.ts";
 import { KEYS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import type { Context } from "../context.ts";
@@ -41,6 +42,22 @@ export async function copyKeys(
     );
   }
   for (const key of keys) {
-    if (!there.has(key)) await to.put(key, await from.get(key, { signal }), { signal });
+    if (!there.has(key)) await copyKey(key, { from, to }, signal);
   }
+}
+
+/** Checked before it is written and read back after: what is sealed under a key that was cut cannot be read by anybody. */
+async function copyKey(
+  key: string,
+  { from, to }: { from: Store; to: Store },
+  signal: AbortSignal,
+): Promise<void> {
+  const read = async (store: Store) => {
+    const bytes = await store.get(key, { signal, range: CHECKED_JSON_RANGE });
+    decodeCheckedJson(bytes, key);
+    return bytes;
+  };
+  const bytes = await read(from).catch(() => read(from));
+  await to.put(key, bytes, { signal });
+  await read(to).catch(() => read(to));
 }
