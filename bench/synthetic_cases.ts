@@ -61,7 +61,11 @@ process.exit();
 async function collect(dryRun: boolean): Promise<Figures> {
   const { repository, store } = await manyChunks();
   return await measure(repository, async (repository) => {
-    const report = await gc(repository, { project: PROJECT, secret: SECRET, dryRun }, CONTEXT);
+    const report = await gc(
+      repository,
+      { project: PROJECT, secret: SECRET, dryRun, graceMs: 0, force: true },
+      CONTEXT,
+    );
     const { objects, garbage, deleted } = report;
     return `${objects} objects, ${garbage} garbage, ${deleted} deleted, ${store.chunks} chunks left`;
   });

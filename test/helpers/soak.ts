@@ -8,9 +8,10 @@ import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { ForgetRow } from "../../src/engine/retention/forget_plan.ts";
 import type { GcReport } from "../../src/engine/gc/gc.ts";
 import { livingLeases } from "../../src/engine/gc/leases.ts";
+import { listPlans } from "../../src/engine/gc/plans.ts";
 import { openProject, type Project } from "../../src/engine/project.ts";
 import { openRepository } from "../../src/engine/repository.ts";
-import { leaseName } from "../../src/format/layout.ts";
+import { leaseName, PLANS_PREFIX } from "../../src/format/layout.ts";
 import { fromHex } from "../../src/format/bytes.ts";
 import { LEASE_ID_BYTES } from "../../src/format/limits.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -153,7 +154,10 @@ export class Soak {
 
   /** One run; `undefined` where it was killed. */
   async gc(killOneOf = 0): Promise<GcReport | undefined> {
-    const report = await this.json<GcReport>(["gc", PROJECT], { host: "gc", killOneOf });
+    const report = await this.json<GcReport>(["gc", PROJECT, "--grace", "0", "--force"], {
+      host: "gc",
+      killOneOf,
+    });
     if (report === undefined) return;
     this.counts.gcs++;
     this.counts.deleted += report.deleted;
@@ -212,6 +216,20 @@ export class Soak {
       const killedAtMs = this.#killedAtMs.get(pid);
       if (killedAtMs === undefined || Date.now() - killedAtMs < LAST_REQUEST_MS) continue;
       await store.delete([project.key(leaseName(fromHex(id, LEASE_ID_BYTES)!))]);
+    }
+  }
+
+  /**
+   * A plan that was swept goes on condemning for eight days. This stands for them: it removes such plans, once no deletion
+   * of theirs can be under way. No operator should.
+   */
+  async removeEndedPlans(): Promise<void> {
+    const { store } = this.#options;
+    const project = await openSoakProject(store);
+    for (const { id, endedMs } of await listPlans(project, testContext())) {
+      if (endedMs === undefined) continue;
+      const keys = await Array.fromAsync(store.list(project.key(`${PLANS_PREFIX}${id}/`)), ({ key }) => key);
+      await store.delete(keys);
     }
   }
 
