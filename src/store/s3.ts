@@ -257,7 +257,8 @@ function checkPage(page: ListObjectsV2CommandOutput, request: PageRequest, token
   else if (NextContinuationToken) throw new AnswerError("it says that it is all, and where to go on");
 }
 
-function infoOf(key: string, { ContentLength, LastModified }: HeadObjectCommandOutput): ObjectInfo {
+function infoOf(key: string, { ContentLength, LastModified, ETag }: HeadObjectCommandOutput): ObjectInfo {
+  if (!ETag) throw new AnswerError("it has no ETag: it is no object of a store");
   if (!isSize(ContentLength)) throw new AnswerError("it has no length that can be (Content-Length)");
   if (!isTime(LastModified)) throw new AnswerError("it has no time (Last-Modified)");
   return { key, sizeBytes: ContentLength, modifiedMs: LastModified.getTime() };

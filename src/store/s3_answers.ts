@@ -44,8 +44,10 @@ const QUOTED_CHARS = 60;
 export function checkAnswer(answer: RawAnswer, { root, statuses = [200] }: Expectation): void {
   const { status, headers } = answer;
   if (status >= 300) return checkFailure(answer);
-  if (!statuses.includes(status)) throw new AnswerError(`it has the status ${status}`);
   if (isPage(headers)) throw new AnswerError(`it is a web page (${headers["content-type"]})`);
+  if (!statuses.includes(status)) {
+    throw new AnswerError(`it has the status ${status} instead of ${statuses.join(" or ")}`);
+  }
   if (answer.body !== undefined) checkBody(answer.body, root);
 }
 

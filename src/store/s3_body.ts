@@ -36,6 +36,8 @@ export async function readBody(
   answer: GetObjectCommandOutput,
   options: ReadBodyOptions,
 ): Promise<Uint8Array> {
+  // Every object has one; an answer without may be anybody's, and an empty one would be an empty object.
+  if (!answer.ETag) throw new AnswerError("it has no ETag: it is no object of a store");
   const length = announcedLength(answer, options.range);
   const bytes = length === undefined
     ? await readUnsized(answer, options)

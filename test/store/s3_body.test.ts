@@ -18,6 +18,7 @@ function answer(
   });
   return {
     ContentLength,
+    ETag: '"x"',
     ...more,
     Body: { transformToWebStream: () => stream },
   } as unknown as GetObjectCommandOutput;
@@ -80,6 +81,7 @@ const REFUSED: [
   body: GetObjectCommandOutput,
   range?: { offset: number; length: number },
 ][] = [
+  ["is empty, and nobody's", "it has no ETag", answer([], 0, { ETag: undefined })],
   ["ends early", "it ended after 4 of 5 bytes", answer(["ab", "cd"], 5)],
   ["goes on", "it is longer than the 3 bytes that it announces", answer(["ab", "cd"], 3)],
   [

@@ -162,7 +162,7 @@ describe("S3Store.put()", () => {
 describe("S3Store.get()", () => {
   test("is tried again when the body is cut short", async () => {
     const { store, lines } = await serveRaw((socket, index) => {
-      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234");
+      socket.write('HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 10\r\n\r\n01234');
       if (index > 0) socket.write("56789");
       socket.end();
     });
@@ -173,7 +173,7 @@ describe("S3Store.get()", () => {
   test("is tried again when the connection is reset", async () => {
     const { store, lines, host } = await serveRaw((socket, index) => {
       if (index === 0) return void socket.resetAndDestroy();
-      socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+      socket.end('HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 2\r\n\r\nok');
     });
     expect(await store.get("a")).toEqual(bytes("ok"));
     expect(lines.length).toBe(1);
@@ -216,7 +216,8 @@ describe("S3Store.get()", () => {
     }
   });
   test("is tried again when the server sends more than the range", async () => {
-    const ranged = () => new Response("34", { status: 206, headers: { "content-range": "bytes 3-4/10" } });
+    const ranged = () =>
+      new Response("34", { status: 206, headers: { etag: '"x"', "content-range": "bytes 3-4/10" } });
     const { store, lines } = await serve((_, index) => index === 0 ? new Response("0123456789") : ranged());
     expect(await store.get("a", { range: { offset: 3, length: 2 } })).toEqual(bytes("34"));
     expect(lines).toHaveLength(1);
@@ -246,7 +247,7 @@ describe("S3Store.head()", () => {
   });
   test("is tried again when HEAD says that an object is missing and GET gives it", async () => {
     const { store, lines } = await serveMissing(() =>
-      new Response("x", { status: 206, headers: { "content-range": "bytes 0-0/9" } })
+      new Response("x", { status: 206, headers: { etag: '"x"', "content-range": "bytes 0-0/9" } })
     );
     expect(await rejection(store.head("a"))).toMatchObject({ retryable: true });
     expect(lines).toHaveLength(9);
@@ -373,7 +374,7 @@ describe("the limit without progress", () => {
   test("ends a request when the server never answers", async () => {
     const timer = new ManualTimer();
     const { store, lines, host } = await serve(async (_, index) => {
-      if (index > 0) return new Response("ok");
+      if (index > 0) return new Response("ok", { headers: { etag: '"x"' } });
       timer.runOut();
       return await new Promise<Response>(() => {});
     }, timer.start);
@@ -384,7 +385,7 @@ describe("the limit without progress", () => {
   test("starts anew with each piece when a download comes slowly, and ends it when it stops", async () => {
     const timer = new ManualTimer();
     const { store, lines } = await serveRaw(async (socket, index) => {
-      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+      socket.write('HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 4\r\n\r\n');
       for (const piece of index === 0 ? ["o", "n", "e"] : ["d", "o", "n", "e"]) {
         const before = timer.started;
         socket.write(piece);
