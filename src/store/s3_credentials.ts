@@ -71,8 +71,13 @@ async function stateOf(
   if (named !== undefined && profile === undefined) {
     return `there is no profile "${named}" in ${filesOf(env).map((file) => `"${file}"`).join(" or ")}`;
   }
-  if (profile?.["credential_process"] !== undefined) {
-    return `the credential_process of profile "${named ?? "default"}" failed: ${describeError(error)}`;
+  const command = profile?.["credential_process"];
+  if (command !== undefined) {
+    // Node puts the command in front of what it says.
+    const words = describeError(error).replace("Command failed: ", "").replace(command, "").trim();
+    return `the credential_process of profile "${named ?? "default"}" failed: ${
+      words || "it does not say why"
+    }`;
   }
   if (named !== undefined) return `profile "${named}" gives no credentials: ${describeError(error)}`;
   const [missing] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].filter((variable) => !env[variable]);

@@ -3,7 +3,7 @@ import { StoreError, UnavailableError, VarveError } from "../errors.ts";
 import { AnswerError, PlainTextError } from "./s3_answers.ts";
 import type { Peer } from "./s3_client.ts";
 import { CredentialsError } from "./s3_credentials.ts";
-import { type AnswerHead, ConnectionError } from "./s3_handler.ts";
+import { type AnswerHead, ConnectionError, TUNNEL_REFUSED } from "./s3_handler.ts";
 import { isAboutObject, isFull, mayPass, retryAfterMs, type Verdict } from "./s3_passing.ts";
 
 /** Where a request went, and what for. */
@@ -64,7 +64,7 @@ export function s3Error(request: S3Request, error: unknown): VarveError {
   const message = start + describe(request, answer, error);
   const cause = tellingCause(error, answer);
   if (answer.status === undefined) {
-    return new StoreError(message, { retryable: isPassingCode(request, answer), cause });
+    return new StoreError(message, { retryable: isPassing(request, answer, error), cause });
   }
   if (mayPass(answer) || isForWrite(request, answer)) {
     return new StoreError(message, {
@@ -95,7 +95,9 @@ function isForWrite({ key }: S3Request, { code }: Verdict): boolean {
   return key === undefined && code === "NoSuchKey";
 }
 
-function isPassingCode({ unresolved }: S3Request, { code }: Verdict): boolean {
+function isPassing({ unresolved }: S3Request, { code }: Verdict, error: unknown): boolean {
+  // By its status: a proxy that is overloaded, or cannot reach the store now.
+  if (code === TUNNEL_REFUSED) return error instanceof Error && /^(5|429)/.test(error.message);
   return isConnectionCode(code) && !(code === "ENOTFOUND" && unresolved >= LOOKUPS_MAX);
 }
 
@@ -122,7 +124,8 @@ function describe(request: S3Request, answer: Verdict, error: unknown): string {
     return `bucket "${bucket}" is in another region: set AWS_REGION (${numbers})`;
   }
   if (code.startsWith("KMS.")) return `the key that the store encrypts it with cannot be used (${numbers})`;
-  const state = STATES[code] ?? (status === 403 ? "access denied" : `"${peer.host}" answered`);
+  const state = STATES[code] ??
+    (status === 403 ? "access denied" : `"${peer.host}"${through(peer)} answered`);
   return `${state} (${numbers})`;
 }
 
@@ -131,8 +134,14 @@ function describeConnection({ peer }: S3Request, { code }: Verdict, error: unkno
   if (code === "EPROTO" && peer.isTls) {
     return `"${peer.host}"${through(peer)} does not speak TLS (EPROTO): is its address http://${peer.host}?`;
   }
-  if (code === "ERR_PROXY_TUNNEL" && error instanceof ConnectionError) {
-    return `no connection to "${peer.host}"${through(peer)}: ${error.detail}`;
+  if (code === TUNNEL_REFUSED) {
+    return `no connection to "${peer.host}"${through(peer)}, which refuses it (${message})`;
+  }
+  if (code.includes("CERT") && error instanceof ConnectionError) {
+    return `the certificate of "${peer.host}"${
+      through(peer)
+    } is not trusted: ${error.detail} (${code}); AWS_CA_BUNDLE ` +
+      `names a file of those that are`;
   }
   if (!isConnectionCode(code)) {
     return error instanceof ConnectionError ? `${error.detail} (${code})` : message;

@@ -14,6 +14,9 @@ const UPLOAD_PIECE_BYTES = 128 * 1024;
 /** Of an answer that is no object's bytes; a listing of a thousand keys of a KiB each is far below. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
+/** Bun's word for a proxy that refused to connect to the server. */
+export const TUNNEL_REFUSED = "ERR_PROXY_TUNNEL";
+
 /** Status and headers, by names in lower case, of the last answer that came. */
 export interface AnswerHead {
   status: number;
@@ -95,9 +98,11 @@ async function fetchAsIs(request: Request, ca: string | undefined): Promise<Resp
 
 function connectionError(error: unknown): unknown {
   const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === "string" && error instanceof Error
-    ? new ConnectionError(code, error.message)
-    : error;
+  if (typeof code !== "string" || !(error instanceof Error)) return error;
+  const connection = new ConnectionError(code, error.message);
+  // "Proxy refused to open a tunnel: 407 Proxy Authentication Required"
+  if (code === TUNNEL_REFUSED) connection.message = /\d{3}\b.*$/.exec(error.message)?.[0] ?? code;
+  return connection;
 }
 
 /** Reads the body of an answer, unless it is an object's, and replaces it by its bytes. */

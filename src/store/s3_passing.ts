@@ -121,6 +121,7 @@ export function isAboutObject({ status = 0, code }: Verdict): boolean {
 export function retryAfterMs(headers: Record<string, string>): number | undefined {
   const text = headers["retry-after"]?.trim() ?? "";
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  if (!/^[A-Z][a-z]{2},? .* GMT$/.test(text)) return undefined;
   const ms = Date.parse(text) - Date.parse(headers["date"] ?? "");
-  return text === "" || Number.isNaN(ms) ? undefined : Math.max(0, ms);
+  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }

@@ -89,7 +89,7 @@ async function readCertificates(path: string | undefined): Promise<string | unde
       cause,
     });
   const text = await readFile(path, "utf8").catch((error) => {
-    throw refuse(error.code === "ENOENT" ? "no such file" : describeError(error), error);
+    throw refuse(error.code === "ENOENT" ? "no such file" : describeError(error));
   });
   if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
   throw refuse("there is none in it; it has to be in PEM");
