@@ -163,7 +163,7 @@ export class S3Store implements Store {
       const { abortSignal: signal, moved } = options;
       return await readBody(answer, { bucket: this.#bucket.name, range, into, signal, moved });
     } catch (error) {
-      if (range !== undefined && answerOf(error).code === "InvalidRange") return new Uint8Array(0);
+      if (range !== undefined && isPastEnd(error, range)) return new Uint8Array(0);
       throw error;
     }
   }
@@ -228,7 +228,7 @@ export class S3Store implements Store {
       yield page;
       if (!page.IsTruncated) return;
       ContinuationToken = page.NextContinuationToken;
-      last = page.Contents?.at(-1)?.Key ?? last;
+      last = lastOf(page) ?? last;
     }
   }
 
@@ -251,10 +251,25 @@ function checkPage(page: ListObjectsV2CommandOutput, request: PageRequest, token
   checkEcho({ ...page, name: page.Name }, request);
   checkCount(page.KeyCount, { objects: Contents.length, folders: CommonPrefixes.length });
   checkOrder(Contents.map(({ Key }) => Key), request);
-  checkOrder(CommonPrefixes.map(({ Prefix }) => Prefix), { ...request, after: undefined });
+  checkOrder(CommonPrefixes.map(({ Prefix }) => Prefix), request);
   Contents.forEach(checkObject);
   if (IsTruncated) nextOf(NextContinuationToken, token);
   else if (NextContinuationToken) throw new AnswerError("it says that it is all, and where to go on");
+}
+
+/** The key or folder that the page ends with. */
+function lastOf({ Contents = [], CommonPrefixes = [] }: ListObjectsV2CommandOutput): string | undefined {
+  const ends = [Contents.at(-1)?.Key, CommonPrefixes.at(-1)?.Prefix].filter((end) => end !== undefined);
+  return ends.toSorted().at(-1);
+}
+
+/** Whether a range is refused because it begins at or past the object's end. */
+function isPastEnd(error: unknown, { offset }: NonNullable<GetOptions["range"]>): boolean {
+  if (answerOf(error).code !== "InvalidRange") return false;
+  const { $response } = error as { $response?: { headers?: Record<string, string> } };
+  const total = /\/(\d+)$/.exec($response?.headers?.["content-range"] ?? "")?.[1];
+  if (total === undefined || Number(total) <= offset) return true;
+  throw new AnswerError(`it has no byte ${offset} of an object of ${total} bytes`);
 }
 
 function infoOf(key: string, { ContentLength, LastModified, ETag }: HeadObjectCommandOutput): ObjectInfo {

@@ -103,6 +103,23 @@ describe("connectS3()", () => {
     });
     expect((await settings({ AWS_DEFAULT_REGION: "eu-west-1" })).region).toBe("eu-west-1");
   });
+  test("sends the SDK's checksums only where the environment or the profile asks for them", async () => {
+    const path = join(tmpdir(), `varve-aws-${crypto.randomUUID()}`);
+    await Bun.write(path, "[profile sums]\nrequest_checksum_calculation = when_supported\n");
+    const checksums = (env: Record<string, string>) =>
+      withEnv(env, async () => {
+        const { config } = (await connectS3()).client;
+        return [await config.requestChecksumCalculation(), await config.responseChecksumValidation()];
+      });
+    expect(await checksums({})).toEqual(["WHEN_REQUIRED", "WHEN_REQUIRED"]);
+    expect(await checksums({ AWS_REQUEST_CHECKSUM_CALCULATION: "when_supported" }))
+      .toEqual(["WHEN_SUPPORTED", "WHEN_REQUIRED"]);
+    expect(await checksums({ AWS_RESPONSE_CHECKSUM_VALIDATION: "when_supported" }))
+      .toEqual(["WHEN_REQUIRED", "WHEN_SUPPORTED"]);
+    expect(await checksums({ AWS_CONFIG_FILE: path, AWS_PROFILE: "sums" }))
+      .toEqual(["WHEN_SUPPORTED", "WHEN_REQUIRED"]);
+    await rm(path);
+  });
   test("takes all of it from a profile when one is set", async () => {
     const path = join(tmpdir(), `varve-aws-${crypto.randomUUID()}`);
     await Bun.write(

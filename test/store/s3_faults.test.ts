@@ -1,8 +1,9 @@
 /** The S3 store, with the retries around it, against a server that misbehaves as each test says. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { createServer, type Socket } from "node:net";
-import { InterruptedError, MissingError, StoreError } from "../../src/errors.ts";
+import { InterruptedError, MissingError, StoreError, UnavailableError } from "../../src/errors.ts";
 import type { StartTimer } from "../../src/store/progress_limit.ts";
+import { tracePages } from "../../src/store/history.ts";
 import { RetryStore } from "../../src/store/retry.ts";
 import { S3Store } from "../../src/store/s3.ts";
 import { PROGRESS_LIMIT_MS } from "../../src/store/progress_limit.ts";
@@ -224,6 +225,51 @@ describe("S3Store.get()", () => {
   });
 });
 
+describe("S3Store.get() of an object that the store withholds", () => {
+  test("throws UnavailableError when it is archived, or its key cannot be used", async () => {
+    for (
+      const [status, code, state] of [
+        [403, "InvalidObjectState", "it is archived, and has to be brought back in the store first"],
+        [400, "KMS.DisabledException", "the key that the store encrypts it with cannot be used"],
+        [403, "AccessDenied", "access denied"],
+      ] as const
+    ) {
+      const { store } = await serve(({ query }) =>
+        query.has("list-type") ? listing(["pre/a"]) : failed(status, code)
+      );
+      const error = await rejection(store.get("a"));
+      expect(error).toBeInstanceOf(UnavailableError);
+      expect(error).toMatchObject({ key: "a", retryable: false });
+      expect((error as Error).message).toBe(`Cannot read "s3://bucket/pre/a": ${state} (${status} ${code})`);
+    }
+  });
+  test("throws StoreError when nothing can be read", async () => {
+    for (const code of ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"]) {
+      const { store } = await serve(() => failed(403, code));
+      const error = await rejection(store.get("a"));
+      expect(error).toBeInstanceOf(StoreError);
+      expect(error).not.toBeInstanceOf(UnavailableError);
+    }
+  });
+  test("tells how long the store wants to be left alone", async () => {
+    const { store } = await serve(() => new Response("", { status: 503, headers: { "retry-after": "3" } }));
+    expect(await rejection(store.get("a"))).toMatchObject({ retryable: true, retryAfterMs: 3000 });
+  });
+  test("is tried again when a byte is said not to be in an object that has it", async () => {
+    const refused = () =>
+      new Response("<Error><Code>InvalidRange</Code></Error>", {
+        status: 416,
+        headers: { "content-range": "bytes */9" },
+      });
+    const { store, lines } = await serve(refused);
+    expect(await store.get("a", { range: { offset: 9, length: 1 } })).toEqual(new Uint8Array(0));
+    expect(await rejection(store.get("a", { range: { offset: 8, length: 1 } }))).toMatchObject({
+      retryable: true,
+    });
+    expect(lines[0]).toContain("it has no byte 8 of an object of 9 bytes");
+  });
+});
+
 describe("S3Store.head()", () => {
   /** A server that says to `HEAD` that there is nothing, and as told to the `GET` that asks once more. */
   const serveMissing = (again: () => Response) =>
@@ -277,6 +323,39 @@ describe("S3Store.list()", () => {
     const { store } = await serve(() => listing(["pre/a"], "<IsTruncated>true</IsTruncated>"));
     const error = await rejection(keysOf(store, ""));
     expect((error as Error).message).toContain("it is cut and says not where to go on");
+  });
+  test("throws when the pages go on where they began, repeat themselves, or have no end", async () => {
+    const cut = (token: string) =>
+      `<IsTruncated>true</IsTruncated><NextContinuationToken>${token}</NextContinuationToken>`;
+    const lies: [says: string, answer: Answer][] = [
+      ["it is cut and goes on where it began", (_, index) => listing([`pre/${100 + index}`], cut("same"))],
+      ['"pre/a" comes after "pre/a"', (_, index) => listing(["pre/a"], cut(`${index}`))],
+      ["had no entry on 100 pages", (_, index) => listing([], cut(`${index}`))],
+      [
+        "it says that it is all, and where to go on",
+        () => listing([], "<IsTruncated>false</IsTruncated><NextContinuationToken>t</NextContinuationToken>"),
+      ],
+    ];
+    for (const [says, answer] of lies) {
+      const { store, lines } = await serve(answer);
+      const error = await rejection(keysOf(store, ""));
+      expect(error).toMatchObject({ retryable: true });
+      expect([...lines, (error as Error).message].join()).toContain(says);
+    }
+  });
+  test("throws when a page of folders has one of elsewhere, or one twice", async () => {
+    const folders = (...names: string[]) => () =>
+      new Response(
+        `<ListBucketResult><IsTruncated>false</IsTruncated>${
+          names.map((name) => `<CommonPrefixes><Prefix>${name}/</Prefix></CommonPrefixes>`).join("")
+        }</ListBucketResult>`,
+      );
+    for (
+      const answer of [folders("pre/a", "other/b"), folders("pre/b", "pre/a"), folders("pre/a", "pre/a")]
+    ) {
+      const { store } = await serve(answer);
+      expect(await rejection(Array.fromAsync(store.folders("")))).toMatchObject({ retryable: true });
+    }
   });
   test("throws when the keys do not ascend", async () => {
     const { store } = await serve(() => listing(["pre/b", "pre/a"]));
@@ -349,9 +428,96 @@ describe("S3Store.delete()", () => {
     }]);
     expect(new TextDecoder().decode(seen[1]?.body)).not.toContain("pre/a");
   });
+  test("tries again what the answer does not name", async () => {
+    const { store, seen } = await serve((request, index) =>
+      index === 0
+        ? new Response("<DeleteResult><Deleted><Key>pre/a</Key></Deleted></DeleteResult>")
+        : deleted(request)
+    );
+    expect(await store.delete(["a", "b"])).toEqual([]);
+    expect(new TextDecoder().decode(seen[1]?.body)).not.toContain("pre/a");
+  });
+  test("takes what is not there as deleted", async () => {
+    const { store } = await serve((request) => deleted(request, { "pre/a": "NoSuchKey" }));
+    expect(await store.delete(["a", "b"])).toEqual([]);
+  });
+  test("does not fall back to single deletions for a failure that passes", async () => {
+    const { store, seen } = await serve((request, index) =>
+      index === 0 ? failed(400, "BadDigest") : deleted(request)
+    );
+    expect(await store.delete(["a"])).toEqual([]);
+    expect(seen.map(({ method }) => method)).toEqual(["POST", "POST"]);
+  });
+  test("is tried again when a single deletion is answered by a web page", async () => {
+    const page = () => new Response("<html>", { headers: { "content-type": "text/html" } });
+    const { store, lines } = await serve(({ method }, index) =>
+      method === "POST" ? failed(501, "NotImplemented") : index === 1 ? page() : failed(204)
+    );
+    expect(await store.delete(["a"])).toEqual([]);
+    expect(lines).toHaveLength(1);
+  });
   test("throws when the credentials are wrong", async () => {
     const { store } = await serve(() => failed(403, "SignatureDoesNotMatch"));
     expect(await rejection(store.delete(["a"]))).toBeInstanceOf(StoreError);
+  });
+});
+
+describe("S3Store.history", () => {
+  const time = "<LastModified>2026-01-01T00:00:00.000Z</LastModified>";
+  const whole = "<IsTruncated>false</IsTruncated>";
+  const version = (key: string, more = "") =>
+    `<Version><Key>${key}</Key><VersionId>1</VersionId><Size>1</Size>${time}${more}</Version>`;
+  const versions = (content: string) => new Response(`<ListVersionsResult>${content}</ListVersionsResult>`);
+  const uploads = (content: string) =>
+    new Response(`<ListMultipartUploadsResult>${content}</ListMultipartUploadsResult>`);
+
+  const LIES: [what: string, versions: Response, uploads: Response][] = [
+    ["versions that do not say whether they are all", versions(version("pre/a")), uploads(whole)],
+    ["no answer at all", new Response(""), uploads(whole)],
+    ["versions of another prefix", versions(`${whole}<Prefix>other/</Prefix>`), uploads(whole)],
+    ["versions of another bucket", versions(`${whole}<Name>other</Name>`), uploads(whole)],
+    ["versions outside", versions(whole + version("other/a")), uploads(whole)],
+    ["versions out of order", versions(whole + version("pre/b") + version("pre/a")), uploads(whole)],
+    [
+      "a version without an id",
+      versions(`${whole}<Version><Key>pre/a</Key><Size>1</Size>${time}</Version>`),
+      uploads(whole),
+    ],
+    [
+      "a version without a size",
+      versions(`${whole}<Version><Key>pre/a</Key><VersionId>1</VersionId>${time}</Version>`),
+      uploads(whole),
+    ],
+    [
+      "versions that are cut and say not where to go on",
+      versions("<IsTruncated>true</IsTruncated>"),
+      uploads(whole),
+    ],
+    ["no answer for uploads", versions(whole), new Response("")],
+    ["uploads that do not say whether they are all", versions(whole), uploads("")],
+    ["uploads of another bucket", versions(whole), uploads(`${whole}<Bucket>other</Bucket>`)],
+    ["an upload without an id", versions(whole), uploads(`${whole}<Upload><Key>pre/a</Key></Upload>`)],
+    [
+      "uploads that are cut and say not where to go on",
+      versions(whole),
+      uploads("<IsTruncated>true</IsTruncated>"),
+    ],
+  ];
+  test.each(LIES)("is tried again when it is told %s", async (_, versions, uploads) => {
+    const { store } = await serve(({ query }) => (query.has("versions") ? versions : uploads).clone());
+    const pages = Array.fromAsync(tracePages(store.history!, "", {}));
+    const error = await rejection(pages);
+    expect(error).toMatchObject({ retryable: true });
+    expect((error as Error).message).toMatch(
+      /Cannot list the .* in "s3:\/\/bucket\/pre\/": the answer of .* is not usable: /,
+    );
+  });
+  test("does not take a lock as ended when a 404 does not say so", async () => {
+    const trace = { key: "a", kind: "version", id: "1", isLatest: true, sizeBytes: 1 } as const;
+    const { store } = await serve(({ method }) => failed(404, method === "HEAD" ? "" : "NoSuchVersion"));
+    expect(await store.history!.lockOf(trace, {})).toEqual({ untilMs: undefined, legalHold: false });
+    const { store: silent } = await serve(() => failed(404));
+    expect(await rejection(silent.history!.lockOf(trace, {}))).toMatchObject({ retryable: true });
   });
 });
 
