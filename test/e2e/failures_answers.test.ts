@@ -272,19 +272,19 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       ["is answered by a page that says 404", webPage(404), "it is a 404 with a web page"],
     ];
     for (const [what, fault, says] of LIES) {
-      test(`whose answer ${what} has stored nothing: backup fails`, async () => {
-        for (const part of ["/chunks/", "/volumes/"]) {
-          answer(isWrite(part), fault);
-          const result = await backUp(ONCE);
-          proxy.reset();
-          if (result.code === 0) await committed(result); // it was stored, and looked for
-          else {
-            expect(result.stderr).toContain(says);
-            expect({ code: result.code, stdout: result.stdout }).toEqual({ code: 1, stdout: "" });
-            await repository.expectNothingNew();
-          }
-          volume = `acme/volume-${++volumes}`;
-        }
+      test(`whose answer ${what} counts as nothing stored`, async () => {
+        answer(isWrite("/chunks/"), fault);
+        const failed = await backUp(ONCE);
+        expect(failed.stderr).toContain(says);
+        expect({ code: failed.code, stdout: failed.stdout }).toEqual({ code: 1, stdout: "" });
+        answer(isWrite("/volumes/"), fault);
+        const result = await backUp(ONCE);
+        proxy.reset();
+        // The manifest is looked for: where only the answer was wrong, it is there.
+        if (typeof fault === "function") return await committed(result);
+        expect(result.stderr).toContain(says);
+        expect({ code: result.code, stdout: result.stdout }).toEqual({ code: 1, stdout: "" });
+        await repository.expectNothingNew();
       });
     }
     test("is done again when its answer was a web page once", async () => {

@@ -437,6 +437,16 @@ describe("S3Store.delete()", () => {
     expect(await store.delete(["a", "b"])).toEqual([]);
     expect(new TextDecoder().decode(seen[1]?.body)).not.toContain("pre/a");
   });
+  test("is tried again when the answer is about something else, too", async () => {
+    const other = "<Deleted><Key>pre/b</Key></Deleted>";
+    const { store, lines } = await serve((request, index) =>
+      index === 0
+        ? new Response(`<DeleteResult><Deleted><Key>pre/a</Key></Deleted>${other}</DeleteResult>`)
+        : deleted(request)
+    );
+    expect(await store.delete(["a"])).toEqual([]);
+    expect(lines[0]).toContain('it is about "pre/b", which was not to be deleted');
+  });
   test("takes what is not there as deleted", async () => {
     const { store } = await serve((request) => deleted(request, { "pre/a": "NoSuchKey" }));
     expect(await store.delete(["a", "b"])).toEqual([]);
