@@ -30,13 +30,12 @@ export function credentialsOf({ profile, env, chain }: CredentialsOptions): Prov
   return async (options) => {
     const named = profile ?? (env["AWS_PROFILE"] || undefined);
     try {
+      // They have expired: what has renewed them may have written them into the files, which the SDK reads once.
+      if (options?.forceRefresh === true) await readProfile(named, { ignoreCache: true });
       const own = named ?? await ownProfile(env);
       if (own === undefined) return await chain(options);
-      const isRefresh = options?.forceRefresh === true;
       // The SDK hands its own settings on, which a role is assumed by.
-      return await fromIni({ profile: own, ignoreCache: isRefresh })(
-        options as Parameters<ReturnType<typeof fromIni>>[0],
-      );
+      return await fromIni({ profile: own })(options as Parameters<ReturnType<typeof fromIni>>[0]);
     } catch (cause) {
       const state = await stateOf(cause, { named, env });
       if (state === undefined) throw cause;

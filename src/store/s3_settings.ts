@@ -49,7 +49,10 @@ export async function readSettings(options: S3Options, env: Environment): Promis
 }
 
 /** The profile of that name, or the default one; `undefined` where neither of the two files has it. */
-export async function readProfile(name = "default", options = {}): Promise<Profile | undefined> {
+export async function readProfile(
+  name = "default",
+  options: { ignoreCache?: boolean } = {},
+): Promise<Profile | undefined> {
   return (await parseKnownFiles(options))[name];
 }
 

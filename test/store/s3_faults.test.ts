@@ -1,14 +1,19 @@
 /** The S3 store, with the retries around it, against a server that misbehaves as each test says. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { rm } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { InterruptedError, MissingError, StoreError, UnavailableError } from "../../src/errors.ts";
 import type { StartTimer } from "../../src/store/progress_limit.ts";
 import { tracePages } from "../../src/store/history.ts";
 import { RetryStore } from "../../src/store/retry.ts";
 import { S3Store } from "../../src/store/s3.ts";
+import { S3Bucket } from "../../src/store/s3_bucket.ts";
+import { connectS3 } from "../../src/store/s3_client.ts";
 import { PROGRESS_LIMIT_MS } from "../../src/store/progress_limit.ts";
 import { bytes, keysOf, rejection } from "./contract.ts";
-import { connectBucket } from "./s3_connection.ts";
+import { connectBucket, withEnv } from "./s3_connection.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -180,6 +185,18 @@ describe("S3Store.get()", () => {
     expect(lines.length).toBe(1);
     expect(lines[0]).toContain(`Cannot read "s3://bucket/pre/a": no connection to "${host}" (`);
   });
+  test("is tried again when what comes is no HTTP", async () => {
+    const { store, lines } = await serveRaw((socket, index) => {
+      socket.end(
+        index === 0
+          ? "HTTP/1.1 2x0 nonsense\r\n\r\n"
+          : 'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 2\r\n\r\nok',
+      );
+    });
+    expect(await store.get("a")).toEqual(bytes("ok"));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).not.toContain("verbose");
+  });
   test("throws an error that names the host when nobody listens", async () => {
     const closed = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
     await closed.stop(true);
@@ -222,6 +239,35 @@ describe("S3Store.get()", () => {
     const { store, lines } = await serve((_, index) => index === 0 ? new Response("0123456789") : ranged());
     expect(await store.get("a", { range: { offset: 3, length: 2 } })).toEqual(bytes("34"));
     expect(lines).toHaveLength(1);
+  });
+});
+
+describe("S3Store with credentials that expire", () => {
+  test("takes those that the profile has by then", async () => {
+    const path = join(tmpdir(), `varve-aws-${crypto.randomUUID()}`);
+    const write = (key: string) =>
+      Bun.write(path, `[default]\naws_access_key_id = ${key}\naws_secret_access_key = hush\n`);
+    cleanups.push(() => rm(path));
+    await write("OLD");
+    const users: string[] = [];
+    const server = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      async fetch({ headers }) {
+        users.push(/Credential=(\w+)/.exec(headers.get("authorization") ?? "")?.[1] ?? "");
+        await write("NEW");
+        return users.length === 1 ? failed(400, "ExpiredToken") : failed(404, "NoSuchKey");
+      },
+    });
+    cleanups.push(() => server.stop(true));
+    await withEnv({ AWS_SHARED_CREDENTIALS_FILE: path }, async () => {
+      const bucket = new S3Bucket("bucket", await connectS3({ endpoint: server.url.href }));
+      const retry = { onRetry: () => {}, sleep: async () => {}, random: () => 0 };
+      expect(await rejection(new RetryStore(new S3Store(bucket), retry).get("a"))).toBeInstanceOf(
+        MissingError,
+      );
+    });
+    expect(users).toEqual(["OLD", "NEW"]);
   });
 });
 
