@@ -7,10 +7,17 @@
  * -subj "/CN=varve test" -addext "subjectAltName=IP:127.0.0.1"`
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
+import http from "node:http";
+import https from "node:https";
+import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
-import { expectOneLine } from "../helpers/repository.ts";
+import { startMinio } from "../helpers/minio.ts";
+import { describeWith } from "../helpers/parts.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
+import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
 import { varve } from "../helpers/varve.ts";
 import { scratchFolder } from "./workbench.ts";
 
@@ -240,3 +247,61 @@ describe("varve on its way to S3", () => {
     });
   });
 });
+
+describeWith(
+  ["MinIO"],
+  "varve through a proxy, and a server whose certificate a file of one's own vouches for,",
+  () => {
+    test("backs up and restores", async () => {
+      const minio = await startMinio();
+      const tls = { cert: readFileSync(CERTIFICATE), key: readFileSync(join(FIXTURES, "key.pem")) };
+      const server = await listen(
+        https.createServer(tls, (request, response) => forward(request, response, minio)),
+      );
+      let tunnels = 0;
+      const proxy = await listen(
+        http.createServer().on("connect", ({ url = "" }, client) => {
+          tunnels++;
+          const [host, port] = url.split(":");
+          const onward = connect(Number(port), host, () => client.write("HTTP/1.1 200 Connected\r\n\r\n"));
+          for (const [from, to] of [[client, onward], [onward, client]] as const) {
+            from.on("error", () => to.destroy()).pipe(to);
+          }
+        }),
+      );
+      const env = {
+        ...awsEnv({ ...minio, endpoint: `https://127.0.0.1:${server.port}` }),
+        AWS_CA_BUNDLE: CERTIFICATE,
+        HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
+      };
+      const repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
+      await repository.backUp("acme/vm1", noise(8 * CHUNK_BYTES, "through a proxy"));
+      await repository.expectIntact();
+      expect(tunnels).toBeGreaterThan(0);
+      for (const { stop } of [server, proxy]) stop();
+      await repository.remove();
+      await minio.stop();
+    }, RUN_LIMIT_MS);
+  },
+);
+
+async function listen(server: http.Server): Promise<{ port: number; stop: () => void }> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const stop = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { port: (server.address() as AddressInfo).port, stop };
+}
+
+/** Hands the request on as it is: what is signed stays so. */
+function forward(request: http.IncomingMessage, response: http.ServerResponse, { endpoint }: S3Server): void {
+  const { hostname: host, port } = new URL(endpoint);
+  const { method, url: path, headers } = request;
+  const onward = http.request({ host, port, method, path, headers }, (answer) => {
+    response.writeHead(answer.statusCode!, answer.headers);
+    answer.pipe(response);
+  });
+  request.pipe(onward);
+}
