@@ -42,16 +42,26 @@ export class MissingError extends VarveError {
   }
 }
 
+export interface StoreErrorOptions {
+  retryable: boolean;
+  isFull?: boolean;
+  retryAfterMs?: number | undefined;
+  cause?: unknown;
+}
+
 /** A store could not do what was asked of it. `retryable` says whether the same request may succeed later. */
 export class StoreError extends VarveError {
   readonly retryable: boolean;
   /** There is no room for what was to be written: a full disk, a used-up quota. Only deleting helps. */
   readonly isFull: boolean;
+  /** How long the store asks to be left alone before the next attempt. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, options: { retryable: boolean; isFull?: boolean; cause?: unknown }) {
+  constructor(message: string, options: StoreErrorOptions) {
     super("failed", message, options);
     this.retryable = options.retryable;
     this.isFull = options.isFull ?? false;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

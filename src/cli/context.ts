@@ -76,10 +76,12 @@ export async function openOtherStore(
   return await openStore(url, {
     s3Endpoint: s3 === undefined ? options.s3Endpoint : s3.endpoint,
     s3Profile: s3?.profile,
+    s3Addressing: options.s3Addressing,
     s3TimeoutMs: options.s3Timeout === undefined ? undefined : options.s3Timeout * 1000,
     retries: options.retries,
     bytesPerSecond: options.limitRate,
     onRetry: (line) => context.log.warn({}, line),
+    onWarning: (line) => context.log.warn({}, line),
   });
 }
 

@@ -4,6 +4,7 @@ import type { Environment } from "./secret.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
 import { ATTEMPTS_MAX } from "../store/retry.ts";
 import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
+import { ADDRESSINGS } from "../store/s3_addressing.ts";
 import { DEFAULT_JOBS } from "../engine/context.ts";
 import { print } from "./output.ts";
 import { parseSize } from "./units.ts";
@@ -43,6 +44,13 @@ export function createRoot({ screen }: Invocation) {
         .env("VARVE_REPO"),
     )
     .option("--s3-endpoint <url>", "of an S3-compatible store; otherwise as the AWS settings say")
+    .addOption(
+      new Option(
+        "--s3-addressing <style>",
+        "where the bucket's name goes: path (HOST/BUCKET), virtual (BUCKET.HOST), or auto (default: as the AWS profile says, else auto)",
+      )
+        .choices(ADDRESSINGS).env("VARVE_S3_ADDRESSING"),
+    )
     .addOption(
       new Option(
         "--s3-timeout <seconds>",

@@ -10,6 +10,7 @@ import { RetryStore } from "./retry.ts";
 import { S3Store } from "./s3.ts";
 import { S3Bucket } from "./s3_bucket.ts";
 import { connectS3 } from "./s3_client.ts";
+import type { Addressing } from "./s3_addressing.ts";
 import type { Store } from "./store.ts";
 
 export interface OpenStoreOptions {
@@ -17,6 +18,8 @@ export interface OpenStoreOptions {
   s3Endpoint?: string | undefined;
   /** The AWS profile that is used instead of the environment's credentials. */
   s3Profile?: string | undefined;
+  /** Where the bucket's name goes; without it as the profile says. */
+  s3Addressing?: Addressing | undefined;
   /** How long an S3 request may go without a byte in either direction. */
   s3TimeoutMs?: number | undefined;
   /** How often a failed request is tried again, 0 or more. */
@@ -25,6 +28,8 @@ export interface OpenStoreOptions {
   bytesPerSecond?: number | undefined;
   /** Told one line for each request that will be tried again. */
   onRetry: (line: string) => void;
+  /** Told what the operator may not know of. */
+  onWarning?: ((line: string) => void) | undefined;
 }
 
 /**
@@ -49,7 +54,7 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
 
 async function openS3(
   url: string,
-  { s3Endpoint, s3Profile, s3TimeoutMs }: OpenStoreOptions,
+  { s3Endpoint, s3Profile, s3Addressing, s3TimeoutMs, onWarning }: OpenStoreOptions,
 ): Promise<Store> {
   const [, bucket = "", prefix = ""] = /^s3:\/\/([a-z0-9._-]+)(?:\/(.*?))?\/*$/i.exec(url) ?? [];
   // The text may hold a secret, if someone wrote one in front of an "@": it is not repeated.
@@ -65,10 +70,13 @@ async function openS3(
   if (prefix !== "" && !isKey(prefix)) {
     throw new UsageError(`Cannot open store "${url}": its prefix is not valid`);
   }
-  return new S3Store(
-    new S3Bucket(bucket, await connectS3(s3Endpoint, s3Profile), { limitMs: s3TimeoutMs }),
-    prefix,
-  );
+  const connected = await connectS3({ endpoint: s3Endpoint, profile: s3Profile, addressing: s3Addressing });
+  if (connected.peer.isTls && process.env.NODE_TLS_REJECT_UNAUTHORIZED === "0") {
+    onWarning?.(
+      "NODE_TLS_REJECT_UNAUTHORIZED=0 is set: the store's certificate is not checked, anybody may answer for it",
+    );
+  }
+  return new S3Store(new S3Bucket(bucket, connected, { limitMs: s3TimeoutMs }), prefix);
 }
 
 function directoryOf(url: string): string {

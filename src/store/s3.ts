@@ -1,19 +1,45 @@
-/** A store in an S3 bucket, under an optional prefix. Requests and their errors are in `s3_bucket.ts`. */
+/**
+ * A store in an S3 bucket, under an optional prefix. Requests and their errors are in `s3_bucket.ts`; docs/stores.md has
+ * the list of what each answer must have to count.
+ */
 import {
   GetObjectCommand,
   HeadObjectCommand,
+  type HeadObjectCommandOutput,
   ListObjectsV2Command,
+  type ListObjectsV2CommandInput,
   type ListObjectsV2CommandOutput,
   PutObjectCommand,
+  type PutObjectCommandOutput,
 } from "@aws-sdk/client-s3";
-import { MissingError, StoreError } from "../errors.ts";
+import { MissingError } from "../errors.ts";
 import { checkKey, checkPrefix, checkRange } from "./key.ts";
+import { AnswerError } from "./s3_answers.ts";
 import { readBody } from "./s3_body.ts";
 import type { S3Bucket } from "./s3_bucket.ts";
 import { S3Deleter } from "./s3_deleter.ts";
 import { answerOf } from "./s3_errors.ts";
+import { type Md5, md5Of, md5OfEtag } from "./s3_etag.ts";
+import { expecting, type SendOptions } from "./s3_handler.ts";
 import { S3History } from "./s3_history.ts";
+import {
+  checkCount,
+  checkEcho,
+  checkObject,
+  checkOrder,
+  isSize,
+  isTime,
+  nextOf,
+  type PageRequest,
+} from "./s3_listing.ts";
+import { mayPass } from "./s3_passing.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
+
+/** Gateways that answer a write with "Created" have written it, too. */
+const WRITTEN = { statuses: [200, 201] };
+const LISTED = { root: "ListBucketResult" };
+/** Pages in a row that have no entry and are not the last: a server may skip what was deleted, not go on for ever. */
+const EMPTY_PAGES_MAX = 100;
 
 /**
  * How often a write must be denied to be denied. MinIO also answers so, once, while another client deletes the last
@@ -42,21 +68,11 @@ export class S3Store implements Store {
   async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     checkRange(range);
     const path = this.#pathOf(key);
-    const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
-    const command = new GetObjectCommand({ Bucket: this.#bucket.name, Key: path, Range });
-    return await this.#bucket.request({ action: "read", path, signal }, async (options) => {
+    return await this.#bucket.request({ action: "read", path, key, signal }, async (options) => {
       try {
-        const answer = await this.#bucket.client.send(command, options);
-        return await readBody(answer, {
-          url: `${this.url}/${key}`,
-          range,
-          into,
-          signal: options.abortSignal,
-          moved: options.moved,
-        });
+        return await this.#read(path, { range, into }, options);
       } catch (error) {
-        if (answerOf(error).status === 416) return new Uint8Array(0); // the range begins at or past the end
-        if (!await this.#bucket.isAbsent(error, path, options)) throw error;
+        if (!await this.#isAbsent(error, path, options)) throw error;
         throw new MissingError(key, `Cannot read "${this.url}/${key}": no such object`, { cause: error });
       }
     });
@@ -64,11 +80,14 @@ export class S3Store implements Store {
 
   async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
     const path = this.#pathOf(key);
-    const command = () => new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body });
+    const md5 = md5Of(body);
+    const command = () =>
+      new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body, ContentMD5: md5.base64 });
     await this.#bucket.request({ action: "write", path, signal }, async (options) => {
       for (let denials = 1;; denials++) {
         try {
-          return await this.#bucket.client.send(command(), options);
+          const answer = await this.#bucket.client.send(command(), expecting(options, WRITTEN));
+          return this.#checkWritten(answer, md5);
         } catch (error) {
           if (answerOf(error).code !== "AccessDenied" || denials === PUT_DENIALS_MAX) throw error;
         }
@@ -79,29 +98,25 @@ export class S3Store implements Store {
   async head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo | undefined> {
     const path = this.#pathOf(key);
     const command = new HeadObjectCommand({ Bucket: this.#bucket.name, Key: path });
-    return await this.#bucket.request({ action: "look up", path, signal }, async (options) => {
+    return await this.#bucket.request({ action: "look up", path, key, signal }, async (options) => {
       try {
-        const { ContentLength, LastModified } = await this.#bucket.client.send(command, options);
-        return { key, sizeBytes: ContentLength ?? 0, modifiedMs: LastModified?.getTime() ?? 0 };
+        return infoOf(key, await this.#bucket.client.send(command, options));
       } catch (error) {
-        if (await this.#bucket.isAbsent(error, path, options)) return undefined;
-        throw error;
+        const { status = 0, code } = answerOf(error);
+        if (status < 400 || mayPass({ status, code })) throw error;
+        return await this.#confirmAbsence(path, status, options);
       }
     });
   }
 
   async *list(prefix: string, { after, signal }: ListOptions = {}): AsyncGenerator<ObjectInfo> {
     checkPrefix(prefix);
-    let last = "";
     for await (
       const { Contents = [] } of this.#pages(prefix, { signal, StartAfter: after && this.#root + after })
     ) {
-      for (const { Key = "", Size = 0, LastModified } of Contents) {
+      for (const { Key, Size, LastModified } of Contents) {
         signal?.throwIfAborted();
-        const key = Key.slice(this.#root.length);
-        if (key <= last) throw this.#unusableListing(prefix, `"${key}" comes after "${last}"`);
-        last = key;
-        yield { key, sizeBytes: Size, modifiedMs: LastModified?.getTime() ?? 0 };
+        yield { key: Key!.slice(this.#root.length), sizeBytes: Size!, modifiedMs: LastModified!.getTime() };
       }
     }
   }
@@ -134,34 +149,132 @@ export class S3Store implements Store {
     return this.#root + key;
   }
 
+  /** Any range that begins at or past the object's end is empty; S3 says so by an error. */
+  async #read(
+    path: string,
+    { range, into }: Pick<GetOptions, "range" | "into">,
+    options: SendOptions,
+  ): Promise<Uint8Array> {
+    const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
+    const command = new GetObjectCommand({ Bucket: this.#bucket.name, Key: path, Range });
+    const expect = { object: true, statuses: [range === undefined ? 200 : 206] };
+    try {
+      const answer = await this.#bucket.client.send(command, expecting(options, expect));
+      const { abortSignal: signal, moved } = options;
+      return await readBody(answer, { bucket: this.#bucket.name, range, into, signal, moved });
+    } catch (error) {
+      if (range !== undefined && isPastEnd(error, range)) return new Uint8Array(0);
+      throw error;
+    }
+  }
+
+  /**
+   * Whether a failed `GET` says that there is definitely no such object. A 403 is what S3 also answers for a missing
+   * object to those whose right to list has a condition; the listing itself tells them.
+   */
+  async #isAbsent(error: unknown, path: string, options: SendOptions): Promise<boolean> {
+    const { status, code } = answerOf(error);
+    if (status === 404) return code === "NoSuchKey";
+    return status === 403 && (code === "AccessDenied" || code === "") &&
+      await this.#isUnlisted(path, options);
+  }
+
+  async #isUnlisted(path: string, options: SendOptions): Promise<boolean> {
+    try {
+      const page = await this.#page({ Prefix: path, MaxKeys: 1 }, options);
+      return page.Contents?.[0]?.Key !== path;
+    } catch (error) {
+      if (answerOf(error).status === 403) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * A `HEAD` has no body that could say what its 404 is about: the object, the bucket, or something on the way. So the
+   * object's first byte is asked for, by a `GET`. Resolves to `undefined` if that says that there is none.
+   */
+  async #confirmAbsence(path: string, status: number, options: SendOptions): Promise<undefined> {
+    try {
+      await this.#read(path, { range: { offset: 0, length: 1 } }, options);
+    } catch (error) {
+      if (await this.#isAbsent(error, path, options)) return undefined;
+      throw error;
+    }
+    throw new AnswerError(`it is a ${status} to HEAD for an object that GET gives`);
+  }
+
+  #checkWritten(answer: PutObjectCommandOutput, md5: Md5): void {
+    const { ETag } = answer;
+    if (!ETag) throw new AnswerError("it has no ETag: it does not say that anything was stored");
+    const stored = md5OfEtag(answer, this.#bucket.name) ?? md5.hex;
+    if (stored !== md5.hex) throw new AnswerError(`its ETag ${ETag} is that of other bytes than were sent`);
+  }
+
   async *#pages(
     prefix: string,
     { signal, ...query }: RequestOptions & { StartAfter?: string | undefined; Delimiter?: string },
   ): AsyncGenerator<ListObjectsV2CommandOutput> {
     const path = this.#root + prefix;
     let ContinuationToken: string | undefined;
+    let last = query.StartAfter;
+    let empty = 0;
     for (;;) {
-      const command = new ListObjectsV2Command({
-        Bucket: this.#bucket.name,
-        Prefix: path,
-        ...query,
-        ContinuationToken,
+      const page = await this.#bucket.request({ action: "list", path, signal }, async (options) => {
+        const page = await this.#page({ Prefix: path, ...query, ContinuationToken }, options, last);
+        empty = page.Contents?.length || page.CommonPrefixes?.length ? 0 : empty + 1;
+        if (!page.IsTruncated || empty < EMPTY_PAGES_MAX) return page;
+        throw new AnswerError(`it goes on, but had no entry on ${EMPTY_PAGES_MAX} pages`);
       });
-      const send = { action: "list", path, signal };
-      const page = await this.#bucket.request(send, (options) => this.#bucket.client.send(command, options));
       yield page;
       if (!page.IsTruncated) return;
-      // A listing that ends too early would make objects in use look like garbage.
-      if (!page.NextContinuationToken) {
-        throw this.#unusableListing(prefix, "it is cut and says not where to go on");
-      }
       ContinuationToken = page.NextContinuationToken;
+      last = lastOf(page) ?? last;
     }
   }
 
-  #unusableListing(prefix: string, what: string): StoreError {
-    return new StoreError(`Cannot list "${this.url}/${prefix}": the listing is not usable: ${what}`, {
-      retryable: false,
-    });
+  /** One page, proven to be what was asked for; `after` is the last key of those before. */
+  async #page(
+    query: { Prefix: string } & Omit<ListObjectsV2CommandInput, "Bucket">,
+    options: SendOptions,
+    after?: string,
+  ): Promise<ListObjectsV2CommandOutput> {
+    const bucket = this.#bucket.name;
+    const command = new ListObjectsV2Command({ Bucket: bucket, ...query });
+    const page = await this.#bucket.client.send(command, expecting(options, LISTED));
+    checkPage(page, { bucket, prefix: query.Prefix, after }, query.ContinuationToken);
+    return page;
   }
+}
+
+function checkPage(page: ListObjectsV2CommandOutput, request: PageRequest, token: string | undefined): void {
+  const { Contents = [], CommonPrefixes = [], IsTruncated, NextContinuationToken } = page;
+  checkEcho({ ...page, name: page.Name }, request);
+  checkCount(page.KeyCount, { objects: Contents.length, folders: CommonPrefixes.length });
+  checkOrder(Contents.map(({ Key }) => Key), request);
+  checkOrder(CommonPrefixes.map(({ Prefix }) => Prefix), request);
+  Contents.forEach(checkObject);
+  if (IsTruncated) nextOf(NextContinuationToken, token);
+  else if (NextContinuationToken) throw new AnswerError("it says that it is all, and where to go on");
+}
+
+/** The key or folder that the page ends with. */
+function lastOf({ Contents = [], CommonPrefixes = [] }: ListObjectsV2CommandOutput): string | undefined {
+  const ends = [Contents.at(-1)?.Key, CommonPrefixes.at(-1)?.Prefix].filter((end) => end !== undefined);
+  return ends.toSorted().at(-1);
+}
+
+/** Whether a range is refused because it begins at or past the object's end. */
+function isPastEnd(error: unknown, { offset }: NonNullable<GetOptions["range"]>): boolean {
+  if (answerOf(error).code !== "InvalidRange") return false;
+  const { $response } = error as { $response?: { headers?: Record<string, string> } };
+  const total = /\/(\d+)$/.exec($response?.headers?.["content-range"] ?? "")?.[1];
+  if (total === undefined || Number(total) <= offset) return true;
+  throw new AnswerError(`it has no byte ${offset} of an object of ${total} bytes`);
+}
+
+function infoOf(key: string, { ContentLength, LastModified, ETag }: HeadObjectCommandOutput): ObjectInfo {
+  if (!ETag) throw new AnswerError("it has no ETag: it is no object of a store");
+  if (!isSize(ContentLength)) throw new AnswerError("it has no length that can be (Content-Length)");
+  if (!isTime(LastModified)) throw new AnswerError("it has no time (Last-Modified)");
+  return { key, sizeBytes: ContentLength, modifiedMs: LastModified.getTime() };
 }

@@ -1,10 +1,11 @@
 /** Sends single requests to one bucket, each with a time limit without progress, and turns failures into errors. */
-import { HeadBucketCommand, ListObjectsV2Command, type S3Client } from "@aws-sdk/client-s3";
-import { StoreError } from "../errors.ts";
+import type { S3Client } from "@aws-sdk/client-s3";
 import { countGarbage } from "../os/garbage.ts";
+import { StoreError } from "../errors.ts";
 import { PROGRESS_LIMIT_MS, type StartTimer, withProgressLimit } from "./progress_limit.ts";
-import type { ConnectedClient, SendOptions } from "./s3_client.ts";
-import { answerOf, noBucketError, s3Error } from "./s3_errors.ts";
+import type { ConnectedClient, Peer } from "./s3_client.ts";
+import { answerOf, s3Error } from "./s3_errors.ts";
+import type { AnswerHead, SendOptions } from "./s3_handler.ts";
 
 /** What the SDK leaves behind for a request, some 100 KiB, beside a task for a worker. */
 const GARBAGE_OF_REQUEST = 2;
@@ -14,6 +15,8 @@ export interface Attempt {
   action: string;
   /** The object's key in the bucket, or a prefix. */
   path: string;
+  /** The store's key of the one object that is to be read: a final answer may be about it alone. */
+  key?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -26,70 +29,55 @@ export interface S3BucketOptions {
 export class S3Bucket {
   readonly name: string;
   readonly client: S3Client;
-  readonly #host: string;
+  readonly #peer: Peer;
   readonly #limitMs: number;
   readonly #startTimer: StartTimer;
-  #seen = false;
+  /** Something has answered. */
+  #isReached = false;
+  #unresolved = 0;
 
-  constructor(name: string, { client, host }: ConnectedClient, options: S3BucketOptions = {}) {
+  constructor(name: string, { client, peer }: ConnectedClient, options: S3BucketOptions = {}) {
     this.name = name;
     this.client = client;
-    this.#host = host;
+    this.#peer = peer;
     this.#limitMs = options.limitMs ?? PROGRESS_LIMIT_MS;
     this.#startTimer = options.startTimer ?? startSystemTimer;
   }
 
   /** Runs one request: `run` gives `options` to `S3Client.send`, and calls `moved` for each piece it receives. */
-  async request<T>({ action, path, signal }: Attempt, run: (options: SendOptions) => Promise<T>): Promise<T> {
+  async request<T>(
+    { action, path, key, signal }: Attempt,
+    run: (options: SendOptions) => Promise<T>,
+  ): Promise<T> {
     countGarbage(GARBAGE_OF_REQUEST);
     const url = `s3://${this.name}/${path}`;
-    const state = `"${this.#host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
+    const state = `"${this.#peer.host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
     const onLimit = () => new StoreError(`Cannot ${action} "${url}": ${state}`, { retryable: true });
     const limit = { limitMs: this.#limitMs, onLimit, signal, startTimer: this.#startTimer };
+    let last: AnswerHead | undefined;
+    const answered = (head: AnswerHead) => {
+      last = head;
+      this.#isReached = true;
+    };
     try {
       return await withProgressLimit(
         limit,
-        (progress) => run({ abortSignal: progress.signal, moved: progress.moved }),
+        (progress) => run({ abortSignal: progress.signal, moved: progress.moved, answered }),
       );
     } catch (error) {
       signal?.throwIfAborted();
-      throw s3Error({ action, url, bucket: this.name, host: this.#host }, error);
+      await this.#note(error);
+      const unresolved = this.#isReached ? 0 : this.#unresolved;
+      throw s3Error({ action, url, key, bucket: this.name, peer: this.#peer, last, unresolved }, error);
     }
   }
 
-  /**
-   * Whether a failed `GET` or `HEAD` of `path` says that there is definitely no such object. Two answers do not say it
-   * by themselves: a 404 without a code may be a missing bucket, or no S3 server at all; and a 403 is also what S3
-   * answers for a missing object to those whose right to list has a condition, to whom the listing itself tells.
-   */
-  async isAbsent(error: unknown, path: string, options: SendOptions): Promise<boolean> {
-    const { status, code } = answerOf(error);
-    if (code === "NoSuchKey") return true;
-    if (status === 403) return await this.#isUnlisted(path, options);
-    return status === 404 && code !== "NoSuchBucket" && await this.#exists(options);
-  }
-
-  async #isUnlisted(path: string, options: SendOptions): Promise<boolean> {
-    try {
-      const command = new ListObjectsV2Command({ Bucket: this.name, Prefix: path, MaxKeys: 1 });
-      const { KeyCount, Contents = [] } = await this.client.send(command, options);
-      return KeyCount !== undefined && Contents[0]?.Key !== path;
-    } catch (error) {
-      if (answerOf(error).status === 403) return false;
-      throw error;
-    }
-  }
-
-  async #exists(options: SendOptions): Promise<boolean> {
-    if (this.#seen) return true;
-    try {
-      await this.client.send(new HeadBucketCommand({ Bucket: this.name }), options);
-    } catch (error) {
-      const { status } = answerOf(error);
-      if (status === 404) throw noBucketError(this.name, this.#host);
-      if (status !== 403) throw error; // a 403 tells that the bucket is there
-    }
-    return this.#seen = true;
+  /** What a failure means for the requests after it. */
+  async #note(error: unknown): Promise<void> {
+    const { code } = answerOf(error);
+    if (code === "ENOTFOUND") this.#unresolved++;
+    // Other credentials may be had by now; where they cannot, the next request says so.
+    if (/^Expired/.test(code)) await this.client.config.credentials({ forceRefresh: true }).catch(() => {});
   }
 }
 

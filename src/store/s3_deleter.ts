@@ -1,8 +1,14 @@
 /** Deletes in batches, and one by one where a gateway does not know batches. Part of the S3 store. */
-import { DeleteObjectCommand, DeleteObjectsCommand } from "@aws-sdk/client-s3";
+import {
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  type DeleteObjectsCommandOutput,
+} from "@aws-sdk/client-s3";
+import { AnswerError } from "./s3_answers.ts";
 import type { S3Bucket } from "./s3_bucket.ts";
-import type { SendOptions } from "./s3_client.ts";
 import { answerOf } from "./s3_errors.ts";
+import { expecting, type SendOptions } from "./s3_handler.ts";
+import { mayPass } from "./s3_passing.ts";
 import type { DeleteFailure } from "./store.ts";
 
 /** What to delete: a key's current state, or one version or delete marker of it. */
@@ -22,8 +28,10 @@ const BATCH_MAX = 1000;
 const SINGLE_WINDOW = 16;
 /** Answers of gateways that do not know `DeleteObjects`, or not as it is sent. */
 const NOT_SUPPORTED = [400, 405, 501];
-/** Codes of a key that may be deleted later; any other means that rights or a lock forbid it. */
-const PASSING = ["InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted"];
+/** Codes of a key that is not there. */
+const ABSENT = ["NoSuchKey", "NoSuchVersion"];
+const BATCH_ANSWER = { root: "DeleteResult" };
+const DELETED = { statuses: [200, 204] };
 
 export class S3Deleter {
   readonly #bucket: S3Bucket;
@@ -59,17 +67,19 @@ export class S3Deleter {
   /** `undefined` where the gateway does not know batches. */
   async #send(items: S3Item[], options: SendOptions): Promise<S3Failure[] | undefined> {
     const Objects = items.map(({ path, versionId }) => ({ Key: path, VersionId: versionId }));
-    const Delete = { Quiet: true, Objects };
+    // Not quiet: a key that the answer does not name may still be there.
+    const Delete = { Quiet: false, Objects };
     // Some checksum is obligatory here, and MD5 is the one that servers of any age accept.
     const command = new DeleteObjectsCommand({ Bucket: this.#bucket.name, ChecksumAlgorithm: "MD5", Delete });
     try {
-      const { Errors = [] } = await this.#bucket.client.send(command, options);
-      return Errors.map(({ Key: path = "", VersionId: versionId, Code = "", Message }) =>
-        failureOf({ path, versionId }, Code, Message)
+      return failuresOf(
+        items,
+        await this.#bucket.client.send(command, expecting(options, BATCH_ANSWER)),
       );
     } catch (error) {
       const { status, code } = answerOf(error);
       if (code === "AccessDenied") return items.map((item) => failureOf(item, code));
+      if (mayPass({ status, code })) throw error;
       if (status !== undefined && NOT_SUPPORTED.includes(status)) return undefined;
       throw error;
     }
@@ -91,17 +101,49 @@ export class S3Deleter {
     const command = new DeleteObjectCommand({ Bucket: this.#bucket.name, Key: path, VersionId: versionId });
     return await this.#bucket.request({ action: "delete", path, signal }, async (options) => {
       try {
-        await this.#bucket.client.send(command, options);
+        await this.#bucket.client.send(command, expecting(options, DELETED));
       } catch (error) {
         const { code } = answerOf(error);
         if (code === "AccessDenied") return failureOf({ path, versionId }, code);
-        if (code !== "NoSuchKey") throw error;
+        if (!ABSENT.includes(code)) throw error;
       }
     });
   }
 }
 
+/** Every item has to be in one of the two lists; those in neither may still be there, and are to be tried again. */
+function failuresOf(
+  items: readonly S3Item[],
+  { Deleted = [], Errors = [] }: DeleteObjectsCommandOutput,
+): S3Failure[] {
+  const failures = Errors.filter(({ Code = "" }) => !ABSENT.includes(Code));
+  const asked = new Set(items.map(({ path }) => path));
+  const unnamed = new Map(items.map((item) => [nameOf(item), item]));
+  for (const { Key: path = "", VersionId: versionId } of [...Deleted, ...Errors]) {
+    if (!asked.has(path)) throw new AnswerError(`it is about "${path}", which was not to be deleted`);
+    unnamed.delete(nameOf({ path, versionId }));
+  }
+  if (unnamed.size === items.length) throw new AnswerError("it says of nothing that it was deleted");
+  return [
+    ...failures.map(({ Key: path = "", VersionId: versionId, Code = "", Message }) =>
+      failureOf({ path, versionId }, Code, Message)
+    ),
+    ...Array.from(unnamed.values(), (item) => ({
+      key: item.path,
+      versionId: item.versionId,
+      refused: false,
+      reason: "the answer does not say what became of it",
+    })),
+  ];
+}
+
+/** A version without an id is called `null`, and some servers leave that out; no key has two of these. */
+function nameOf({ path, versionId = "null" }: S3Item): string {
+  return `${path} ${versionId || "null"}`;
+}
+
 function failureOf({ path, versionId }: S3Item, code: string, message = ""): S3Failure {
   const reason = message === "" || message === code ? code : `${code}: ${message}`;
-  return { key: path, versionId, refused: !PASSING.includes(code), reason: reason || "no reason given" };
+  const refused = !mayPass({ status: undefined, code });
+  return { key: path, versionId, refused, reason: reason || "no reason given" };
 }

@@ -1,5 +1,10 @@
 /** What a failed S3 request means: which answers are final, and what to tell the operator about each. */
-import { StoreError, VarveError } from "../errors.ts";
+import { StoreError, UnavailableError, VarveError } from "../errors.ts";
+import { AnswerError, PlainTextError } from "./s3_answers.ts";
+import type { Peer } from "./s3_client.ts";
+import { CredentialsError } from "./s3_credentials.ts";
+import { type AnswerHead, ConnectionError, TUNNEL_REFUSED } from "./s3_handler.ts";
+import { isAboutObject, isFull, mayPass, retryAfterMs, type Verdict } from "./s3_passing.ts";
 
 /** Where a request went, and what for. */
 export interface S3Request {
@@ -8,17 +13,17 @@ export interface S3Request {
   /** `s3://bucket/key`. */
   url: string;
   bucket: string;
-  /** The endpoint's host and port. */
-  host: string;
+  peer: Peer;
+  /** The store's key of the one object that was to be read. */
+  key?: string | undefined;
+  /** The last answer that came. */
+  last: AnswerHead | undefined;
+  /** Lookups of the server's name that failed, one after the other, before it ever answered. */
+  unresolved: number;
 }
 
-/** The parts of an SDK error that say what happened. */
-interface Answer {
-  /** HTTP status; `undefined` where no answer came. */
-  status: number | undefined;
-  /** The error code in the answer, such as `NoSuchKey`, or that of the connection, such as `ECONNREFUSED`. */
-  code: string;
-}
+/** How often a name that cannot be found is looked up in all, where nothing has answered under it before. */
+const LOOKUPS_MAX = 3;
 
 const STATES: Record<string, string> = {
   AccessDenied: "access denied",
@@ -28,12 +33,15 @@ const STATES: Record<string, string> = {
   InvalidToken: "the session token is not valid there",
   InvalidTokenId: "the session token is not valid there",
   RequestTimeTooSkewed: "this host's clock and the store's differ too much",
+  InvalidObjectState: "it is archived, and has to be brought back in the store first",
   QuotaExceeded: "the quota is used up",
+  XMinioAdminBucketQuotaExceeded: "the bucket's quota is used up",
   XMinioStorageFull: "no space left in the store",
+  XMinioDiskFull: "no space left in the store",
 };
 
 /** Reads an SDK error. A `HEAD` answer has no body and so no code. */
-export function answerOf(error: unknown): Answer {
+export function answerOf(error: unknown): Verdict {
   const parts = (error ?? {}) as Record<string, unknown> & { $metadata?: { httpStatusCode?: number } };
   const status = parts.$metadata?.httpStatusCode;
   const code = [parts["Code"], parts["code"], parts["name"]].find((text) => typeof text === "string");
@@ -43,62 +51,116 @@ export function answerOf(error: unknown): Answer {
 /** `Cannot <action> "<url>": <state>`, with the SDK's error as its cause. */
 export function s3Error(request: S3Request, error: unknown): VarveError {
   if (error instanceof VarveError) return error;
+  const start = `Cannot ${request.action} "${request.url}": `;
+  const unproven = unprovenState(request, error);
+  if (unproven !== undefined) return new StoreError(start + unproven, { retryable: true, cause: error });
+  if (error instanceof CredentialsError) return new StoreError(start + error.message, { retryable: false });
+  if (error instanceof PlainTextError) {
+    return new StoreError(`${start}"${request.peer.host}" wants TLS: its address begins with https://`, {
+      retryable: false,
+    });
+  }
   const answer = answerOf(error);
-  const message = `Cannot ${request.action} "${request.url}": ${describe(request, answer, error)}`;
-  return new StoreError(message, { retryable: isRetryable(answer), cause: tellingCause(error, answer) });
+  const message = start + describe(request, answer, error);
+  const cause = tellingCause(error, answer);
+  if (answer.status === undefined) {
+    return new StoreError(message, { retryable: isPassing(request, answer, error), cause });
+  }
+  if (mayPass(answer) || isForWrite(request, answer)) {
+    return new StoreError(message, {
+      retryable: true,
+      retryAfterMs: retryAfterMs(request.last?.headers ?? {}),
+      cause,
+    });
+  }
+  if (request.key !== undefined && isAboutObject(answer)) {
+    return new UnavailableError(request.key, message, { cause });
+  }
+  return new StoreError(message, { retryable: false, isFull: isFull(answer), cause });
+}
+
+/** What is wrong with an answer that came and proves nothing, or that the SDK could not make anything of. */
+function unprovenState({ peer, last }: S3Request, error: unknown): string | undefined {
+  const from = `the answer of "${peer.host}"${through(peer)} is not usable`;
+  if (error instanceof AnswerError) return `${from}: ${error.message}`;
+  const { status, code } = answerOf(error);
+  const isSuccess = last !== undefined && last.status < 300 && (status === undefined || status < 300);
+  if (!isSuccess || isConnectionCode(code) || error instanceof CredentialsError) return undefined;
+  if (error instanceof Error) error.message = error.message.split("\n")[0]!; // the SDK's advice to programmers follows
+  return `${from}: ${error instanceof Error ? error.message : error}`;
+}
+
+/** MinIO answers so to a write into a folder that another client has just emptied. */
+function isForWrite({ key }: S3Request, { code }: Verdict): boolean {
+  return key === undefined && code === "NoSuchKey";
+}
+
+function isPassing({ unresolved }: S3Request, { code }: Verdict, error: unknown): boolean {
+  // By its status: a proxy that is overloaded, or cannot reach the store now.
+  if (code === TUNNEL_REFUSED) return error instanceof Error && /^(5|429)/.test(error.message);
+  return isConnectionCode(code) && !(code === "ENOTFOUND" && unresolved >= LOOKUPS_MAX);
 }
 
 /**
- * An answer of 4xx is final, except 408 and 429. Two more say it by their code: S3's `RequestTimeout`, its 408 under the
- * number 400; and `NoSuchKey` to anything but a read, with which MinIO answers a write into a folder that another client
- * has just emptied.
+ * Connections that fail by what the other side's certificate says, or because it speaks no TLS, will fail again. The
+ * words for answers that are no HTTP are Bun's.
  */
-function isRetryable({ status, code }: Answer): boolean {
-  if (status === undefined) return isConnectionCode(code);
-  return status >= 500 || status === 408 || status === 429 || code === "RequestTimeout" ||
-    code === "NoSuchKey";
-}
-
-/** Connections that fail by what the other side's certificate says will fail again. */
 function isConnectionCode(code: string): boolean {
-  return !/CERT|SSL|TLS|ERR_INVALID/.test(code) &&
-    /^(E[A-Z_]+|Connection\w+|FailedToOpenSocket|Timeout\w*)$/.test(code);
+  return !/CERT|SSL|TLS|SIGNATURE|ERR_INVALID|ERR_PROXY|EPROTO/.test(code) &&
+    /^(E[A-Z_]+|ERR_[A-Z_]+|Connection\w+|FailedToOpenSocket|Timeout\w*|Malformed\w+|Invalid[A-Z]\w*|\w*Headers?\w*|Unsupported\w+|Unrequested\w+|TooMany\w+)$/
+      .test(code);
 }
 
-function describe(request: S3Request, answer: Answer, error: unknown): string {
+function describe(request: S3Request, answer: Verdict, error: unknown): string {
+  const { bucket, peer } = request;
   const { status, code } = answer;
-  const message = error instanceof Error ? error.message : String(error);
-  if (code === "CredentialsProviderError") {
-    return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile";
-  }
-  if (status === undefined) {
-    return isConnectionCode(code) ? `no connection to "${request.host}" (${code})` : message;
-  }
+  if (status === undefined) return describeConnection(request, answer, error);
   const numbers = code === "" || code === "NotFound" ? `${status}` : `${status} ${code}`;
-  if (code === "NoSuchBucket") return noBucket(request.bucket, request.host);
-  if (status === 301 || status === 307 || code === "AuthorizationHeaderMalformed") {
-    return `bucket "${request.bucket}" is in another region: set AWS_REGION (${numbers})`;
+  if (code === "NoSuchBucket") return `there is no bucket "${bucket}" at "${peer.host}" (404)`;
+  if (status === 407) {
+    return `the proxy "${peer.proxy?.host}" (${peer.proxy?.variable}) wants a password (407)`;
   }
-  const state = STATES[code] ?? (status === 403 ? "access denied" : `"${request.host}" answered`);
+  if (status === 301 || status === 307 || code === "AuthorizationHeaderMalformed") {
+    return `bucket "${bucket}" is in another region: set AWS_REGION (${numbers})`;
+  }
+  if (code.startsWith("KMS.")) return `the key that the store encrypts it with cannot be used (${numbers})`;
+  const state = STATES[code] ??
+    (status === 403 ? "access denied" : `"${peer.host}"${through(peer)} answered`);
   return `${state} (${numbers})`;
 }
 
-/** For an answer of 404 that has no code. */
-export function noBucketError(bucket: string, host: string): StoreError {
-  return new StoreError(`Cannot use "s3://${bucket}": ${noBucket(bucket, host)}`, { retryable: false });
+function describeConnection({ peer }: S3Request, { code }: Verdict, error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (code === "EPROTO" && peer.isTls) {
+    return `"${peer.host}"${through(peer)} does not speak TLS (EPROTO): is its address http://${peer.host}?`;
+  }
+  if (code === TUNNEL_REFUSED) {
+    return `no connection to "${peer.host}"${through(peer)}, which refuses it (${message})`;
+  }
+  if (code.includes("CERT") && error instanceof ConnectionError) {
+    return `the certificate of "${peer.host}"${
+      through(peer)
+    } is not trusted: ${error.detail} (${code}); AWS_CA_BUNDLE ` +
+      `names a file of those that are`;
+  }
+  if (!isConnectionCode(code)) {
+    return error instanceof ConnectionError ? `${error.detail} (${code})` : message;
+  }
+  if (code === "ENOTFOUND" && peer.isAws && peer.proxy === undefined) {
+    return `no S3 endpoint is set, so AWS was asked, and "${peer.host}" cannot be found (ENOTFOUND): for another store ` +
+      `set AWS_ENDPOINT_URL_S3 or --s3-endpoint`;
+  }
+  return `no connection to "${peer.host}"${through(peer)} (${code})`;
 }
 
-function noBucket(bucket: string, host: string): string {
-  return `there is no bucket "${bucket}" at "${host}" (404)`;
+function through({ proxy }: Peer): string {
+  return proxy === undefined ? "" : ` through the proxy "${proxy.host}" (${proxy.variable})`;
 }
 
-/**
- * Some servers send no text, for which the SDK puts `UnknownError`, and of a connection Bun tells what a programmer of
- * `fetch` could do: no help to anyone, so the code stands for it.
- */
-function tellingCause(error: unknown, { status, code }: Answer): unknown {
-  const isEmpty = (error: Error) =>
-    status === undefined ? isConnectionCode(code) : error.message === "UnknownError";
-  if (error instanceof Error && isEmpty(error)) error.message = code || String(status);
+/** Some servers send no text, for which the SDK puts `UnknownError`: no help to anyone, so the code stands for it. */
+function tellingCause(error: unknown, { status, code }: Verdict): unknown {
+  if (error instanceof Error && (error.message === "UnknownError" || isConnectionCode(code))) {
+    error.message = code || String(status);
+  }
   return error;
 }

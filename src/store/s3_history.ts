@@ -1,16 +1,22 @@
 /** Versions, delete markers and unfinished uploads of an S3 bucket, and what locks them. Part of the S3 store. */
 import {
   AbortMultipartUploadCommand,
+  GetObjectCommand,
+  type GetObjectCommandInput,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandOutput,
   ListObjectVersionsCommand,
+  type ListObjectVersionsCommandOutput,
 } from "@aws-sdk/client-s3";
-import { StoreError } from "../errors.ts";
 import type { History, Lock, Trace, TraceFailure, TracePage } from "./history.ts";
 import { checkPrefix } from "./key.ts";
+import { AnswerError } from "./s3_answers.ts";
 import type { S3Bucket } from "./s3_bucket.ts";
 import type { S3Deleter } from "./s3_deleter.ts";
 import { answerOf } from "./s3_errors.ts";
+import { expecting, type SendOptions } from "./s3_handler.ts";
+import { checkEcho, checkObject, checkOrder, nextOf, type PageRequest } from "./s3_listing.ts";
 import type { RequestOptions } from "./store.ts";
 
 /** Where a page begins: the versions come first, then the uploads. The markers are the server's, and opaque. */
@@ -27,6 +33,11 @@ interface Listed {
   IsLatest?: boolean | undefined;
   Size?: number | undefined;
 }
+
+const VERSIONS = { root: "ListVersionsResult" };
+const UPLOADS = { root: "ListMultipartUploadsResult" };
+const ABORTED = { statuses: [200, 204] };
+const FIRST_BYTE = { object: true, statuses: [206] };
 
 export class S3History implements History {
   readonly #bucket: S3Bucket;
@@ -59,9 +70,14 @@ export class S3History implements History {
       KeyMarker: key,
       VersionIdMarker: id,
     });
+    const request = { bucket: this.#bucket.name, prefix: path, after: key };
     const answer = await this.#bucket.request(
       { action: "list the versions in", path, signal },
-      (options) => this.#bucket.client.send(command, options),
+      async (options) => {
+        const answer = await this.#bucket.client.send(command, expecting(options, VERSIONS));
+        checkVersions(answer, request, { key, id });
+        return answer;
+      },
     );
     const { Versions = [], DeleteMarkers = [], IsTruncated, NextKeyMarker, NextVersionIdMarker } = answer;
     const traces = [
@@ -69,7 +85,7 @@ export class S3History implements History {
       ...DeleteMarkers.map((marker) => this.#trace("marker", { ...marker, id: marker.VersionId })),
     ];
     const next: Cursor = IsTruncated
-      ? { of: "versions", key: this.#markerOf(prefix, NextKeyMarker), id: NextVersionIdMarker }
+      ? { of: "versions", key: NextKeyMarker, id: NextVersionIdMarker }
       : { of: "uploads" };
     return { traces, next: JSON.stringify(next) };
   }
@@ -84,7 +100,11 @@ export class S3History implements History {
     });
     const answer = await this.#bucket.request(
       { action: "list the unfinished uploads in", path, signal },
-      (options) => this.#bucket.client.send(command, options),
+      async (options) => {
+        const answer = await this.#bucket.client.send(command, expecting(options, UPLOADS));
+        checkUploads(answer, this.#bucket.name, { key, id });
+        return answer;
+      },
     );
     const { Uploads = [], IsTruncated, NextKeyMarker, NextUploadIdMarker } = answer;
     const traces = Uploads.filter(({ Key = "" }) => Key.startsWith(path))
@@ -92,7 +112,7 @@ export class S3History implements History {
     if (!IsTruncated) return { traces, next: undefined };
     const next: Cursor = {
       of: "uploads",
-      key: this.#markerOf(prefix, NextKeyMarker),
+      key: NextKeyMarker,
       id: NextUploadIdMarker,
     };
     return { traces, next: JSON.stringify(next) };
@@ -112,7 +132,7 @@ export class S3History implements History {
     const command = new AbortMultipartUploadCommand({ Bucket: this.#bucket.name, Key: path, UploadId: id });
     await this.#bucket.request({ action: "abort the upload of", path, signal }, async (options) => {
       try {
-        await this.#bucket.client.send(command, options);
+        await this.#bucket.client.send(command, expecting(options, ABORTED));
       } catch (error) {
         if (answerOf(error).code !== "NoSuchUpload") throw error;
       }
@@ -129,6 +149,7 @@ export class S3History implements History {
         return { untilMs: until?.getTime(), legalHold: hold === "ON" };
       } catch (error) {
         if (answerOf(error).status !== 404) throw error;
+        await this.#confirmAbsence({ Bucket: this.#bucket.name, Key: path, VersionId: id }, options);
         return { untilMs: undefined, legalHold: false }; // its lock ended, and somebody else removed it
       }
     });
@@ -141,12 +162,53 @@ export class S3History implements History {
     return { key: Key.slice(this.#root.length), kind, id, isLatest: IsLatest ?? false, sizeBytes: Size ?? 0 };
   }
 
-  /** A page that is cut and says not where to go on must not pass for the last. */
-  #markerOf(prefix: string, marker: string | undefined): string {
-    if (marker) return marker;
-    throw new StoreError(
-      `Cannot list "s3://${this.#bucket.name}/${this.#root}${prefix}": the listing is cut and says not where to go on`,
-      { retryable: false },
-    );
+  /** A 404 to `HEAD` does not say what is missing; one to `GET` does. */
+  async #confirmAbsence(version: GetObjectCommandInput, options: SendOptions): Promise<void> {
+    const command = new GetObjectCommand({ ...version, Range: "bytes=0-0" });
+    try {
+      const { Body } = await this.#bucket.client.send(command, expecting(options, FIRST_BYTE));
+      await Body?.transformToWebStream().cancel();
+    } catch (error) {
+      if (["NoSuchVersion", "NoSuchKey"].includes(answerOf(error).code)) return;
+      throw error;
+    }
+    throw new AnswerError("it is a 404 to HEAD for a version that GET gives");
   }
+}
+
+function checkVersions(
+  page: ListObjectVersionsCommandOutput,
+  request: PageRequest,
+  asked: Omit<Cursor, "of">,
+): void {
+  const { Versions = [], DeleteMarkers = [], IsTruncated, NextKeyMarker, NextVersionIdMarker } = page;
+  checkEcho({ ...page, name: page.Name }, request);
+  for (const entries of [Versions, DeleteMarkers]) {
+    checkOrder(entries.map(({ Key }) => Key), request, { repeats: true });
+    checkIds(entries.map(({ VersionId }) => VersionId));
+  }
+  Versions.forEach(checkObject);
+  if (IsTruncated) checkMove({ key: NextKeyMarker, id: NextVersionIdMarker }, asked);
+}
+
+function checkUploads(
+  page: ListMultipartUploadsCommandOutput,
+  bucket: string,
+  asked: Omit<Cursor, "of">,
+): void {
+  const { Uploads = [], IsTruncated, NextKeyMarker, NextUploadIdMarker } = page;
+  checkEcho({ ...page, name: page.Bucket }, { bucket, prefix: "" });
+  if (Uploads.some(({ Key }) => !Key)) throw new AnswerError("it has an entry without a key");
+  checkIds(Uploads.map(({ UploadId }) => UploadId));
+  if (IsTruncated) checkMove({ key: NextKeyMarker, id: NextUploadIdMarker }, asked);
+}
+
+/** What has no id could not be removed, and what would be removed in its place is something else. */
+function checkIds(ids: readonly (string | undefined)[]): void {
+  if (ids.some((id) => id === undefined)) throw new AnswerError("it has an entry without an id");
+}
+
+/** A page that is cut and says not where to go on must not pass for the last. */
+function checkMove(next: Omit<Cursor, "of">, asked: Omit<Cursor, "of">): void {
+  nextOf(next.key && JSON.stringify([next.key, next.id || ""]), JSON.stringify([asked.key, asked.id || ""]));
 }

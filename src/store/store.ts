@@ -40,9 +40,10 @@ export interface DeleteFailure {
 /**
  * Keys are non-empty `/`-separated ASCII paths without empty, `.` or `..` segments.
  *
- * Every method throws `MissingError` for an object that is definitely not there, `StoreError` for everything else
- * that the store did not do, and the signal's reason when aborted. A write is durable and visible to every later
- * `get`, `head` and `list` of any client once `put` resolves; until then either nothing or all of it is visible.
+ * Every method throws `MissingError` for an object that is definitely not there, `StoreError` for everything else that
+ * the store did not do, or did not prove to have done (docs/stores.md), and the signal's reason when aborted. A write is
+ * durable and visible to every later `get`, `head` and `list` of any client once `put` resolves; until then either
+ * nothing or all of it is visible.
  */
 export interface Store {
   /** For people and logs; holds no secret. */
@@ -51,15 +52,22 @@ export interface Store {
   /** Of a store that may keep more than `list` tells. */
   readonly history?: History | undefined;
 
+  /**
+   * The bytes of the object, or of the range: all of them, or it fails. Throws `UnavailableError` for one object that the
+   * store refuses to give while it gives others.
+   */
   get(key: string, options?: GetOptions): Promise<Uint8Array>;
 
   /** `body` may be backed by shared memory and must not change until the promise settles. Replaces what is there. */
   put(key: string, body: Uint8Array, options?: RequestOptions): Promise<void>;
 
-  /** `undefined` where there is definitely no such object. */
+  /** `undefined` where there is definitely no such object: what does not say so for certain is asked again in another way. */
   head(key: string, options?: RequestOptions): Promise<ObjectInfo | undefined>;
 
-  /** Every object whose key begins with `prefix`, ascending by the bytes of the key. */
+  /**
+   * Every object whose key begins with `prefix`, ascending by the bytes of the key. It ends only where the store has said
+   * that this is all; otherwise it fails, perhaps after it has told some.
+   */
   list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo>;
 
   /**
@@ -68,7 +76,10 @@ export interface Store {
    */
   folders(prefix: string, options?: RequestOptions): AsyncGenerator<string>;
 
-  /** Deletes; a key that is not there is a success. Resolves to the keys that remain. */
+  /**
+   * Deletes; a key that is not there is a success. Resolves to the keys that remain, and to those of which the store did
+   * not say what became.
+   */
   delete(keys: readonly string[], options?: RequestOptions): Promise<DeleteFailure[]>;
 
   close(): Promise<void>;

@@ -77,6 +77,11 @@ export class TestRepository {
     this.#points.set(`${volume}@${backup}`, bytes);
   }
 
+  /** It should not be there any more. */
+  expectNoPoint(volume: string, backup: string): void {
+    this.#points.delete(`${volume}@${backup}`);
+  }
+
   /** The points that should be there are listed, and no other. */
   async expectNothingNew(options: VarveOptions = {}): Promise<void> {
     expect((await this.#list(options)).toSorted()).toEqual([...this.#points.keys()].toSorted());

@@ -80,8 +80,8 @@ describe("openStore()", () => {
 describe("connectS3()", () => {
   const settings = (env: Record<string, string>, endpoint?: string) =>
     withEnv(env, async () => {
-      const { client, host } = await connectS3(endpoint);
-      return { region: await client.config.region(), host, pathStyle: client.config.forcePathStyle };
+      const { client, peer: { host, isAws } } = await connectS3({ endpoint });
+      return { region: await client.config.region(), host, isAws, pathStyle: client.config.forcePathStyle };
     });
 
   test("takes region and endpoint from the environment when they are set", async () => {
@@ -89,13 +89,36 @@ describe("connectS3()", () => {
     expect(await settings(env)).toEqual({
       region: "eu-central-1",
       host: "s3.example.com:9000",
+      isAws: false,
       pathStyle: true,
     });
     expect((await settings(env, "http://other")).host).toBe("other");
   });
   test("falls back to a region and to AWS itself when nothing is set", async () => {
-    expect(await settings({})).toEqual({ region: "us-east-1", host: "AWS", pathStyle: false });
+    expect(await settings({})).toEqual({
+      region: "us-east-1",
+      host: "s3.us-east-1.amazonaws.com",
+      isAws: true,
+      pathStyle: false,
+    });
     expect((await settings({ AWS_DEFAULT_REGION: "eu-west-1" })).region).toBe("eu-west-1");
+  });
+  test("sends the SDK's checksums only where the environment or the profile asks for them", async () => {
+    const path = join(tmpdir(), `varve-aws-${crypto.randomUUID()}`);
+    await Bun.write(path, "[profile sums]\nrequest_checksum_calculation = when_supported\n");
+    const checksums = (env: Record<string, string>) =>
+      withEnv(env, async () => {
+        const { config } = (await connectS3()).client;
+        return [await config.requestChecksumCalculation(), await config.responseChecksumValidation()];
+      });
+    expect(await checksums({})).toEqual(["WHEN_REQUIRED", "WHEN_REQUIRED"]);
+    expect(await checksums({ AWS_REQUEST_CHECKSUM_CALCULATION: "when_supported" }))
+      .toEqual(["WHEN_SUPPORTED", "WHEN_REQUIRED"]);
+    expect(await checksums({ AWS_RESPONSE_CHECKSUM_VALIDATION: "when_supported" }))
+      .toEqual(["WHEN_REQUIRED", "WHEN_SUPPORTED"]);
+    expect(await checksums({ AWS_CONFIG_FILE: path, AWS_PROFILE: "sums" }))
+      .toEqual(["WHEN_SUPPORTED", "WHEN_REQUIRED"]);
+    await rm(path);
   });
   test("takes all of it from a profile when one is set", async () => {
     const path = join(tmpdir(), `varve-aws-${crypto.randomUUID()}`);
@@ -107,6 +130,7 @@ describe("connectS3()", () => {
     expect(await settings({ AWS_CONFIG_FILE: path, AWS_PROFILE: "backup" })).toEqual({
       region: "eu-north-1",
       host: "10.0.0.1:7480",
+      isAws: false,
       pathStyle: true,
     });
     await rm(path);

@@ -7,7 +7,7 @@ import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
 /** The server's bucket. The environment is as before once this resolves; the client keeps what it has read there. */
 export async function connectBucket(server: S3Server, startTimer?: StartTimer): Promise<S3Bucket> {
   return await withEnv(awsEnv(server), async () => {
-    const connected = await connectS3(undefined);
+    const connected = await connectS3();
     await connected.client.config.credentials();
     return new S3Bucket(server.bucket, connected, startTimer === undefined ? {} : { startTimer });
   });
