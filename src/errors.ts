@@ -47,11 +47,17 @@ export class StoreError extends VarveError {
   readonly retryable: boolean;
   /** There is no room for what was to be written: a full disk, a used-up quota. Only deleting helps. */
   readonly isFull: boolean;
+  /** What the store asked for before the next attempt (`Retry-After`). */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, options: { retryable: boolean; isFull?: boolean; cause?: unknown }) {
+  constructor(
+    message: string,
+    options: { retryable: boolean; isFull?: boolean; retryAfterMs?: number; cause?: unknown },
+  ) {
     super("failed", message, options);
     this.retryable = options.retryable;
     this.isFull = options.isFull ?? false;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

@@ -77,9 +77,9 @@ export async function openOtherStore(
     s3Endpoint: s3 === undefined ? options.s3Endpoint : s3.endpoint,
     s3Profile: s3?.profile,
     s3TimeoutMs: options.s3Timeout === undefined ? undefined : options.s3Timeout * 1000,
-    retries: options.retries,
+    retryForMs: options.retryFor,
     bytesPerSecond: options.limitRate,
-    onRetry: (line) => context.log.warn({}, line),
+    onRetry: (line, level) => context.log[level]({}, line),
   });
 }
 

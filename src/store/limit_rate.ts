@@ -13,6 +13,7 @@ export function limitRate(store: Store, limit: RateLimit): Store {
   const turn = new Turn(limit);
   return {
     url: store.url,
+    host: store.host,
     history: store.history,
     async get(key: string, options?: GetOptions) {
       const bytes = await store.get(key, options);

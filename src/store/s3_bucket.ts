@@ -26,7 +26,8 @@ export interface S3BucketOptions {
 export class S3Bucket {
   readonly name: string;
   readonly client: S3Client;
-  readonly #host: string;
+  /** The endpoint's name and port, for people. */
+  readonly host: string;
   readonly #limitMs: number;
   readonly #startTimer: StartTimer;
   #seen = false;
@@ -34,7 +35,7 @@ export class S3Bucket {
   constructor(name: string, { client, host }: ConnectedClient, options: S3BucketOptions = {}) {
     this.name = name;
     this.client = client;
-    this.#host = host;
+    this.host = host;
     this.#limitMs = options.limitMs ?? PROGRESS_LIMIT_MS;
     this.#startTimer = options.startTimer ?? startSystemTimer;
   }
@@ -43,7 +44,7 @@ export class S3Bucket {
   async request<T>({ action, path, signal }: Attempt, run: (options: SendOptions) => Promise<T>): Promise<T> {
     countGarbage(GARBAGE_OF_REQUEST);
     const url = `s3://${this.name}/${path}`;
-    const state = `"${this.#host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
+    const state = `"${this.host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
     const onLimit = () => new StoreError(`Cannot ${action} "${url}": ${state}`, { retryable: true });
     const limit = { limitMs: this.#limitMs, onLimit, signal, startTimer: this.#startTimer };
     try {
@@ -53,7 +54,7 @@ export class S3Bucket {
       );
     } catch (error) {
       signal?.throwIfAborted();
-      throw s3Error({ action, url, bucket: this.name, host: this.#host }, error);
+      throw s3Error({ action, url, bucket: this.name, host: this.host }, error);
     }
   }
 
@@ -86,7 +87,7 @@ export class S3Bucket {
       await this.client.send(new HeadBucketCommand({ Bucket: this.name }), options);
     } catch (error) {
       const { status } = answerOf(error);
-      if (status === 404) throw noBucketError(this.name, this.#host);
+      if (status === 404) throw noBucketError(this.name, this.host);
       if (status !== 403) throw error; // a 403 tells that the bucket is there
     }
     return this.#seen = true;

@@ -48,6 +48,9 @@ export interface Store {
   /** For people and logs; holds no secret. */
   readonly url: string;
 
+  /** What answers for it, as an operator knows it: a server's name and port. Left out where that is the URL itself. */
+  readonly host?: string | undefined;
+
   /** Of a store that may keep more than `list` tells. */
   readonly history?: History | undefined;
 
