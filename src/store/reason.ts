@@ -19,5 +19,5 @@ export function reasonOf({ message }: StoreError, name: string): string {
   const state = message.replace(/^Cannot [^"]*"[^"]*": /, "");
   const [, code] = /^no connection to "[^"]*" \((\w+)\)$/.exec(state) ?? [];
   if (code !== undefined) return WORDS[code] ?? `no connection, ${code}`;
-  return state.replaceAll(`"${name}" `, "").replace(/[0-9a-f]{64}/g, "…");
+  return state.replaceAll(`"${name}"`, "it").replace(/[0-9a-f]{64}/g, "…");
 }

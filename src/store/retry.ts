@@ -3,7 +3,7 @@
  * whether the store is away: it is waited for until it has answered nothing well for `retryForMs`, however many
  * requests are under way. A request that fails while others are answered is given up by itself.
  */
-import { MissingError, StoreError, UnavailableError } from "../errors.ts";
+import { describeError, MissingError, StoreError, UnavailableError } from "../errors.ts";
 import type { History } from "./history.ts";
 import { Outage } from "./outage.ts";
 import { PROGRESS_LIMIT_MS } from "./progress_limit.ts";
@@ -274,7 +274,9 @@ export class RetryStore implements Store {
     const askedMs = Math.min(error.retryAfterMs ?? 0, this.#retryForMs);
     const delayMs = askedMs + random() * boundMs;
     onRetry(
-      `Attempt ${attempts.count} failed, the next in ${(delayMs / 1000).toFixed(1)} s: ${error.message}`,
+      `Attempt ${attempts.count} failed, the next in ${(delayMs / 1000).toFixed(1)} s: ${
+        describeError(error)
+      }`,
       "debug",
     );
     await sleep(delayMs, attempts.options?.signal);

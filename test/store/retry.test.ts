@@ -76,7 +76,7 @@ describe("RetryStore", () => {
       const work = request === "put"
         ? store.put("a", bytes("x"), { beforeRetry })
         : store.delete(["a"], { beforeRetry });
-      expect(await rejection(clock.run(work))).toBe(error);
+      expect(await rejection(clock.run<unknown>(work))).toBe(error);
       expect(faulty.calls.filter(({ method }) => method === request).length).toBe(3);
     }
   });
@@ -281,7 +281,9 @@ describe("RetryStore over a store that is away", () => {
       nowMs < 90_000 ? { kind: "fail", error: error() } : undefined
     );
     await clock.run(store.put(`chunks/${hex}`, bytes("x")));
-    expect(lines[0]).toBe("memory: does not answer (answered (500) for …): waiting for it, up to 15 minutes");
+    expect(lines[0]).toBe(
+      "memory: does not answer (it answered (500) for …): waiting for it, up to 15 minutes",
+    );
     expect(lines.join("\n")).not.toMatch(/[0-9a-f]{64}/);
   });
 });
