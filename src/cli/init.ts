@@ -29,6 +29,7 @@ export function addInit(program: Root, invocation: Invocation): void {
           const { initRepository } = await import("../engine/repository.ts");
           const chunkBytes = options.chunkSize ?? DEFAULT_CHUNK_BYTES;
           const { id } = await initRepository(store, { chunkBytes }, context);
+          if (store.caveat !== undefined) context.log.warn({}, store.caveat);
           if (options.json) printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes });
           else if (!options.quiet) invocation.screen.write(`Made the repository "${store.url}"\n`);
         },

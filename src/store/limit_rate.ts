@@ -14,6 +14,9 @@ export function limitRate(store: Store, limit: RateLimit): Store {
   return {
     url: store.url,
     host: store.host,
+    get caveat() {
+      return store.caveat;
+    },
     history: store.history,
     async get(key: string, options?: GetOptions) {
       const bytes = await store.get(key, options);

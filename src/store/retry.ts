@@ -93,6 +93,10 @@ export class RetryStore implements Store {
     return this.#inner.host ?? this.#inner.url;
   }
 
+  get caveat(): string | undefined {
+    return this.#inner.caveat;
+  }
+
   get history(): History | undefined {
     const inner = this.#inner.history;
     return inner && {

@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runAsRoot } from "../helpers/mounts.ts";
-import { describeWith } from "../helpers/parts.ts";
 import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
 import { until } from "../helpers/terminal.ts";
 import { VARVE_BIN } from "../helpers/varve.ts";
@@ -157,29 +156,3 @@ describe("a compiled program whose main thread loops", () => {
     expect(child.signalCode).toBe("SIGTERM");
   });
 });
-
-describeWith(
-  ["strace"],
-  "the built program whose main thread is in a system call that does not come back",
-  () => {
-    test.each(["SIGTERM", "SIGINT"] as const)("ends by one %s", async (signal) => {
-      const out = repository.path(`list-${signal}`);
-      const strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", out, "-e", "trace=write"];
-      const inject = ["-e", "inject=write:delay_enter=600000000"];
-      const env = { PATH: process.env.PATH ?? "", HOME: "/nonexistent", ...repository.env };
-      const child = Bun.spawn([...strace, ...inject, VARVE_BIN, "list"], {
-        env,
-        stdin: "ignore",
-        stdout: Bun.file(out),
-        stderr: "pipe",
-      });
-      const tracee = () => readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim();
-      // `write` to standard output; its number on x86-64 or arm64.
-      const isWriting = (pid: string) => /^(1|64) 0x1 /.test(readFileSync(`/proc/${pid}/syscall`, "utf8"));
-      await until(() => tracee() !== "" && isWriting(tracee()));
-      process.kill(Number(tracee()), signal);
-      expect(await child.exited).toBe(130);
-      expect(await new Response(child.stderr).text()).toBe(UNWAITED);
-    });
-  },
-);
