@@ -5,11 +5,17 @@ import type { AddressInfo } from "node:net";
 import type { S3Server } from "./s3_server.ts";
 
 /**
- * A status: answered, the request did not reach the server. `hang`: no answer, ever. `cut`: the connection ends before
+ * A status, with headers or without: answered, the request did not reach the server. `hang`: no answer, ever. `cut`: the connection ends before
  * the server saw the request. `lost`: the server did it, but the connection ends before the answer. `half`: it ends
  * within the answer's body.
  */
-export type Fault = number | "hang" | "cut" | "lost" | "half";
+export type Fault =
+  | number
+  | { status: number; headers: Record<string, string> }
+  | "hang"
+  | "cut"
+  | "lost"
+  | "half";
 
 export interface Call {
   method: string;
@@ -74,6 +80,7 @@ export class FaultyS3 {
     if (fault === "hang") return;
     if (fault === "cut") return void request.socket.destroy();
     if (typeof fault === "number") return void response.writeHead(fault).end();
+    if (typeof fault === "object") return void response.writeHead(fault.status, fault.headers).end();
     this.#forward(request, response, fault);
   }
 
