@@ -259,13 +259,13 @@ export class RetryStore implements Store {
     if (awayMs >= TELL_AFTER_MS) this.#outage.tellAway(nowMs);
   }
 
-  #awayError(cause: StoreError, nowMs: number): StoreError {
+  #awayError(error: StoreError, nowMs: number): StoreError {
     const sinceMs = this.#outage.sinceMs ?? nowMs;
     const since = new Date((this.#options.wallClock ?? Date.now)() - (nowMs - sinceMs));
     const time = since.toISOString().replace("T", " ").replace(/\..*$/, " UTC");
-    const message = `Cannot reach "${this.host}": it has answered nothing since ${time}, for longer than ` +
+    const message = `${error.message}; nothing was answered well since ${time}, for more than ` +
       `${formatSpan(this.#retryForMs)} (--retry-for)`;
-    return new StoreError(message, { retryable: true, cause });
+    return new StoreError(message, { retryable: true, isFull: error.isFull, cause: error.cause });
   }
 
   /**

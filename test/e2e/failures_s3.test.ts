@@ -179,7 +179,10 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     };
     const failed = await backUp(IMPATIENT);
     await proxy.comeBack();
-    expectLastLine(failed, /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\)\n$/);
+    expectLastLine(
+      failed,
+      /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\); nothing was answered well since .*\n$/,
+    );
     await repository.expectNothingNew();
   });
 

@@ -79,7 +79,7 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
       `${host} does not answer (connection refused): waiting for it, up to 8 s`,
     ]);
     expect(result.stderr.split("\n").at(-2)).toMatch(
-      /^varve: Cannot reach "127\S+": it has answered nothing since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, for longer than 8 s \(--retry-for\): Cannot .*\(ECONN\w+\)$/,
+      /^varve: Cannot .* \(ECONN\w+\); nothing was answered well since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, for more than 8 s \(--retry-for\)$/,
     );
     expect(result.code).toBe(1);
     await repository.expectNothingNew();

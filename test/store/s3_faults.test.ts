@@ -178,10 +178,9 @@ describe("S3Store.get()", () => {
     const { store, lines, host } = await connect(closed.port!);
     const error = await rejection(store.get("a"));
     expect(error).toMatchObject({ retryable: true });
-    expect((error as Error).message).toContain(`Cannot reach "${host}": it has answered nothing since `);
-    expect((error as StoreError).cause).toMatchObject({
-      message: `Cannot read "s3://bucket/pre/a": no connection to "${host}" (ECONNREFUSED)`,
-    });
+    expect((error as Error).message).toContain(
+      `Cannot read "s3://bucket/pre/a": no connection to "${host}" (ECONNREFUSED); nothing was answered well since `,
+    );
     expect(lines.length).toBe(30);
   });
   test("throws MissingError when the server answers 404 NoSuchKey", async () => {
