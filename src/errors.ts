@@ -52,7 +52,7 @@ export class StoreError extends VarveError {
 
   constructor(
     message: string,
-    options: { retryable: boolean; isFull?: boolean; retryAfterMs?: number; cause?: unknown },
+    options: { retryable: boolean; isFull?: boolean; retryAfterMs?: number | undefined; cause?: unknown },
   ) {
     super("failed", message, options);
     this.retryable = options.retryable;

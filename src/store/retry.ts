@@ -265,7 +265,7 @@ export class RetryStore implements Store {
     const time = since.toISOString().replace("T", " ").replace(/\..*$/, " UTC");
     const message = `${error.message}; nothing was answered well since ${time}, for more than ` +
       `${formatSpan(this.#retryForMs)} (--retry-for)`;
-    return new StoreError(message, { retryable: true, isFull: error.isFull, cause: error.cause });
+    return withMessage(message, error);
   }
 
   /**
@@ -307,8 +307,11 @@ export class RetryStore implements Store {
 /** The error of one request: of an object that cannot be read, or of what the store did not do. */
 function givenUp(error: StoreError, { key, count, alone }: Attempts): StoreError {
   const message = `${error.message} (${count} attempts in ${formatSpan(alone?.countedMs ?? 0)})`;
-  const { cause } = error;
-  return key === undefined
-    ? new StoreError(message, { retryable: true, isFull: error.isFull, cause })
-    : new UnavailableError(key, message, { cause });
+  if (key === undefined) return withMessage(message, error);
+  return new UnavailableError(key, message, { cause: error.cause });
+}
+
+/** What the last attempt ended with may still pass: whoever asks later may be answered. */
+function withMessage(message: string, { isFull, retryAfterMs, cause }: StoreError): StoreError {
+  return new StoreError(message, { retryable: true, isFull, retryAfterMs, cause });
 }
