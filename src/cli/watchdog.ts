@@ -9,6 +9,8 @@ import { type EndingSignal, exitAtOnce, wasCaught } from "../os/signals.ts";
 const LOOK_MS = 200;
 /** From the first signal on: longer than the main thread gives itself (`signals.ts`). */
 export const LIMIT_MS = 2500;
+/** For a signal that the main thread has not heard of in this time, there is nobody to put things in order. */
+export const DEAF_LIMIT_MS = 1500;
 /** From a second signal on. */
 const SECOND_LIMIT_MS = 400;
 
@@ -33,15 +35,15 @@ export interface Look {
 /** Decides, look by look, when to end the process. */
 export class Patience {
   #firstMs: number | undefined;
-  #secondMs: number | undefined;
+  #unheardMs: number | undefined;
 
   isOver({ nowMs, heard, isUnheard }: Look): boolean {
     if (heard > 0 || isUnheard) this.#firstMs ??= nowMs;
-    if (heard > 0 && isUnheard) this.#secondMs ??= nowMs;
-    else this.#secondMs = undefined;
+    this.#unheardMs = isUnheard ? this.#unheardMs ?? nowMs : undefined;
     const isLate = (sinceMs: number | undefined, limitMs: number) =>
       sinceMs !== undefined && nowMs - sinceMs >= limitMs;
-    return isLate(this.#firstMs, LIMIT_MS) || isLate(this.#secondMs, SECOND_LIMIT_MS);
+    return isLate(this.#firstMs, LIMIT_MS) ||
+      isLate(this.#unheardMs, heard > 0 ? SECOND_LIMIT_MS : DEAF_LIMIT_MS);
   }
 }
 

@@ -55,7 +55,14 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
     const root = join(folder, name);
     await trace({ root, program: `await store.put("a/b", body)`, strace: ["-e", "trace=none"] });
     const [calls] = inject.split(":");
-    const strace = ["-P", join(root, path), "-e", `trace=${calls}`, "-e", `inject=${inject}`];
+    const strace = [
+      "-P",
+      path === "" ? root : join(root, path),
+      "-e",
+      `trace=${calls}`,
+      "-e",
+      `inject=${inject}`,
+    ];
     return { root, message: await trace({ root, program, strace }) };
   };
 
@@ -93,6 +100,18 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
         program: `await store.get("a/b")`,
       });
       expect(message).toBe(`${kind}: Cannot read "${root}/a/b": ${state}`);
+    },
+  );
+  test.each(["EIO", "ESTALE", "ENOTCONN"])(
+    "get() takes the store for away, not the object for damaged, when its root answers %s",
+    async (code) => {
+      const { root, message } = await withFailing({
+        ...{ name: `root-${code}`, path: "", inject: `statx,stat,newfstatat:error=${code}` },
+        program: `await store.get("a/b").catch((error) => {
+          throw new Error(error.name + " " + error.retryable + " " + error.message);
+        })`,
+      });
+      expect(message).toMatch(new RegExp(`^Error: StoreError true Cannot open "${root}": .* \\(${code}\\)$`));
     },
   );
   test("list() fails, and leaves nothing out, when a folder or a file cannot be looked at", async () => {
