@@ -184,9 +184,11 @@ export class RetryStore implements Store {
   ): AsyncGenerator<T> {
     let attempts = this.#begin({ options });
     for (;;) {
+      let isAnswered = false;
       try {
         for await (const entry of run(this.#inner)) {
-          this.#answered();
+          if (!isAnswered) this.#answered(); // entries of one page are one answer, however long they are taken
+          isAnswered = true;
           yield entry;
           attempts = this.#begin({ options }); // whoever takes the entries may take his time
         }

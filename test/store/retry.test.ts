@@ -271,6 +271,24 @@ describe("RetryStore over a store that is away", () => {
     }
     expect(lines.length).toBeLessThanOrEqual(2 * 60 + 1);
   });
+  test("entries of a page that had come before are no answers of now", async () => {
+    const inner = new MemoryStore();
+    for (let index = 0; index < 99; index++) await inner.put(`l/${index}`, bytes("x"));
+    const { store, clock } = retrying(
+      ({ method }, nowMs) =>
+        method !== "list" && nowMs > 1000 ? { kind: "fail", error: unavailable() } : undefined,
+      { inner, retryForMs: 60_000 },
+    );
+    const slowly = (async () => {
+      for await (const _ of store.list("l/")) await clock.sleep(5000);
+    })();
+    await new Promise(setImmediate);
+    clock.nowMs += 1;
+    const error = await rejection(clock.run(store.put("a", bytes("x"))));
+    expect((error as Error).message).toContain("nothing was answered well since");
+    expect(clock.nowMs).toBeLessThan(60_000 + 3 * DELAY_MAX_MS);
+    await clock.run(slowly);
+  });
   test("no line has an object's id", async () => {
     const hex = "0123456789abcdef".repeat(4);
     const error = () =>
