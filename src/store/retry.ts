@@ -66,6 +66,8 @@ export class RetryStore implements Store {
   readonly #options: RetryOptions;
   readonly #outage: Outage;
   readonly #retryForMs: number;
+  /** A short patience has short delays, or the last of them would be the most of it. */
+  readonly #delayMaxMs: number;
   /** The longest that this process hears nothing of a request while it runs. */
   readonly #longestMs: number;
   readonly #closed = new AbortController();
@@ -77,6 +79,7 @@ export class RetryStore implements Store {
     this.#inner = inner;
     this.#options = options;
     this.#retryForMs = options.retryForMs ?? RETRY_FOR_MS;
+    this.#delayMaxMs = Math.min(DELAY_MAX_MS, Math.max(FIRST_DELAY_MAX_MS, this.#retryForMs / 4));
     this.#longestMs = (options.silenceMs ?? PROGRESS_LIMIT_MS) + DELAY_MAX_MS;
     this.#outage = new Outage({
       name: this.host,
@@ -276,7 +279,7 @@ export class RetryStore implements Store {
    */
   async #wait(error: StoreError, attempts: Attempts): Promise<void> {
     const { onRetry, sleep, random } = this.#options;
-    const boundMs = Math.min(DELAY_MAX_MS, FIRST_DELAY_MAX_MS * 2 ** (attempts.count - 1));
+    const boundMs = Math.min(this.#delayMaxMs, FIRST_DELAY_MAX_MS * 2 ** (attempts.count - 1));
     const askedMs = Math.min(error.retryAfterMs ?? 0, this.#retryForMs);
     const delayMs = askedMs + random() * boundMs;
     onRetry(
