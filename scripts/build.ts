@@ -20,7 +20,10 @@ const addon = native && existsSync(ADDON);
 if (native && !addon) console.error("build: zstd-napi has no addon here, the file will use Bun's own zstd");
 
 const result = await Bun.build({
-  entrypoints: [`${ROOT}src/main.ts`, `${ROOT}workers/chunk_worker.ts`, `${ROOT}workers/pool_worker.ts`],
+  entrypoints: [
+    `${ROOT}src/main.ts`,
+    ...["chunk_worker", "pool_worker", "watchdog_worker"].map((name) => `${ROOT}workers/${name}.ts`),
+  ],
   root: ROOT,
   compile: {
     outfile: values.outfile ?? `${ROOT}dist/varve`,
@@ -33,6 +36,7 @@ const result = await Bun.build({
   format: "esm",
   define: {
     VARVE_CHUNK_WORKER: JSON.stringify(`${EMBEDDED}/chunk_worker.js`),
+    VARVE_WATCHDOG_WORKER: JSON.stringify(`${EMBEDDED}/watchdog_worker.js`),
     VARVE_VERSION: JSON.stringify(version),
   },
   plugins: [{

@@ -1,11 +1,12 @@
 /** The program: arguments in, exit code out. The only place that maps errors to exit codes. */
 import { createProgram, runProgram } from "./cli/program.ts";
 import { standardError } from "./cli/screen.ts";
-import { watchSignals } from "./cli/signals.ts";
+import { watchProcessSignals } from "./cli/signals.ts";
+import { INTERRUPTED_EXIT_CODE, UNWAITED } from "./cli/watchdog.ts";
 import { describeError, type ErrorCode, VarveError } from "./errors.ts";
 
 const screen = standardError();
-const signal = watchSignals({ emitter: process, exit: endAtOnce, setTimer: setTimeout });
+const signal = watchProcessSignals(endAtOnce);
 const program = createProgram({ env: process.env, screen, signal });
 
 process.on("uncaughtException", (error) => process.exit(report(error)));
@@ -28,7 +29,7 @@ function stacks(error: unknown): string {
 
 function endAtOnce(): never {
   screen.erase();
-  screen.write("varve: Interrupted, without waiting for what was under way: how that ended is not known\n");
+  screen.write(UNWAITED);
   process.exit(exitCode("interrupted"));
 }
 
@@ -49,6 +50,6 @@ function exitCode(code: ErrorCode): number {
     case "wrong_secret":
       return 13;
     case "interrupted":
-      return 130;
+      return INTERRUPTED_EXIT_CODE;
   }
 }

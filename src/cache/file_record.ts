@@ -1,12 +1,14 @@
 /**
  * What a regular file looked like when it was known to equal a backup: size, times and inode. As long as it still looks
- * so, nobody wrote to it, and a restore need not read it.
+ * so, nobody wrote to it, and a restore need not read it. That holds where times tell every write (`os/file_times.ts`);
+ * elsewhere nothing is noted, and the file is read.
  */
 import { createHash } from "node:crypto";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { settleTimes } from "../os/file_times.ts";
 import { replaceFile } from "./cache_folder.ts";
 
 /**
@@ -40,11 +42,15 @@ interface FileRecord {
   content: FileContent;
 }
 
-/** A look that every later write will change. `undefined` where the path is not a regular file, or is being written to. */
+/**
+ * A look that every later write will change, also one through a mapping that somebody holds. `undefined` where the path is
+ * not a regular file, or is being written to, or on a file system whose times do not tell.
+ */
 export async function lookOf(path: string): Promise<FileLook | undefined> {
   const first = await glanceAt(path);
   if (first === undefined) return undefined;
   await wait(tickMs(first));
+  if (!await settleTimes(path)) return undefined;
   return sameLook(await glanceAt(path), first) ? first : undefined;
 }
 

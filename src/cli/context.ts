@@ -78,9 +78,9 @@ export async function openOtherStore(
     s3Profile: s3?.profile,
     s3Addressing: options.s3Addressing,
     s3TimeoutMs: options.s3Timeout === undefined ? undefined : options.s3Timeout * 1000,
-    retries: options.retries,
+    retryForMs: options.retryFor,
     bytesPerSecond: options.limitRate,
-    onRetry: (line) => context.log.warn({}, line),
+    onRetry: (line, level) => context.log[level]({}, line),
     onWarning: (line) => context.log.warn({}, line),
   });
 }

@@ -31,6 +31,7 @@ export function addInit(program: Root, invocation: Invocation): void {
           const { refillReserve } = await import("../engine/reserve.ts");
           const { id } = await initRepository(store, { chunkBytes }, context);
           await refillReserve(store, context);
+          if (store.caveat !== undefined) context.log.warn({}, store.caveat);
           if (options.json) printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes });
           else if (!options.quiet) invocation.screen.write(`Made the repository "${store.url}"\n`);
         },

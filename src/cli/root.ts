@@ -2,12 +2,12 @@
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { Environment } from "./secret.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
-import { ATTEMPTS_MAX } from "../store/retry.ts";
+import { RETRY_FOR_MS } from "../store/retry.ts";
 import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
 import { ADDRESSINGS } from "../store/s3_addressing.ts";
 import { DEFAULT_JOBS } from "../engine/context.ts";
 import { print } from "./output.ts";
-import { parseSize } from "./units.ts";
+import { parseSize, parseWait } from "./units.ts";
 import type { Screen } from "./screen.ts";
 
 /** Set by the build. */
@@ -62,10 +62,12 @@ export function createRoot({ screen }: Invocation) {
     )
     .addOption(
       new Option(
-        "--retries <count>",
-        `how often a request to the store is tried again (default: ${ATTEMPTS_MAX - 1})`,
+        "--retry-for <time>",
+        `how long to wait for a store that does not answer, like 90s or 2h (default: ${
+          RETRY_FOR_MS / 60_000
+        }m)`,
       )
-        .argParser(readCount(0)).env("VARVE_RETRIES"),
+        .argParser(readWait).env("VARVE_RETRY_FOR"),
     )
     .option(
       "--passphrase-file <path>",
@@ -104,6 +106,12 @@ export function readCount(least: number): (text: string) => number {
     if (/^\d{1,5}$/.test(text) && Number(text) >= least) return Number(text);
     throw new InvalidArgumentError(`Expected a whole number from ${least} to 99999.`);
   };
+}
+
+function readWait(text: string): number {
+  const ms = parseWait(text);
+  if (ms !== undefined && ms > 0) return ms;
+  throw new InvalidArgumentError("Expected a time like 90s, 15m or 2h.");
 }
 
 function readRate(text: string): number {

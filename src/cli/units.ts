@@ -20,6 +20,13 @@ export function parseDuration(text: string): number | undefined {
   return Number(match[1]) * hours * 3600_000;
 }
 
+/** Milliseconds of `90s`, `15m` or `2h`; `undefined` for anything else. */
+export function parseWait(text: string): number | undefined {
+  const match = /^(\d{1,6})([smh])$/.exec(text);
+  if (match === null) return undefined;
+  return Number(match[1]) * { s: 1000, m: 60_000, h: 3600_000 }[match[2] as "s" | "m" | "h"];
+}
+
 /** `1.5 GiB`: three digits at most before the unit grows. */
 export function formatSize(bytes: number): string {
   let power = 0;

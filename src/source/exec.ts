@@ -1,6 +1,7 @@
 /** Runs the producer of a stream (`--exec`): its output is the stream, its end is part of what makes it whole. */
 import fs from "node:fs";
 import { describeError, UsageError, VarveError } from "../errors.ts";
+import { type EndingSignal, ignoredSignals } from "../os/signals.ts";
 import { makePipe } from "./libc.ts";
 
 /** Between SIGTERM and SIGKILL, and how long whom a dead child left behind may hold its stderr. */
@@ -77,7 +78,11 @@ export class Producer {
 function spawn(command: readonly string[], program: string) {
   const { readFd, writeFd } = makePipe();
   try {
-    const child = Bun.spawn([...command], { stdin: "ignore", stdout: writeFd, stderr: "pipe" });
+    const child = Bun.spawn(ignoring(ignoredSignals(), command), {
+      stdin: "ignore",
+      stdout: writeFd,
+      stderr: "pipe",
+    });
     return { fd: readFd, child };
   } catch (cause) {
     fs.closeSync(readFd);
@@ -86,6 +91,18 @@ function spawn(command: readonly string[], program: string) {
     // The child has its own; as long as ours is open the pipe would never end.
     fs.closeSync(writeFd);
   }
+}
+
+/**
+ * The runtime gives a child every signal's default back. What was ignored when this process began (`nohup`) must be so for
+ * the child, too: a shell ignores it, and becomes the command.
+ */
+function ignoring(signals: readonly EndingSignal[], command: readonly string[]): string[] {
+  const [program = ""] = command;
+  // What is not there is said by the runtime better than by a shell.
+  if (signals.length === 0 || Bun.which(program) === null) return [...command];
+  const names = signals.map((name) => name.slice(3)).join(" ");
+  return ["/bin/sh", "-c", `trap '' ${names}; exec "$@"`, "sh", ...command];
 }
 
 /** Whether `promise` settled in time. */

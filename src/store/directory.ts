@@ -2,19 +2,32 @@
  * A store in a directory: keys are paths below it. Only ENOENT, and a path that leads through a file or ends at a
  * folder, is "missing"; any other failure is a `StoreError`.
  */
-import { type FileHandle, open, stat, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { constants } from "node:fs";
+import { type FileHandle, open, readdir, stat, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { MissingError, StoreError } from "../errors.ts";
-import { describeFileError, directoryError, isAbsent, isRefused } from "./directory_errors.ts";
+import {
+  describeFileError,
+  directoryError,
+  errnoOf,
+  isAbsent,
+  isRefused,
+  objectError,
+} from "./directory_errors.ts";
 import { DirectoryRoot } from "./directory_root.ts";
 import { directoryFolders, walkDirectory } from "./directory_walk.ts";
 import { DurableWriter, TEMPORARY_FOLDER } from "./durable_writer.ts";
 import { checkKey, checkPrefix, checkRange } from "./key.ts";
+import { lookTwice } from "./look_twice.ts";
 import { roomFor } from "./room.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
 
 /** Files that are deleted at the same time. */
 const DELETE_WINDOW = 32;
+/** Four times the largest chunk: no object is as large, and a file that is would take the host's memory. */
+const OBJECT_BYTES_MAX = 128 * 1024 * 1024;
+/** A named pipe in the place of an object must not be waited for. */
+const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
 
 export class DirectoryStore implements Store {
   readonly url: string;
@@ -28,27 +41,41 @@ export class DirectoryStore implements Store {
     this.#writer = new DurableWriter(path);
   }
 
+  get caveat(): string | undefined {
+    if (this.#writer.foldersAreDurable) return undefined;
+    return `the file system of "${this.url}" cannot make the entries of folders durable by itself: after a power cut the ` +
+      `newest backups may be gone; what files hold is synced all the same`;
+  }
+
   async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     checkRange(range);
     const path = this.#pathOf(key);
     const bytes = await this.#attempt(
-      { action: "read", path, signal },
-      () => readFile(path, { range, into, signal }),
+      { action: "read", path, signal, key },
+      () => lookTwice(path, () => readFile(path, { range, into, signal })),
     );
-    if (bytes === undefined) throw new MissingError(key, `Cannot read "${path}": no such object`);
-    return bytes;
+    if (bytes !== undefined) return bytes;
+    await this.#attempt({ action: "read", path, signal, key }, () => refuseNamed(path));
+    throw new MissingError(key, `Cannot read "${path}": no such object`);
   }
 
   async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
     const path = this.#pathOf(key);
-    await this.#attempt({ action: "write", path, signal }, () => this.#writer.write(path, body, signal));
+    await this.#attempt({ action: "write", path, signal }, async () => {
+      try {
+        await this.#writer.write(path, body, signal);
+      } catch (error) {
+        if (errnoOf(error) !== "EIO") throw error;
+        await this.#writer.write(path, body, signal); // another file, perhaps on better sectors
+      }
+    });
   }
 
   async head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo | undefined> {
     const path = this.#pathOf(key);
     const found = await this.#attempt(
-      { action: "look up", path, signal },
-      () => stat(path).catch(unlessAbsent),
+      { action: "look up", path, signal, key },
+      () => lookTwice(path, () => stat(path)),
     );
     if (found === undefined || !found.isFile()) return undefined;
     return { key, sizeBytes: found.size, modifiedMs: found.mtimeMs };
@@ -110,21 +137,33 @@ export class DirectoryStore implements Store {
     } catch (error) {
       what.signal?.throwIfAborted();
       await this.#root.check(); // that the whole directory went away says more than what did not work then
-      throw directoryError(what.action, what.path, error);
+      const failed = directoryError(what.action, what.path, error);
+      throw what.key === undefined ? failed : objectError(what.key, failed);
     }
   }
 }
 
 type Walk<T> = (root: string, options: { prefix: string } & ListOptions) => AsyncGenerator<T>;
-type Attempt = { action: string; path: string; signal: AbortSignal | undefined };
+type Attempt = { action: string; path: string; signal: AbortSignal | undefined; key?: string };
 
-/** The object's bytes, or `undefined` where there is no such file. */
+/** A file that cannot be found, though its folder names it, is not missing: the file system does not agree with itself. */
+async function refuseNamed(path: string): Promise<void> {
+  const entries = await readdir(dirname(path), { withFileTypes: true }).catch(unlessAbsent);
+  if (entries?.some((entry) => entry.name === basename(path) && entry.isFile())) {
+    throw new StoreError(`Cannot read "${path}": its folder names it, but it cannot be found`, {
+      retryable: true,
+    });
+  }
+}
+
+/** The object's bytes, or `undefined` where something else has its name. */
 async function readFile(path: string, { range, into, signal }: GetOptions): Promise<Uint8Array | undefined> {
-  const handle = await open(path, "r").catch(unlessAbsent);
-  if (handle === undefined) return undefined;
-  await using file = handle;
+  await using file = await open(path, READ_FLAGS);
   const stats = await file.stat();
   if (!stats.isFile()) return undefined;
+  if (range === undefined && stats.size > OBJECT_BYTES_MAX) {
+    throw new Error(`it has ${stats.size} bytes, and no object is as large`);
+  }
   const offset = Math.min(range?.offset ?? 0, stats.size);
   const bytes = roomFor(Math.min(range?.length ?? stats.size, stats.size - offset), into);
   await readFully(file, bytes, { offset, signal });
@@ -139,7 +178,8 @@ async function readFully(
   for (let at = 0; at < into.length;) {
     signal?.throwIfAborted();
     const { bytesRead } = await file.read(into, at, into.length - at, offset + at);
-    if (bytesRead === 0) throw new Error("the file became shorter while it was read");
+    // A look again tells whether it is shorter, or was only read so.
+    if (bytesRead === 0) throw Object.assign(new Error("it ends before its size"), { code: "EIO" });
     at += bytesRead;
   }
 }

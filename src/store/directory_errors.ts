@@ -1,5 +1,5 @@
 /** What a failed file operation means to the directory store: absent, refused, worth a retry, or final. */
-import { StoreError, VarveError } from "../errors.ts";
+import { StoreError, UnavailableError, VarveError } from "../errors.ts";
 
 /** Short words for the states an operator meets most. */
 const STATES: Record<string, string> = {
@@ -11,10 +11,21 @@ const STATES: Record<string, string> = {
   EIO: "input/output error",
   ESTALE: "stale file handle",
   ENAMETOOLONG: "the name is too long",
+  ELOOP: "it is a link that leads round in a circle",
+  EUCLEAN: "the file system is damaged",
+  EBADMSG: "the file system is damaged",
+  ENOTCONN: "the file system's server is gone",
+  EHOSTDOWN: "the file system's server is gone",
 };
 
 /** A later attempt may succeed: an interrupted call, a network file system that came back, too many open files. */
-const RETRYABLE = new Set(["EAGAIN", "EINTR", "ETIMEDOUT", "ESTALE", "EMFILE", "ENFILE"]);
+const RETRYABLE = new Set([
+  ...["EAGAIN", "EINTR", "EBUSY", "EMFILE", "ENFILE", "ENOMEM"],
+  ...["ETIMEDOUT", "ESTALE", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "EREMOTEIO"],
+  ...["ECONNREFUSED", "ECONNRESET", "ECONNABORTED"],
+]);
+/** Nothing fits any more: only deleting helps. */
+const FULL = new Set(["ENOSPC", "EDQUOT"]);
 
 /** The system's error code, such as `ENOENT`. */
 export function errnoOf(error: unknown): string | undefined {
@@ -42,9 +53,16 @@ export function describeFileError(error: unknown): string {
 /** `Cannot <action> "<path>": <state>`; an error that is already varve's own stays as it is. */
 export function directoryError(action: string, path: string, error: unknown): VarveError {
   if (error instanceof VarveError) return error;
-  const retryable = RETRYABLE.has(errnoOf(error) ?? "");
+  const code = errnoOf(error) ?? "";
   return new StoreError(`Cannot ${action} "${path}": ${describeFileError(error)}`, {
-    retryable,
+    retryable: RETRYABLE.has(code),
+    isFull: FULL.has(code),
     cause: error,
   });
+}
+
+/** The same where one object was to be read: what will not pass concerns it alone. */
+export function objectError(key: string, failed: VarveError): VarveError {
+  if (!(failed instanceof StoreError) || failed.retryable) return failed;
+  return new UnavailableError(key, failed.message, { cause: failed.cause });
 }

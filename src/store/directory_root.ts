@@ -4,7 +4,7 @@
  */
 import type { BigIntStats } from "node:fs";
 import { stat } from "node:fs/promises";
-import { StoreError } from "../errors.ts";
+import { StoreError, type VarveError } from "../errors.ts";
 import { directoryError, errnoOf } from "./directory_errors.ts";
 
 export class DirectoryRoot {
@@ -31,9 +31,15 @@ export class DirectoryRoot {
       return folderIdentity(await stat(this.path, { bigint: true }));
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return undefined;
-      throw directoryError("open", this.path, error);
+      throw awayError(directoryError("open", this.path, error));
     }
   }
+}
+
+/** So a network file system answers whose server does not: what concerns the root concerns all, and may pass. */
+function awayError(failed: VarveError): VarveError {
+  if (errnoOf(failed.cause) !== "EIO") return failed;
+  return new StoreError(failed.message, { retryable: true, cause: failed.cause });
 }
 
 /** Tells one folder from another that takes its place later: an inode's number is soon used again, so also its birth. */

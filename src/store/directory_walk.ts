@@ -5,9 +5,10 @@
 import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { isAbsent } from "./directory_errors.ts";
+import { errnoOf } from "./directory_errors.ts";
 import { TEMPORARY_FOLDER } from "./durable_writer.ts";
 import { isKey } from "./key.ts";
+import { lookTwice } from "./look_twice.ts";
 import type { ObjectInfo } from "./store.ts";
 
 /** Files whose size and time are asked for at the same time. */
@@ -53,10 +54,10 @@ async function* walkFolder(root: string, folder: string, options: WalkOptions): 
 /** The folder's keys, and its folders with a `/` behind, sorted. An absent folder has none. */
 async function readPaths(root: string, folder: string, options: WalkOptions): Promise<string[]> {
   options.signal?.throwIfAborted();
-  const entries = await readdir(join(root, folder), { withFileTypes: true }).catch((error) => {
-    if (isAbsent(error)) return [];
-    throw error;
-  });
+  const entries = await lookTwice(
+    join(root, folder),
+    () => readdir(join(root, folder), { withFileTypes: true }),
+  ) ?? [];
   const paths = await Promise.all(entries.map((entry) => pathOf(root, folder, entry)));
   return paths.filter((path) => path !== undefined).filter((path) => isWanted(path, options)).sort();
 }
@@ -67,7 +68,7 @@ async function pathOf(root: string, folder: string, entry: Dirent): Promise<stri
   if (!isKey(path) || path === TEMPORARY_FOLDER) return undefined;
   if (entry.isFile()) return path;
   if (entry.isDirectory()) return `${path}/`;
-  const found = await stat(join(root, path)).catch(undefinedIfAbsent);
+  const found = await lookTwice(join(root, path), () => stat(join(root, path))).catch(undefinedIfNowhere);
   return found?.isDirectory() ? `${path}/` : found?.isFile() ? path : undefined;
 }
 
@@ -92,10 +93,11 @@ function* runsOf(paths: readonly string[]): Generator<string[]> {
 }
 
 async function infoOf(root: string, key: string): Promise<ObjectInfo | undefined> {
-  const found = await stat(join(root, key)).catch(undefinedIfAbsent); // it may have been deleted since
+  const found = await lookTwice(join(root, key), () => stat(join(root, key))); // it may have been deleted since
   return found && { key, sizeBytes: found.size, modifiedMs: found.mtimeMs };
 }
 
-function undefinedIfAbsent(error: unknown): undefined {
-  if (!isAbsent(error)) throw error;
+/** A link that leads nowhere, or round in a circle, is no object; one whose end cannot be looked at may be. */
+function undefinedIfNowhere(error: unknown): undefined {
+  if (!["ELOOP", "ENAMETOOLONG"].includes(errnoOf(error) ?? "")) throw error;
 }

@@ -2,8 +2,9 @@
  * Durable changes of a directory: temporary file, write, fsync, rename, fsync of the folder and of every folder above
  * it that is new. Part of the directory store; the order follows what POSIX leaves open about rename and power loss.
  */
-import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { mkdir, open, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { syncFolder } from "../os/sync_folder.ts";
 import { errnoOf, isAbsent } from "./directory_errors.ts";
 import { folderIdentity } from "./directory_root.ts";
 import { removeLeftovers } from "./leftovers.ts";
@@ -20,10 +21,16 @@ export class DurableWriter {
   readonly #temporaryFolder: string;
   readonly #durableFolders = new Map<string, string>();
   #rootMade = false;
+  #foldersAreDurable = true;
 
   constructor(root: string) {
     this.#root = root;
     this.#temporaryFolder = join(root, TEMPORARY_FOLDER);
+  }
+
+  /** Whether the file system has synced every folder so far; without that a power cut may undo the newest changes. */
+  get foldersAreDurable(): boolean {
+    return this.#foldersAreDurable;
   }
 
   /** Writes `body` to `path`, replacing what is there. Nothing of it is visible until all of it is. */
@@ -47,14 +54,14 @@ export class DurableWriter {
     for (const folder of new Set(paths.map((path) => dirname(path)))) {
       changed.add(await this.#pruneEmpty(folder));
     }
-    for (const folder of changed) await syncFolder(folder).catch(unlessAbsent);
+    for (const folder of changed) await this.#sync(folder).catch(unlessAbsent);
   }
 
   /** Only the first write makes the root: one that is gone later was unmounted or moved, and is not made anew. */
   async #makeRoot(): Promise<void> {
     if (this.#rootMade) return await makeFolder(this.#temporaryFolder);
     const created = await mkdir(this.#root, { recursive: true });
-    if (created !== undefined) await syncChain(this.#root, dirname(created));
+    if (created !== undefined) await this.#syncChain(this.#root, dirname(created));
     await makeFolder(this.#temporaryFolder);
     if (this.#rootMade) return; // by another write meanwhile
     this.#rootMade = true;
@@ -85,13 +92,27 @@ export class DurableWriter {
 
   /** Syncs `folder`, which holds a new name, and those above it whose own name may not be durable yet. */
   async #syncFolders(folder: string): Promise<void> {
-    let identity = await syncFolder(folder);
+    let identity = await this.#sync(folder);
     for (let at = folder; at !== this.#root && this.#durableFolders.get(at) !== identity; at = dirname(at)) {
-      const above = await syncFolder(dirname(at));
+      const above = await this.#sync(dirname(at));
       if (this.#durableFolders.size >= DURABLE_FOLDERS_MAX) this.#durableFolders.clear();
       this.#durableFolders.set(at, identity);
       identity = above;
     }
+  }
+
+  async #syncChain(from: string, upTo: string): Promise<void> {
+    for (let at = from;; at = dirname(at)) {
+      await this.#sync(at);
+      if (at === upTo) return;
+    }
+  }
+
+  /** Resolves to the folder's identity from before it was synced: another one by then is synced once more. */
+  async #sync(folder: string): Promise<string> {
+    const identity = folderIdentity(await stat(folder, { bigint: true }));
+    this.#foldersAreDurable = await syncFolder(folder) && this.#foldersAreDurable;
+    return identity;
   }
 
   /** Removes `folder` and those above it as far as they are empty; resolves to the first that remains. */
@@ -106,7 +127,11 @@ export class DurableWriter {
 
 async function writeSynced(path: string, body: Uint8Array): Promise<void> {
   await using file = await open(path, "wx");
-  for (let at = 0; at < body.length;) at += (await file.write(body, at, body.length - at)).bytesWritten;
+  for (let at = 0; at < body.length;) {
+    const { bytesWritten } = await file.write(body, at, body.length - at);
+    if (bytesWritten === 0) throw new Error("the file system takes no more bytes, and says not why");
+    at += bytesWritten;
+  }
   await file.sync();
 }
 
@@ -115,19 +140,6 @@ async function makeFolder(path: string): Promise<void> {
   await mkdir(path).catch((error) => {
     if (errnoOf(error) !== "EEXIST") throw error;
   });
-}
-
-async function syncChain(from: string, upTo: string): Promise<void> {
-  for (let at = from;; at = dirname(at)) {
-    await syncFolder(at);
-    if (at === upTo) return;
-  }
-}
-
-async function syncFolder(path: string): Promise<string> {
-  await using folder = await open(path, "r");
-  await folder.sync();
-  return folderIdentity(await folder.stat({ bigint: true }));
 }
 
 function unlessAbsent(error: unknown): void {

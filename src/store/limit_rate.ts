@@ -13,6 +13,10 @@ export function limitRate(store: Store, limit: RateLimit): Store {
   const turn = new Turn(limit);
   return {
     url: store.url,
+    host: store.host,
+    get caveat() {
+      return store.caveat;
+    },
     history: store.history,
     async get(key: string, options?: GetOptions) {
       const bytes = await store.get(key, options);

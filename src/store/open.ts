@@ -22,12 +22,12 @@ export interface OpenStoreOptions {
   s3Addressing?: Addressing | undefined;
   /** How long an S3 request may go without a byte in either direction. */
   s3TimeoutMs?: number | undefined;
-  /** How often a failed request is tried again, 0 or more. */
-  retries?: number | undefined;
+  /** How long a store that answers nothing well is waited for. */
+  retryForMs?: number | undefined;
   /** No more than so much is sent and received. */
   bytesPerSecond?: number | undefined;
-  /** Told one line for each request that will be tried again. */
-  onRetry: (line: string) => void;
+  /** Told each attempt that failed (`debug`), and when the store goes, stays away and is back (`warn`). */
+  onRetry: (line: string, level: "debug" | "warn") => void;
   /** Told what the operator may not know of. */
   onWarning?: ((line: string) => void) | undefined;
 }
@@ -48,7 +48,8 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
     onRetry: options.onRetry,
     sleep: sleepUnlessAborted,
     random: Math.random,
-    attemptsMax: options.retries === undefined ? undefined : options.retries + 1,
+    retryForMs: options.retryForMs,
+    silenceMs: options.s3TimeoutMs,
   });
 }
 

@@ -65,6 +65,10 @@ export class S3Store implements Store {
     this.history = new S3History(bucket, { root: this.#root, deleter: this.#deleter });
   }
 
+  get host(): string {
+    return this.#bucket.host;
+  }
+
   async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     checkRange(range);
     const path = this.#pathOf(key);

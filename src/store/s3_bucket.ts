@@ -44,6 +44,11 @@ export class S3Bucket {
     this.#startTimer = options.startTimer ?? startSystemTimer;
   }
 
+  /** The endpoint's name and port, for people. */
+  get host(): string {
+    return this.#peer.host;
+  }
+
   /** Runs one request: `run` gives `options` to `S3Client.send`, and calls `moved` for each piece it receives. */
   async request<T>(
     { action, path, key, signal }: Attempt,

@@ -49,6 +49,12 @@ export interface Store {
   /** For people and logs; holds no secret. */
   readonly url: string;
 
+  /** What answers for it, as an operator knows it: a server's name and port. Left out where that is the URL itself. */
+  readonly host?: string | undefined;
+
+  /** What an operator should know of it, as one sentence. Complete once something was written. */
+  readonly caveat?: string | undefined;
+
   /** Of a store that may keep more than `list` tells. */
   readonly history?: History | undefined;
 

@@ -33,7 +33,6 @@ export class RandomAccessTarget implements Target {
   readonly empty: boolean;
   readonly readableBytes: number;
   readonly gaps = "kept";
-  readonly file: string | undefined;
   readonly #handle: DirectFile;
   readonly #options: RandomAccessOptions;
   #failure: unknown;
@@ -45,10 +44,14 @@ export class RandomAccessTarget implements Target {
     this.#handle = handle;
     this.#options = options;
     this.name = options.name;
-    this.file = options.file;
     this.empty = options.empty;
     this.readableBytes = options.readableBytes;
     this.#lastChange = this.#changeTimes();
+  }
+
+  /** The path, where it is a regular file that nothing else wrote to since this target did. */
+  get file(): string | undefined {
+    return this.#changeTimes() === this.#lastChange ? this.#options.file : undefined;
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
@@ -112,12 +115,12 @@ export class RandomAccessTarget implements Target {
 
   /** A file that others write to while it is restored must not be called good. */
   #refuseOtherWrites(): void {
-    if (this.#changeTimes() === this.#lastChange) return;
+    if (this.#options.alone !== true || this.#changeTimes() === this.#lastChange) return;
     throw new VarveError("failed", `Cannot restore to "${this.name}": something else wrote to it meanwhile`);
   }
 
   #changeTimes(): string | undefined {
-    if (this.#options.alone !== true) return undefined;
+    if (this.#options.file === undefined || this.#closed) return undefined;
     const { mtimeNs, ctimeNs, size } = fs.fstatSync(this.#handle.fd, { bigint: true });
     return `${mtimeNs} ${ctimeNs} ${size}`;
   }

@@ -6,7 +6,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { VarveError } from "../errors.ts";
 import { DirectFile } from "../os/direct_file.ts";
-import { closeFd, openFd, syncFd, truncateFd } from "../os/fd.ts";
+import { openFd, syncFd, truncateFd } from "../os/fd.ts";
+import { syncFolder } from "../os/sync_folder.ts";
 import { describeFileUse } from "./in_use.ts";
 import { RandomAccessTarget } from "./random_access.ts";
 import type { Target } from "./target.ts";
@@ -31,6 +32,8 @@ export async function openRegularFile(name: string, options: FileOptions): Promi
   refuseUsed(name, options);
   const presentBytes = options.presentBytes ?? 0;
   const fd = await openFd(name, fs.constants.O_RDWR | fs.constants.O_CREAT, NEW_FILE_MODE);
+  // Pages that somebody has mapped and written to are clean from here on: a later write to them changes the file's times.
+  if (options.presentBytes !== undefined) await syncFd(fd);
   const isResized = options.truncate || presentBytes < options.sizeBytes;
   return new RandomAccessTarget(await DirectFile.over(fd, fs.constants.O_RDWR), {
     name,
@@ -40,8 +43,13 @@ export async function openRegularFile(name: string, options: FileOptions): Promi
     readableBytes: presentBytes,
     // Only now: a restore that fails has not cut off what it did not replace, and a file that was recorded looks as it did.
     ...(isResized ? { beforeSync: (fd) => truncateFd(fd, options.sizeBytes) } : {}),
-    ...(options.presentBytes === undefined ? { afterSync: () => syncFolder(path.dirname(name)) } : {}),
+    ...(options.presentBytes === undefined ? { afterSync: () => makeNameDurable(name) } : {}),
   });
+}
+
+/** Where the file system cannot do it by itself, the name becomes durable when it likes; the content is. */
+async function makeNameDurable(name: string): Promise<void> {
+  await syncFolder(path.dirname(name));
 }
 
 /** A file that is not there has nothing to compare with. */
@@ -60,13 +68,4 @@ function refuseUsed(name: string, options: FileOptions): void {
     "failed",
     `Cannot restore to "${name}": it is ${use} (--force writes to it all the same)`,
   );
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const fd = await openFd(folder, fs.constants.O_RDONLY);
-  try {
-    await syncFd(fd);
-  } finally {
-    await closeFd(fd);
-  }
 }

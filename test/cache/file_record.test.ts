@@ -10,7 +10,7 @@ import {
   tickMs,
 } from "../../src/cache/file_record.ts";
 import { flipBit } from "../helpers/damage.ts";
-import { runAsRoot, unmount } from "../helpers/mounts.ts";
+import { mountTmpfs, runAsRoot, unmount } from "../helpers/mounts.ts";
 import { describeWith } from "../helpers/parts.ts";
 import { noLoopDevice } from "../target/loop_device.ts";
 import { scratchFolder } from "./scratch.ts";
@@ -124,6 +124,47 @@ describe.skipIf(noLoopDevice !== undefined)(`on a file system (${noLoopDevice ??
     test("lookOf() is another one after any write, too", async () => {
       expect(await knownAfterWrite(join(mounted, "disk"))).toBeUndefined();
     });
+  });
+});
+
+/** A process that has `path` mapped and writes to it there, byte by byte, as it is told. */
+async function mappingOf(path: string) {
+  const program = `const map = Bun.mmap(${JSON.stringify(path)}); let value = 0;
+    for await (const _ of console) { map[0] = ++value; console.log(value); }`;
+  const child = Bun.spawn([process.execPath, "-e", program], { stdin: "pipe", stdout: "pipe" });
+  const reader = child.stdout.getReader();
+  const write = async () => {
+    child.stdin.write("\n");
+    child.stdin.flush();
+    await reader.read();
+  };
+  return { write, end: () => child.kill() };
+}
+
+test("recordedContent() gives nothing when another process writes through a mapping that it wrote to before", async () => {
+  const mapping = await mappingOf(file);
+  try {
+    await mapping.write(); // its page is dirty from here on
+    await record();
+    expect(await known()).toEqual(CONTENT);
+    await mapping.write();
+    expect(await known()).toBeUndefined();
+    await record();
+    await mapping.write();
+    expect(await known()).toBeUndefined();
+  } finally {
+    mapping.end();
+  }
+});
+
+describeWith(["root"], "on a file system whose times do not tell", () => {
+  const mounted = join(folder, "memory");
+  beforeAll(() => mountTmpfs(mounted, ["size=8388608"]));
+  afterAll(() => unmount(mounted));
+
+  test("lookOf() gives nothing", async () => {
+    fs.writeFileSync(join(mounted, "disk"), "content");
+    expect(await lookOf(join(mounted, "disk"))).toBeUndefined();
   });
 });
 

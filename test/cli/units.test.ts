@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { formatDuration, formatSize, parseDuration, parseSize } from "../../src/cli/units.ts";
+import { formatDuration, formatSize, parseDuration, parseSize, parseWait } from "../../src/cli/units.ts";
 
 test("parseSize() reads powers of 1024 when there is a unit", () => {
   const sizes = ["4194304", "4M", "4m", "4MB", "4MiB", "4 MiB", "0.5K", "1GiB", "2T", "1P", "7B", "0"].map(
@@ -52,5 +52,12 @@ test("parseDuration() reads hours, days, weeks and years", () => {
 test("parseDuration() returns undefined when it is no duration", () => {
   for (const text of ["", "30", "d", "1.5d", "-1d", "3m", "1d12h", "1 d", "123456d"]) {
     expect([text, parseDuration(text)]).toEqual([text, undefined]);
+  }
+});
+
+test("parseWait() reads seconds, minutes and hours, and nothing else", () => {
+  expect(["90s", "15m", "2h", "0s"].map(parseWait)).toEqual([90_000, 900_000, 7_200_000, 0]);
+  for (const text of ["", "15", "1.5h", "-1s", "2 h", "1d", "1ms", "9999999s"]) {
+    expect([text, parseWait(text)]).toEqual([text, undefined]);
   }
 });

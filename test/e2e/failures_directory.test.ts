@@ -1,9 +1,9 @@
 /** The built program and a directory store that fills up, is read-only, and goes away under it. */
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { renameSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { mountTmpfs, remount, unmount } from "../helpers/mounts.ts";
+import { mountTmpfs, remount, runAsRoot, unmount } from "../helpers/mounts.ts";
 import { describeWith } from "../helpers/parts.ts";
 import {
   CHUNK_BYTES,
@@ -133,5 +133,27 @@ test("every command exits with 10 when there is no repository", async () => {
     expectOneLine(result, { code: 10, line: /Cannot open .*elsewhere"/ });
   }
   expect(await readdir(repository.folder)).toEqual(["repository"]);
+  await repository.remove();
+});
+
+test("nothing waits for a named pipe in the place of an object, and strays are in nobody's way", async () => {
+  const repository = await TestRepository.make();
+  await repository.backUp(VOLUME, SMALL);
+  for (
+    const folder of ["", "projects", "projects/acme", "projects/acme/chunks", "projects/acme/volumes/vm"]
+  ) {
+    const here = join(repository.url, folder);
+    runAsRoot(["mkfifo", join(here, "pipe")]);
+    symlinkSync("loop", join(here, "loop"));
+    symlinkSync("/nonexistent", join(here, "dangling"));
+    mkdirSync(join(here, "lost+found"));
+  }
+  await repository.expectIntact();
+  for (const args of [["verify"], ["gc"], ["stats"], ["list"]]) {
+    expect(await repository.run(args)).toMatchObject({ code: 0, stderr: "" });
+  }
+  rmSync(join(repository.url, "varve.json"));
+  runAsRoot(["mkfifo", join(repository.url, "varve.json")]);
+  expectOneLine(await repository.run(["list"]), { code: 10, line: /Cannot open .*no such object/ });
   await repository.remove();
 });

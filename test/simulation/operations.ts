@@ -17,6 +17,7 @@ import {
   InterruptedError,
   MissingError,
   StoreError,
+  UnavailableError,
   VarveError,
 } from "../../src/errors.ts";
 import { manifestName, projectPrefix } from "../../src/format/layout.ts";
@@ -31,8 +32,8 @@ import { type Faults, SimulatedStore } from "./simulated_store.ts";
 
 export const SECRET: Secret = { kind: "none" };
 export const VOLUMES = ["a", "b/c"];
-/** Few, so that processes also run out of them. */
-const ATTEMPTS = 3;
+/** Short, so that processes also give up. */
+const RETRY_FOR_MS = 2000;
 /** For this long a lease protects whoever stands still, whatever happens. */
 const TRUSTED_MS = 12 * HOUR_MS;
 
@@ -127,7 +128,8 @@ function repositoryOf(world: World, process: Process, { clock }: Context, there 
     onRetry: () => {},
     sleep: (ms, signal) => clock.sleep(ms, signal ?? new AbortController().signal),
     random: () => scheduler.random(1000) / 1000,
-    attemptsMax: ATTEMPTS,
+    now: () => scheduler.nowMs,
+    retryForMs: RETRY_FOR_MS,
   });
   return { id: "simulated", store, chunkBytes: CHUNK_BYTES };
 }
@@ -199,7 +201,7 @@ function mayHappen(
 }
 
 function isFault(error: unknown): boolean {
-  return error instanceof StoreError && error.retryable;
+  return error instanceof StoreError && (error.retryable || error instanceof UnavailableError);
 }
 
 const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {

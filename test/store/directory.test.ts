@@ -1,8 +1,19 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { MissingError, StoreError } from "../../src/errors.ts";
+import { MissingError, StoreError, UnavailableError } from "../../src/errors.ts";
 import { DirectoryStore } from "../../src/store/directory.ts";
 import { LEFTOVER_AGE_MS } from "../../src/store/leftovers.ts";
 import { describeWith } from "../helpers/parts.ts";
@@ -116,7 +127,55 @@ describe("DirectoryStore", () => {
     await symlink("loop", join(root, "loop"));
     const store = new DirectoryStore(root);
     expect(await rejection(keysOf(store, "loop/"))).toMatchObject({ cause: { code: "ELOOP" } });
-    expect(await rejection(keysOf(store, ""))).toMatchObject({ cause: { code: "ELOOP" } });
+  });
+  test("list() and folders() are not kept from the rest by anything that strayed in", async () => {
+    const root = await makeFolder();
+    const store = new DirectoryStore(root);
+    await store.put("a/b", bytes("x"));
+    await symlink("loop", join(root, "loop"));
+    await symlink("loop", join(root, "a", "loop"));
+    await symlink("/nowhere", join(root, "dangling"));
+    run("mkfifo", join(root, "fifo"));
+    if (process.getuid?.() === 0) run("mknod", join(root, "device"), "b", "7", "200");
+    await Bun.write(join(root, "Desktop.ini"), "x");
+    await mkdir(join(root, "a", "b c"));
+    expect(await keysOf(store, "")).toEqual(["Desktop.ini", "a/b"]);
+    expect(await Array.fromAsync(store.folders(""))).toEqual(["a"]);
+  });
+  test("get() and head() take what is no file for no object, without waiting for it", async () => {
+    const root = await makeFolder();
+    run("mkfifo", join(root, "fifo"));
+    const store = new DirectoryStore(root);
+    expect(await rejection(store.get("fifo"))).toBeInstanceOf(MissingError);
+    expect(await store.head("fifo")).toBeUndefined();
+  });
+  test("get() throws UnavailableError, and takes no memory, when the file is larger than any object", async () => {
+    const root = await makeFolder();
+    await Bun.write(join(root, "huge"), "");
+    await truncate(join(root, "huge"), 2 ** 40);
+    const store = new DirectoryStore(root);
+    const error = await rejection(store.get("huge"));
+    expect(error).toBeInstanceOf(UnavailableError);
+    expect((error as Error).message).toBe(
+      `Cannot read "${root}/huge": it has 1099511627776 bytes, and no object is as large`,
+    );
+    expect((await store.get("huge", { range: { offset: 2 ** 39, length: 5 } })).length).toBe(5);
+  });
+  test("put() removes nothing where the folder of unfinished writes is a link", async () => {
+    const [root, victim] = [await makeFolder(), await makeFolder()];
+    await writeFile(join(victim, "old"), "x");
+    await mkdir(join(victim, "folder"));
+    for (const name of ["old", "folder"]) await utimes(join(victim, name), 1, 1);
+    await symlink(victim, join(root, "tmp"));
+    await new DirectoryStore(root).put("a", bytes("x"));
+    expect((await readdir(victim)).toSorted()).toEqual(["folder", "old"]);
+  });
+  test("put() is not kept from its work by an old folder among the unfinished writes", async () => {
+    const root = await makeFolder();
+    await mkdir(join(root, "tmp", "folder"), { recursive: true });
+    await utimes(join(root, "tmp", "folder"), 1, 1);
+    await new DirectoryStore(root).put("a", bytes("x"));
+    expect(await readdir(join(root, "tmp"))).toEqual(["folder"]);
   });
   test("every method throws StoreError when another directory took the place of the store's", async () => {
     const root = join(await makeFolder(), "root");
@@ -140,7 +199,7 @@ describeWith(["root"], "DirectoryStore as root", () => {
     await store.put("a/b", bytes("before"));
     for (const key of ["a/b", "a/c"]) {
       const error = await rejection(store.put(key, new Uint8Array(2 * 1024 * 1024)));
-      expect(error).toMatchObject({ retryable: false, cause: { code: "ENOSPC" } });
+      expect(error).toMatchObject({ retryable: false, isFull: true, cause: { code: "ENOSPC" } });
       expect((error as Error).message).toBe(
         `Cannot write "${root}/${key}": no space left on the device (ENOSPC)`,
       );

@@ -48,8 +48,83 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
     expect((await readdir(root)).toSorted()).toEqual(["first", "tmp"]);
     expect(await readdir(join(root, "tmp"))).toEqual([]);
   });
+  /** Runs `program` on a store that holds "a/b", where a call on `path` below it fails as `inject` says. */
+  const withFailing = async (
+    { name, path = "a/b", inject, program }: { name: string; path?: string; inject: string; program: string },
+  ): Promise<{ root: string; message: string }> => {
+    const root = join(folder, name);
+    await trace({ root, program: `await store.put("a/b", body)`, strace: ["-e", "trace=none"] });
+    const [calls] = inject.split(":");
+    const strace = [
+      "-P",
+      path === "" ? root : join(root, path),
+      "-e",
+      `trace=${calls}`,
+      "-e",
+      `inject=${inject}`,
+    ];
+    return { root, message: await trace({ root, program, strace }) };
+  };
+
+  test.each(["EINVAL", "EOPNOTSUPP", "EBADF", "EACCES", "EISDIR", "ENOSYS"])(
+    "put() and delete() work, and it is said, when folders cannot be synced (%s)",
+    async (code) => {
+      const root = join(folder, `nosync-${code}`);
+      const folders = [folder, root, join(root, "a"), join(root, "a/b")].flatMap((path) => ["-P", path]);
+      const strace = [...folders, "-e", "trace=fsync", "-e", `inject=fsync:error=${code}`];
+      const program =
+        `await store.put("a/b/c", body); await store.put("a/d", body); await store.delete(["a/d"]);
+        process.stdout.write(String(store.caveat))`;
+      const message = await trace({ root, program, strace });
+      expect(message).toStartWith(`the file system of "${root}" cannot make the entries of folders durable`);
+      expect(await readdir(join(root, "a/b"))).toEqual(["c"]);
+    },
+  );
+  test("put() fails when syncing a folder fails", async () => {
+    const inject = "fsync:error=EIO";
+    const { root, message } = await withFailing({
+      ...{ name: "folder-eio", path: "a", inject, program: `await store.put("a/b", body)` },
+    });
+    expect(message).toBe(`StoreError: Cannot write "${root}/a/b": input/output error (EIO)`);
+  });
+  test.each([
+    ["ENOENT", "openat,open:error=ENOENT", "StoreError", "its folder names it, but it cannot be found"],
+    ["an early end", "read,pread64,preadv:retval=0", "UnavailableError", "input/output error (EIO)"],
+    ["ESTALE", "openat,open:error=ESTALE", "StoreError", "stale file handle (ESTALE)"],
+  ])(
+    "get() does not take it for missing, nor for short, when each look gives %s",
+    async (name, inject, kind, state) => {
+      const stats = name === "ENOENT" ? ",statx,stat,newfstatat" : "";
+      const { root, message } = await withFailing({
+        ...{ name: `each ${name}`, inject: inject.replace("open:", `open${stats}:`) },
+        program: `await store.get("a/b")`,
+      });
+      expect(message).toBe(`${kind}: Cannot read "${root}/a/b": ${state}`);
+    },
+  );
+  test.each(["EIO", "ESTALE", "ENOTCONN"])(
+    "get() takes the store for away, not the object for damaged, when its root answers %s",
+    async (code) => {
+      const { root, message } = await withFailing({
+        ...{ name: `root-${code}`, path: "", inject: `statx,stat,newfstatat:error=${code}` },
+        program: `await store.get("a/b").catch((error) => {
+          throw new Error(error.name + " " + error.retryable + " " + error.message);
+        })`,
+      });
+      expect(message).toMatch(new RegExp(`^Error: StoreError true Cannot open "${root}": .* \\(${code}\\)$`));
+    },
+  );
+  test("list() fails, and leaves nothing out, when a folder or a file cannot be looked at", async () => {
+    for (const [path, calls] of [["a/", "openat,open"], ["a/b", "statx,stat,newfstatat"]] as const) {
+      const { root, message } = await withFailing({
+        ...{ name: `list ${path.length}`, path, inject: `${calls}:error=EIO` },
+        program: `await Array.fromAsync(store.list("a/"))`,
+      });
+      expect(message).toBe(`StoreError: Cannot list "${root}/a/": input/output error (EIO)`);
+    }
+  });
   test.each([["EIO", "input/output error"], ["EACCES", "permission denied"]])(
-    "get() throws StoreError when opening the file fails with %s",
+    "get() throws UnavailableError when opening the file fails with %s",
     async (code, state) => {
       const root = join(folder, code);
       await trace({ root, program: `await store.put("a", body)`, strace: ["-e", "trace=none"] });
@@ -62,7 +137,7 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
         `inject=openat,open:error=${code}`,
       ];
       const message = await trace({ root, program: `await store.get("a")`, strace });
-      expect(message).toBe(`StoreError: Cannot read "${root}/a": ${state} (${code})`);
+      expect(message).toBe(`UnavailableError: Cannot read "${root}/a": ${state} (${code})`);
     },
   );
 });
