@@ -2,7 +2,7 @@
  * What the manifests of a project refer to: one walk over all manifests and over each page once. In bounded memory: where
  * there are more ids than may be held, the set covers a part of the id space, and the caller walks again for the rest.
  */
-import { DamageError, MissingError } from "../../errors.ts";
+import { isUnreadable, MissingError, type UnreadableError } from "../../errors.ts";
 import { toHex } from "../../format/bytes.ts";
 import type { EntryList } from "../../format/entries.ts";
 import {
@@ -124,8 +124,10 @@ export interface CollectOptions {
   /** Without the pages themselves. */
   chunksOnly?: boolean | undefined;
   scope?: ManifestScope | undefined;
+  /** Told of each manifest whose references are collected. */
+  onManifest?: ((manifest: OpenManifest) => void) | undefined;
   /** Told of manifests and pages that cannot be read; without it they are thrown. */
-  onDamage?: ((error: DamageError | MissingError) => void) | undefined;
+  onDamage?: ((error: UnreadableError) => void) | undefined;
 }
 
 /**
@@ -142,6 +144,7 @@ export async function collectReferences(
   const pages = new Window(READS_AT_ONCE);
   try {
     for await (const manifest of manifests(project, options, context)) {
+      options.onManifest?.(manifest);
       for (let page = 0; page < manifest.pages.length; page++) {
         const ref = manifest.pages.get(page)?.object;
         if (ref === undefined) continue;
@@ -174,7 +177,7 @@ export async function* manifests(
   project: Project,
   options: {
     scope?: ManifestScope | undefined;
-    onDamage?: ((error: DamageError | MissingError) => void) | undefined;
+    onDamage?: ((error: UnreadableError) => void) | undefined;
   },
   context: Context,
 ): AsyncGenerator<OpenManifest> {
@@ -197,11 +200,9 @@ export async function* manifests(
   }
 }
 
-function unlessToldOf(onDamage: ((error: DamageError | MissingError) => void) | undefined) {
+function unlessToldOf(onDamage: ((error: UnreadableError) => void) | undefined) {
   return (error: unknown): undefined => {
-    if (onDamage === undefined || !(error instanceof DamageError || error instanceof MissingError)) {
-      throw error;
-    }
+    if (onDamage === undefined || !isUnreadable(error)) throw error;
     onDamage(error);
   };
 }

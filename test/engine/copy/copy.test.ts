@@ -316,13 +316,13 @@ describe("copy() and damage", () => {
     expect(report.points).toEqual({ copied: 1, present: 0, damaged: 0, forgotten: 1 });
   });
 
-  test("sends a chunk again that a repair of the second repository has set aside", async () => {
+  test("sends a chunk again that a repair of the second repository has marked", async () => {
     await point(noiseChunks(1, 2));
     await copyTo(to);
     const [gone] = (await Array.fromAsync(to.list(CHUNKS))).filter(({ sizeBytes }) =>
       sizeBytes > CHUNK_BYTES
     );
-    await to.put(gone!.key.replace("/chunks/", "/damaged/"), new Uint8Array(0));
+    await to.put(gone!.key.replace("/chunks/", "/marked/"), new Uint8Array(0));
     await to.delete([gone!.key]);
     await point(noiseChunks(1, 2), "s2");
     await copyTo(to);
