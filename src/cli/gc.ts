@@ -1,21 +1,37 @@
 /** `varve gc`: deletes what no restore point needs any more. */
+import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { GcReport } from "../engine/gc/gc.ts";
+import type { WaitingPlan } from "../engine/gc/settle_plans.ts";
+import { describeError, InterruptedError, VarveError } from "../errors.ts";
 import { checkProjectName } from "../format/names.ts";
 import { withSession } from "./context.ts";
 import { print, printJson } from "./output.ts";
 import { examples, type Invocation, type Root } from "./root.ts";
-import { formatDuration, formatSize } from "./units.ts";
+import { formatDuration, formatSize, parseDuration } from "./units.ts";
 
 const EXAMPLES = examples(
-  ["varve gc acme", "after forgetting: backups and restores may go on meanwhile"],
-  ["varve gc --dry-run", "what could be deleted, in all projects"],
+  ["varve gc acme", "every night: deletes what was condemned a day ago, and condemns what is garbage now"],
+  ["varve gc acme --grace 0", "all at once, also what was uploaded today: when room is needed now"],
+  ["varve gc --dry-run", "how much is garbage, in all projects"],
 );
+const HOUR_MS = 3600_000;
+const DEFAULT_GRACE_MS = 24 * HOUR_MS;
+/** A plan that is not swept in eight days never is. */
+const MAX_GRACE_MS = 7 * 24 * HOUR_MS;
+/** How many refused keys are shown; the JSON has all. */
+const MAX_REFUSED = 5;
 
 export function addGc(program: Root, invocation: Invocation): void {
   program.command("gc")
     .description("Delete the chunks that no restore point needs any more.")
     .argument("[project]", "without it all projects, one after the other")
-    .option("--dry-run", "only say how much it would be")
+    .option("--dry-run", "only say how much it would be; writes nothing")
+    .option(
+      "--grace <duration>",
+      "how long garbage is left before it is deleted, by a later gc, like 12h or 2d; 0 deletes it now (default: 24h)",
+      readGrace,
+    )
+    .option("--force", "even if points are missing, or more than half of a project would go")
     .addHelpText("after", EXAMPLES)
     .action(async (project, _, command) => {
       const options = command.optsWithGlobals();
@@ -28,32 +44,63 @@ export function addGc(program: Root, invocation: Invocation): void {
           const { listProjects } = await import("../engine/project.ts");
           const repository = await openRepository(store, context);
           const names = project === undefined ? listProjects(repository, context) : [project];
+          const dryRun = options.dryRun === true;
+          const request = {
+            secret,
+            dryRun,
+            graceMs: options.grace ?? DEFAULT_GRACE_MS,
+            force: options.force === true,
+          };
           const reports: GcReport[] = [];
+          const problems: VarveError[] = [];
           for await (const name of names) {
-            const request = { project: name, secret, dryRun: options.dryRun === true };
-            reports.push(await gc(repository, request, context));
+            try {
+              const report = await gc(repository, { project: name, ...request }, context);
+              reports.push(report);
+              if (report.stopped !== null) problems.push(new VarveError("failed", report.stopped));
+            } catch (error) {
+              // What is wrong with one project keeps none of the others from being collected.
+              if (!(error instanceof VarveError) || error instanceof InterruptedError) throw error;
+              problems.push(error);
+            }
           }
-          if (options.json) printJson(project === undefined ? reports : reports[0]);
-          else if (!options.quiet) {
-            for (const report of reports) print(summary(report, options.dryRun === true));
+          if (options.json) {
+            if (project === undefined || reports.length > 0) {
+              printJson(project === undefined ? reports : reports[0]);
+            }
+          } else if (!options.quiet) print(reports.map((report) => summary(report, dryRun)).join(""));
+          for (const problem of problems.slice(0, -1)) {
+            invocation.screen.write(`varve: ${describeError(problem)}\n`);
           }
+          const last = problems.at(-1);
+          if (last !== undefined) throw last;
         },
       );
     });
 }
 
+/** `0`, or a duration of at most a week. */
+function readGrace(text: string): number {
+  const ms = text === "0" ? 0 : parseDuration(text);
+  if (ms !== undefined && ms <= MAX_GRACE_MS) return ms;
+  throw new InvalidArgumentError("Expected a duration of at most 7d, like 12h or 2d, or 0.");
+}
+
 function summary(report: GcReport, dryRun: boolean): string {
-  const { project, garbage, garbage_bytes, objects, objects_bytes, refused } = report;
+  const { project, garbage, objects, refused, condemned, young } = report;
+  const garbageOf = `${formatSize(report.garbage_bytes)} of ${formatSize(report.objects_bytes)}`;
   const lines = [
-    `${project}: ${garbage} of ${objects} objects (${formatSize(garbage_bytes)} of ${
-      formatSize(objects_bytes)
-    }) belong to ` +
-    `no restore point${report.young > 0 ? `, ${report.young} of them may belong to running work` : ""}`,
+    garbage === 0
+      ? `${project}: nothing to delete; ${formatSize(report.objects_bytes)} in use`
+      : `${project}: ${garbage} of ${objects} objects (${garbageOf}) belong to no restore point` +
+        (young > 0 ? `, ${young} of them are too young to be deleted` : ""),
   ];
   if (!dryRun) {
+    const refusals = refused.length > 0 ? `, ${refused.length} refused by the store` : "";
     lines.push(
-      `${project}: ${report.deleted} deleted, ${refused.length} refused by the store, ${report.plans_waiting} plans ` +
-        `wait for running work, in ${formatDuration(report.duration_s)}`,
+      `${project}: ${report.deleted} deleted${refusals}, ${condemned} condemned, in ${
+        formatDuration(report.duration_s)
+      }`,
     );
   }
   if (report.unreadable_leases > 0) {
@@ -61,9 +108,23 @@ function summary(report: GcReport, dryRun: boolean): string {
       `${project}: ${report.unreadable_leases} leases cannot be read; nothing is deleted until they are a day old`,
     );
   }
+  lines.push(...report.plans_waiting.flatMap((plan) => waiting(project, plan)));
   for (const { key, reason } of refused.slice(0, MAX_REFUSED)) lines.push(`refused: "${key}": ${reason}`);
   return lines.join("\n") + "\n";
 }
 
-/** How many refused keys are shown; the JSON has all. */
-const MAX_REFUSED = 5;
+/** What was condemned and is not deleted yet, and by whom that is held up. */
+function waiting(project: string, { made, sweep_after, waits }: WaitingPlan): string[] {
+  const lines = made === null || sweep_after === null
+    ? [`${project}: another gc is condemning objects now`]
+    : [`${project}: what was condemned at ${made} is deleted by the first gc after ${sweep_after}`];
+  for (const { work, volume, host, pid, since, until } of waits) {
+    lines.push(
+      `  and once the ${work} of ${volume} on ${host} (process ${pid}) has ended, which runs since ${
+        since ?? "just now"
+      }; ` +
+        `at ${until} at the latest if nothing more is heard of it`,
+    );
+  }
+  return lines;
+}

@@ -28,7 +28,9 @@ export function addInit(program: Root, invocation: Invocation): void {
         async ({ store, context }) => {
           const { initRepository } = await import("../engine/repository.ts");
           const chunkBytes = options.chunkSize ?? DEFAULT_CHUNK_BYTES;
+          const { refillReserve } = await import("../engine/reserve.ts");
           const { id } = await initRepository(store, { chunkBytes }, context);
+          await refillReserve(store, context);
           if (options.json) printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes });
           else if (!options.quiet) invocation.screen.write(`Made the repository "${store.url}"\n`);
         },

@@ -1,4 +1,5 @@
 /** What every use case is given: when to stop, where to log, what time it is, how many threads. */
+import { readSystemClocks } from "../os/clocks.ts";
 import { InterruptedError } from "../errors.ts";
 
 /** pino fits. */
@@ -13,9 +14,17 @@ export interface Logger {
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
+  /**
+   * What each clock of this host says, in milliseconds: some are set by hand, some stand still while the host sleeps. Only
+   * differences mean anything. Without it `now` is the only one.
+   */
+  readings?(): ClockReadings;
   /** Resolves after `ms`, rejects with the signal's reason when aborted. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
+
+/** By the clock's name. */
+export type ClockReadings = Readonly<Record<string, number>>;
 
 /** Chunks on their way to or from the store at once, unless the operator says otherwise. */
 export const DEFAULT_JOBS = 6;
@@ -34,6 +43,7 @@ export interface Context {
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  readings: readSystemClocks,
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortReason(signal));
@@ -51,4 +61,18 @@ export const systemClock: Clock = {
 
 function abortReason(signal: AbortSignal): unknown {
   return signal.reason ?? new InterruptedError();
+}
+
+export function readClocks(clock: Clock): ClockReadings {
+  return clock.readings?.() ?? { "this host's clock": clock.now() };
+}
+
+/** The most that any clock of this host says has passed since the readings, and which one says so. */
+export function elapsedSince(since: ClockReadings, clock: Clock): { ms: number; by: string } {
+  let most = { ms: -Infinity, by: "" };
+  for (const [by, now] of Object.entries(readClocks(clock))) {
+    const ms = now - (since[by] ?? now);
+    if (ms > most.ms) most = { ms, by };
+  }
+  return most;
 }

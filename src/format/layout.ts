@@ -28,6 +28,9 @@ export const LEASES_PREFIX = "leases/";
 export const PLANS_PREFIX = "gc/";
 export const MARKED_PREFIX = "marked/";
 export const HOLDS_PREFIX = "holds/";
+export const FORGOTTEN_PREFIX = "forgotten/";
+/** Room that is given up when the store is full. */
+export const RESERVE_KEY = "reserve";
 
 export function keyName(keyId: string): string {
   return `${KEYS_PREFIX}${keyId}`;
@@ -87,14 +90,26 @@ export function leaseName(lease: Uint8Array): string {
   return `${LEASES_PREFIX}${toHex(lease)}`;
 }
 
-/** One shard of a gc plan: the condemned objects whose ids begin with the byte `shard`. */
-export function planShardName(plan: string, shard: number): string {
-  return `${PLANS_PREFIX}${plan}/${shard.toString(16).padStart(2, "0")}`;
+/** What a forget took, by the lease that it ran under. */
+export function forgottenName(lease: string): string {
+  return `${FORGOTTEN_PREFIX}${lease}`;
 }
 
-/** What a plan waits for; written before its shards are relied on, removed last. */
+/** The condemned objects of a gc plan whose ids begin with a byte, or all of them in a plan that is small. */
+export type PlanShard = number | "all";
+
+export function planShardName(plan: string, shard: PlanShard): string {
+  return `${PLANS_PREFIX}${plan}/${shard === "all" ? shard : shard.toString(16).padStart(2, "0")}`;
+}
+
+/** What makes a plan one: written once all its shards are. */
 export function planHeadName(plan: string): string {
   return `${PLANS_PREFIX}${plan}/head`;
+}
+
+/** Says that the plan was swept, or never will be. */
+export function planEndName(plan: string): string {
+  return `${PLANS_PREFIX}${plan}/end`;
 }
 
 /** The chunks and pages whose ids begin with the byte `shard`. */
@@ -102,8 +117,13 @@ export function chunkShardPrefix(shard: number): string {
   return `${CHUNKS_PREFIX}${shard.toString(16).padStart(2, "0")}/`;
 }
 
-/** Plan and shard behind a name; `undefined` for anything else (a plan's head among them). */
-export function parsePlanShardName(name: string): { plan: string; shard: number } | undefined {
-  const m = /^gc\/([0-9a-f]{32})\/([0-9a-f]{2})$/.exec(name);
-  return m === null ? undefined : { plan: m[1]!, shard: parseInt(m[2]!, 16) };
+/** The plan behind a name, and which part of it the object is; `undefined` for anything else. */
+export function parsePlanName(
+  name: string,
+): { plan: string; part: "head" | "end" | { shard: PlanShard } } | undefined {
+  const m = /^gc\/([0-9a-f]{32})\/(head|end|all|[0-9a-f]{2})$/.exec(name);
+  if (m === null) return undefined;
+  const [, plan = "", part = ""] = m;
+  if (part === "head" || part === "end") return { plan, part };
+  return { plan, part: { shard: part === "all" ? part : parseInt(part, 16) } };
 }

@@ -42,6 +42,11 @@ export interface ManifestInfo {
   chunks: ChunkCounts;
   uploaded_bytes: number;
   duration_s: number;
+  /**
+   * When the lease was written under which the manifest came into this repository, milliseconds since 1970 by the
+   * store's clock: set as it is written.
+   */
+  lease_ms?: number | undefined;
 }
 
 export interface Manifest {

@@ -40,6 +40,8 @@ export const OBJECT_TYPE = {
   hold: 7,
   patch: 8,
   mark: 9,
+  forgotten: 10,
+  planEnd: 11,
 } as const;
 export type ObjectType = (typeof OBJECT_TYPE)[keyof typeof OBJECT_TYPE];
 

@@ -1,7 +1,9 @@
 /**
- * A shard of a gc plan: the condemned objects whose ids begin with one byte, as sorted records of 48 bytes (id, then
- * the lease id of the key's suffix, zeros where it has none). docs/format.md, "Plans".
+ * A gc plan. Its shards list the condemned objects, as sorted records of 48 bytes (id, then the lease id of the key's
+ * suffix, zeros where it has none); its head says what it waits for and which restore points it saw. docs/format.md,
+ * "Plans".
  */
+import { fromUtf8, utf8 } from "./bytes.ts";
 import { type ObjectRef } from "./layout.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 
@@ -41,4 +43,37 @@ function record(ref: ObjectRef): Uint8Array {
   bytes.set(ref.id);
   if (ref.lease !== undefined) bytes.set(ref.lease, ID_BYTES);
   return bytes;
+}
+
+/** The front of a plan's head. */
+export interface PlanHead {
+  /** The leases, in hex, that must have ended before the plan may be swept. */
+  waits: string[];
+  /** When its collector began, by the store's clock. */
+  made_ms: number;
+}
+
+export function encodePlanHead(head: PlanHead): Uint8Array {
+  return utf8(JSON.stringify(head));
+}
+
+/** `undefined` where it is none. */
+export function decodePlanHead(front: Uint8Array): PlanHead | undefined {
+  try {
+    const head = JSON.parse(fromUtf8(front) ?? "") as Partial<PlanHead> | null;
+    const isHead = Array.isArray(head?.waits) && head.waits.every((id) => typeof id === "string") &&
+      typeof head.made_ms === "number";
+    return isHead ? head as PlanHead : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A list of names, one a line: the points that a plan saw, or a forget took. */
+export function encodeNames(names: Iterable<string>): Uint8Array {
+  return utf8([...names].sort().join("\n"));
+}
+
+export function decodeNames(bytes: Uint8Array): string[] {
+  return (fromUtf8(bytes) ?? "").split("\n").filter((name) => name !== "");
 }

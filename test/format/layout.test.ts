@@ -13,7 +13,9 @@ import {
   parseChunkName,
   parseManifestName,
   parseMarkName,
-  parsePlanShardName,
+  parsePlanName,
+  planEndName,
+  planHeadName,
   planShardName,
   projectPrefix,
   volumePrefix,
@@ -100,25 +102,30 @@ describe("parseManifestName()", () => {
   );
 });
 
-describe("parsePlanShardName()", () => {
+describe("parsePlanName()", () => {
   const plan = toHex(LEASE);
 
   test("gives back what planShardName() was made from", () => {
-    for (let shard = 0; shard < 256; shard++) {
-      expect(parsePlanShardName(planShardName(plan, shard))).toEqual({ plan, shard });
+    for (const shard of [...Array(256).keys(), "all" as const]) {
+      expect(parsePlanName(planShardName(plan, shard))).toEqual({ plan, part: { shard } });
     }
+  });
+
+  test("knows a plan's head and end", () => {
+    expect(parsePlanName(planHeadName(plan))).toEqual({ plan, part: "head" });
+    expect(parsePlanName(planEndName(plan))).toEqual({ plan, part: "end" });
   });
 
   test.each([
     "",
     `gc/${plan}`,
-    `gc/${plan}/head`,
+    `gc/${plan}/heads`,
     `gc/${plan}/0`,
     `gc/${plan}/0A`,
     `gc/${plan}/000`,
     `gc/x/00`,
   ])(
     "takes %p for nothing of its own",
-    (name) => expect(parsePlanShardName(name)).toBeUndefined(),
+    (name) => expect(parsePlanName(name)).toBeUndefined(),
   );
 });

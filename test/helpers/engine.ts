@@ -18,6 +18,9 @@ export const PROJECT = "acme";
 export const VOLUME = "rbd/vm-1";
 export const NO_SECRET: Secret = { kind: "none" };
 
+/** For a gc that plans and sweeps in one run, whatever it finds. */
+export const AT_ONCE = { graceMs: 0, force: true } as const;
+
 /** Time stands still and nobody listens to the log, unless a test says otherwise. */
 export function testContext(options: Partial<Context> = {}): Context {
   const say = () => {};

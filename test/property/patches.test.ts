@@ -13,7 +13,16 @@ import { gc } from "../../src/engine/gc/gc.ts";
 import type { Repository } from "../../src/engine/repository.ts";
 import { forgetPoint } from "../../src/engine/retention/forget.ts";
 import { verify } from "../../src/engine/verify/verify.ts";
-import { backUp, CHUNKS, keysOf, newRepository, PROJECT, restoreTo, testContext } from "../helpers/engine.ts";
+import {
+  AT_ONCE,
+  backUp,
+  CHUNKS,
+  keysOf,
+  newRepository,
+  PROJECT,
+  restoreTo,
+  testContext,
+} from "../helpers/engine.ts";
 import { data, type TestDiff } from "../helpers/memory_source.ts";
 import { type Action, action, extentsOf, FIRST, HOSTS, VOLUMES } from "../helpers/patch_history.ts";
 import { pageKeyOf } from "../helpers/patches.ts";
@@ -149,7 +158,11 @@ class World {
 
   async #collect(): Promise<void> {
     const before = (await keysOf(this.#repository.store, CHUNKS)).length;
-    await gc(this.#repository, { project: PROJECT, secret: SECRET, dryRun: false }, testContext());
+    await gc(
+      this.#repository,
+      { project: PROJECT, secret: SECRET, dryRun: false, ...AT_ONCE },
+      testContext(),
+    );
     seen.swept += before - (await keysOf(this.#repository.store, CHUNKS)).length;
   }
 

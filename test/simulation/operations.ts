@@ -49,6 +49,8 @@ export interface World extends Site {
   volumes: string[];
   /** Of VOLUMES, so many: where there is one, its points follow from each other. */
   volumesUsed: number;
+  /** What a gc leaves garbage for, in milliseconds: mostly nothing, since a grace makes much of what is looked for impossible. */
+  graces: readonly number[];
   /** Counts snapshots. */
   snapshots: number;
 }
@@ -274,10 +276,15 @@ async function runCopy({ world, repository, second, context }: Work): Promise<st
   return `${points.copied} copied, ${points.present} present, ${points.forgotten} forgotten`;
 }
 
-async function runGc({ repository, context }: Work): Promise<string> {
-  const options = { project: PROJECT, secret: SECRET, dryRun: false };
-  const { deleted, spared, plans_swept, plans_waiting } = await gc(repository, options, context);
-  return `${deleted} deleted, ${spared} spared, ${plans_swept} plans swept, ${plans_waiting} waiting`;
+async function runGc({ world, repository, context }: Work): Promise<string> {
+  const { graces, scheduler: { random } } = world;
+  const graceMs = graces[random(graces.length)]!;
+  const options = { project: PROJECT, secret: SECRET, dryRun: false, graceMs, force: true };
+  const { condemned, deleted, spared, plans_swept, plans_waiting } = await gc(repository, options, context);
+  const counts = `${condemned} condemned, ${deleted} deleted, ${spared} spared`;
+  return `grace ${
+    graceMs / HOUR_MS
+  } h: ${counts}, ${plans_swept} plans swept, ${plans_waiting.length} waiting`;
 }
 
 function pointsOf(oracle: Oracle, volume: string): Point[] {

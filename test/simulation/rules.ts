@@ -61,8 +61,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "a condemned key counts as absent": [
     {
       file: "engine/gc/condemned.ts",
-      find: "if (!this.#names.has(shard)) continue;",
-      replace: "continue;",
+      find: "          if (shards.has(shard) && await",
+      replace: "          if (false && await",
     },
   ],
   "a condemned key is never used again": [
@@ -71,8 +71,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "what only the base refers to is held against the plans": [
     {
       file: "engine/backup/volume_writer.ts",
-      find: "if (!this.#options.condemned.none)",
-      replace: "if (false)",
+      find: "if (doubt !== undefined) await this.#rescue(total, doubt);",
+      replace: "",
     },
   ],
   "chunks are durable before the manifest": [
@@ -85,25 +85,20 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "the lease is looked at around the manifest": [
     {
       file: "engine/backup/commit.ts",
-      find: "await lease.seenMs(context.signal);",
-      replace: "",
+      find: "await lease.send((options) => writeManifest(project, { ...manifest, info }, options));",
+      replace: "await writeManifest(project, { ...manifest, info }, {});",
     },
     {
       file: "engine/backup/commit.ts",
-      find: "await lease.send((options) => writeManifest(project, manifest, options));",
-      replace: "await writeManifest(project, manifest, {});",
-    },
-    {
-      file: "engine/backup/commit.ts",
-      find: "await lease.seenMs(undefined);",
-      replace: "",
+      find: "[lease.seenMs(undefined), project.checkNotErased({})]",
+      replace: "[project.checkNotErased({})]",
     },
   ],
   "a dead lease stays dead": [
     {
       file: "engine/gc/lease.ts",
-      find: "if (!this.isTrusted) return this.#gone.abort(this.#lost());",
-      replace: "return await this.#write('running', { signal });",
+      find: "    await this.seenMs(signal);\n",
+      replace: "    return await this.#write('running', { signal });\n",
     },
   ],
   "nobody relies on a lease that may be dead": [
@@ -115,7 +110,6 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
   "a lease outlives what may still be under way": [
     { file: "engine/gc/lease.ts", find: "if (!this.#isSettled) {", replace: "if (false) {" },
-    { file: "engine/gc/lease.ts", find: "return this.#isSettled;", replace: "return true;" },
   ],
   "further attempts need a trusted lease": [
     {
@@ -125,27 +119,39 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
   ],
   "a sweep waits for the wait-set": [
-    { file: "engine/gc/gc.ts", find: "if (waits.some((id) => living.has(id))) continue;", replace: "" },
+    {
+      file: "engine/gc/settle_plans.ts",
+      find: "return isDue && !living.some((lease) => head.waits.includes(lease.id)) ?",
+      replace: "return isDue ?",
+    },
+    { file: "engine/gc/gc.ts", find: " && waits.length === 0)", replace: ")" },
   ],
   "the leases are listed after the plan is written": [
     {
       file: "engine/gc/gc.ts",
-      find: "  const youngMs = await oldestStart(",
-      replace:
-        `  const early = (await livingLeases(project, context)).filter(mayReferToChunks).map(({ id }) => id);
-  const youngMs = await oldestStart(`,
+      find: "  const { living } = survey;",
+      replace: "  const { living } = survey;\n  Object.assign(run.options, { living });",
     },
     {
       file: "engine/gc/gc.ts",
-      find: "  await fixWaits(project, lease.idHex, context);",
-      replace: "  await writeHead(project, lease.idHex, { head: { waits: early }, context });",
+      find: "  const { living } = await surveyLeases(project, nowMs, context);",
+      replace: "  const { living } = options as unknown as LeaseSurvey;",
     },
   ],
   "a sweep reads the manifests a second time": [
-    { file: "engine/gc/sweep.ts", find: "if (work.references.has(ref))", replace: "if (false)" },
+    { file: "engine/gc/sweep.ts", find: "if (references.has(ref))", replace: "if (false)" },
   ],
-  "one sweep of a plan at a time": [
-    { file: "engine/gc/sweep.ts", find: "return others.length === 0 && await", replace: "return await" },
+  "a swept plan goes on condemning": [
+    {
+      file: "engine/gc/gc.ts",
+      find: "  await writeEnd(project, { lease, plan: plan.id });\n  report",
+      replace: "  await removePlan(project, { plan, lease });\n  report",
+    },
+    {
+      file: "engine/gc/gc.ts",
+      find: "listPlans, type StoredPlan",
+      replace: "listPlans, removePlan, type StoredPlan",
+    },
   ],
   "a patch needs what it is over": [
     {
@@ -190,10 +196,10 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
     {
       file: "engine/backup/commit.ts",
-      find: "await project.checkNotErased({ signal: context.signal });",
+      find: "project.checkNotErased({ signal: context.signal }),",
       replace: "",
     },
-    { file: "engine/backup/commit.ts", find: "await project.checkNotErased({});", replace: "" },
+    { file: "engine/backup/commit.ts", find: ", project.checkNotErased({})];", replace: "];" },
   ],
 };
 

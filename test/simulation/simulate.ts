@@ -28,9 +28,16 @@ const SHORT_PAUSES_MS = [0, 0, 0, 60_000];
 const LONG_PAUSES_MS = [0, 0, 60_000, HOUR_MS, DAY_MS / 2, DAY_MS, 2 * DAY_MS];
 /** Contents that volumes have again and again, at most. */
 const CONTENTS = 2;
-/** The first buries what is dead and completes what was left, the others sweep the rest. */
-const QUIET_GCS: Operation[] = ["gc", "gc", "gc"];
-const QUIET_GCS_THERE: Operation[] = ["gc there", "gc there", "gc there"];
+/**
+ * The first buries what is dead and ends or sweeps what was left, the next remove the plans that are over, and then what
+ * these spared is condemned and swept.
+ */
+const QUIET_GCS: Operation[] = Array(6).fill("gc");
+const QUIET_GCS_THERE: Operation[] = Array(6).fill("gc there");
+/** After this a plan that was ended is removed. */
+const QUIET_GAP_MS = 9 * DAY_MS;
+const AT_ONCE = [0];
+const GRACES = [0, 0, 0, DAY_MS];
 /** Makes the project, so that all seeds have the same ids. */
 const PROJECT_SEED = 1;
 
@@ -71,7 +78,17 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
   const secondObjects = new Objects();
   const second = { objects: secondObjects, oracle: new Oracle(secondObjects, oracle) };
   secondObjects.watcher = second.oracle;
-  return { scheduler, objects, oracle, second, faults: QUIET, volumes: [], volumesUsed: 1, snapshots: 0 };
+  return {
+    scheduler,
+    objects,
+    oracle,
+    second,
+    faults: QUIET,
+    volumes: [],
+    volumesUsed: 1,
+    graces: AT_ONCE,
+    snapshots: 0,
+  };
 }
 
 /** The life that the seed chooses, and the quiet after it. */
@@ -80,6 +97,7 @@ async function live(world: World, { theme, next }: { theme: Theme; next: Random 
   const contents = 1 + next(CONTENTS);
   for (let i = 0; i < contents; i++) world.volumes.push(newVolume(next));
   world.volumesUsed = 1 + next(VOLUMES.length);
+  world.graces = GRACES;
   await theme.prepare(world, next);
   const pausesMs = chooseTroubles(world, next);
   for (let round = 1, rounds = 1 + next(2); round <= rounds; round++) {
@@ -90,11 +108,12 @@ async function live(world: World, { theme, next }: { theme: Theme; next: Random 
     await finish(world);
     scheduler.nowMs += [0, HOUR_MS, 2 * DAY_MS][next(3)]!;
   }
+  world.graces = AT_ONCE;
   if (oracle.isErasing) await eraseAndBeginAnew(world);
-  await calmly(world, { operations: QUIET_GCS, gapMs: DAY_MS });
+  await calmly(world, { operations: QUIET_GCS, gapMs: QUIET_GAP_MS });
   if (oracle.violation === undefined) oracle.checkQuiet();
   if (!second.oracle.hasProject) return;
-  await calmly(world, { operations: QUIET_GCS_THERE, gapMs: DAY_MS });
+  await calmly(world, { operations: QUIET_GCS_THERE, gapMs: QUIET_GAP_MS });
   if (oracle.violation === undefined) second.oracle.checkQuiet();
 }
 

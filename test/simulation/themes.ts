@@ -17,12 +17,12 @@ export interface Theme {
 export const QUIET: Faults = { faulty: 0, slow: 0, pageKeys: 1000 };
 export const CALM: Chances = { order: "random", change: 1000, crash: 0, stall: 0, interrupt: 0 };
 /** Requests that must not arrive once their lease has ended: docs/gc.md. */
-const LASTING = /put \S+\/(volumes|gc)\/|delete \S+\/chunks\//;
+const LASTING = /put \S+\/(volumes|gc|forgotten)\/|delete \S+\/(chunks|volumes|gc)\//;
 const LASTING_FAIL: Faults = { ...QUIET, faulty: 1200, at: LASTING };
 const UNSURE = new RegExp(`^(failed|timed out|lost the reply): (${LASTING.source})`);
 
 /** Before the plan, and before the deletions. */
-const LOOKS_OF_GC = [/list \S+\/chunks\//, /get \S+\/gc\/\w+\/\w\w$/];
+const LOOKS_OF_GC = [/list \S+\/chunks\//, /get \S+\/gc\/\w+\/(\w\w|all)$/];
 
 interface Places {
   steps: number;

@@ -229,7 +229,7 @@ async function storeDiff(
     project,
     workshop,
     writer,
-    condemned,
+    doubt: base && await condemned.against(base.info),
     table: new PageTable(base?.pages ?? emptyPages, tableOptions),
     hints: base === undefined ? new PageTable(run.latest?.pages ?? emptyPages, tableOptions) : undefined,
     baseSizeBytes: base?.info.size_bytes ?? 0,
@@ -302,7 +302,7 @@ async function commitAll(run: Run, manifests: readonly OpenManifest[], context: 
       );
     }
     context.signal.throwIfAborted();
-    await commitManifest(run.project, { manifest, lease: run.lease }, context);
+    await commitManifest(run.project, { manifest, ...run, base: manifest.info.base }, context);
   }
 }
 

@@ -3,8 +3,20 @@ import { describeError, InterruptedError, StoreError, VarveError } from "../../e
 import { manifestName } from "../../format/layout.ts";
 import { type OpenManifest, writeManifest } from "../catalog.ts";
 import type { Context } from "../context.ts";
+import type { Condemned } from "../gc/condemned.ts";
+import { isGone } from "../gc/gone.ts";
 import type { Lease } from "../gc/lease.ts";
+import { readForgotten, recordForgotten } from "../retention/forgotten.ts";
 import type { Project } from "../project.ts";
+
+export interface Commit {
+  manifest: OpenManifest;
+  lease: Lease;
+  /** As they were read after the lease was written. */
+  condemned: Condemned;
+  /** The backup of the same volume that the point relies on for what it did not store or ask for itself. */
+  base: string | null;
+}
 
 /**
  * Writes the manifest, last. A lease that is gone before or after means that a gc may have deleted what the point
@@ -15,23 +27,47 @@ import type { Project } from "../project.ts";
  */
 export async function commitManifest(
   project: Project,
-  { manifest, lease }: { manifest: OpenManifest; lease: Lease },
+  { manifest, lease, condemned, base }: Commit,
   context: Context,
 ): Promise<void> {
-  await lease.seenMs(context.signal);
-  await project.checkNotErased({ signal: context.signal });
+  await Promise.all([
+    project.checkNotErased({ signal: context.signal }),
+    condemned.checkUnseen(lease),
+    base === null ? undefined : checkBase(project, { manifest, base }, context),
+  ]);
+  const info = { ...manifest.info, lease_ms: lease.startedMs ?? undefined };
   try {
-    await lease.send((options) => writeManifest(project, manifest, options));
+    await lease.send((options) => writeManifest(project, { ...manifest, info }, options));
   } catch (error) {
     await checkStored(project, { manifest, error }, context);
   }
+  let isLost: boolean;
   try {
-    await lease.seenMs(undefined);
-    await project.checkNotErased({});
+    const looks = [lease.seenMs(undefined), project.checkNotErased({})];
+    [isLost] = await Promise.all([isGone(project, manifest.info, {}), ...looks]);
   } catch (error) {
-    await withdraw(project, manifest, context);
+    await withdraw(project, { manifest, lease }, context);
     throw error;
   }
+  if (isLost) await explainLost(project, manifest, context);
+}
+
+/**
+ * What an increment did not touch is there because its base is. A base that is gone and that nobody forgot was lost, and
+ * what it referred to with it perhaps: a store that was put back to an older copy.
+ */
+async function checkBase(
+  project: Project,
+  { manifest: { info }, base }: { manifest: OpenManifest; base: string },
+  context: Context,
+): Promise<void> {
+  const { volume } = info;
+  if (!await isGone(project, { volume, backup: base }, context)) return;
+  if ((await readForgotten(project, context)).has(manifestName(volume, base))) return;
+  throw new VarveError(
+    "conflict",
+    `Cannot store "${project.name}/${volume}@${info.backup}": its base ${base} is gone, and no forget took it; run it again`,
+  );
 }
 
 /**
@@ -48,9 +84,10 @@ async function checkStored(
   const unknown = `whether "${volume}@${info.backup}" is stored is not known, "varve list ${volume}" tells`;
   let isThere: boolean;
   try {
-    isThere =
-      await project.store.head(project.key(manifestName(info.volume, info.backup)), context) !== undefined;
+    isThere = !await isGone(project, info, context);
   } catch {
+    const { reason } = context.signal;
+    if (reason instanceof VarveError && !(reason instanceof InterruptedError)) throw reason;
     if (context.signal.aborted) throw new InterruptedError(`Interrupted: ${unknown}`);
     throw new VarveError("failed", `Cannot finish the restore point: ${unknown}`, { cause: error });
   }
@@ -62,8 +99,29 @@ async function checkStored(
   );
 }
 
-async function withdraw(project: Project, { info }: OpenManifest, context: Context): Promise<void> {
-  const key = project.key(manifestName(info.volume, info.backup));
+/**
+ * The store said that it has the manifest, and then, asked in two ways, that it does not. Somebody may have forgotten the
+ * point already; else the store lost it.
+ */
+async function explainLost(project: Project, { info }: OpenManifest, context: Context): Promise<void> {
+  if ((await readForgotten(project, context)).has(manifestName(info.volume, info.backup))) return;
+  throw new VarveError(
+    "failed",
+    `Cannot store "${project.name}/${info.volume}@${info.backup}": the store said that it has it, and does not; run it again`,
+  );
+}
+
+/** Written down like what a forget takes: a gc may have seen it. Not where the project was erased: nothing of it stays. */
+async function withdraw(
+  project: Project,
+  { manifest: { info }, lease }: { manifest: OpenManifest; lease: Lease },
+  context: Context,
+): Promise<void> {
+  const name = manifestName(info.volume, info.backup);
+  const key = project.key(name);
+  await project.checkNotErased({})
+    .then(() => recordForgotten(project, { names: [name], lease: lease.idHex }, {}))
+    .catch((error) => context.log.debug({ err: error }, "the withdrawal was not written down"));
   const reason = await project.store.delete([key]).then(([left]) => left?.reason, describeError);
   if (reason === undefined) return;
   context.log.error({ key, reason }, `could not withdraw the backup ${info.backup}; forget it by hand`);

@@ -25,7 +25,8 @@ export interface VolumeWriterOptions {
   project: Project;
   workshop: ChunkWorkshop;
   writer: ChunkWriter;
-  condemned: Condemned;
+  /** What may condemn what the base refers to. */
+  doubt: Condemned | undefined;
   /** The base's table, or an empty one. */
   table: PageTable;
   /** What the volume held last, where that is not the base: most of a full stream is there already. */
@@ -87,7 +88,8 @@ export class VolumeWriter {
     }
     const sizeBytes = diff.sizeBytes!;
     const total = Math.ceil(sizeBytes / project.chunkBytes);
-    if (!this.#options.condemned.none) await this.#rescue(total);
+    const { doubt } = this.#options;
+    if (doubt !== undefined) await this.#rescue(total, doubt);
     const pages = await table.finish(total, this.#writePage);
     return { pages, counts: { ...this.#counts, total }, sizeBytes };
   }
@@ -143,8 +145,8 @@ export class VolumeWriter {
    * Whatever the table still has from the base and a gc plan condemns goes up again under a key of this backup's own:
    * chunks first, then the pages that are condemned themselves. `total`: positions that the volume has now.
    */
-  async #rescue(total: number): Promise<void> {
-    const { condemned, table } = this.#options;
+  async #rescue(total: number, condemned: Condemned): Promise<void> {
+    const { table } = this.#options;
     const pages = Math.min(table.pageCount, Math.ceil(total / PAGE_CHUNKS));
     for (let page = 0; page < pages; page++) {
       const ref = table.pageRef(page);

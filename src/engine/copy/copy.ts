@@ -241,7 +241,7 @@ async function findBase(
 }
 
 async function copyPoint(
-  { source, target, copier, lease }: Run,
+  { source, target, copier, lease, condemned }: Run,
   { place, base, onProgress }: {
     place: Place;
     base: EntryList | undefined;
@@ -254,6 +254,6 @@ async function copyPoint(
   const onPage = (positions: number) =>
     onProgress({ sizeBytes, doneBytes: Math.min(sizeBytes, positions * chunk_bytes) });
   const pages = await copier.copyPages(manifest.pages, { key: manifest.key, base, onPage });
-  await commitManifest(target, { manifest: { ...manifest, pages }, lease }, context);
+  await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned, base: null }, context);
   return { ...place, pages };
 }

@@ -1,74 +1,168 @@
 /**
- * What the gc plans of a project condemn, as a backup sees it: listed once after its lease was written, shards read when
- * a chunk of theirs is asked about. docs/gc.md.
+ * What the gc plans of a project condemn, as a backup sees it: listed after its lease was written, shards read when a
+ * chunk of theirs is asked about, and listed again before its manifest is written. docs/gc.md.
  */
-import { DamageError, MissingError } from "../../errors.ts";
-import { type ObjectRef, parsePlanShardName, PLANS_PREFIX } from "../../format/layout.ts";
+import { isUnreadable, VarveError } from "../../errors.ts";
+import {
+  manifestName,
+  type ObjectRef,
+  parsePlanName,
+  planHeadName,
+  PLANS_PREFIX,
+  type PlanShard,
+  planShardName,
+} from "../../format/layout.ts";
+import type { ManifestInfo } from "../../format/manifest.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
-import { shardHas } from "../../format/plan.ts";
+import { decodePlanHead, type PlanHead, shardHas } from "../../format/plan.ts";
 import type { Context } from "../context.ts";
+import type { Lease } from "./lease.ts";
+import { readShard } from "./plans.ts";
 import type { Project } from "../project.ts";
 
-/** Shards kept in memory: at 3 million condemned chunks one has about 560 KiB. */
-const MAX_SHARDS = 32;
+/** Bytes of shards kept in memory. */
+const MAX_KEPT_BYTES = 24 * 1024 * 1024;
+
+interface ListedPlan {
+  shards: Set<PlanShard>;
+  /** When its head was written, by the store's clock; `undefined` while it has none. */
+  headMs: number | undefined;
+  /** Nobody sweeps it any more. */
+  isEnded: boolean;
+}
+
+type Plans = ReadonlyMap<string, ListedPlan>;
+
+/** A shard's plaintext; `undefined` where it cannot be read: all that it may condemn counts as condemned. */
+type Shard = Uint8Array | undefined;
 
 export class Condemned {
   readonly #project: Project;
   readonly #context: Context;
-  /** By first byte of the id. */
-  readonly #names: Map<number, string[]>;
-  readonly #shards = new Map<number, Promise<(Uint8Array | undefined)[]>>();
+  readonly #plans: Plans;
+  /** By plan and shard. */
+  readonly #kept: Map<string, Promise<Shard>>;
+  #keptBytes = 0;
 
-  private constructor(project: Project, names: Map<number, string[]>, context: Context) {
+  private constructor(project: Project, plans: Plans, context: Context) {
     this.#project = project;
-    this.#names = names;
+    this.#plans = plans;
     this.#context = context;
+    this.#kept = new Map();
   }
 
   static async read(project: Project, context: Context): Promise<Condemned> {
-    const names = new Map<number, string[]>();
-    for await (const { name } of project.list(PLANS_PREFIX, { signal: context.signal })) {
-      const shard = parsePlanShardName(name)?.shard;
-      if (shard !== undefined) names.set(shard, [...names.get(shard) ?? [], name]);
-    }
-    return new Condemned(project, names, context);
+    return new Condemned(project, await list(project, context), context);
   }
 
   /** No plan condemns anything. */
   get none(): boolean {
-    return this.#names.size === 0;
+    return this.#plans.size === 0;
   }
 
   /** Whether a plan condemns one of the objects; its key then counts as absent and must not be referred to. */
   async has(...refs: ObjectRef[]): Promise<boolean> {
     for (const ref of refs) {
-      const shard = ref.id[0]!;
-      if (!this.#names.has(shard)) continue;
-      const plans = await this.#load(shard);
-      if (plans.some((bytes) => bytes === undefined || shardHas(bytes, ref))) return true;
+      for (const [id, { shards }] of this.#plans) {
+        for (const shard of ["all", ref.id[0]!] as const) {
+          if (shards.has(shard) && await this.#condemns({ plan: id, shard }, ref)) return true;
+        }
+      }
     }
     return false;
   }
 
-  #load(shard: number): Promise<(Uint8Array | undefined)[]> {
-    const loaded = this.#shards.get(shard) ??
-      Promise.all(this.#names.get(shard)!.map((name) => this.#readShard(name)));
-    this.#shards.delete(shard);
-    this.#shards.set(shard, loaded);
-    if (this.#shards.size > MAX_SHARDS) this.#shards.delete(this.#shards.keys().next().value!);
-    return loaded;
+  /**
+   * Of the plans those that may condemn what this point refers to, or `undefined` where there is none. A plan that has
+   * ended is none of them: who swept it saw the point and spared what it refers to, or the point's backup saw the plan.
+   * Nor is one that was there when the point's backup began, and one whose collector began after the point was stored.
+   */
+  async against(info: ManifestInfo): Promise<Condemned | undefined> {
+    const plans = new Map<string, ListedPlan>();
+    let stored: Promise<number> | undefined;
+    for (const [id, plan] of this.#plans) {
+      if (plan.isEnded) continue;
+      if (plan.headMs !== undefined && (info.lease_ms ?? 0) > plan.headMs) continue;
+      const head = plan.headMs === undefined ? undefined : await this.#head(id);
+      if (head !== undefined && await (stored ??= this.#storedMs(info)) < head.made_ms) continue;
+      plans.set(id, plan);
+    }
+    return plans.size === 0 ? undefined : new Condemned(this.#project, plans, this.#context);
   }
 
   /**
-   * `undefined` where the plan was swept since it was listed, or the shard cannot be read: all that it may have condemned
-   * counts as condemned.
+   * Looks once more, before the manifest: a plan that the first listing did not tell must wait for this run's lease, or
+   * still be in the making, when it is going to. Throws `conflict` where one does not.
    */
-  async #readShard(name: string): Promise<Uint8Array | undefined> {
-    try {
-      return (await this.#project.read({ type: OBJECT_TYPE.planShard, name }, this.#context)).content;
-    } catch (error) {
-      if (error instanceof MissingError || error instanceof DamageError) return undefined;
-      throw error;
+  async checkUnseen(lease: Lease): Promise<void> {
+    for (const [id, plan] of await list(this.#project, this.#context)) {
+      const seen = this.#plans.get(id)?.shards;
+      if ([...plan.shards].every((shard) => seen?.has(shard))) continue;
+      if (plan.headMs === undefined && !plan.isEnded) continue;
+      if ((await this.#head(id))?.waits.includes(lease.idHex)) continue;
+      throw new VarveError(
+        "conflict",
+        `Cannot finish the restore point in "${this.#project.name}": what it refers to may be deleted by a gc that this ` +
+          `run did not see when it began; run it again`,
+      );
     }
   }
+
+  /** When the point was stored, by the store's clock. */
+  async #storedMs({ volume, backup }: ManifestInfo): Promise<number> {
+    const key = this.#project.key(manifestName(volume, backup));
+    return (await this.#project.store.head(key, this.#context))?.modifiedMs ?? Infinity;
+  }
+
+  /** `undefined` where it cannot be read. */
+  async #head(plan: string): Promise<PlanHead | undefined> {
+    const object = { type: OBJECT_TYPE.planHead, name: planHeadName(plan) };
+    try {
+      const { bytes } = await this.#project.read(object, this.#context);
+      return decodePlanHead(await this.#project.front(bytes, object));
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      return undefined;
+    }
+  }
+
+  async #condemns(at: { plan: string; shard: PlanShard }, ref: ObjectRef): Promise<boolean> {
+    const bytes = await this.#load(at);
+    return bytes === undefined || shardHas(bytes, ref);
+  }
+
+  /** The least recently used go where there are too many. */
+  #load(at: { plan: string; shard: PlanShard }): Promise<Shard> {
+    const name = planShardName(at.plan, at.shard);
+    const known = this.#kept.get(name);
+    this.#kept.delete(name);
+    const loaded = known ?? readShard(this.#project, at, this.#context);
+    this.#kept.set(name, loaded);
+    if (known === undefined) void loaded.then((bytes) => this.#keep(bytes), () => this.#kept.delete(name));
+    return loaded;
+  }
+
+  async #keep(bytes: Shard): Promise<void> {
+    this.#keptBytes += bytes?.length ?? 0;
+    while (this.#keptBytes > MAX_KEPT_BYTES && this.#kept.size > 1) {
+      const [name, oldest] = this.#kept.entries().next().value!;
+      this.#kept.delete(name);
+      this.#keptBytes -= (await oldest.catch(() => undefined))?.length ?? 0;
+    }
+  }
+}
+
+async function list(project: Project, { signal }: Context): Promise<Plans> {
+  const plans = new Map<string, ListedPlan>();
+  for await (const { name, modifiedMs } of project.list(PLANS_PREFIX, { signal })) {
+    const parsed = parsePlanName(name);
+    if (parsed === undefined) continue;
+    const { plan: id, part } = parsed;
+    const plan = plans.get(id) ?? { shards: new Set<PlanShard>(), headMs: undefined, isEnded: false };
+    plans.set(id, plan);
+    if (part === "head") plan.headMs = modifiedMs;
+    else if (part === "end") plan.isEnded = true;
+    else plan.shards.add(part.shard);
+  }
+  return plans;
 }

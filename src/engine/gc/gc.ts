@@ -1,28 +1,47 @@
 /**
- * Garbage collection without locks: bury dead leases, sweep the plans that nobody waits for any more, plan what no
- * manifest refers to, and sweep that too if nothing is running. docs/gc.md says why each step is where it is.
+ * Garbage collection without locks: sweep the plans whose time has come, by what manifests refer to now, and plan what none
+ * refers to, for a later run. docs/gc.md says why each step is where it is.
  */
 import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
-import { chunkShardPrefix, type ObjectRef, parseChunkName } from "../../format/layout.ts";
+import {
+  chunkShardPrefix,
+  LEASES_PREFIX,
+  type ObjectRef,
+  parseChunkName,
+  VOLUMES_PREFIX,
+} from "../../format/layout.ts";
 import { Condemned } from "./condemned.ts";
 import type { Context } from "../context.ts";
-import { listPlans, type StoredPlan, writeHead, writeShard } from "./gc_plan.ts";
 import { Lease } from "./lease.ts";
-import { buryLeases, livingLeases, type SeenLease } from "./leases.ts";
+import { buryLeases, type LeaseSurvey, type SeenLease, surveyLeases } from "./leases.ts";
+import { PlanWriter } from "./plan_writer.ts";
+import { type FullHead, listPlans, type StoredPlan, writeEnd, writeHead } from "./plans.ts";
+import { checkPoints, dropRecords, newestHead } from "./points.ts";
 import { openProject, type Project } from "../project.ts";
 import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "./references.ts";
 import type { Repository } from "../repository.ts";
-import { sweep, type SweepResult } from "./sweep.ts";
+import { refillReserve, spendingReserve } from "../reserve.ts";
+import { readForgotten } from "../retention/forgotten.ts";
+import { type ReadyPlan, settlePlans, type WaitingPlan, waitingPlan } from "./settle_plans.ts";
+import { sweep } from "./sweep.ts";
 import { Window } from "../window.ts";
 
 /** Shards of the listing read at once. */
 const SHARDS_AT_ONCE = 8;
+/** A plan that condemns nothing is made so often, to remember which points there are. */
+const REMEMBER_MS = 20 * 3600_000;
+/** How much of a project's objects may be condemned at once. */
+const MAX_SHARE = 0.5;
 
 export interface GcOptions {
   project: string;
   secret: Secret;
   dryRun: boolean;
+  /** How long a plan waits before it is swept, and how old what it condemns must be. With 0 one run plans and sweeps. */
+  graceMs: number;
+  /** Also where points are missing, or most of the project would go. */
+  force: boolean;
   /** Ids held in memory at once. */
   maxIds?: number | undefined;
 }
@@ -35,11 +54,13 @@ export interface GcReport {
   objects_bytes: number;
   garbage: number;
   garbage_bytes: number;
-  /** Of the garbage: too young to be planned while other work runs. */
+  /** Of the garbage: too young to be condemned. */
   young: number;
+  /** Of the garbage: condemned by this run. */
+  condemned: number;
   plans_swept: number;
-  /** Plans that wait for running work: a later gc sweeps them. */
-  plans_waiting: number;
+  /** Plans that a later gc sweeps, and what they wait for. */
+  plans_waiting: WaitingPlan[];
   deleted: number;
   /** Condemned by an earlier plan, and referred to again. */
   spared: number;
@@ -47,34 +68,46 @@ export interface GcReport {
   dead_leases: number;
   /** Leases that cannot be read. What runs under them is not known, so nothing is swept until they are a day old. */
   unreadable_leases: number;
+  /** Why nothing was condemned, where the run saw what looks like a mistake. */
+  stopped: string | null;
   duration_s: number;
 }
 
-/** Collects the garbage of one project; other hosts keep backing up and restoring meanwhile. */
+/**
+ * Collects the garbage of one project; other hosts keep backing up and restoring meanwhile. Throws `damage` where points
+ * are gone that no forget took, or a manifest or page cannot be read: then nothing is deleted.
+ */
 export async function gc(repository: Repository, options: GcOptions, context: Context): Promise<GcReport> {
   const startedMs = context.clock.now();
-  const { project: name, secret, maxIds = MAX_IDS } = options;
-  const project = await openProject(repository, { name, secret, create: false }, context);
-  const lease = await Lease.begin(project, {
-    work: "gc",
-    volume: name,
-    host: hostname(),
-    key: project.firstKey,
-  }, context);
+  const { store } = repository;
+  const through = options.dryRun ? repository : { ...repository, store: spendingReserve(store, context) };
+  const { project: name, secret } = options;
+  const project = await openProject(through, { name, secret, create: false }, context);
   const report = emptyReport(name);
-  try {
-    const nowMs = await lease.seenMs(context.signal);
-    if (!options.dryRun) report.dead_leases = (await buryLeases(project, nowMs, context)).length;
-    report.unreadable_leases = await countUnreadable(project, context);
-    if (!options.dryRun) await sweepReady(project, { maxIds, report, lease }, context);
-    await makePlan(project, { maxIds, report, lease, dryRun: options.dryRun, nowMs }, context);
-    if (!options.dryRun) await sweepReady(project, { maxIds, report, lease }, context);
-    report.plans_waiting = (await listPlans(project, context)).length;
-  } finally {
-    await lease.end();
+  if (options.dryRun) {
+    const nowMs = await newestMs(project, context);
+    await collect({ project, options, report, nowMs, lease: undefined }, context);
+  } else {
+    await collectUnderLease({ project, options, report }, context);
+    await refillReserve(store, context);
   }
   report.duration_s = (context.clock.now() - startedMs) / 1000;
   return report;
+}
+
+async function collectUnderLease(
+  run: Omit<Run, "lease" | "nowMs">,
+  context: Context,
+): Promise<void> {
+  const { project } = run;
+  const announcement = { work: "gc", volume: project.name, host: hostname(), key: project.firstKey } as const;
+  const lease = await Lease.begin(project, announcement, context);
+  try {
+    const guarded = lease.guard(context);
+    await collect({ ...run, lease, nowMs: await lease.seenMs(guarded.signal) }, guarded);
+  } finally {
+    await lease.end();
+  }
 }
 
 function emptyReport(project: string): GcReport {
@@ -85,20 +118,63 @@ function emptyReport(project: string): GcReport {
     garbage: 0,
     garbage_bytes: 0,
     young: 0,
+    condemned: 0,
     plans_swept: 0,
-    plans_waiting: 0,
+    plans_waiting: [],
     deleted: 0,
     spared: 0,
     refused: [],
     dead_leases: 0,
     unreadable_leases: 0,
+    stopped: null,
     duration_s: 0,
   };
 }
 
-/** Says each of them. */
-async function countUnreadable(project: Project, context: Context): Promise<number> {
-  const unreadable = (await livingLeases(project, context)).filter(({ work }) => work === "unknown");
+/** Who may not write knows the store's time by what was written last. */
+async function newestMs(project: Project, { signal }: Context): Promise<number> {
+  let newest = 0;
+  for (const prefix of [VOLUMES_PREFIX, LEASES_PREFIX]) {
+    for await (const { modifiedMs } of project.list(prefix, { signal })) {
+      newest = Math.max(newest, modifiedMs);
+    }
+  }
+  return newest;
+}
+
+interface Run {
+  project: Project;
+  options: GcOptions;
+  report: GcReport;
+  /** Without one nothing is changed. */
+  lease: Lease | undefined;
+  /** By the store's clock. */
+  nowMs: number;
+}
+
+/** Leases, plans, manifests, objects: in this order. */
+async function collect(run: Run, context: Context): Promise<void> {
+  const { project, options: { graceMs }, report, lease, nowMs } = run;
+  const survey = await surveyLeases(project, nowMs, context);
+  report.unreadable_leases = sayUnreadable(survey, context);
+  if (lease !== undefined) report.dead_leases = await buryLeases(project, { survey, lease }, context);
+  const { living } = survey;
+  const stored = await listPlans(project, context);
+  const times = { living, nowMs, graceMs };
+  const { ready, waiting } = await settlePlans(project, { plans: stored, lease, ...times }, context);
+  report.plans_waiting = waiting;
+  const head = newestHead(stored, nowMs);
+  const writer = lease && new PlanWriter(project, lease);
+  const points = await walk(run, { ready, living, head, writer }, context);
+  if (lease === undefined || writer === undefined) return;
+  for (const plan of ready) await endSwept(run, { plan, lease });
+  await finishPlan({ ...run, lease }, { writer, points, head }, context);
+  await dropRecords(project, { points, lease }, context);
+}
+
+/** Says each of them; how many there are. */
+function sayUnreadable({ living }: LeaseSurvey, context: Context): number {
+  const unreadable = living.filter(({ work }) => work === "unknown");
   for (const { id, problem } of unreadable) {
     context.log.warn(
       { lease: id, reason: problem },
@@ -108,107 +184,103 @@ async function countUnreadable(project: Project, context: Context): Promise<numb
   return unreadable.length;
 }
 
-interface Pass {
-  maxIds: number;
-  report: GcReport;
-  lease: Lease;
-}
-
-/** Completes plans whose collector died before it had listed the leases, and sweeps those that wait for nothing more. */
-async function sweepReady(project: Project, pass: Pass, context: Context): Promise<void> {
-  const { maxIds, report } = pass;
-  for (const plan of await listPlans(project, context)) {
-    if (await isInTheMaking(project, plan, { pass, context })) continue;
-    const waits = plan.head?.waits ?? await fixWaits(project, plan.id, context);
-    const living = new Set((await livingLeases(project, context)).map(({ id }) => id));
-    if (waits.some((id) => living.has(id))) continue;
-    addResult(report, await sweep(project, { plan, maxIds }, context));
-  }
+interface Walk {
+  ready: readonly ReadyPlan[];
+  living: readonly SeenLease[];
+  /** Of the newest plan. */
+  head: FullHead | undefined;
+  writer: PlanWriter | undefined;
 }
 
 /**
- * A plan has the id of its collector's lease: while that lives, shards may arrive that no wait-set knows of. Of his own
- * the collector knows whether all have arrived.
+ * Reads the manifests, sweeps what is ready, then lists the objects: what a backup adds in between is young, or swept by
+ * nobody. In as many rounds as the ids need that fit in memory. The points that were there.
  */
-async function isInTheMaking(
-  project: Project,
-  { id, head }: StoredPlan,
-  { pass: { lease }, context }: { pass: Pass; context: Context },
-): Promise<boolean> {
-  if (id === lease.idHex) return head === undefined || !lease.isSettled;
-  return (await livingLeases(project, context)).some((lease) => lease.id === id);
+async function walk(
+  run: Run,
+  { ready, living, head, writer }: Walk,
+  context: Context,
+): Promise<ReadonlySet<string>> {
+  const { project, options: { maxIds = MAX_IDS, force, graceMs }, lease, nowMs } = run;
+  const condemned = await Condemned.read(project, context);
+  // Who has no lease does not know the store's time well enough to tell what is young.
+  const beganMs = lease === undefined && graceMs === 0 ? Infinity : nowMs - graceMs;
+  const youngMs = Math.min(beganMs, oldestStart(living));
+  let points: ReadonlySet<string> = new Set();
+  for (let from = 0; from < ALL_IDS.to;) {
+    const range = { from, to: ALL_IDS.to };
+    const forgotten = () => readForgotten(project, context);
+    using references = await collectReferences(project, { range, maxIds, forgotten }, context);
+    if (!force) await checkPoints(project, { points: references.points, head }, context);
+    if (lease !== undefined) {
+      for (const plan of ready) await sweepReady(run, { plan, lease, references }, context);
+    }
+    await findGarbage(run, { references, condemned, youngMs, writer }, context);
+    points = references.points;
+    from = references.to;
+  }
+  return points;
 }
 
-/** What a plan has to wait for: all work that may have begun before it could see the plan. */
-async function fixWaits(project: Project, plan: string, context: Context): Promise<string[]> {
-  const waits = (await livingLeases(project, context)).filter(mayReferToChunks).map(({ id }) => id);
-  await writeHead(project, plan, { head: { waits }, context });
-  return waits;
+/** Since when objects may belong to work that still runs. Thrift, not safety: see docs/gc.md. */
+function oldestStart(living: readonly SeenLease[]): number {
+  const working = living.filter(mayReferToChunks);
+  return Math.min(...working.map(({ started_ms, refreshedMs }) => started_ms ?? refreshedMs));
 }
 
 /** A collector deletes and never refers to anything. */
 function mayReferToChunks({ work }: SeenLease): boolean {
-  return work !== "gc" && work !== "sweep";
+  return work !== "gc";
 }
 
-function addResult(report: GcReport, result: SweepResult): void {
-  if (result.swept) report.plans_swept++;
-  report.deleted += result.deleted;
-  report.spared += result.spared;
-  report.refused.push(...result.refused.map(({ key, reason }) => ({ key, reason })));
-}
-
-/** The manifests are read first, then the objects listed: what a backup adds in between is young, or swept by nobody. */
-async function makePlan(
-  project: Project,
-  { maxIds, report, lease, dryRun, nowMs }: Pass & { dryRun: boolean; nowMs: number },
+async function sweepReady(
+  { project, report }: Run,
+  work: { plan: StoredPlan; lease: Lease; references: ReferenceSet },
   context: Context,
 ): Promise<void> {
-  let shards = 0;
-  const condemned = await Condemned.read(project, context);
-  const youngMs = await oldestStart(project, nowMs, context);
-  for (let from = 0; from < ALL_IDS.to;) {
-    using references = await collectReferences(project, { range: { from, to: ALL_IDS.to }, maxIds }, context);
-    const window = new Window(SHARDS_AT_ONCE);
-    try {
-      for (let shard = from; shard < references.to; shard++) {
-        await window.add(async () => {
-          const refs = await findGarbage(project, { shard, references, condemned, youngMs, report }, context);
-          if (refs.length === 0 || dryRun) return;
-          await writeShard(project, { lease, shard, refs });
-          shards++;
-        });
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
-    }
-    from = references.to;
-  }
-  if (shards === 0) return;
-  lease.checkTrust();
-  await fixWaits(project, lease.idHex, context);
+  const { deleted, spared, refused } = await sweep(project, work, context);
+  report.deleted += deleted;
+  report.spared += spared;
+  report.refused.push(...refused.map(({ key, reason }) => ({ key, reason })));
 }
 
-/** Since when, by the store's clock, objects may belong to work that still runs. Thrift, not safety: see docs/gc.md. */
-async function oldestStart(project: Project, nowMs: number, context: Context): Promise<number> {
-  const starts = (await livingLeases(project, context)).filter(mayReferToChunks)
-    .map(({ started_ms, refreshedMs }) => started_ms ?? refreshedMs);
-  return Math.min(nowMs, ...starts);
+async function endSwept({ project, report }: Run, { plan, lease }: { plan: StoredPlan; lease: Lease }) {
+  await writeEnd(project, { lease, plan: plan.id });
+  report.plans_swept++;
 }
 
 interface Search {
-  shard: number;
   references: ReferenceSet;
   condemned: Condemned;
   youngMs: number;
-  report: GcReport;
+  writer: PlanWriter | undefined;
 }
 
-async function findGarbage(project: Project, search: Search, context: Context): Promise<ObjectRef[]> {
-  const { references, condemned, youngMs, report } = search;
+async function findGarbage(run: Run, search: Search, context: Context): Promise<void> {
+  const { references, writer } = search;
+  const window = new Window(SHARDS_AT_ONCE);
+  try {
+    for (let shard = references.from; shard < references.to; shard++) {
+      await window.add(async () => {
+        const refs = await garbageOf(run, { ...search, shard }, context);
+        run.report.condemned += refs.length;
+        await writer?.add(shard, refs);
+      });
+    }
+    await window.drain();
+  } finally {
+    await window.settle();
+  }
+}
+
+/** What the plan condemns of one shard. */
+async function garbageOf(
+  { project, report }: Run,
+  { references, condemned, youngMs, shard }: Search & { shard: number },
+  context: Context,
+): Promise<ObjectRef[]> {
   const garbage: ObjectRef[] = [];
-  for await (const info of project.list(chunkShardPrefix(search.shard), { signal: context.signal })) {
+  for await (const info of project.list(chunkShardPrefix(shard), { signal: context.signal })) {
     const ref = parseChunkName(info.name);
     if (ref === undefined) continue;
     report.objects++;
@@ -220,4 +292,64 @@ async function findGarbage(project: Project, search: Search, context: Context): 
     else if (!await condemned.has(ref)) garbage.push(ref);
   }
   return garbage;
+}
+
+/** Makes the plan one, unless it looks like a mistake; with a grace of 0 it is swept by a second look. */
+async function finishPlan(
+  run: Run & { lease: Lease },
+  { writer, points, head }: {
+    writer: PlanWriter;
+    points: ReadonlySet<string>;
+    head: FullHead | undefined;
+  },
+  context: Context,
+): Promise<void> {
+  const { project, options, report, lease, nowMs } = run;
+  report.stopped = options.force ? null : mistake(report, { planned: writer.size, points: points.size });
+  if (report.stopped !== null) {
+    report.condemned = 0;
+    return await writer.abandon();
+  }
+  if (writer.size === 0 && head !== undefined && nowMs - head.made_ms < REMEMBER_MS) return;
+  await writer.finish();
+  // After all shards: work that begins from now on sees the plan.
+  const { living } = await surveyLeases(project, nowMs, context);
+  const waits = living.filter(mayReferToChunks).map(({ id }) => id);
+  await writeHead(project, { lease, head: { waits, made_ms: nowMs }, points });
+  if (writer.size === 0) return;
+  const plan = writer.plan({ waits, made_ms: nowMs, points: [...points], writtenMs: nowMs });
+  if (options.graceMs === 0 && waits.length === 0) await sweepAtOnce(run, plan, context);
+  else report.plans_waiting.push(waitingPlan(plan, { living, graceMs: options.graceMs }));
+}
+
+/** What of a plan looks like a mistake, or `null`. */
+function mistake(
+  { project, objects }: GcReport,
+  { planned, points }: { planned: number; points: number },
+): string | null {
+  if (planned === 0) return null;
+  const cannot = `Cannot collect "${project}":`;
+  const advice = "nothing was condemned; use --force if that is right";
+  if (points === 0) {
+    return `${cannot} it has ${objects} objects and no restore point, which looks as if points were lost; ${advice}`;
+  }
+  if (planned <= objects * MAX_SHARE) return null;
+  return `${cannot} ${planned} of ${objects} objects belong to none of its ${points} restore points, more than half; ${advice}`;
+}
+
+/** The manifests are read again: what refers to a condemned object by now was stored by work that has ended since. */
+async function sweepAtOnce(
+  run: Run & { lease: Lease },
+  plan: ReadyPlan,
+  context: Context,
+): Promise<void> {
+  const { project, options: { maxIds = MAX_IDS }, lease } = run;
+  for (let from = 0; from < ALL_IDS.to;) {
+    const range = { from, to: ALL_IDS.to };
+    const forgotten = () => readForgotten(project, context);
+    using references = await collectReferences(project, { range, maxIds, forgotten }, context);
+    await sweepReady(run, { plan, lease, references }, context);
+    from = references.to;
+  }
+  await endSwept(run, { plan, lease });
 }

@@ -2,8 +2,9 @@
  * A lease: the announcement of running work, which a gc waits for. docs/gc.md.
  *
  * It is written before anything else is read, refreshed while the work runs, and removed at the end; where removing is
- * refused, a final state is written into it. Whether it is dead is told by the store's clock alone; whether it can still
- * be trusted, by the time that passed on this host since it was written last, and that is half of what makes it dead.
+ * refused, a final state is written into it. Whether it is dead is told by the store's clock alone. Whether it can still
+ * be trusted is told by every clock there is: those of this host since it was last written, of which the one that says
+ * most counts, and the store's, between one look at the lease and the next.
  */
 import type { ProjectKey } from "../../codec/keys.ts";
 import { DamageError, describeError, StoreError, VarveError } from "../../errors.ts";
@@ -12,7 +13,7 @@ import { leaseName } from "../../format/layout.ts";
 import { LEASE_ID_BYTES } from "../../format/limits.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { RequestOptions } from "../../store/store.ts";
-import type { Context } from "../context.ts";
+import { type ClockReadings, type Context, elapsedSince, readClocks } from "../context.ts";
 import { withGrace } from "./grace.ts";
 import type { Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
@@ -25,7 +26,7 @@ export const LEASE_REFRESH_MS = 10 * 60_000;
 /** Who did not manage to refresh for this long must not rely on the lease, nor bring it back to life. */
 export const LEASE_TRUST_MS = LEASE_DEAD_MS / 2;
 
-const WORKS = ["backup", "restore", "copy", "repair", "forget", "gc", "sweep"] as const;
+const WORKS = ["backup", "restore", "copy", "repair", "forget", "gc"] as const;
 export type Work = (typeof WORKS)[number];
 
 /** Of work that is about all volumes of a project; no volume can be called so. */
@@ -33,7 +34,7 @@ export const ALL_VOLUMES = "*";
 
 export interface LeaseOptions {
   work: Work;
-  /** The volume, or what else the work is about; of a sweep the plan. */
+  /** The volume, or what else the work is about. */
   volume: string;
   host: string;
   key: ProjectKey;
@@ -74,11 +75,14 @@ export class Lease {
   readonly #options: LeaseOptions;
   readonly #context: Context;
   readonly #stop = new AbortController();
-  /** By this host's clock: when the last successful write of the lease began. */
-  #freshMs = 0;
+  /** By this host's clocks: when the last successful write of the lease began. */
+  #fresh: ClockReadings = {};
+  /** By the store's clock: when the lease was written, as it was last seen. */
+  #seenMs: number | undefined;
   #startedMs: number | null = null;
   #refreshing: Promise<void> = Promise.resolve();
   readonly #gone = new AbortController();
+  /** No request of `send` can still be under way. */
   #isSettled = true;
 
   private constructor(project: Project, options: LeaseOptions, context: Context) {
@@ -122,38 +126,60 @@ export class Lease {
     return toHex(this.id);
   }
 
-  /** Whether it was refreshed lately enough to be alive for certain. */
-  get isTrusted(): boolean {
-    return this.#context.clock.now() - this.#freshMs < LEASE_TRUST_MS;
-  }
-
-  /** Throws `conflict` where it is not: whoever stood still for too long may be taken for dead, and must stop. */
-  checkTrust(): void {
-    if (!this.isTrusted) throw this.#lost();
-  }
-
-  /** When the store last saw it, by the store's clock; throws `conflict` where the lease is gone. */
-  async seenMs(signal: AbortSignal | undefined): Promise<number> {
-    const info = this.isTrusted ? await this.#project.store.head(this.#storeKey, { signal }) : undefined;
-    if (info !== undefined && this.isTrusted) {
-      this.#startedMs ??= info.modifiedMs;
-      return info.modifiedMs;
-    }
-    throw this.#lost();
-  }
-
-  /** Whether no request of `send` can still be under way. */
-  get isSettled(): boolean {
-    return this.#isSettled;
+  /** When the work began, by the store's clock; `null` before the store was asked for the first time. */
+  get startedMs(): number | null {
+    return this.#startedMs;
   }
 
   /**
-   * Makes a request that others rely on not to arrive once the lease has ended: not by who may be taken for dead, and
-   * not again either. Where its outcome is not known, or was not of an attempt, that one may still be under way: the
+   * Throws `conflict` where it was not refreshed lately enough to be alive for certain: whoever stood still for too long
+   * may be taken for dead, and must stop.
+   */
+  checkTrust(): void {
+    const { ms, by } = elapsedSince(this.#fresh, this.#context.clock);
+    if (ms >= LEASE_TRUST_MS) throw this.#lost(`its lease was not refreshed for ${hours(ms)} by ${by}`);
+  }
+
+  /**
+   * Asks the store for the lease: when it was last written, by the store's clock. Throws `conflict` where it is gone, or
+   * too much of the store's time has passed between two looks.
+   */
+  async seenMs(signal: AbortSignal | undefined): Promise<number> {
+    this.checkTrust();
+    const nowMs = await this.#look(signal);
+    this.checkTrust();
+    if (nowMs === undefined) {
+      throw this.#lost(
+        "its lease is gone: the project was erased, or this host stood still until a gc took it for dead",
+      );
+    }
+    const passedMs = nowMs - (this.#seenMs ?? nowMs);
+    if (passedMs >= LEASE_TRUST_MS) {
+      throw this.#lost(`its lease was not refreshed for ${hours(passedMs)} by the store's clock`);
+    }
+    this.#seenMs = nowMs;
+    this.#startedMs ??= nowMs;
+    return nowMs;
+  }
+
+  /** Asked in two ways before it is gone. */
+  async #look(signal: AbortSignal | undefined): Promise<number | undefined> {
+    const { store } = this.#project;
+    const info = await store.head(this.#storeKey, { signal });
+    if (info !== undefined) return info.modifiedMs;
+    for await (const { key, modifiedMs } of store.list(this.#storeKey, { signal })) {
+      if (key === this.#storeKey) return modifiedMs;
+    }
+    return undefined;
+  }
+
+  /**
+   * Makes a request that others rely on not to arrive once the lease has ended: only after the store was asked that the
+   * lease is still there, not by who may be taken for dead, and not again either. Where its outcome is not known, or was not of an attempt, that one may still be under way: the
    * lease then stays, and ends by its age. Throws `conflict`, and what the request throws.
    */
   async send<T>(request: (options: RequestOptions) => Promise<T>): Promise<T> {
-    this.checkTrust();
+    await this.seenMs(this.#context.signal);
     const beforeRetry = () => {
       this.#isSettled = false;
       this.checkTrust();
@@ -188,12 +214,11 @@ export class Lease {
     if (left !== undefined) await this.#write("ended", { signal });
   }
 
-  #lost(): VarveError {
-    return new VarveError(
-      "conflict",
-      `Cannot finish the ${this.#options.work} of "${this.#project.name}/${this.#options.volume}": its lease is ` +
-        `gone, the project was erased or this host stood still for a day; run it again`,
-    );
+  #lost(why: string): VarveError {
+    const { work, volume } = this.#options;
+    const { name } = this.#project;
+    const thing = volume === name || volume === ALL_VOLUMES ? name : `${name}/${volume}`;
+    return new VarveError("conflict", `Cannot finish the ${work} of "${thing}": ${why}; run it again`);
   }
 
   get #storeKey(): string {
@@ -207,13 +232,13 @@ export class Lease {
     const { work, volume, host, key } = this.#options;
     const about: LeaseContent = { state, work, volume, host, pid: process.pid, started_ms: this.#startedMs };
     const content = utf8(JSON.stringify(about));
-    const beganMs = this.#context.clock.now();
+    const began = readClocks(this.#context.clock);
     await this.#project.write({ type: OBJECT_TYPE.lease, name: leaseName(this.id), content }, {
       signal,
       beforeRetry,
       key,
     });
-    this.#freshMs = beganMs;
+    this.#fresh = began;
   }
 
   async #keepFresh(): Promise<void> {
@@ -223,21 +248,25 @@ export class Lease {
         await this.#context.clock.sleep(LEASE_REFRESH_MS, signal);
         await this.#refresh(signal);
       } catch (error) {
-        if (!signal.aborted) this.#warn(error, "could not refresh the lease; trying again later");
+        if (signal.aborted) return;
+        if (error instanceof VarveError && error.code === "conflict") return this.#gone.abort(error);
+        this.#warn(error, "could not refresh the lease; trying again later");
       }
     }
   }
 
   /** Only a lease that is there and trusted is written again: one that was declared dead must stay dead. */
   async #refresh(signal: AbortSignal): Promise<void> {
-    if (!this.isTrusted) return this.#gone.abort(this.#lost());
-    const there = await this.#project.store.head(this.#storeKey, { signal });
-    if (there === undefined) this.#gone.abort(this.#lost());
-    else if (this.isTrusted) await this.#write("running", { signal, beforeRetry: () => this.checkTrust() });
+    await this.seenMs(signal);
+    await this.#write("running", { signal, beforeRetry: () => this.checkTrust() });
   }
 
   #warn(error: unknown, text: string): void {
     const reason = error === undefined ? {} : { reason: describeError(error) };
     this.#context.log.warn({ lease: toHex(this.id), ...reason }, text);
   }
+}
+
+function hours(ms: number): string {
+  return `${Math.floor(ms / 3600_000)} hours`;
 }

@@ -2,7 +2,13 @@
  * What the manifests of a project refer to: one walk over all manifests and over each page once. In bounded memory: where
  * there are more ids than may be held, the set covers a part of the id space, and the caller walks again for the rest.
  */
-import { isUnreadable, MissingError, type UnreadableError } from "../../errors.ts";
+import {
+  isUnreadable,
+  MissingError,
+  UnavailableError,
+  type UnreadableError,
+  VarveError,
+} from "../../errors.ts";
 import { toHex } from "../../format/bytes.ts";
 import type { EntryList } from "../../format/entries.ts";
 import {
@@ -16,6 +22,7 @@ import {
 import type { Context } from "../context.ts";
 import { type OpenManifest, readManifest } from "../catalog.ts";
 import { IdSet } from "../id_set.ts";
+import { isGone } from "./gone.ts";
 import { noLocalPages, readPage } from "../page_table.ts";
 import type { Project } from "../project.ts";
 import { mapOrdered, Window } from "../window.ts";
@@ -36,6 +43,8 @@ export const ALL_IDS: IdRange = { from: 0, to: 256 };
 /** The objects that manifests refer to, of the ids in `range`. */
 export class ReferenceSet {
   readonly from: number;
+  /** Names of the manifests that were read. */
+  readonly points = new Set<string>();
   #to: number;
   readonly #maxIds: number;
   readonly #plain = new IdSet();
@@ -128,11 +137,16 @@ export interface CollectOptions {
   onManifest?: ((manifest: OpenManifest) => void) | undefined;
   /** Told of manifests and pages that cannot be read; without it they are thrown. */
   onDamage?: ((error: UnreadableError) => void) | undefined;
+  /**
+   * For whoever will delete what nothing refers to: the manifests are listed once more after they were read, and one that
+   * is not there any more must be among those that a forget took. Their names.
+   */
+  forgotten?: (() => Promise<ReadonlySet<string>>) | undefined;
 }
 
 /**
- * The references of all manifests that are there from beginning to end of the walk. Throws `DamageError`, `MissingError`
- * where a manifest or page cannot be read: what it refers to is not known then, and nothing may be deleted.
+ * The references of all manifests that are there from beginning to end of the walk. Throws an `UnreadableError` where a
+ * manifest or page cannot be read: what it refers to is not known then, and nothing may be deleted.
  */
 export async function collectReferences(
   project: Project,
@@ -145,6 +159,7 @@ export async function collectReferences(
   try {
     for await (const manifest of manifests(project, options, context)) {
       options.onManifest?.(manifest);
+      references.points.add(manifestName(manifest.info.volume, manifest.info.backup));
       for (let page = 0; page < manifest.pages.length; page++) {
         const ref = manifest.pages.get(page)?.object;
         if (ref === undefined) continue;
@@ -172,39 +187,104 @@ export interface ManifestScope {
   backup?: string | undefined;
 }
 
-/** The manifests in the scope; one that is forgotten meanwhile is left out. Damage goes to `onDamage`, or is thrown. */
+/**
+ * The manifests in the scope; one that is forgotten meanwhile is left out. What cannot be read goes to `onDamage`, or is
+ * thrown.
+ */
 export async function* manifests(
   project: Project,
-  options: {
-    scope?: ManifestScope | undefined;
-    onDamage?: ((error: UnreadableError) => void) | undefined;
-  },
+  options: Pick<CollectOptions, "scope" | "onDamage" | "forgotten">,
   context: Context,
 ): AsyncGenerator<OpenManifest> {
-  const { volume, backup } = options.scope ?? {};
-  async function* places() {
-    const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
-    for await (const { name } of project.list(prefix, { signal: context.signal })) {
-      const place = parseManifestName(name);
-      if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
-      if (backup === undefined || place.backup === backup) yield place;
-    }
-  }
-  const read = (place: { volume: string; backup: string }) =>
-    readManifest(project, place, context).catch((error) => {
-      if (error instanceof MissingError) return undefined;
-      return unlessToldOf(options.onDamage)(error);
+  const { onDamage, forgotten } = options;
+  const read = (place: Place) =>
+    readManifest(project, place, context).catch(async (error) => {
+      if (!isUnreadable(error)) throw error;
+      const isMissing = error instanceof MissingError;
+      if (isMissing && await isGone(project, place, context)) {
+        if (forgotten !== undefined) await checkForgotten([nameOf(place)], { project, forgotten });
+        return undefined;
+      }
+      const problem = isMissing ? listedButMissing(error) : error;
+      if (onDamage === undefined) throw problem;
+      onDamage(problem);
+      return undefined;
     });
-  for await (const manifest of mapOrdered(places(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
+  const places = placesOf(project, options, context);
+  for await (const manifest of mapOrdered(places, read, { limit: READS_AT_ONCE, drop: () => {} })) {
     if (manifest !== undefined) yield manifest;
   }
 }
 
-function unlessToldOf(onDamage: ((error: UnreadableError) => void) | undefined) {
-  return (error: unknown): undefined => {
-    if (onDamage === undefined || !isUnreadable(error)) throw error;
-    onDamage(error);
-  };
+/** Of those who delete, a place that a second listing tells is read, too, and one that it leaves out must be forgotten. */
+async function* placesOf(
+  project: Project,
+  { scope, forgotten }: Pick<CollectOptions, "scope" | "forgotten">,
+  context: Context,
+): AsyncGenerator<Place> {
+  const seen = new Set<string>();
+  for await (const place of listPlaces(project, scope, context)) {
+    seen.add(nameOf(place));
+    yield place;
+  }
+  if (forgotten === undefined) return;
+  const left = new Set(seen);
+  for await (const place of listPlaces(project, scope, context)) {
+    left.delete(nameOf(place));
+    if (!seen.has(nameOf(place))) yield place;
+  }
+  await checkForgotten(left, { project, forgotten });
+}
+
+async function* listPlaces(
+  project: Project,
+  { volume, backup }: ManifestScope = {},
+  context: Context,
+): AsyncGenerator<Place> {
+  const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
+  for await (const { name } of project.list(prefix, { signal: context.signal })) {
+    const place = parseManifestName(name);
+    if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
+    if (backup === undefined || place.backup === backup) yield place;
+  }
+}
+
+interface Place {
+  volume: string;
+  backup: string;
+}
+
+function nameOf({ volume, backup }: Place): string {
+  return manifestName(volume, backup);
+}
+
+/** Throws where one of the names is not among those that a forget took: a listing was short, or a point was lost. */
+async function checkForgotten(
+  names: Iterable<string>,
+  { project, forgotten }: { project: Project; forgotten: () => Promise<ReadonlySet<string>> },
+): Promise<void> {
+  const left = [...names];
+  if (left.length === 0) return;
+  const known = await forgotten();
+  const [lost] = left.filter((name) => !known.has(name));
+  if (lost === undefined) return;
+  throw new VarveError(
+    "failed",
+    `Cannot collect "${project.name}": "${
+      project.key(lost)
+    }" was listed and is not there any more, and no forget took ` +
+      `it; nothing was deleted by this. Run it again, and "varve verify ${project.name} --exists"`,
+  );
+}
+
+function listedButMissing({ key, cause }: MissingError): UnavailableError {
+  return new UnavailableError(
+    key,
+    `Cannot read "${key}": it is listed, and the store says that it is not there`,
+    {
+      cause,
+    },
+  );
 }
 
 /** The page's entries; `undefined` where its manifest was forgotten, and the page swept, meanwhile. */
@@ -217,9 +297,14 @@ async function pageOf(
   try {
     return await readPage(page, ref, { project, key, local: noLocalPages, signal: context.signal });
   } catch (error) {
-    if (!(error instanceof MissingError)) throw error;
-    const manifestKey = project.key(manifestName(info.volume, info.backup));
-    if (await project.store.head(manifestKey, { signal: context.signal }) !== undefined) throw error;
+    if (!(error instanceof MissingError) || !await isGone(project, info, context)) throw error;
     return undefined;
   }
+}
+
+function unlessToldOf(onDamage: ((error: UnreadableError) => void) | undefined) {
+  return (error: unknown): undefined => {
+    if (onDamage === undefined || !isUnreadable(error)) throw error;
+    onDamage(error);
+  };
 }

@@ -11,10 +11,13 @@ import { checkPolicy } from "../../format/retention.ts";
 import { findBackup, readPoints } from "../catalog.ts";
 import type { Context } from "../context.ts";
 import { type ForgetPolicy, type ForgetRow, type JudgedPoint, planForget } from "./forget_plan.ts";
+import { recordForgotten } from "./forgotten.ts";
 import { Holds, type Place } from "./holds.ts";
 import { ALL_VOLUMES, Lease } from "../gc/lease.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
+import { spendingReserve } from "../reserve.ts";
+import type { RequestOptions } from "../../store/store.ts";
 
 export interface ForgetOptions extends ForgetPolicy {
   project: string;
@@ -85,7 +88,9 @@ async function run(
   { project: name, volume, dryRun, secret, work }: RunOptions,
   context: Context,
 ): Promise<ForgetRow[]> {
-  const project = await openProject(repository, { name, secret, create: false }, context);
+  const { store } = repository;
+  const through = dryRun ? repository : { ...repository, store: spendingReserve(store, context) };
+  const project = await openProject(through, { name, secret, create: false }, context);
   const announcement = { work: "forget", volume, host: hostname(), key: project.firstKey } as const;
   const lease = await Lease.tryBegin(project, announcement, context);
   try {
@@ -102,7 +107,7 @@ async function pointsOf(
   volume: string | undefined,
   context: Context,
 ): Promise<JudgedPoint[]> {
-  const holds = await Holds.read(project, volume, context);
+  const holds = await Holds.readTwice(project, volume, context);
   const points: JudgedPoint[] = [];
   for await (const { info, ...place } of readPoints(project, volume, context)) {
     const [tags, damage] = info instanceof DamageError ? [[], info] : [info.tags, undefined];
@@ -123,7 +128,9 @@ async function storeTimeMs(
 }
 
 async function refuseHeld(project: Project, { volume, backup }: Place, context: Context): Promise<void> {
-  if (await project.store.head(project.key(holdName(volume, backup)), context) === undefined) return;
+  const isHeld = await project.store.head(project.key(holdName(volume, backup)), context) !== undefined ||
+    (await Holds.read(project, volume, context)).has({ volume, backup });
+  if (!isHeld) return;
   const thing = `${project.name}/${volume}@${backup}`;
   throw new VarveError(
     "failed",
@@ -132,13 +139,23 @@ async function refuseHeld(project: Project, { volume, backup }: Place, context: 
 }
 
 /** Removes the manifests of the rows that are neither kept nor have a problem; what stays gets its problem. */
-async function drop(rows: ForgetRow[], { project, lease }: Run, { signal }: Context): Promise<void> {
+async function drop(rows: ForgetRow[], { project, lease }: Run, context: Context): Promise<void> {
   const going = rows.filter(({ kept, problem }) => !kept && problem === null);
+  if (going.length === 0) return;
   const byKey = new Map(going.map((row) => [project.key(manifestName(row.volume, row.backup)), row]));
-  lease?.checkTrust();
-  for (const { key, reason } of await project.store.delete([...byKey.keys()], { signal })) {
-    byKey.get(key)!.problem = reason;
-  }
+  const remove = (options: RequestOptions) => project.store.delete([...byKey.keys()], options);
+  if (lease !== undefined) await record(going, { project, lease });
+  const left = await (lease === undefined ? remove(context) : lease.send(remove));
+  for (const { key, reason } of left) byKey.get(key)!.problem = reason;
+}
+
+/** So that a gc does not take the points for lost. */
+async function record(
+  going: readonly ForgetRow[],
+  { project, lease }: { project: Project; lease: Lease },
+): Promise<void> {
+  const names = going.map(({ volume, backup }) => manifestName(volume, backup));
+  await lease.send((options) => recordForgotten(project, { names, lease: lease.idHex }, options));
 }
 
 /** The name of a manifest is sealed into it. */

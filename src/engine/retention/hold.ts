@@ -7,10 +7,11 @@
 import type { Secret } from "../../codec/keys.ts";
 import { VarveError } from "../../errors.ts";
 import { isBackupId } from "../../format/backup_id.ts";
-import { holdName, manifestName } from "../../format/layout.ts";
+import { holdName } from "../../format/layout.ts";
 import { findBackup } from "../catalog.ts";
 import type { Context } from "../context.ts";
 import { type Place, writeHold } from "./holds.ts";
+import { isGone } from "../gc/gone.ts";
 import { ALL_VOLUMES, LEASE_DEAD_MS } from "../gc/lease.ts";
 import { livingLeases } from "../gc/leases.ts";
 import { openProject, type Project } from "../project.ts";
@@ -93,7 +94,7 @@ async function checkNoForget(project: Project, place: Place, context: Context): 
 }
 
 async function checkStillThere(project: Project, place: Place, context: Context): Promise<void> {
-  if (await project.store.head(project.key(manifestName(place.volume, place.backup)), context)) return;
+  if (!await isGone(project, place, context)) return;
   await project.store.delete([project.key(holdName(place.volume, place.backup))], context);
   throw new VarveError(
     "conflict",

@@ -27,17 +27,29 @@ export class Holds {
     this.#names = names;
   }
 
-  /** By one listing: whatever has a hold's name is a hold, so that damage to one never lets a backup go. */
-  static async read(project: Project, volume: string | undefined, { signal }: Context): Promise<Holds> {
-    const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
-    const names = new Set<string>();
-    for await (const { name } of project.list(prefix, { signal })) names.add(name);
-    return new Holds(names);
+  /** Whatever has a hold's name is a hold, so that damage to one never lets a backup go. */
+  static async read(project: Project, volume: string | undefined, context: Context): Promise<Holds> {
+    return new Holds(await listNames(project, volume, context));
+  }
+
+  /** For whoever drops what is not held: listed twice, for one listing may be short. */
+  static async readTwice(project: Project, volume: string | undefined, context: Context): Promise<Holds> {
+    const first = await listNames(project, volume, context);
+    return new Holds(first.union(await listNames(project, volume, context)));
   }
 
   has({ volume, backup }: Place): boolean {
     return this.#names.has(holdName(volume, backup));
   }
+}
+
+async function listNames(
+  project: Project,
+  volume: string | undefined,
+  { signal }: Context,
+): Promise<Set<string>> {
+  const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
+  return new Set(await Array.fromAsync(project.list(prefix, { signal }), ({ name }) => name));
 }
 
 /** The hold of one backup, or `undefined`. Throws `DamageError`. */

@@ -10,6 +10,7 @@ import type { Context } from "../context.ts";
 import { Condemned } from "../gc/condemned.ts";
 import { Lease } from "../gc/lease.ts";
 import type { Project } from "../project.ts";
+import { readForgotten } from "../retention/forgotten.ts";
 import { readHold } from "../retention/holds.ts";
 import { checkKey, isKeyName, parseHoldName } from "./check_beside.ts";
 import type { Finding } from "./findings.ts";
@@ -92,9 +93,10 @@ export async function bringBackPoints(
     const condemned = await Condemned.read(project, context);
     const marked = await MarkedObjects.read(project, context);
     const here = new Set((await listPlaces(project, context)).map(nameOf));
+    const forgotten = await readForgotten(project, context);
     const wanted = (await listPlaces(other, context)).filter((place) =>
       (volume === undefined || place.volume === volume) && !here.has(nameOf(place)) &&
-      !isForgotten(nameOf(place))
+      !forgotten.has(nameOf(place))
     );
     const copying = { source: other, target: project, workshop, condemned, marked, lease };
     const { damaged } = await copyMissing(copying, wanted, context);
@@ -111,15 +113,6 @@ export async function bringBackPoints(
 
 function nameOf({ volume, backup }: { volume: string; backup: string }): string {
   return manifestName(volume, backup);
-}
-
-/**
- * Whether a forget of this repository took the point of that manifest: then it must not come back.
- *
- * TODO: by `readForgotten` of engine/retention/forgotten.ts, once it is there.
- */
-function isForgotten(_manifest: string): boolean {
-  return false;
 }
 
 /** Holds of points that are here: those that are not here, and those that cannot be read. */

@@ -6,6 +6,7 @@ import type { Repository } from "../../../src/engine/repository.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
 import { stats } from "../../../src/engine/stats/stats.ts";
 import {
+  AT_ONCE,
   backUp,
   bytesOf,
   CHUNKS,
@@ -38,7 +39,7 @@ async function forgetAndCollect(point: string): Promise<string[]> {
   const before = await keysOf(repository.store, CHUNKS);
   const project = { project: PROJECT, secret: SECRET, dryRun: false };
   await forgetPoint(repository, { ...project, volume: VOLUME, point }, testContext());
-  await gc(repository, project, testContext());
+  await gc(repository, { ...project, ...AT_ONCE }, testContext());
   const after = await keysOf(repository.store, CHUNKS);
   return before.filter((key) => !after.includes(key));
 }

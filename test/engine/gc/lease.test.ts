@@ -74,11 +74,14 @@ describe("backup()", () => {
       "list marked/",
       "list manifest",
       "get manifest",
-      "head lease",
       "head keys",
+      "list gc/",
+      "head manifest",
+      "head lease",
       "put manifest",
       "head lease",
       "head keys",
+      "head manifest",
       "delete lease",
     ]);
     // All that is done to chunks and pages is done between the base's manifest and the new one.

@@ -7,6 +7,7 @@ import { UsageTable } from "../../../src/engine/stats/usage_table.ts";
 import { type ObjectRef, parseChunkName } from "../../../src/format/layout.ts";
 import { flipBit } from "../../helpers/damage.ts";
 import {
+  AT_ONCE,
   backUp,
   CHUNK_BYTES,
   CHUNKS,
@@ -86,7 +87,7 @@ describe("stats()", () => {
     await repository.store.delete([`${MANIFESTS}a/${backup}`]);
     const before = await bytesBelow(CHUNKS);
     const { unreferenced_bytes } = await count();
-    await gc(repository, { project: PROJECT, secret: SECRET, dryRun: false }, testContext());
+    await gc(repository, { project: PROJECT, secret: SECRET, dryRun: false, ...AT_ONCE }, testContext());
     expect(unreferenced_bytes).toBe(before - await bytesBelow(CHUNKS));
     expect(unreferenced_bytes).toBeGreaterThan(CHUNK_BYTES);
     expect((await count()).unreferenced_bytes).toBe(0);
@@ -124,7 +125,7 @@ describe("stats()", () => {
       const { backup, unique_bytes } = backups[pick(backups.length)]!;
       const before = await bytesBelow(CHUNKS, MANIFESTS);
       await repository.store.delete([`${MANIFESTS}${volume}/${backup}`]);
-      await gc(repository, { project: PROJECT, secret: SECRET, dryRun: false }, testContext());
+      await gc(repository, { project: PROJECT, secret: SECRET, dryRun: false, ...AT_ONCE }, testContext());
       expect({ seed, freed: before - await bytesBelow(CHUNKS, MANIFESTS) }).toEqual({
         seed,
         freed: unique_bytes!,

@@ -7,6 +7,7 @@ import { copy } from "../../../src/engine/copy/copy.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { repair, type RepairOptions, type RepairReport } from "../../../src/engine/verify/repair.ts";
 import { verify, type VerifyOptions } from "../../../src/engine/verify/verify.ts";
+import { forgetPoint } from "../../../src/engine/retention/forget.ts";
 import { hold } from "../../../src/engine/retention/hold.ts";
 import { UnavailableError } from "../../../src/errors.ts";
 import { OBJECT_TYPE } from "../../../src/format/object.ts";
@@ -296,14 +297,18 @@ describe("repair() of what a page hid", () => {
 
 describe("repair() of a project with two keys", () => {
   test("heals a chunk and a page that are under the second one", async () => {
-    const [mine] = await keysOf(store, KEYS);
-    for (;;) {
-      const other = newStore();
-      await backUp(await newRepository(other), [FULL]);
-      const [theirs] = await keysOf(other, KEYS);
-      if (theirs! > mine!) continue; // the volume's key is to be the larger one
+    const first = store;
+    // Two hosts made the project at once: its volume is under the key that sorts last.
+    const other = newStore();
+    await backUp(await newRepository(other), [FULL]);
+    const [[mine], [theirs]] = [await keysOf(store, KEYS), await keysOf(other, KEYS)];
+    if (mine! < theirs!) {
+      repository = { ...repository, store: other };
+      [store, chunks] = [other, (await placesOf(repository)).map((place) => objectKey(place!.object))];
+      page = (await pageKeyOf(repository))!;
+      await store.put(mine!, await first.get(mine!));
+    } else {
       await store.put(theirs!, await other.get(theirs!));
-      break;
     }
     await flip(chunks[0]!);
     await store.delete([page]);
@@ -352,6 +357,14 @@ describe("repair() from another repository", () => {
     expect(healed.toSorted()).toEqual(gone.filter((key) => !key.startsWith(CHUNKS)).toSorted());
     expect(Buffer.compare(await bytesOf(repository), CONTENT)).toBe(0);
     expect(await keysOf(store, HOLDS)).toHaveLength(1);
+  });
+
+  test("does not bring back a point that was forgotten here", async () => {
+    await backUp(repository, [{ ...FULL, to: "b" }]);
+    const point = { project: PROJECT, volume: VOLUME, point: "a", dryRun: false, secret: NO_SECRET };
+    await forgetPoint(repository, point, testContext());
+    expect(await heal({ fromStore: second })).toMatchObject(NOTHING);
+    expect(await keysOf(store, MANIFESTS)).toHaveLength(1);
   });
 
   test("does not use a key that a gc plan condemns for a point that it brings back", async () => {

@@ -1,0 +1,68 @@
+/** Points that a gc misses: those that an earlier one saw, which are gone though no forget took them. docs/gc.md. */
+import { VarveError } from "../../errors.ts";
+import { forgottenName, parseManifestName } from "../../format/layout.ts";
+import type { Context } from "../context.ts";
+import type { Project } from "../project.ts";
+import { forgottenRecords, readForgotten } from "../retention/forgotten.ts";
+import type { Lease } from "./lease.ts";
+import { livingLeases } from "./leases.ts";
+import { type FullHead, listPlans, type StoredPlan } from "./plans.ts";
+
+/** Points that an error names. */
+const NAMED_MAX = 5;
+
+/** The head of the newest plan: nothing is missing that it does not name. */
+export function newestHead(plans: readonly StoredPlan[], nowMs: number): FullHead | undefined {
+  const heads = plans.map(({ head }) => head).filter((head) => typeof head === "object");
+  return heads.filter(({ made_ms }) => made_ms <= nowMs)
+    .reduce<FullHead | undefined>((a, b) => a === undefined || b.made_ms > a.made_ms ? b : a, undefined);
+}
+
+/** Throws `damage` where points are missing, by the names of the manifests that are there. */
+export async function checkPoints(
+  project: Project,
+  { points, head }: { points: ReadonlySet<string>; head: FullHead | undefined },
+  context: Context,
+): Promise<void> {
+  const gone = (head?.points ?? []).filter((name) => !points.has(name));
+  if (gone.length === 0) return;
+  const forgotten = await readForgotten(project, context);
+  const lost = gone.filter((name) => !forgotten.has(name));
+  if (lost.length === 0) return;
+  const named = lost.slice(0, NAMED_MAX).map((name) => {
+    const { volume, backup } = parseManifestName(name)!;
+    return `"${project.name}/${volume}@${backup}"`;
+  });
+  const more = lost.length > NAMED_MAX ? ` and ${lost.length - NAMED_MAX} more` : "";
+  const when = new Date(head!.made_ms).toISOString();
+  throw new VarveError(
+    "damage",
+    `Cannot collect "${project.name}": ${lost.length} restore points that were there at ${when} are gone, and no forget ` +
+      `took them: ${
+        named.join(", ")
+      }${more}. Nothing was deleted. Bring them back (varve repair ${project.name} ` +
+      `--from-repo URL), or give them up with --force`,
+  );
+}
+
+/**
+ * Removes the records that excuse nothing any more: of points that no plan remembers, or that are there after all, since
+ * the forget died before it took them.
+ */
+export async function dropRecords(
+  project: Project,
+  { points, lease }: { points: ReadonlySet<string>; lease: Lease },
+  context: Context,
+): Promise<void> {
+  const records = [...await forgottenRecords(project, context)];
+  if (records.length === 0) return;
+  const plans = await listPlans(project, context);
+  if (plans.some(({ head }) => head === "unreadable")) return; // it may remember any point
+  const remembered = new Set(plans.flatMap(({ head }) => typeof head === "object" ? head.points : []));
+  // After the records: who has written one of them is still among these, or is done.
+  const running = new Set((await livingLeases(project, context)).map(({ id }) => forgottenName(id)));
+  const isNeeded = (name: string) => remembered.has(name) && !points.has(name);
+  const over = records.filter(([record, names]) => !running.has(record) && !names.some(isNeeded))
+    .map(([record]) => project.key(record));
+  if (over.length > 0) await lease.send((options) => project.store.delete(over, options));
+}

@@ -1,0 +1,52 @@
+/**
+ * What was forgotten on purpose. A forget writes down the points that it takes before it takes them, so that a gc can tell
+ * them from points that were lost. docs/gc.md.
+ */
+import { isUnreadable } from "../../errors.ts";
+import { FORGOTTEN_PREFIX, forgottenName } from "../../format/layout.ts";
+import { OBJECT_TYPE } from "../../format/object.ts";
+import { decodeNames, encodeNames } from "../../format/plan.ts";
+import type { RequestOptions } from "../../store/store.ts";
+import type { Context } from "../context.ts";
+import type { Project } from "../project.ts";
+import { mapOrdered } from "../window.ts";
+
+/** Records read at once. */
+const READS_AT_ONCE = 16;
+
+/** Writes down, under the lease of that id in hex, that manifests of these names go. */
+export async function recordForgotten(
+  project: Project,
+  { names, lease }: { names: readonly string[]; lease: string },
+  options: RequestOptions,
+): Promise<void> {
+  const object = {
+    type: OBJECT_TYPE.forgotten,
+    name: forgottenName(lease),
+    content: encodeNames(names),
+  };
+  await project.write(object, { ...options, key: project.firstKey });
+}
+
+/** The names of all manifests that were forgotten, as far as it is remembered. */
+export async function readForgotten(project: Project, context: Context): Promise<ReadonlySet<string>> {
+  return new Set([...(await forgottenRecords(project, context)).values()].flat());
+}
+
+/** The names in each record, by the record's name. One that cannot be read says nothing. */
+export async function forgottenRecords(
+  project: Project,
+  { signal }: Context,
+): Promise<ReadonlyMap<string, string[]>> {
+  const read = async ({ name }: { name: string }): Promise<[string, string[]]> => {
+    try {
+      const { content } = await project.read({ type: OBJECT_TYPE.forgotten, name }, { signal });
+      return [name, decodeNames(content)];
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      return [name, []];
+    }
+  };
+  const listed = project.list(FORGOTTEN_PREFIX, { signal });
+  return new Map(await Array.fromAsync(mapOrdered(listed, read, { limit: READS_AT_ONCE, drop: () => {} })));
+}
