@@ -253,7 +253,8 @@ describe("varve restore of a damaged manifest, key or repository", () => {
 
 test("varve restore never writes wrong data when any bit of any object is changed", async () => {
   const next = random(20_261);
-  const files = filesBelow(damaged);
+  // The reserve means nothing to anybody.
+  const files = filesBelow(damaged).filter((file) => file !== join(damaged, "reserve"));
   for (let turn = 0; turn < 15; turn++) {
     const file = files[next(files.length)]!;
     const original = readFileSync(file);
