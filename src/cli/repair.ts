@@ -102,8 +102,13 @@ function readScope(spec: string): { project: string; volume?: string } {
   );
 }
 
-function printReport({ project, healed, left, marked, points, findings, duration_s }: RepairReport): void {
+function printReport(report: RepairReport): void {
+  const { project, healed, left, marked, points, findings, duration_s } = report;
   print(`${project}: ${healed.length} healed, ${left.length} left, in ${formatDuration(duration_s)}\n`);
+  if (report.not_missed > 0) {
+    const only = report.not_missed === 1 ? "1 point is" : `${report.not_missed} points are`;
+    print(`${only} only in the other repository, and not missed here: forgotten, or never here\n`);
+  }
   if (left.length === 0) return;
   if (marked.length > 0) print(markedLine(project, { marked, points }));
   printPointTable([{ project, points, findings }], "");

@@ -1,6 +1,7 @@
 /** What is not here and another repository of the project has: keys first, then points, then holds. */
 import { hostname } from "node:os";
 import { describeError, isUnreadable, VarveError } from "../../errors.ts";
+import { backupTimeMs } from "../../format/backup_id.ts";
 import { holdName, HOLDS_PREFIX, KEYS_PREFIX, manifestName, projectPrefix } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import { copyMissing, listPlaces } from "../copy/copy.ts";
@@ -9,6 +10,8 @@ import { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import { Condemned } from "../gc/condemned.ts";
 import { Lease } from "../gc/lease.ts";
+import { listPlans } from "../gc/plans.ts";
+import { newestHead } from "../gc/points.ts";
 import type { Project } from "../project.ts";
 import { readForgotten } from "../retention/forgotten.ts";
 import { readHold } from "../retention/holds.ts";
@@ -21,6 +24,8 @@ export interface BroughtBack {
   healed: string[];
   /** What the other repository has only in part. */
   left: Pick<Finding, "key" | "kind" | "reason">[];
+  /** Points that only the other repository has, and that were not lost here. */
+  notMissed: number;
 }
 
 /**
@@ -79,7 +84,7 @@ export interface BringBackOptions {
 
 /**
  * Points that are not here, each with all that it needs, as a copy makes them: chunks and pages first, the manifest last,
- * and nothing under a key that a gc plan of this repository condemns. Not those that were forgotten here.
+ * and nothing under a key that a gc plan of this repository condemns. Only those that were lost here.
  */
 export async function bringBackPoints(
   { project, other, lease, volume }: BringBackOptions,
@@ -93,22 +98,43 @@ export async function bringBackPoints(
     const condemned = await Condemned.read(project, context);
     const marked = await MarkedObjects.read(project, context);
     const here = new Set((await listPlaces(project, context)).map(nameOf));
-    const forgotten = await readForgotten(project, context);
-    const wanted = (await listPlaces(other, context)).filter((place) =>
-      (volume === undefined || place.volume === volume) && !here.has(nameOf(place)) &&
-      !forgotten.has(nameOf(place))
+    const isMissed = await lossTest(project, lease, context);
+    const elsewhere = (await listPlaces(other, context)).filter((place) =>
+      (volume === undefined || place.volume === volume) && !here.has(nameOf(place))
     );
+    const wanted = elsewhere.filter(isMissed);
     const copying = { source: other, target: project, workshop, condemned, marked, lease };
     const { damaged } = await copyMissing(copying, wanted, context);
     const left = damaged.map((place) => {
       return { key: project.key(nameOf(place)), kind: "missing" as const, reason: place.reason };
     });
     const keys = wanted.map((place) => project.key(nameOf(place)));
-    return { healed: keys.filter((key) => !left.some((point) => point.key === key)), left };
+    const healed = keys.filter((key) => !left.some((point) => point.key === key));
+    return { healed, left, notMissed: elsewhere.length - wanted.length };
   } finally {
     await workshop.close();
     await otherLease?.end();
   }
+}
+
+/**
+ * Tells points that were lost from those that were forgotten, or never were here. A gc goes on only where each point that
+ * is gone was forgotten, and then remembers which there are: what the newest one did not see, though it is older, is not
+ * missed; and what was forgotten since is on record.
+ */
+async function lossTest(
+  project: Project,
+  lease: Lease,
+  context: Context,
+): Promise<(place: { volume: string; backup: string }) => boolean> {
+  const forgotten = await readForgotten(project, context);
+  const head = newestHead(await listPlans(project, context), await lease.seenMs(context.signal));
+  const seen = new Set(head?.points);
+  return (place) => {
+    const name = nameOf(place);
+    if (forgotten.has(name)) return false;
+    return head === undefined || seen.has(name) || backupTimeMs(place.backup)! > head.made_ms;
+  };
 }
 
 function nameOf({ volume, backup }: { volume: string; backup: string }): string {

@@ -43,6 +43,8 @@ export interface RepairReport {
   left: Pick<Finding, "key" | "kind" | "reason">[];
   /** Of these, the chunks, patches and pages that are marked: the next backup that has their content stores them again. */
   marked: string[];
+  /** Points that only the other repository has, and that were forgotten here, or never were here. */
+  not_missed: number;
   /** The points that are not whole. */
   points: PointReport[];
   /** Why not, as a verify tells it. */
@@ -88,6 +90,7 @@ export async function repair(
       ...report,
       healed: [...keys, ...back.healed, ...healed],
       left: [...back.left, ...report.left],
+      not_missed: back.notMissed,
       duration_s: (context.clock.now() - startedMs) / 1000,
     };
   } finally {
@@ -100,10 +103,10 @@ function openerOf(source: Source | SourceOpener): SourceOpener {
 }
 
 async function bringBack({ options, project, other, lease }: Run, context: Context): Promise<BroughtBack> {
-  if (other === undefined) return { healed: [], left: [] };
+  if (other === undefined) return { healed: [], left: [], notMissed: 0 };
   const at = { project, other, lease, volume: options.volume };
-  const { healed, left } = await bringBackPoints(at, context);
-  return { healed: [...healed, ...await bringBackHolds(at, context)], left };
+  const { healed, ...rest } = await bringBackPoints(at, context);
+  return { healed: [...healed, ...await bringBackHolds(at, context)], ...rest };
 }
 
 /** Rounds, each of a verify and of healing what it found, until one finds nothing that it can heal. */

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { copy } from "../../../src/engine/copy/copy.ts";
+import { gc } from "../../../src/engine/gc/gc.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { repair, type RepairOptions, type RepairReport } from "../../../src/engine/verify/repair.ts";
 import { verify, type VerifyOptions } from "../../../src/engine/verify/verify.ts";
@@ -359,12 +360,23 @@ describe("repair() from another repository", () => {
     expect(await keysOf(store, HOLDS)).toHaveLength(1);
   });
 
-  test("does not bring back a point that was forgotten here", async () => {
+  test("does not bring back a point that was forgotten here, also after a gc, and does one that was lost", async () => {
+    const manifest = await store.get(`${MANIFESTS}${VOLUME}/${backup}`);
     await backUp(repository, [{ ...FULL, to: "b" }]);
     const point = { project: PROJECT, volume: VOLUME, point: "a", dryRun: false, secret: NO_SECRET };
     await forgetPoint(repository, point, testContext());
-    expect(await heal({ fromStore: second })).toMatchObject(NOTHING);
-    expect(await keysOf(store, MANIFESTS)).toHaveLength(1);
+    second = await copyOf(store);
+    await second.put(`${MANIFESTS}${VOLUME}/${backup}`, manifest);
+    expect(await heal({ fromStore: second })).toMatchObject({ ...NOTHING, not_missed: 1 });
+    // A gc forgets what was forgotten: it remembers what there is.
+    const options = { project: PROJECT, secret: NO_SECRET, dryRun: false, graceMs: 0, force: false };
+    for (let turn = 0; turn < 2; turn++) await gc(repository, options, testContext());
+    expect(await keysOf(store, `projects/${PROJECT}/forgotten/`)).toEqual([]);
+    expect(await heal({ fromStore: second })).toMatchObject({ ...NOTHING, not_missed: 1 });
+    const [left] = await keysOf(store, MANIFESTS);
+    await store.delete([left!]);
+    expect(await heal({ fromStore: second })).toMatchObject({ healed: [left], left: [], not_missed: 1 });
+    expect(await keysOf(store, MANIFESTS)).toEqual([left!]);
   });
 
   test("does not use a key that a gc plan condemns for a point that it brings back", async () => {
