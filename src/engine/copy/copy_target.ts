@@ -1,8 +1,9 @@
 /** Where a copy goes: a second repository, and in it the same project, that is one with the same keys. */
-import { VarveError } from "../../errors.ts";
+import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { KEYS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import type { Context } from "../context.ts";
+import { checkKey, isKeyName } from "../verify/check_beside.ts";
 import { initRepository, openRepository, type Repository } from "../repository.ts";
 
 /** The second repository; made where the store holds none. Throws `conflict` where it has another chunk size. */
@@ -21,17 +22,19 @@ export async function openSecond(store: Store, chunkBytes: number, context: Cont
 }
 
 /**
- * Adds the keys that the other does not have; none is overwritten. A project is the same one where they share a key: two
+ * Adds the keys that the other does not have, but for those that cannot be read; none is overwritten. A project is the same one where they share a key: two
  * of one name that share none are refused, for the secret of one need not open the other. Throws `conflict`.
  */
 export async function copyKeys(
   { from, to, project }: { from: Store; to: Store; project: string },
-  { signal }: Context,
+  context: Context,
 ): Promise<void> {
-  const list = async (store: Store) =>
-    (await Array.fromAsync(store.list(projectPrefix(project) + KEYS_PREFIX, { signal }))).map(({ key }) =>
-      key
-    );
+  const { signal } = context;
+  const prefix = projectPrefix(project);
+  const list = async (store: Store) => {
+    const infos = await Array.fromAsync(store.list(prefix + KEYS_PREFIX, { signal }));
+    return infos.map(({ key }) => key).filter((key) => isKeyName(key.slice(prefix.length)));
+  };
   const there = new Set(await list(to));
   const keys = await list(from);
   if (there.size > 0 && !keys.some((key) => there.has(key))) {
@@ -41,6 +44,12 @@ export async function copyKeys(
     );
   }
   for (const key of keys) {
-    if (!there.has(key)) await to.put(key, await from.get(key, { signal }), { signal });
+    if (there.has(key)) continue;
+    try {
+      await to.put(key, await checkKey(from, key, context), { signal });
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);
+    }
   }
 }

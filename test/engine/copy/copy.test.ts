@@ -1,5 +1,6 @@
 /** Copying points into a second repository: what goes, what is verified, and how the gc of the second is obeyed. */
 import { beforeEach, describe, expect, test } from "bun:test";
+import { copyKeys } from "../../../src/engine/copy/copy_target.ts";
 import { copy, type CopyOptions, type CopyReport } from "../../../src/engine/copy/copy.ts";
 import { listBackups } from "../../../src/engine/catalog.ts";
 import { openRepository, type Repository } from "../../../src/engine/repository.ts";
@@ -242,6 +243,16 @@ describe("copy() and the second repository's keys", () => {
     expect(watched.keys("put").filter((key) => key.startsWith(KEYS))).toEqual([added!]);
     expect(await keysOf(to, KEYS)).toEqual([known!, added!].sort());
     expect(await bytesOf(await second())).toEqual(noiseChunks(2));
+  });
+
+  test("copies no key that is damaged, nor what only lies beside them, and the others all the same", async () => {
+    await point(noiseChunks(1));
+    const [key] = await keysOf(source.store, KEYS);
+    const damaged = `${KEYS}${"0".repeat(16)}`;
+    await source.store.put(damaged, new Uint8Array(100));
+    await source.store.put(`${KEYS}.DS_Store`, new Uint8Array(3));
+    await copyKeys({ from: source.store, to, project: PROJECT }, testContext());
+    expect(await keysOf(to, "")).toEqual([key!]);
   });
 
   test("needs the secret, and it opens the copy, when the project has one", async () => {

@@ -33,7 +33,7 @@ import {
   through,
   VOLUME,
 } from "../../helpers/engine.ts";
-import { HookedStore, type StoreHooks } from "../../helpers/hooked_store.ts";
+import { HookedStore, type StoreCall, type StoreHooks } from "../../helpers/hooked_store.ts";
 import { data, memorySource, type TestDiff } from "../../helpers/memory_source.ts";
 import { condemn } from "../../helpers/plans.ts";
 import { block, objectKey, pageKeyOf, placesOf, written } from "../../helpers/patches.ts";
@@ -135,11 +135,11 @@ describe("restore() and verify() over a store that is wrong once", () => {
 
 describe("repair() beside others", () => {
   /** Runs `work` once, before the first call that `isIt` picks. */
-  const once = (isIt: StoreHooks["before"], work: () => Promise<unknown>): StoreHooks => {
+  const once = (isIt: (call: StoreCall) => boolean, work: () => Promise<unknown>): StoreHooks => {
     let isDone = false;
     return {
       before: async (call) => {
-        if (isDone || await isIt!(call) as unknown as boolean !== true) return;
+        if (isDone || !isIt(call)) return;
         isDone = true;
         await work();
       },
@@ -154,9 +154,8 @@ describe("repair() beside others", () => {
     await store.delete([chunks[0]!]);
     let looks = 0;
     // The second look at the chunk comes right before the repair acts.
-    const isLook = ({ op, key }: { op: string; key: string }) =>
-      (op === "put" || op === "get") && isIt(key) && looks++ === 0;
-    const on = through(repository, hooked(once(isLook as never, anotherBackup)));
+    const isLook = ({ op, key }: StoreCall) => (op === "put" || op === "get") && isIt(key) && looks++ === 0;
+    const on = through(repository, hooked(once(isLook, anotherBackup)));
     const report = await heal({ source: sourceOf(noiseChunks(7)) }, on);
     expect(report).toMatchObject(NOTHING);
     expect(await keysOf(store, MARKS)).toEqual([]);
@@ -164,14 +163,30 @@ describe("repair() beside others", () => {
     expect(Buffer.compare(await bytesOf(repository, { volume: "other" }), CONTENT)).toBe(0);
   });
 
+  /** After a repair has verified, and before it acts: it looks for the content under another key. */
+  const isBeforeActing = ({ op, key }: StoreCall) => op === "list" && key === chunks[0];
+
+  test("marks nothing that another host stores again before it acts", async () => {
+    await store.delete([chunks[0]!]);
+    const on = hooked(once(isBeforeActing, anotherBackup));
+    expect(await heal({}, through(repository, on))).toMatchObject(NOTHING);
+    expect(on.keys("put").filter((key) => !key.includes("/leases/"))).toEqual([]);
+  });
+
+  test("writes over nothing that another repair heals before it acts", async () => {
+    await flip(chunks[0]!);
+    const on = hooked(once(isBeforeActing, () => heal({ source: sourceOf(CONTENT) })));
+    expect(await heal({ source: sourceOf(CONTENT) }, through(repository, on))).toMatchObject(NOTHING);
+    expect(on.keys("put").filter((key) => !key.includes("/leases/"))).toEqual([]);
+  });
+
   test("heals nothing twice and marks nothing when two repairs run, and one has the content", async () => {
     await flip(chunks[0]!);
     await store.delete([chunks[1]!]);
     const other = () => heal({ source: sourceOf(CONTENT) });
-    const isMark = ({ op, key }: { op: string; key: string }) =>
-      op === "list" && key === MARKS && marksSeen++ === 1;
+    const isMark = ({ op, key }: StoreCall) => op === "list" && key === MARKS && marksSeen++ === 1;
     let marksSeen = 0;
-    const on = through(repository, hooked(once(isMark as never, other)));
+    const on = through(repository, hooked(once(isMark, other)));
     expect(await heal({}, on)).toMatchObject(NOTHING);
     expect(await keysOf(store, MARKS)).toEqual([]);
     expect((await verified()).findings).toEqual([]);
@@ -179,8 +194,8 @@ describe("repair() beside others", () => {
 
   test("removes its own mark when the other heals between its look and its mark", async () => {
     await flip(chunks[0]!);
-    const isMark = ({ op, key }: { op: string; key: string }) => op === "put" && key.startsWith(MARKS);
-    const on = through(repository, hooked(once(isMark as never, () => heal({ source: sourceOf(CONTENT) }))));
+    const isMark = ({ op, key }: StoreCall) => op === "put" && key.startsWith(MARKS);
+    const on = through(repository, hooked(once(isMark, () => heal({ source: sourceOf(CONTENT) }))));
     expect(await heal({}, on)).toMatchObject(NOTHING);
     expect(await keysOf(store, MARKS)).toEqual([]);
   });
