@@ -10,6 +10,7 @@ import type { ProjectStats } from "../../src/engine/stats/stats.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
 import { flipBit } from "../helpers/damage.ts";
 import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
+import { encodeDiff } from "../helpers/rbd_stream.ts";
 import type { VarveResult } from "../helpers/varve.ts";
 
 /** The type's place in an object's header (docs/format.md). */
@@ -241,6 +242,20 @@ describe("varve stats", () => {
       unreadable: [{ key: keyOf(pages[0]!) }],
     });
   });
+});
+
+test("varve exits with 3 from backup and from restore when an object that is needed is missing", async () => {
+  forget();
+  rmSync(pages[0]!);
+  const stdin = encodeDiff([
+    { tag: "f", name: "s1" },
+    { tag: "t", name: "s2" },
+    { tag: "s", sizeBytes: CONTENT.length },
+    { tag: "w", offset: 0, data: noise(CHUNK_BYTES, "new") },
+    { tag: "e" },
+  ]);
+  expect((await repository.run(["backup", "acme/vm"], { stdin })).code).toBe(3);
+  expect((await run("restore", "acme/vm", "--to", repository.path("restored"))).code).toBe(3);
 });
 
 test("varve restore to a file that was last restored from a point that is damaged now restores the latest", async () => {

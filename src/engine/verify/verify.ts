@@ -300,8 +300,22 @@ class Verifier {
     if (this.#options.sample.kind !== "all" && rest.length > MAX_MARKED_READ) return;
     for (const ref of rest) {
       const options = { ref, workshop: this.#workshop };
-      if (await isWhole(this.#project, options, this.#context)) this.lifted.push(ref);
+      const isOver = await isWhole(this.#project, options, this.#context) || await this.#isCollected(ref);
+      if (isOver) this.lifted.push(ref);
     }
+  }
+
+  /** What no point needs and a gc has deleted. Where something could not be read, it may be needed by that. */
+  async #isCollected(ref: ObjectRef): Promise<boolean> {
+    const { volume, backup } = this.#options.scope;
+    if (volume !== undefined || backup !== undefined || this.findings.size > 0) return false;
+    const name = chunkName(ref);
+    const { store } = this.#project;
+    if (await store.head(this.#project.key(name), { signal: this.#context.signal }) !== undefined) {
+      return false;
+    }
+    for await (const found of this.#project.list(name, this.#context)) if (found.name === name) return false;
+    return true;
   }
 
   async #read(ref: ObjectRef): Promise<void> {

@@ -240,6 +240,17 @@ describe("a mark", () => {
     expect(await verified()).toMatchObject({ findings: [], unmarked: 1 });
   });
 
+  test("goes with the object once no point needs it and a gc has deleted it, and not before", async () => {
+    await flip(chunks[0]!);
+    await heal();
+    await store.delete([chunks[0]!]);
+    expect(await verified()).toMatchObject({ marked: 1, unmarked: 0 });
+    const point = { project: PROJECT, volume: VOLUME, point: "a", dryRun: false, secret: NO_SECRET };
+    await forgetPoint(repository, point, testContext());
+    expect(await verified({ volume: VOLUME })).toMatchObject({ marked: 1, unmarked: 0 });
+    expect(await verified()).toMatchObject({ marked: 0, unmarked: 1 });
+  });
+
   test("stays, and is no failure, where it may not be removed", async () => {
     await store.put(chunks[0]!.replace("/chunks/", "/marked/"), new Uint8Array(0));
     const refuse = (key: string) => key.startsWith(MARKS);
