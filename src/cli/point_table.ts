@@ -4,6 +4,8 @@ import type { PointReport } from "../engine/verify/points.ts";
 import { printTable } from "./output.ts";
 import { formatSize } from "./units.ts";
 
+/** Of an ISO time: up to the minute, the second. */
+const TIME_DIGITS = [16, 19];
 /** Whole points of a volume that get a line each; more are told in one. */
 const MAX_WHOLE = 10;
 
@@ -19,27 +21,41 @@ export function printPointTable(projects: readonly ShownPoints[], there: string)
   printTable(["VOLUME", "POINT", "STATE"], rows);
 }
 
-function pointRows({ project, points, findings }: ShownPoints, there: string): string[][] {
+/** Volume, point and state of each line. */
+export function pointRows({ project, points, findings }: ShownPoints, there: string): string[][] {
   const rows: string[][] = [];
   for (const [volume, of] of Map.groupBy(points, ({ volume }) => volume)) {
     const name = `${project}/${volume}`;
     const isGood = ({ state }: PointReport) => state === "whole" || state === "there";
     const good = of.filter(isGood);
+    const nameOf = pointNames(of);
     for (const point of of) {
-      if (!isGood(point)) rows.push([name, pointName(point), badState(point, findings)]);
-      else if (good.length <= MAX_WHOLE) rows.push([name, pointName(point), goodState(point, there)]);
+      if (!isGood(point)) rows.push([name, nameOf(point), badState(point, findings)]);
+      else if (good.length <= MAX_WHOLE) rows.push([name, nameOf(point), goodState(point, there)]);
     }
     if (good.length > MAX_WHOLE) {
-      const which = `${good.length} points, ${pointName(good[0]!)} to ${pointName(good.at(-1)!)}`;
+      const which = `${good.length} points, ${nameOf(good[0]!)} to ${nameOf(good.at(-1)!)}`;
       rows.push([name, which, goodState(good[0]!, there)]);
     }
   }
   return rows;
 }
 
-/** By its time, or by its id where that is all that is known. */
-function pointName({ time, backup }: PointReport): string {
-  return time === null ? backup : `${time.slice(0, 16).replace("T", " ")}Z`;
+/** By its time, to the minute if no other point of the volume has that; by its id where no time is known, or two have it. */
+function pointNames(points: readonly PointReport[]): (point: PointReport) => string {
+  const shorten = (time: string, digits: number) => `${time.slice(0, digits).replace("T", " ")}Z`;
+  const counts = new Map<string, number>();
+  for (const { time } of points) {
+    for (const digits of time === null ? [] : TIME_DIGITS) {
+      const name = shorten(time!, digits);
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+  }
+  return ({ time, backup }) => {
+    if (time === null) return backup;
+    const names = TIME_DIGITS.map((digits) => shorten(time, digits));
+    return names.find((name) => counts.get(name) === 1) ?? backup;
+  };
 }
 
 function goodState({ state }: PointReport, there: string): string {
