@@ -105,7 +105,7 @@ function summary(report: GcReport, dryRun: boolean): string {
   }
   if (report.unreadable_leases > 0) {
     lines.push(
-      `${project}: ${report.unreadable_leases} leases cannot be read; nothing is deleted until they are a day old`,
+      `${project}: ${report.unreadable_leases} leases cannot be read; what is condemned now waits until they are a day old`,
     );
   }
   lines.push(...report.plans_waiting.flatMap((plan) => waiting(project, plan)));

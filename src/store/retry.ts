@@ -142,6 +142,6 @@ export class RetryStore implements Store {
     const delay = (delayMs / 1000).toFixed(1);
     onRetry(`Retry ${attempt} of ${this.#attemptsMax - 1} in ${delay} s: ${describeError(error)}`);
     await sleep(delayMs, options?.signal);
-    options?.beforeRetry?.();
+    await options?.beforeRetry?.();
   }
 }

@@ -14,7 +14,7 @@ export interface ObjectInfo {
 export interface RequestOptions {
   signal?: AbortSignal | undefined;
   /** Called before the request is sent once more, after an attempt whose outcome is not known; what it throws ends it. */
-  beforeRetry?: (() => void) | undefined;
+  beforeRetry?: (() => void | Promise<void>) | undefined;
 }
 
 export interface GetOptions extends RequestOptions {

@@ -22,10 +22,14 @@ const checkEngine = prepareEngine(values.break);
 const { simulate } = await import("./simulate.ts");
 checkEngine();
 
-let steps = 0;
+let [steps, lies, operations, failed, reported] = [0, 0, 0, 0, 0];
 for (let seed = from; seed < from + seeds; seed++) {
   const result = await simulate(seed, values.trace ? console.log : undefined);
   steps += result.steps;
+  lies += result.lies;
+  operations += result.tally.operations;
+  failed += result.tally.failed;
+  reported += result.tally.reported;
   if (result.violation === undefined) continue;
   if (!values.trace) await simulate(seed, console.log);
   const rule = values.break === undefined ? "" : ` --break "${values.break}"`;
@@ -34,4 +38,7 @@ for (let seed = from; seed < from + seeds; seed++) {
   );
   process.exit(1);
 }
-console.log(`${seeds} seeds from ${from}: nothing wrong in ${steps} steps`);
+console.log(
+  `${seeds} seeds from ${from}: nothing wrong in ${steps} steps; ${operations} operations, of which ${failed} gave up; ` +
+    `${reported} points reported; ${lies} wrong answers`,
+);

@@ -1,4 +1,4 @@
-/** The objects of the simulated store, and who wants to know when they change. */
+/** The objects of the simulated store with their history, and who wants to know when they change. */
 
 export interface StoredObject {
   bytes: Uint8Array;
@@ -13,6 +13,8 @@ export interface Watcher {
 export class Objects {
   watcher: Watcher | undefined;
   readonly #objects = new Map<string, StoredObject>();
+  /** What each key held, and since when. */
+  readonly #history = new Map<string, { sinceMs: number; object: StoredObject | undefined }[]>();
   /** Ascending. */
   readonly #keys: string[] = [];
 
@@ -20,16 +22,41 @@ export class Objects {
     return this.#objects.get(key);
   }
 
-  put(key: string, object: StoredObject): void {
+  /** `nowMs`: when it comes to hold that, where it is not as old as the object. */
+  put(key: string, object: StoredObject, nowMs = object.modifiedMs): void {
     if (!this.#objects.has(key)) this.#keys.splice(this.#firstAfter(key), 0, key);
     this.#objects.set(key, object);
+    this.#note(key, { sinceMs: nowMs, object });
     this.watcher?.onPut(key, object);
   }
 
-  delete(key: string): void {
+  delete(key: string, nowMs: number): void {
     if (!this.#objects.delete(key)) return;
     this.#keys.splice(this.#firstAfter(key) - 1, 1);
+    this.#note(key, { sinceMs: nowMs, object: undefined });
     this.watcher?.onDelete(key);
+  }
+
+  /** What the key held then. */
+  then(key: string, thenMs: number): StoredObject | undefined {
+    return this.#history.get(key)?.findLast(({ sinceMs }) => sinceMs <= thenMs)?.object;
+  }
+
+  /** What the key held before what it holds now, if it was another object. */
+  before(key: string): StoredObject | undefined {
+    const objects = (this.#history.get(key) ?? []).map(({ object }) => object).filter((object) =>
+      object !== undefined
+    );
+    return objects.findLast((object) => object !== this.#objects.get(key));
+  }
+
+  /** Every key with the prefix that ever held anything. */
+  everKeys(prefix: string): string[] {
+    return [...this.#history.keys()].filter((key) => key.startsWith(prefix)).sort();
+  }
+
+  #note(key: string, entry: { sinceMs: number; object: StoredObject | undefined }): void {
+    this.#history.set(key, [...this.#history.get(key) ?? [], entry]);
   }
 
   /** At most `limit` keys with the prefix that sort after `after`. */

@@ -4,10 +4,12 @@ import { copy } from "../../src/engine/copy/copy.ts";
 import { erase } from "../../src/engine/erase/erase.ts";
 import type { Context } from "../../src/engine/context.ts";
 import { forgetPoint } from "../../src/engine/retention/forget.ts";
+import { hold } from "../../src/engine/retention/hold.ts";
 import { gc } from "../../src/engine/gc/gc.ts";
 import type { Secret } from "../../src/engine/project.ts";
 import type { Repository } from "../../src/engine/repository.ts";
 import { restore } from "../../src/engine/restore/restore.ts";
+import { repair } from "../../src/engine/verify/repair.ts";
 import { verify } from "../../src/engine/verify/verify.ts";
 import {
   DamageError,
@@ -24,7 +26,7 @@ import { MemoryTarget } from "../helpers/memory_target.ts";
 import { changedVolume, CHUNK_BYTES, diffOf, newVolume, volumeBytes } from "./content.ts";
 import type { Objects } from "./objects.ts";
 import { type Oracle, type Point, PROJECT } from "./oracle.ts";
-import { HOUR_MS, type Process, type Scheduler } from "./scheduler.ts";
+import { HOUR_MS, Process, type Scheduler } from "./scheduler.ts";
 import { type Faults, SimulatedStore } from "./simulated_store.ts";
 
 export const SECRET: Secret = { kind: "none" };
@@ -51,6 +53,10 @@ export interface World extends Site {
   volumesUsed: number;
   /** What a gc leaves garbage for, in milliseconds: mostly nothing, since a grace makes much of what is looked for impossible. */
   graces: readonly number[];
+  /** The store errs, hosts' clocks stop, and the store is put back to older copies. */
+  errs: boolean;
+  /** Of the run. */
+  tally: { operations: number; failed: number; reported: number };
   /** Counts snapshots. */
   snapshots: number;
 }
@@ -75,6 +81,8 @@ export type Operation =
   | "gc"
   | "copy"
   | "erase"
+  | "hold"
+  | "repair"
   | "forget there"
   | "gc there";
 
@@ -87,15 +95,24 @@ export async function runOperation(world: World, operation: Operation, process: 
   const parts = { world, process, context, repository, second: there, oracle: site.oracle };
   const work = { ...parts, beganMs: scheduler.nowMs };
   scheduler.note(process, `begins: ${operation}`);
+  world.tally.operations++;
   const done = OPERATIONS[operation](work).then(
     (text) => scheduler.note(process, `is done: ${text}`),
     (error) => {
       scheduler.note(process, `fails: ${describeError(error)}`);
+      world.tally.failed++;
       if (!mayHappen(error, work, operation)) oracle.fail(`${operation} failed: ${describeError(error)}`);
     },
   );
   await Promise.race([done, process.died]);
   process.die();
+}
+
+/** On a host whose clock is off by so much. */
+export function newProcess({ errs, scheduler }: World, name: string, clockOffsetMs: number): Process {
+  const process = new Process(name, clockOffsetMs);
+  if (errs) process.clocks = (["right", "still", "set back"] as const)[scheduler.random(3)]!;
+  return process;
 }
 
 export function isThere(operation: Operation): boolean {
@@ -122,11 +139,22 @@ function contextOf({ scheduler }: World, process: Process): Context {
     log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
     clock: {
       now: () => scheduler.nowMs + process.clockOffsetMs,
+      readings: () => readings(scheduler, process),
       sleep: (ms, signal) => sleep(scheduler, process, { ms, signal }),
     },
     threads: 1,
     jobs: 3,
   };
+}
+
+/** One clock goes on while the host stands still, unless it is one on which all of them stop, as in a paused VM. */
+function readings(
+  { nowMs }: Scheduler,
+  { clocks, clockOffsetMs, stalledMs }: Process,
+): Record<string, number> {
+  const awakeMs = nowMs - stalledMs;
+  const wall = { right: nowMs, still: awakeMs, "set back": awakeMs - stalledMs }[clocks] + clockOffsetMs;
+  return { wall, monotonic: awakeMs, boot: clocks === "right" ? nowMs : awakeMs };
 }
 
 function sleep(
@@ -150,6 +178,8 @@ function mayHappen(
 ): boolean {
   const tookLong = world.scheduler.nowMs - beganMs > TRUSTED_MS;
   if (error instanceof InterruptedError) return process.stop.signal.aborted;
+  // Whoever is told something wrong may give up, whatever it was.
+  if (world.errs) return error instanceof VarveError;
   if (isFault(error)) return process.metFaults;
   // Nothing of the project can be relied on: only a crash of the code is wrong.
   if (oracle.isErasing) return error instanceof VarveError;
@@ -161,6 +191,7 @@ function mayHappen(
   if (!(error instanceof VarveError)) return false;
   if (error.code === "conflict") {
     // Two copies may make the second repository at once.
+    if (operation === "hold") return /a forget that runs|was forgotten meanwhile/.test(error.message);
     return tookLong || /base was forgotten|there is one already/.test(error.message);
   }
   if (isFault(error.cause)) return process.metFaults;
@@ -179,6 +210,8 @@ const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {
   gc: runGc,
   copy: runCopy,
   erase: runErase,
+  hold: runHold,
+  repair: runRepair,
   "forget there": runForget,
   "gc there": runGc,
 };
@@ -208,6 +241,7 @@ async function runBackup({ world, repository, context }: Work): Promise<string> 
     context,
   );
   for (const { backup } of reports) oracle.reported(manifestKey({ volume, backup }));
+  world.tally.reported += reports.length;
   return diffs.map(({ to }) => `${volume} at ${to}: ${oracle.contents.get(String(to))}`).join(", ");
 }
 
@@ -236,7 +270,7 @@ async function runVerify({ world, repository, context }: Work): Promise<string> 
     { project: PROJECT, secret: SECRET, sample: { kind } },
     context,
   );
-  if (findings.length > 0 && !world.oracle.isErasing) {
+  if (findings.length > 0 && !world.oracle.isErasing && !world.oracle.isBroken) {
     world.oracle.fail(`verify finds ${JSON.stringify(findings)}`);
   }
   return kind;
@@ -248,11 +282,35 @@ async function runForget({ world, oracle, repository, context }: Work): Promise<
   const points = [...oracle.points.values()];
   const chosen = random(2) === 0 ? points : points.slice(random(points.length)).slice(0, 1);
   for (const { key, volume, backup } of chosen) {
+    const isHeld = oracle.isHeld(key);
     oracle.forgets(key);
     const options = { project: PROJECT, volume, point: backup, dryRun: false, secret: SECRET };
-    await forgetPoint(repository, options, context);
+    await forgetPoint(repository, options, context).catch((error) => {
+      if (!(error instanceof VarveError) || !/it is held/.test(error.message)) throw error;
+      oracle.keeps(key);
+    });
+    if (isHeld && oracle.isForgotten(key)) oracle.fail(`${key} was forgotten though it is held`);
   }
   return chosen.map(({ snapshot }) => snapshot).join(" ");
+}
+
+/** A point that is held stays, whoever forgets it meanwhile. */
+async function runHold({ world, oracle, repository, context }: Work): Promise<string> {
+  const { random } = world.scheduler;
+  const points = [...oracle.points.values()];
+  const point = points[random(points.length)];
+  if (point === undefined) return "nothing to hold";
+  const { volume, backup, key } = point;
+  const options = { project: PROJECT, volume, point: backup, secret: SECRET };
+  await hold(repository, { ...options, reason: null }, context);
+  oracle.holds(key);
+  return key;
+}
+
+/** Without anything to heal from it marks what it finds damaged. */
+async function runRepair({ repository, context }: Work): Promise<string> {
+  const { healed, left } = await repair(repository, { project: PROJECT, secret: SECRET }, context);
+  return `${healed.length} healed, ${left.length} left`;
 }
 
 async function runErase({ repository, oracle, context }: Work): Promise<string> {
@@ -268,9 +326,12 @@ async function runCopy({ world, repository, second, context }: Work): Promise<st
   const options = { project: PROJECT, secret: SECRET, to: second.store };
   const { points, damaged } = await copy(repository, options, context);
   const { oracle } = world.second;
-  if (damaged.length > 0) oracle.fail(`a copy finds damage: ${JSON.stringify(damaged)}`);
+  if (damaged.length > 0 && !world.oracle.isBroken) {
+    oracle.fail(`a copy finds damage: ${JSON.stringify(damaged)}`);
+  }
   for (const key of before) {
-    const isMissing = world.oracle.points.has(key) && !oracle.points.has(key) && !oracle.isForgotten(key);
+    const isMissing = !world.errs && world.oracle.points.has(key) && !oracle.points.has(key) &&
+      !oracle.isForgotten(key);
     if (isMissing) oracle.fail(`${key} was not copied`);
   }
   return `${points.copied} copied, ${points.present} present, ${points.forgotten} forgotten`;

@@ -56,6 +56,13 @@ export class Oracle implements Watcher {
   /** Keys of manifests of backups that were reported done, and of those that somebody forgets. */
   readonly #reported = new Set<string>();
   readonly #forgotten = new Set<string>();
+  readonly #held = new Set<string>();
+  /**
+   * Where the store errs: points that are not whole, of which no backup has said that they are there. Their backup has yet
+   * to look whether its lease is, or has died.
+   */
+  readonly #broken = new Set<string>();
+  isLenient = false;
   readonly #opened = new WeakSet<Uint8Array>();
   readonly #pages = new WeakMap<Uint8Array, EntryList>();
   isErasing = false;
@@ -81,11 +88,16 @@ export class Oracle implements Watcher {
     if (name.startsWith(KEYS_PREFIX)) this.#keyGoes(name.slice(KEYS_PREFIX.length));
     this.points.delete(key);
     this.#unreadable.delete(key);
+    this.#broken.delete(key);
     for (const point of this.points.values()) {
       if (point.refs.has(key)) this.#loses(point, key);
     }
     if (this.#reported.has(key) && !this.#forgotten.has(key) && !this.isErasing) {
       this.fail(`${key} is gone though nobody forgot it`);
+    }
+    // Its own backup may withdraw it, before it was said to be there.
+    if (this.#held.has(key) && this.#reported.has(key) && !this.isErasing) {
+      this.fail(`${key} is gone though it is held`);
     }
     // Another attempt to write it may arrive late.
     if (this.isErasing) this.#reported.delete(key);
@@ -119,12 +131,14 @@ export class Oracle implements Watcher {
     const [key] = this.#objects.keys(PREFIX);
     if (key !== undefined) this.fail(`after an erasure there is still ${key}`);
     this.#reported.clear();
+    this.#held.clear();
     this.isErasing = false;
   }
 
   /** A backup says that it is done. */
   reported(key: string): void {
     this.#reported.add(key);
+    if (this.#broken.has(key) && !this.isErasing) this.fail(`${key} was reported done and is not whole`);
     if (!this.points.has(key) && !this.#forgotten.has(key) && !this.isErasing) {
       this.fail(`${key} was reported done and is not there`);
     }
@@ -133,6 +147,39 @@ export class Oracle implements Watcher {
   /** Somebody is about to delete the manifest. */
   forgets(key: string): void {
     this.#forgotten.add(key);
+  }
+
+  /** It was not deleted after all. */
+  keeps(key: string): void {
+    this.#forgotten.delete(key);
+  }
+
+  /** A hold says that it is held. */
+  holds(key: string): void {
+    this.#held.add(key);
+    if (!this.points.has(key) && !this.isErasing && !this.#broken.has(key)) {
+      this.fail(`${key} is held and is not there`);
+    }
+  }
+
+  isHeld(key: string): boolean {
+    return this.#held.has(key);
+  }
+
+  /** Some point is not whole. */
+  get isBroken(): boolean {
+    return this.#broken.size > 0;
+  }
+
+  get broken(): string[] {
+    return [...this.#broken];
+  }
+
+  /** The store is put back to an older copy: what was made since is lost, and nobody's fault. */
+  forgetsLater(exists: (key: string) => boolean): void {
+    for (const keys of [this.#reported, this.#held]) {
+      for (const key of keys) if (!exists(key)) keys.delete(key);
+    }
   }
 
   isForgotten(key: string): boolean {
@@ -148,6 +195,15 @@ export class Oracle implements Watcher {
     else this.violation ??= new Violation(text);
   }
 
+  /** Everything that was reported, and nobody forgot, is there and whole. */
+  checkReported(): void {
+    for (const key of this.#reported) {
+      if (!this.points.has(key) && !this.#forgotten.has(key)) {
+        this.fail(`${key} was reported done and is not there`);
+      }
+    }
+  }
+
   /** When all is quiet: nothing is there but what manifests refer to. */
   checkQuiet(): void {
     const needed = new Set([...this.points.values()].flatMap(({ refs }) => [...refs]));
@@ -159,11 +215,7 @@ export class Oracle implements Watcher {
       const key = this.#objects.keys(PREFIX + folder).find((key) => !allowed.test(key));
       if (key !== undefined) this.fail(`after quiet gc runs there is still ${key}`);
     }
-    for (const key of this.#reported) {
-      if (!this.points.has(key) && !this.#forgotten.has(key)) {
-        this.fail(`${key} was reported done and is not there`);
-      }
-    }
+    this.checkReported();
   }
 
   #guard(work: () => void): void {
@@ -194,7 +246,10 @@ export class Oracle implements Watcher {
 
   #loses(point: Point, key: string): void {
     if (this.isErasing) this.points.delete(point.key);
-    else this.fail(`${point.key} (${point.snapshot}) has lost ${key}`);
+    else if (this.isLenient && (!this.#reported.has(point.key) || this.#forgotten.has(point.key))) {
+      this.points.delete(point.key);
+      this.#broken.add(point.key);
+    } else this.fail(`${point.key} (${point.snapshot}) has lost ${key}`);
   }
 
   #manifestAppears(key: string, place: { volume: string; backup: string }, bytes: Uint8Array): void {
@@ -216,9 +271,17 @@ export class Oracle implements Watcher {
     } catch (error) {
       // Its backup has yet to look whether its lease is there.
       if (this.isErasing && error instanceof Violation) return;
+      if (
+        this.isLenient && error instanceof Violation &&
+        !(this.#reported.has(key) && !this.#forgotten.has(key))
+      ) {
+        this.#broken.add(key);
+        return;
+      }
       throw error;
     }
     this.points.set(key, point);
+    this.#broken.delete(key);
   }
 
   /** Notes what the manifest refers to. Throws where something is not there, or not what the snapshot held. */

@@ -114,7 +114,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "further attempts need a trusted lease": [
     {
       file: "engine/gc/lease.ts",
-      find: "      this.#isSettled = false;\n      this.checkTrust();",
+      find: "      this.#isSettled = false;\n      await this.seenMs(this.#context.signal);",
       replace: "      this.#isSettled = false;",
     },
   ],

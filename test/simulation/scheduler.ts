@@ -13,7 +13,7 @@ export const DAY_MS = 24 * HOUR_MS;
 const MAX_STEPS = 200_000;
 /** Time goes on by less than this with each step. */
 const STEP_MS = 20;
-const STALLS_MS = [HOUR_MS, 13 * HOUR_MS, 2 * DAY_MS, 2 * DAY_MS];
+const STALLS_MS = [HOUR_MS, 13 * HOUR_MS, 2 * DAY_MS, 2 * DAY_MS, 7 * DAY_MS];
 /** What is under way when its process crashes may still arrive for this long; the protocol's assumption is 12 hours. */
 export const UNDER_WAY_MS = 11 * HOUR_MS;
 
@@ -46,6 +46,8 @@ export class Process {
   readonly name: string;
   /** How far the host's clock is off. */
   readonly clockOffsetMs: number;
+  /** What the clocks of the host do while it stands still: one goes on, all stand still, or the wall clock is set back after. */
+  clocks: "right" | "still" | "set back" = "right";
   readonly stop = new AbortController();
   /** Chosen by the scheduler. */
   priority: number | undefined;
@@ -53,6 +55,11 @@ export class Process {
   isStalled = false;
   /** The store failed it at least once. */
   metFaults = false;
+  /** What the store was wrong about, and was not asked about since. */
+  readonly lies = new Set<string>();
+  /** For how long it stood still, all together. */
+  stalledMs = 0;
+  stalledSinceMs: number | undefined;
   readonly #died = Promise.withResolvers<void>();
 
   constructor(name: string, clockOffsetMs: number) {
@@ -227,12 +234,15 @@ export class Scheduler {
   /** The process is told nothing until it is thawed. */
   freeze(process: Process): void {
     process.isStalled = true;
+    process.stalledSinceMs ??= this.nowMs;
     this.#held.push(...this.#replies.filter((step) => step.process === process));
     this.#replies = this.#replies.filter((step) => step.process !== process);
   }
 
   thaw(process: Process): void {
     process.isStalled = false;
+    process.stalledMs += this.nowMs - (process.stalledSinceMs ?? this.nowMs);
+    process.stalledSinceMs = undefined;
     this.#replies.push(...this.#held.filter((step) => step.process === process && process.isAlive));
     this.#held = this.#held.filter((step) => step.process !== process);
   }

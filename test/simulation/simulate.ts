@@ -2,9 +2,11 @@
 import { openProject } from "../../src/engine/project.ts";
 import { random } from "../helpers/random.ts";
 import { CHUNK_BYTES, newVolume } from "./content.ts";
+import { Liar } from "./lies.ts";
 import { Objects } from "./objects.ts";
-import { type Operation, runOperation, SECRET, VOLUMES, type World } from "./operations.ts";
+import { newProcess, type Operation, runOperation, SECRET, VOLUMES, type World } from "./operations.ts";
 import { Oracle, PROJECT } from "./oracle.ts";
+import { putBack } from "./put_back.ts";
 import { seedRandomBytes } from "./randomness.ts";
 import { DAY_MS, HOUR_MS, Process, type Random, Scheduler } from "./scheduler.ts";
 import { SimulatedStore } from "./simulated_store.ts";
@@ -23,6 +25,10 @@ const ROUNDS: readonly (readonly Operation[])[] = [
   ["forget", "gc", "gc"],
   ["forget", "gc", "backup"],
   ["gc", "backup"],
+  ["hold"],
+  ["hold", "backup"],
+  // ["repair"],
+  // ["repair", "gc"],
 ];
 const SHORT_PAUSES_MS = [0, 0, 0, 60_000];
 const LONG_PAUSES_MS = [0, 0, 60_000, HOUR_MS, DAY_MS / 2, DAY_MS, 2 * DAY_MS];
@@ -45,18 +51,27 @@ export interface RunResult {
   /** What went wrong. */
   violation: string | undefined;
   steps: number;
+  /** Answers of the store that were wrong. */
+  lies: number;
+  tally: World["tally"];
 }
 
 /** Runs the seed; `trace` is told each step. */
 export async function simulate(seed: number, trace?: (line: string) => void): Promise<RunResult> {
   const next = random(seed);
+  const liesBefore = Liar.told;
   const scheduler = new Scheduler(next, { chances: CALM, trace });
   const world = await makeWorld({ scheduler, objects: new Objects() });
   seedRandomBytes(seed + 0x10000);
   const theme = THEMES[seed % THEMES.length]!;
   const failure = await live(world, { theme, next }).then(() => undefined, (error: unknown) => error);
   const violation = world.oracle.violation ?? failure;
-  return { violation: violation instanceof Error ? violation.message : undefined, steps: scheduler.steps };
+  return {
+    violation: violation instanceof Error ? violation.message : undefined,
+    steps: scheduler.steps,
+    lies: Liar.told - liesBefore,
+    tally: world.tally,
+  };
 }
 
 async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "objects">): Promise<World> {
@@ -87,6 +102,8 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
     volumes: [],
     volumesUsed: 1,
     graces: AT_ONCE,
+    errs: false,
+    tally: { operations: 0, failed: 0, reported: 0 },
     snapshots: 0,
   };
 }
@@ -94,6 +111,8 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
 /** The life that the seed chooses, and the quiet after it. */
 async function live(world: World, { theme, next }: { theme: Theme; next: Random }): Promise<void> {
   const { scheduler, oracle, second } = world;
+  world.errs = next(3) === 0;
+  oracle.isLenient = second.oracle.isLenient = world.errs;
   const contents = 1 + next(CONTENTS);
   for (let i = 0; i < contents; i++) world.volumes.push(newVolume(next));
   world.volumesUsed = 1 + next(VOLUMES.length);
@@ -109,12 +128,26 @@ async function live(world: World, { theme, next }: { theme: Theme; next: Random 
     scheduler.nowMs += [0, HOUR_MS, 2 * DAY_MS][next(3)]!;
   }
   world.graces = AT_ONCE;
+  await endTroubles(world);
   if (oracle.isErasing) await eraseAndBeginAnew(world);
   await calmly(world, { operations: QUIET_GCS, gapMs: QUIET_GAP_MS });
   if (oracle.violation === undefined) oracle.checkQuiet();
   if (!second.oracle.hasProject) return;
   await calmly(world, { operations: QUIET_GCS_THERE, gapMs: QUIET_GAP_MS });
   if (oracle.violation === undefined) second.oracle.checkQuiet();
+}
+
+/** Once the store tells the truth again, what was reported is there; what nobody heard of and is broken can be forgotten. */
+async function endTroubles(world: World): Promise<void> {
+  if (!world.errs || world.oracle.isErasing) return;
+  world.oracle.checkReported();
+  for (const site of [world, world.second]) {
+    for (const key of site.oracle.broken) {
+      site.oracle.forgets(key);
+      site.objects.delete(key, world.scheduler.nowMs);
+    }
+  }
+  await calmly(world, { operations: ["verify", "restore", "restore"], gapMs: DAY_MS });
 }
 
 /** Whatever an erasure has met is over: the next one leaves nothing, and the project can be made anew. */
@@ -141,7 +174,14 @@ function chooseTroubles(world: World, next: Random): readonly number[] {
     slow: hasFaults ? [0, 30, 200][next(3)]! : 0,
     pageKeys: 1 + next(4),
   };
+  if (world.errs) letStoreErr(world, next);
   return hasStalls ? LONG_PAUSES_MS : SHORT_PAUSES_MS;
+}
+
+/** One answer in so many is wrong, and now and then the store is put back to what it was some time ago. */
+function letStoreErr(world: World, next: Random): void {
+  world.faults.lies = [30, 100, 300][next(3)]!;
+  if (next(3) === 0) world.scheduler.later(next(2) * DAY_MS + next(HOUR_MS), () => putBack(world, next));
 }
 
 function anything(next: Random): readonly (readonly Operation[])[] {
@@ -162,7 +202,7 @@ function liveOn(world: World, { name, operations, pausesMs }: Life): void {
     const operation = operations[count];
     if (operation === undefined) return;
     scheduler.later(pausesMs[scheduler.random(pausesMs.length)]!, () => {
-      const process = new Process(`${name}.${count}`, clockOffsetMs);
+      const process = newProcess(world, `${name}.${count}`, clockOffsetMs);
       void runOperation(world, operation, process).then(() => goOn(count + 1));
     });
   };

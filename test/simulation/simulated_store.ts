@@ -1,8 +1,10 @@
 /**
  * The store as one process sees it: each request and its reply are steps of the scheduler. Requests fail, are done without
- * a reply, are done twice, or arrive after the process gave them up; the pages of a listing are not one moment.
+ * a reply, are done twice, or arrive after the process gave them up; the pages of a listing are not one moment. Some
+ * answers are wrong: see `lies.ts`.
  */
 import { MissingError, StoreError } from "../../src/errors.ts";
+import { Liar } from "./lies.ts";
 import type {
   DeleteFailure,
   GetOptions,
@@ -11,7 +13,7 @@ import type {
   RequestOptions,
   Store,
 } from "../../src/store/store.ts";
-import type { Objects } from "./objects.ts";
+import type { Objects, StoredObject } from "./objects.ts";
 import { type Process, type Scheduler, UNDER_WAY_MS } from "./scheduler.ts";
 
 export interface Faults {
@@ -21,11 +23,13 @@ export interface Faults {
   at?: RegExp;
   /** Of 10,000 requests, those that take hours. */
   slow: number;
+  /** Of 10,000 answers, those that are wrong. */
+  lies?: number;
   /** Keys that a page of a listing has at most. */
   pageKeys: number;
 }
 
-interface Reach {
+export interface Reach {
   objects: Objects;
   /** Before each key in the trace. */
   place?: string;
@@ -39,30 +43,33 @@ const KINDS = ["failed", "lost", "late", "twice"] as const;
 export class SimulatedStore implements Store {
   readonly url = "simulated:";
   readonly #reach: Reach;
+  readonly #liar: Liar;
   readonly #place: string;
 
   constructor(reach: Reach) {
     this.#reach = reach;
+    this.#liar = new Liar(reach);
     this.#place = reach.place ?? "";
   }
 
   get(key: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
-    return this.#request(`get ${this.#place}${key}`, signal, ({ objects }) => {
-      const object = objects.get(key);
-      if (object === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
-      return object.bytes.slice(range?.offset ?? 0, range && range.offset + range.length);
+    return this.#request(`get ${this.#place}${key}`, signal, () => {
+      const bytes = this.#liar.bytesOf(key);
+      if (bytes === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
+      return bytes.slice(range?.offset ?? 0, range && range.offset + range.length);
     });
   }
 
   put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
     const bytes = new Uint8Array(body);
     return this.#request(`put ${this.#place}${key}`, signal, ({ objects, scheduler }) => {
+      if (this.#liar.loses(key)) return;
       objects.put(key, { bytes, modifiedMs: scheduler.nowMs });
     });
   }
 
   head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo | undefined> {
-    return this.#request(`head ${this.#place}${key}`, signal, () => this.#info(key));
+    return this.#request(`head ${this.#place}${key}`, signal, () => infoOf(key, this.#liar.objectOf(key)));
   }
 
   /** Where nothing is that is no step: most of the many parts of a listing by prefix are empty. */
@@ -74,7 +81,7 @@ export class SimulatedStore implements Store {
       const page: ObjectInfo[] = await this.#request(
         `list ${this.#place}${prefix} after ${last.slice(prefix.length)}`,
         signal,
-        ({ objects }) => objects.page(prefix, { after: last!, limit }).map((key) => this.#info(key)!),
+        () => this.#liar.page(prefix, { after: last!, limit }).map(([key, object]) => infoOf(key, object)!),
       );
       yield* page;
       last = page.length < limit ? undefined : page.at(-1)!.key;
@@ -90,19 +97,14 @@ export class SimulatedStore implements Store {
     return this.#request(
       `delete ${copy.map((key) => this.#place + key).join(" ")}`,
       signal,
-      ({ objects }) => {
-        for (const key of copy) objects.delete(key);
+      ({ objects, scheduler }) => {
+        for (const key of copy) if (!this.#liar.loses(key)) objects.delete(key, scheduler.nowMs);
         return [];
       },
     );
   }
 
   async close(): Promise<void> {}
-
-  #info(key: string): ObjectInfo | undefined {
-    const object = this.#reach.objects.get(key);
-    return object && { key, sizeBytes: object.bytes.length, modifiedMs: object.modifiedMs };
-  }
 
   /** `work` is what the store does, at one moment. */
   #request<T>(label: string, signal: AbortSignal | undefined, work: (reach: Reach) => T): Promise<T> {
@@ -165,6 +167,10 @@ export class SimulatedStore implements Store {
     }
     return promise;
   }
+}
+
+function infoOf(key: string, object: StoredObject | undefined): ObjectInfo | undefined {
+  return object && { key, sizeBytes: object.bytes.length, modifiedMs: object.modifiedMs };
 }
 
 /** Nobody hears the answer. */

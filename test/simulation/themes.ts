@@ -3,8 +3,8 @@
  * still in the middle of their work, and says who then goes against whom. One theme in each round of seeds is anything.
  */
 import { InterruptedError } from "../../src/errors.ts";
-import { type Operation, runOperation, type World } from "./operations.ts";
-import { type Chances, DAY_MS, HOUR_MS, Process, type Random } from "./scheduler.ts";
+import { newProcess, type Operation, runOperation, type World } from "./operations.ts";
+import { type Chances, DAY_MS, HOUR_MS, type Process, type Random } from "./scheduler.ts";
 import type { Faults } from "./simulated_store.ts";
 
 export interface Theme {
@@ -46,6 +46,8 @@ const PLACES: Record<Operation, Places> = {
   erase: { steps: 40, first: 10, looks: [/list \S+\/leases\//] },
   "forget there": { steps: 14, first: 8, looks: [/list \S+\/volumes\//] },
   "gc there": { steps: 80, first: 40, looks: LOOKS_OF_GC },
+  hold: { steps: 14, first: 8, looks: [/list \S+\/leases\//] },
+  repair: { steps: 30, first: 8, looks: [/get \S+\/chunks\//] },
   gc: { steps: 80, first: 40, looks: LOOKS_OF_GC },
 };
 
@@ -281,7 +283,7 @@ async function goOnUntil(
 }
 
 function start(world: World, name: string, operation: Operation): Process {
-  const process = new Process(name, 0);
+  const process = newProcess(world, name, 0);
   void runOperation(world, operation, process);
   return process;
 }

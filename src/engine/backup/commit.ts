@@ -1,6 +1,7 @@
 /** The last step of a backup or copy: the manifest, between two looks at the lease. docs/gc.md. */
 import { describeError, InterruptedError, StoreError, VarveError } from "../../errors.ts";
-import { manifestName } from "../../format/layout.ts";
+import { holdName, manifestName } from "../../format/layout.ts";
+import type { ManifestInfo } from "../../format/manifest.ts";
 import { type OpenManifest, writeManifest } from "../catalog.ts";
 import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
@@ -111,6 +112,12 @@ async function explainLost(project: Project, { info }: OpenManifest, context: Co
   );
 }
 
+/** Somebody may have found the point and held it meanwhile. */
+async function isHeld(project: Project, { volume, backup }: ManifestInfo): Promise<boolean> {
+  const key = project.key(holdName(volume, backup));
+  return await project.store.head(key).then((info) => info !== undefined, () => false);
+}
+
 /** Written down like what a forget takes: a gc may have seen it. Not where the project was erased: nothing of it stays. */
 async function withdraw(
   project: Project,
@@ -119,6 +126,12 @@ async function withdraw(
 ): Promise<void> {
   const name = manifestName(info.volume, info.backup);
   const key = project.key(name);
+  if (await isHeld(project, info)) {
+    return context.log.error(
+      { key },
+      `the backup ${info.backup} is held and stays; verify whether it is whole`,
+    );
+  }
   await project.checkNotErased({})
     .then(() => recordForgotten(project, { names: [name], lease: lease.idHex }, {}))
     .catch((error) => context.log.debug({ err: error }, "the withdrawal was not written down"));

@@ -45,11 +45,21 @@ export async function copyKeys(
   }
   for (const key of keys) {
     if (there.has(key)) continue;
-    try {
-      await to.put(key, await checkKey(from, key, context), { signal });
-    } catch (error) {
-      if (!isUnreadable(error)) throw error;
-      context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);
-    }
+    const bytes = await readKey(key, from, context);
+    if (bytes === undefined) continue;
+    await to.put(key, bytes, { signal });
+    // Read back: what is sealed under a key that was cut cannot be read by anybody.
+    await checkKey(to, key, context);
+  }
+}
+
+/** The key's bytes; `undefined`, and said, where they are not whole. */
+async function readKey(key: string, from: Store, context: Context): Promise<Uint8Array | undefined> {
+  try {
+    return await checkKey(from, key, context);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);
+    return undefined;
   }
 }

@@ -14,7 +14,14 @@ import {
 import { Condemned } from "./condemned.ts";
 import type { Context } from "../context.ts";
 import { Lease } from "./lease.ts";
-import { buryLeases, type LeaseSurvey, type SeenLease, surveyLeases } from "./leases.ts";
+import {
+  buryLeases,
+  type LeaseSurvey,
+  mayReferToChunks,
+  oldestStart,
+  type SeenLease,
+  surveyLeases,
+} from "./leases.ts";
 import { PlanWriter } from "./plan_writer.ts";
 import { type FullHead, listPlans, type StoredPlan, writeEnd, writeHead } from "./plans.ts";
 import { checkPoints, dropRecords, newestHead } from "./points.ts";
@@ -220,17 +227,6 @@ async function walk(
     from = references.to;
   }
   return points;
-}
-
-/** Since when objects may belong to work that still runs. Thrift, not safety: see docs/gc.md. */
-function oldestStart(living: readonly SeenLease[]): number {
-  const working = living.filter(mayReferToChunks);
-  return Math.min(...working.map(({ started_ms, refreshedMs }) => started_ms ?? refreshedMs));
-}
-
-/** A collector deletes and never refers to anything. */
-function mayReferToChunks({ work }: SeenLease): boolean {
-  return work !== "gc";
 }
 
 async function sweepReady(

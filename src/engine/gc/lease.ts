@@ -180,9 +180,9 @@ export class Lease {
    */
   async send<T>(request: (options: RequestOptions) => Promise<T>): Promise<T> {
     await this.seenMs(this.#context.signal);
-    const beforeRetry = () => {
+    const beforeRetry = async () => {
       this.#isSettled = false;
-      this.checkTrust();
+      await this.seenMs(this.#context.signal);
     };
     try {
       return await request({ beforeRetry });

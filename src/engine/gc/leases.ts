@@ -78,18 +78,33 @@ export async function buryLeases(
   { survey, lease }: { survey: LeaseSurvey; lease: Lease },
   context: Context,
 ): Promise<number> {
-  let buried = 0;
+  if (survey.dead.length === 0) return 0;
   for (let at = 0; at < survey.dead.length; at += REMOVED_AT_ONCE) {
     const names = survey.dead.slice(at, at + REMOVED_AT_ONCE);
     const keys = names.map((name) => project.key(name));
     const left = await lease.send((options) => project.store.delete(keys, options));
-    buried += names.length - left.length;
     for (const { key, reason } of left) {
       context.log.warn({ key, reason }, "could not remove a dead lease; what waits for it goes on waiting");
-      survey.living.push({ ...UNKNOWN, id: key.slice(project.key(LEASES_PREFIX).length), refreshedMs: 0 });
     }
   }
-  return buried;
+  // The store may only have said that they are gone.
+  const there = await listLeases(project, context);
+  const left = survey.dead.filter((name) => there.has(name));
+  for (const name of left) {
+    survey.living.push({ ...UNKNOWN, id: name.slice(LEASES_PREFIX.length), refreshedMs: there.get(name)! });
+  }
+  return survey.dead.length - left.length;
+}
+
+/** A collector deletes and never refers to anything. */
+export function mayReferToChunks({ work }: SeenLease): boolean {
+  return work !== "gc";
+}
+
+/** Since when work runs that may refer to chunks, by the store's clock; `Infinity` where none does. */
+export function oldestStart(living: readonly SeenLease[]): number {
+  const working = living.filter(mayReferToChunks);
+  return Math.min(...working.map(({ started_ms, refreshedMs }) => started_ms ?? refreshedMs));
 }
 
 /**

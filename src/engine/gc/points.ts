@@ -5,7 +5,7 @@ import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
 import { forgottenRecords, readForgotten } from "../retention/forgotten.ts";
 import type { Lease } from "./lease.ts";
-import { livingLeases } from "./leases.ts";
+import { livingLeases, oldestStart } from "./leases.ts";
 import { type FullHead, listPlans, type StoredPlan } from "./plans.ts";
 
 /** Points that an error names. */
@@ -47,22 +47,26 @@ export async function checkPoints(
 
 /**
  * Removes the records that excuse nothing any more: of points that no plan remembers, or that are there after all, since
- * the forget died before it took them.
+ * the forget died before it took them. Work that began before a record was written may still ask for it.
  */
 export async function dropRecords(
   project: Project,
   { points, lease }: { points: ReadonlySet<string>; lease: Lease },
   context: Context,
 ): Promise<void> {
-  const records = [...await forgottenRecords(project, context)];
+  const records = await forgottenRecords(project, context);
   if (records.length === 0) return;
   const plans = await listPlans(project, context);
   if (plans.some(({ head }) => head === "unreadable")) return; // it may remember any point
   const remembered = new Set(plans.flatMap(({ head }) => typeof head === "object" ? head.points : []));
   // After the records: who has written one of them is still among these, or is done.
-  const running = new Set((await livingLeases(project, context)).map(({ id }) => forgottenName(id)));
+  const living = await livingLeases(project, context);
+  const running = new Set(living.map(({ id }) => forgottenName(id)));
+  const oldestMs = oldestStart(living);
   const isNeeded = (name: string) => remembered.has(name) && !points.has(name);
-  const over = records.filter(([record, names]) => !running.has(record) && !names.some(isNeeded))
-    .map(([record]) => project.key(record));
-  if (over.length > 0) await lease.send((options) => project.store.delete(over, options));
+  const over = records.filter(({ name, names, writtenMs }) =>
+    writtenMs < oldestMs && !running.has(name) && !names.some(isNeeded)
+  );
+  const keys = over.map(({ name }) => project.key(name));
+  if (keys.length > 0) await lease.send((options) => project.store.delete(keys, options));
 }

@@ -6,13 +6,14 @@ import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { DamageError, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { holdName, manifestName } from "../../format/layout.ts";
+import { holdName, manifestName, volumePrefix } from "../../format/layout.ts";
 import { checkPolicy } from "../../format/retention.ts";
 import { findBackup, readPoints } from "../catalog.ts";
 import type { Context } from "../context.ts";
 import { type ForgetPolicy, type ForgetRow, type JudgedPoint, planForget } from "./forget_plan.ts";
 import { recordForgotten } from "./forgotten.ts";
 import { Holds, type Place } from "./holds.ts";
+import { isGone } from "../gc/gone.ts";
 import { ALL_VOLUMES, Lease } from "../gc/lease.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
@@ -147,6 +148,33 @@ async function drop(rows: ForgetRow[], { project, lease }: Run, context: Context
   if (lease !== undefined) await record(going, { project, lease });
   const left = await (lease === undefined ? remove(context) : lease.send(remove));
   for (const { key, reason } of left) byKey.get(key)!.problem = reason;
+  await checkGone(going, { project }, context);
+}
+
+/** What the store said to have deleted is looked for once more. */
+async function checkGone(
+  going: readonly ForgetRow[],
+  { project }: { project: Project },
+  context: Context,
+): Promise<void> {
+  const listed = await listNames(project, going, context);
+  for (const row of going) {
+    if (row.problem !== null || !listed.has(manifestName(row.volume, row.backup))) continue;
+    if (await isGone(project, row, context)) continue;
+    row.problem = "the store said that it is deleted, and still has it; run it again";
+  }
+}
+
+async function listNames(
+  project: Project,
+  rows: readonly ForgetRow[],
+  { signal }: Context,
+): Promise<Set<string>> {
+  const names = new Set<string>();
+  for (const volume of new Set(rows.map(({ volume }) => volume))) {
+    for await (const { name } of project.list(volumePrefix(volume), { signal })) names.add(name);
+  }
+  return names;
 }
 
 /** So that a gc does not take the points for lost. */

@@ -9,6 +9,7 @@ import { decodeNames, encodeNames } from "../../format/plan.ts";
 import type { RequestOptions } from "../../store/store.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
+import { checkStored } from "../stored.ts";
 import { mapOrdered } from "../window.ts";
 
 /** Records read at once. */
@@ -26,27 +27,38 @@ export async function recordForgotten(
     content: encodeNames(names),
   };
   await project.write(object, { ...options, key: project.firstKey });
+  await checkStored(project, object.name, options);
 }
 
 /** The names of all manifests that were forgotten, as far as it is remembered. */
 export async function readForgotten(project: Project, context: Context): Promise<ReadonlySet<string>> {
-  return new Set([...(await forgottenRecords(project, context)).values()].flat());
+  return new Set((await forgottenRecords(project, context)).flatMap(({ names }) => names));
 }
 
-/** The names in each record, by the record's name. One that cannot be read says nothing. */
+export interface ForgottenRecord {
+  /** Of the record. */
+  name: string;
+  /** Of the manifests that went. */
+  names: string[];
+  /** By the store's clock. */
+  writtenMs: number;
+}
+
+/** Every record. One that cannot be read says nothing. */
 export async function forgottenRecords(
   project: Project,
   { signal }: Context,
-): Promise<ReadonlyMap<string, string[]>> {
-  const read = async ({ name }: { name: string }): Promise<[string, string[]]> => {
+): Promise<ForgottenRecord[]> {
+  const read = async (record: { name: string; modifiedMs: number }): Promise<ForgottenRecord> => {
+    const { name, modifiedMs: writtenMs } = record;
     try {
       const { content } = await project.read({ type: OBJECT_TYPE.forgotten, name }, { signal });
-      return [name, decodeNames(content)];
+      return { name, names: decodeNames(content), writtenMs };
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      return [name, []];
+      return { name, names: [], writtenMs };
     }
   };
   const listed = project.list(FORGOTTEN_PREFIX, { signal });
-  return new Map(await Array.fromAsync(mapOrdered(listed, read, { limit: READS_AT_ONCE, drop: () => {} })));
+  return await Array.fromAsync(mapOrdered(listed, read, { limit: READS_AT_ONCE, drop: () => {} }));
 }

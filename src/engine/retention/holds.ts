@@ -6,6 +6,7 @@ import { holdName, HOLDS_PREFIX } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
+import { checkStored } from "../stored.ts";
 
 export interface Place {
   volume: string;
@@ -83,4 +84,5 @@ export async function writeHold(
     content: utf8(JSON.stringify(content)),
   };
   await project.write(object, { signal, key: project.firstKey });
+  await checkStored(project, object.name, { signal });
 }

@@ -46,7 +46,7 @@ describe("Lease.send()", () => {
 
   test("lets the lease outlive its work when an earlier attempt may still be under way", async () => {
     const { lease, stays } = await setUp();
-    await lease.send(async ({ beforeRetry }) => beforeRetry!());
+    await lease.send(async ({ beforeRetry }) => await beforeRetry!());
     expect(await stays()).toBe(true);
   });
 
@@ -68,7 +68,7 @@ describe("Lease.send()", () => {
     const error = await errorOf(lease.send(async ({ beforeRetry }) => {
       sent++;
       passMs(LEASE_TRUST_MS);
-      beforeRetry!();
+      await beforeRetry!();
       sent++;
     }));
     expect(error.code).toBe("conflict");

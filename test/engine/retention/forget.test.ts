@@ -192,7 +192,7 @@ describe("forget()", () => {
       `${op} ${key.replace(`projects/${PROJECT}/`, "").split("/")[0]}`
     );
     const [lease, holds, volumes] = ["put leases", "list holds", "list volumes"];
-    const order = [lease, holds, holds, volumes, "put forgotten", "delete volumes", "delete leases"];
+    const order = [lease, holds, holds, volumes, "put forgotten", "delete volumes", volumes, "delete leases"];
     expect(calls.filter((call) => order.includes(call))).toEqual(order);
   });
 

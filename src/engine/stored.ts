@@ -1,0 +1,14 @@
+/** A second look at a small object on which others will rely: the store may only have said that it has it. */
+import { StoreError } from "../errors.ts";
+import type { RequestOptions } from "../store/store.ts";
+import type { Project } from "./project.ts";
+
+/** Throws a `StoreError` where an object that was just written is not there. */
+export async function checkStored(project: Project, name: string, { signal }: RequestOptions): Promise<void> {
+  const key = project.key(name);
+  if (await project.store.head(key, { signal }) !== undefined) return;
+  for await (const info of project.store.list(key, { signal })) if (info.key === key) return;
+  throw new StoreError(`Cannot write "${key}": the store said that it has it, and does not; run it again`, {
+    retryable: false,
+  });
+}
