@@ -32,12 +32,15 @@ export class UsageError extends VarveError {
   }
 }
 
-/** An object definitely does not exist: an HTTP 404 or ENOENT, and nothing else. */
+/**
+ * An object definitely does not exist: an HTTP 404 or ENOENT, and nothing else. Where nobody can do without it, that is
+ * damage to the repository.
+ */
 export class MissingError extends VarveError {
   readonly key: string;
 
   constructor(key: string, message: string, options?: { cause?: unknown }) {
-    super("failed", message, options);
+    super("damage", message, options);
     this.key = key;
   }
 }

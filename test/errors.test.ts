@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { describeError, escapeControls, VarveError } from "../src/errors.ts";
+import { DamageError, describeError, escapeControls, MissingError, VarveError } from "../src/errors.ts";
 
 describe("describeError()", () => {
   const caused = (message: string, cause: unknown) => new Error(message, { cause });
@@ -35,4 +35,9 @@ describe("escapeControls()", () => {
     expect(escapeControls(text)).toBe(text);
     expect(escapeControls("\0\u007f\u0085\r")).toBe("\\x00\\x7f\\x85\\x0d");
   });
+});
+
+test("an object that is missing, and that nobody can do without, is damage for the exit code", () => {
+  expect(new MissingError("key", "Cannot read it: no such object").code).toBe("damage");
+  expect(new DamageError("key", "Cannot read it: it was changed").code).toBe("damage");
 });

@@ -100,5 +100,6 @@ function refuseDamage({ project, damaged }: CopyReport, { screen }: Invocation):
     screen.write(`not copied: ${project}/${volume}@${backup}: ${reason}\n`);
   }
   if (damaged.length === 0) return;
-  throw new VarveError("damage", `Cannot copy all of "${project}": ${damaged.length} points are damaged`);
+  const points = damaged.length === 1 ? "1 point is" : `${damaged.length} points are`;
+  throw new VarveError("damage", `Cannot copy all of "${project}": ${points} damaged`);
 }

@@ -1,10 +1,12 @@
-/** `varve repair`: heals what a verify finds, or sets it aside so that the next backup does. */
+/** `varve repair`: heals what a verify finds, or marks it so that the next backup does. */
+import { statSync } from "node:fs";
+import type { SourceOpener } from "../engine/verify/heal_source.ts";
 import type { RepairReport } from "../engine/verify/repair.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
-import type { Source } from "../source/source.ts";
 import { openOtherStore, type Session, withSession } from "./context.ts";
 import { print, printJson } from "./output.ts";
+import { counted, printPointTable } from "./point_table.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration } from "./units.ts";
 
@@ -14,7 +16,7 @@ const EXAMPLES = examples(
     "from a device that still holds some of the content, wherever it lies there",
   ],
   ["varve repair acme --from-repo s3://second/copy", "from a second repository of the same project"],
-  ["varve repair acme", "set aside what is damaged: the next backups with that content store it again"],
+  ["varve repair acme", "mark what is damaged: the next backups with that content store it again"],
 );
 
 interface RepairOptions extends GlobalOptions {
@@ -24,10 +26,15 @@ interface RepairOptions extends GlobalOptions {
 
 export function addRepair(program: Root, invocation: Invocation): void {
   program.command("repair")
-    .description("Heal what is missing or damaged; what cannot be healed is set aside.")
+    .description(
+      "Heal what is missing or damaged; what cannot be healed now is marked, for the next backup to heal. Deletes nothing.",
+    )
     .argument("<spec>", "PROJECT or PROJECT/VOLUME")
     .option("--source <path>", "a device or image that may still hold the content")
-    .option("--from-repo <url>", "another repository that has the same project")
+    .option(
+      "--from-repo <url>",
+      "another repository that has the same project: also brings back lost keys, points and holds",
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
@@ -37,12 +44,11 @@ export function addRepair(program: Root, invocation: Invocation): void {
         async (session) => {
           const report = await run(scope, { options, session, invocation });
           if (options.json) printJson(report);
-          else if (!options.quiet) print(summary(report));
-          if (report.left.length === 0) return;
-          throw new VarveError(
-            "damage",
-            `Cannot heal all of "${spec}": ${report.left.length} objects are left`,
-          );
+          else if (!options.quiet) printReport(report);
+          const { length: left } = report.left;
+          if (left === 0) return;
+          const objects = left === 1 ? "1 object is" : `${left} objects are`;
+          throw new VarveError("damage", `Cannot heal all of "${spec}" now: ${objects} left`);
         },
       );
     });
@@ -56,25 +62,32 @@ async function run(
   const { openRepository } = await import("../engine/repository.ts");
   const { repair } = await import("../engine/verify/repair.ts");
   const repository = await openRepository(store, context);
-  const source = await openHealingSource(options, invocation);
+  const source = sourceOpener(options, invocation);
   const fromStore = options.fromRepo === undefined
     ? undefined
     : await openOtherStore(options.fromRepo, { options, context });
   try {
     return await repair(repository, { ...scope, secret, source, fromStore }, context);
   } finally {
-    await source?.close();
     await fromStore?.close();
   }
 }
 
-async function openHealingSource(
-  { source }: RepairOptions,
+/** Files and devices can be read again, a pipe cannot. */
+function sourceOpener(
+  { source: path }: RepairOptions,
   { signal, screen }: Invocation,
-): Promise<Source | undefined> {
-  if (source === undefined) return undefined;
-  const { openSource } = await import("../source/open.ts");
-  return await openSource({ path: source }, { format: "raw", signal, stderr: screen });
+): SourceOpener | undefined {
+  if (path === undefined) return undefined;
+  const stats = path === "-" ? undefined : statSync(path, { throwIfNoEntry: false });
+  const isReadAgain = stats?.isFile() === true || stats?.isBlockDevice() === true;
+  let isRead = false;
+  return async () => {
+    if (isRead && !isReadAgain) return undefined;
+    isRead = true;
+    const { openSource } = await import("../source/open.ts");
+    return await openSource({ path }, { format: "raw", signal, stderr: screen });
+  };
 }
 
 function readScope(spec: string): { project: string; volume?: string } {
@@ -89,10 +102,27 @@ function readScope(spec: string): { project: string; volume?: string } {
   );
 }
 
-function summary({ project, healed, left, duration_s }: RepairReport): string {
-  const lines = [
-    `${project}: ${healed.length} healed, ${left.length} left, in ${formatDuration(duration_s)}`,
-  ];
-  for (const { kind, reason } of left) lines.push(`${kind}: ${reason}`);
-  return lines.join("\n") + "\n";
+function printReport(report: RepairReport): void {
+  const { project, healed, left, marked, points, findings, duration_s } = report;
+  print(`${project}: ${healed.length} healed, ${left.length} left, in ${formatDuration(duration_s)}\n`);
+  if (report.not_missed > 0) {
+    const only = report.not_missed === 1 ? "1 point is" : `${report.not_missed} points are`;
+    print(`${only} only in the other repository, and not missed here: forgotten, or never here\n`);
+  }
+  if (left.length === 0) return;
+  if (marked.length > 0) print(markedLine(project, { marked, points }));
+  printPointTable([{ project, points, findings }], "");
+  const others = left.filter(({ key }) => !marked.includes(key));
+  for (const { kind, reason } of others) print(`${kind}: ${reason}\n`);
+  if (others.length > 0) print("next: --from-repo URL, a repository that has them\n");
+}
+
+/** What was marked is no failure: it waits for a backup. */
+function markedLine(project: string, { marked, points }: Pick<RepairReport, "marked" | "points">): string {
+  const volumes = [...new Set(points.map(({ volume }) => `${project}/${volume}`))];
+  const [first = project, ...rest] = volumes;
+  const of = rest.length === 0 ? first : `${first} or ${counted(rest.length, "other volume")}`;
+  const [its, it] = marked.length === 1 ? ["its", "it"] : ["their", "them"];
+  const until = points.length === 1 ? "1 point is not whole" : `${points.length} points are not whole`;
+  return `${marked.length} marked: the next backup of ${of} that has ${its} content stores ${it} again; until then ${until}:\n`;
 }

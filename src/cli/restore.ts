@@ -206,17 +206,31 @@ function openTargetOf(options: RestoreOptions, { signal }: Invocation): Request[
   };
 }
 
-/** One line for each position that could not be restored, then the error. */
+/** One line for each range that could not be restored, then the error. */
 function refuseDamage(
   { damaged }: RestoreReport,
   { spec, options, screen }: { spec: string; options: RestoreOptions; screen: Invocation["screen"] },
 ): void {
   if (damaged.length === 0) return;
-  for (const { offset, length, key, reason } of damaged) {
-    screen.write(`damaged: offset ${offset}, ${length} bytes, "${key}": ${reason}\n`);
+  for (const { offset, length, reason, target } of merged(damaged)) {
+    const left = target === "zeros" ? "zeros in their place" : "left as they were";
+    screen.write(`damaged: offset ${offset}, ${length} bytes, ${left}: ${reason}\n`);
   }
-  const state = `${damaged.length} damaged, "${targetName(options.to)}" is not complete`;
+  const chunks = damaged.length === 1 ? "1 chunk is" : `${damaged.length} chunks are`;
+  const state = `${chunks} damaged, "${targetName(options.to)}" is not complete`;
   throw new VarveError("damage", `Cannot restore all of "${spec}": ${state}`);
+}
+
+/** Ranges that follow each other and are damaged for the same reason, such as those of a page, as one. */
+function merged(damaged: RestoreReport["damaged"]): RestoreReport["damaged"] {
+  const ranges: RestoreReport["damaged"] = [];
+  for (const range of damaged) {
+    const last = ranges.at(-1);
+    const goesOn = last?.reason === range.reason && last.offset + last.length === range.offset;
+    if (last !== undefined && goesOn) last.length += range.length;
+    else ranges.push({ ...range });
+  }
+  return ranges;
 }
 
 function targetName(to: string): string {

@@ -1,9 +1,11 @@
 /** `varve stats`: what projects, volumes and points take in the store, and what forgetting them would free. */
 import type { PointStats, ProjectStats, StatsOptions, VolumeStats } from "../engine/stats/stats.ts";
-import { UsageError } from "../errors.ts";
+import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
+import { ClosedProjects } from "./closed_projects.ts";
 import { type Session, withSession } from "./context.ts";
-import { printJson, printTable } from "./output.ts";
+import { print, printJson, printTable } from "./output.ts";
+import { counted as numbered } from "./point_table.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatSize } from "./units.ts";
 
@@ -53,17 +55,50 @@ async function run(
   const repository = await openRepository(store, context);
   const isShown = screen.isTerminal && !options.json && !options.quiet;
   const counted: ProjectStats[] = [];
+  const closed = new ClosedProjects(screen);
   for await (
     const { project, volume } of scope === undefined ? scopes(listProjects(repository, context)) : [scope]
   ) {
     const onProgress: StatsOptions["onProgress"] = ({ objects, pages }) =>
       isShown && screen.show(`${project}: ${objects} objects, ${pages} pages`);
-    counted.push(await stats(repository, { project, volume, secret, onProgress }, context));
+    const work = () => stats(repository, { project, volume, secret, onProgress }, context);
+    const report = scope === undefined ? await closed.unless(project, work) : await work();
+    if (report !== undefined) counted.push(report);
   }
   screen.erase();
   if (options.json) printJson(scope === undefined ? counted : counted[0]);
   else if (scope?.volume !== undefined) printPoints(counted[0]!);
   else printVolumes(counted);
+  if (!options.json && !options.quiet) { for (const project of counted) print(markedNote(project)); }
+  refuseUnreadable(counted);
+  closed.refuse("count");
+}
+
+function markedNote({ project, marked }: ProjectStats): string {
+  if (marked === 0) return "";
+  const objects = marked === 1 ? "1 object is" : `${marked} objects are`;
+  return `${project}: ${objects} marked as not to be used; "varve verify ${project}" says which points need them\n`;
+}
+
+function refuseUnreadable(projects: readonly ProjectStats[]): void {
+  const broken = projects.filter(({ unreadable }) => unreadable.length > 0);
+  const [first] = broken;
+  if (first === undefined) return;
+  const keys = broken.flatMap(({ unreadable }) => unreadable.map(({ key }) => key));
+  const manifests = keys.filter((key) => key.split("/")[2] === "volumes").length;
+  const what = [
+    manifests > 0 ? numbered(manifests, "manifest") : "",
+    keys.length > manifests ? numbered(keys.length - manifests, "page") : "",
+  ].filter((part) => part !== "").join(" and ");
+  const all = broken.map(({ project }) => project).join('", "');
+  throw new VarveError(
+    "damage",
+    `Cannot count all of "${all}": incomplete: ${what} cannot be read; "varve verify ${first.project}" says what that concerns`,
+  );
+}
+
+function formatKnown(bytes: number | null): string {
+  return bytes === null ? "?" : formatSize(bytes);
 }
 
 async function* scopes(names: AsyncIterable<string>): AsyncGenerator<Scope> {
@@ -81,20 +116,20 @@ function printVolumes(projects: ProjectStats[]): void {
 
 function volumeRow(project: string, volume: VolumeStats): string[] {
   const { size_bytes, logical_bytes, stored_bytes, shared_bytes, unique_bytes } = volume;
-  const sizes = [size_bytes, logical_bytes, stored_bytes, shared_bytes, unique_bytes].map(formatSize);
+  const sizes = [size_bytes, logical_bytes, stored_bytes, shared_bytes, unique_bytes].map(formatKnown);
   return [`${project}/${volume.volume}`, String(volume.points), ...sizes, ""];
 }
 
 function projectRow(
   { project, points, logical_bytes, stored_bytes, unreferenced_bytes }: ProjectStats,
 ): string[] {
-  const garbage = formatSize(unreferenced_bytes);
-  return [project, String(points), "", formatSize(logical_bytes), formatSize(stored_bytes), "", "", garbage];
+  const garbage = formatKnown(unreferenced_bytes);
+  return [project, String(points), "", formatKnown(logical_bytes), formatSize(stored_bytes), "", "", garbage];
 }
 
 function printPoints({ volumes }: ProjectStats): void {
   const row = ({ backup, time, size_bytes, unique_bytes }: PointStats) => [
-    ...[backup, time, formatSize(size_bytes), formatSize(unique_bytes)],
+    ...[backup, time, formatSize(size_bytes), formatKnown(unique_bytes)],
   ];
   printTable(["BACKUP", "TIME", "SIZE", "FREES"], (volumes[0]?.backups ?? []).map(row));
 }

@@ -3,9 +3,12 @@ import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { VerifySourceReport } from "../engine/verify/verify_source.ts";
 import type { Sample, VerifyReport } from "../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../errors.ts";
+import { projectPrefix } from "../format/layout.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import { withSession } from "./context.ts";
+import { ClosedProjects } from "./closed_projects.ts";
 import { print, printJson } from "./output.ts";
+import { counted, printPointTable } from "./point_table.ts";
 import { Progress } from "./progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize } from "./units.ts";
@@ -23,11 +26,13 @@ const EXAMPLES = examples(
   ],
 );
 
+/** Objects that are told by their keys. */
+const MAX_OBJECTS = 20;
 const DAY_MS = 24 * 3600_000;
 
 export function addVerify(program: Root, invocation: Invocation): void {
   program.command("verify")
-    .description("Read back what restore points need, and tell what is missing or damaged. Changes nothing.")
+    .description("Read back what restore points need, and tell which points are whole. Changes nothing.")
     .argument("[spec]", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT; without it all projects")
     .option("--exists", "only that every chunk is there")
     .option("--sample <part>", "read back only a share, like 5%, or today's part, like 1/7", readSample)
@@ -64,22 +69,21 @@ export function addVerify(program: Root, invocation: Invocation): void {
             });
           const scopes = spec === undefined ? mapNames(listProjects(repository, context)) : [readScope(spec)];
           const reports: VerifyReport[] = [];
+          const closed = new ClosedProjects(invocation.screen);
           try {
             for await (const scope of scopes) {
-              reports.push(
-                await verify(
-                  repository,
-                  { ...scope, secret, sample, maxAgeDays: options.maxAge, onProgress },
-                  context,
-                ),
-              );
+              const request = { ...scope, secret, sample, maxAgeDays: options.maxAge, onProgress };
+              const work = () => verify(repository, request, context);
+              const report = spec === undefined ? await closed.unless(scope.project, work) : await work();
+              if (report !== undefined) reports.push(report);
             }
           } finally {
             progress.end();
           }
           if (options.json) printJson(spec === undefined ? reports : reports[0]);
-          else if (!options.quiet) print(reports.map(summary).join(""));
+          else if (!options.quiet) printReports(reports, sample);
           refuseFindings(reports);
+          closed.refuse("verify");
         },
       );
     });
@@ -153,24 +157,54 @@ async function* mapNames(names: AsyncIterable<string>): AsyncGenerator<{ project
   for await (const project of names) yield { project };
 }
 
-function summary({ project, chunks, findings, duration_s, ...report }: VerifyReport): string {
+/** First which points are whole, then what to do, and last by object. */
+function printReports(reports: readonly VerifyReport[], sample: Sample): void {
+  printPointTable(reports, sample.kind === "none" ? "all there" : "all there, read back in part");
+  for (const report of reports) {
+    print([...nextLines(report), ...objectLines(report), summary(report)].join(""));
+  }
+}
+
+function nextLines({ project, findings }: VerifyReport): string[] {
+  if (findings.length === 0) return [];
+  return [`next: varve repair ${project} --source DEVICE, or --from-repo URL\n`];
+}
+
+function objectLines({ project, findings }: VerifyReport): string[] {
+  const prefix = projectPrefix(project).length;
+  const lines = findings.slice(0, MAX_OBJECTS).map(({ kind, key, places }) => {
+    const points = places.length === 0 ? "" : `, in ${counted(places.length, "point")}`;
+    return `${kind}: ${shorten(key.slice(prefix))}${points}\n`;
+  });
+  const more = findings.length - lines.length;
+  return more > 0
+    ? [...lines, `and ${counted(more, "object")} more; --json tells all, with whole keys\n`]
+    : lines;
+}
+
+/** Ids by their first digits. */
+function shorten(name: string): string {
+  return name.replace(/[0-9a-f]{32,}/g, (id) => `${id.slice(0, 12)}…`);
+}
+
+function summary(
+  { project, chunks, findings, marked, unmarked, duration_s, ...report }: VerifyReport,
+): string {
   const fresh = report.chunks_fresh > 0 ? `, ${report.chunks_fresh} were lately` : "";
   const read = `${report.chunks_read} read back (${formatSize(report.downloaded_bytes)})${fresh}`;
   const state = findings.length === 0 ? "nothing missing, nothing damaged" : "DAMAGE";
-  const lines = [`${project}: ${chunks} chunks, ${read} in ${formatDuration(duration_s)}: ${state}`];
-  for (const { kind, reason, places } of findings) {
-    lines.push(`${kind}: ${reason}`);
-    for (const { volume, backup, chunks, positions } of places) {
-      lines.push(
-        `  ${project}/${volume}@${backup}: ${chunks} chunks, the first at position ${positions[0] ?? 0}`,
-      );
-    }
-  }
-  return lines.join("\n") + "\n";
+  const notes = [
+    marked > 0 ? `; ${marked} marked as not to be used` : "",
+    unmarked > 0 ? `; ${unmarked} whole again, no longer marked` : "",
+  ].join("");
+  return `${project}: ${counted(chunks, "chunk")}, ${read} in ${
+    formatDuration(duration_s)
+  }: ${state}${notes}\n`;
 }
 
 function refuseFindings(reports: VerifyReport[]): void {
   const count = reports.reduce((sum, { findings }) => sum + findings.length, 0);
   if (count === 0) return;
-  throw new VarveError("damage", `Cannot vouch for the repository: ${count} objects are missing or damaged`);
+  const objects = count === 1 ? "1 object is" : `${count} objects are`;
+  throw new VarveError("damage", `Cannot vouch for the repository: ${objects} missing or damaged`);
 }

@@ -26,7 +26,7 @@ export const CHUNKS_PREFIX = "chunks/";
 export const VOLUMES_PREFIX = "volumes/";
 export const LEASES_PREFIX = "leases/";
 export const PLANS_PREFIX = "gc/";
-export const DAMAGED_PREFIX = "damaged/";
+export const MARKED_PREFIX = "marked/";
 export const HOLDS_PREFIX = "holds/";
 export const FORGOTTEN_PREFIX = "forgotten/";
 /** Room that is given up when the store is full. */
@@ -49,6 +49,18 @@ export function parseChunkName(name: string): ObjectRef | undefined {
   if (m === null || !m[2]!.startsWith(m[1]!)) return undefined;
   const lease = m[3] === undefined ? undefined : fromHex(m[3], LEASE_ID_BYTES);
   return { id: fromHex(m[2]!, ID_BYTES)!, lease };
+}
+
+/** What marks a chunk, patch or page as not to be used: `marked/<ab>/<id>[.<lease>]`. */
+export function markName(ref: ObjectRef): string {
+  return MARKED_PREFIX + chunkName(ref).slice(CHUNKS_PREFIX.length);
+}
+
+/** What the mark of that name is about; `undefined` for anything else. */
+export function parseMarkName(name: string): ObjectRef | undefined {
+  return name.startsWith(MARKED_PREFIX)
+    ? parseChunkName(CHUNKS_PREFIX + name.slice(MARKED_PREFIX.length))
+    : undefined;
 }
 
 export function volumePrefix(volume: string): string {

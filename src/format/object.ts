@@ -16,7 +16,16 @@
  * ```
  */
 import { DamageError, VarveError } from "../errors.ts";
-import { FORMAT_VERSION, KEY_ID_BYTES, MAX_CHUNK_BYTES, MIB } from "./limits.ts";
+import {
+  FORMAT_VERSION,
+  ID_BYTES,
+  KEY_ID_BYTES,
+  LEASE_ID_BYTES,
+  leavesBytes,
+  MAX_CHUNK_BYTES,
+  MIB,
+  PAGE_CHUNKS,
+} from "./limits.ts";
 
 export const HEADER_BYTES = 32;
 const MAGIC = new Uint8Array([0x76, 0x61, 0x72, 0x76, 0x65]);
@@ -30,6 +39,7 @@ export const OBJECT_TYPE = {
   planHead: 6,
   hold: 7,
   patch: 8,
+  mark: 9,
   forgotten: 10,
   planEnd: 11,
 } as const;
@@ -51,6 +61,10 @@ export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
  */
 export const MAX_FRONT_BYTES = 16 * MIB;
 export const MAX_CONTENT_BYTES = 256 * MIB;
+/** What sealing adds to a section: a nonce and a tag (src/codec/seal.ts). */
+const SEAL_BYTES = 28;
+/** The longest entry of a page, a block patch. */
+const MAX_ENTRY_BYTES = 1 + ID_BYTES + 2 * (ID_BYTES + LEASE_ID_BYTES);
 /** More than what sealing adds to a section. */
 const SEAL_ROOM_BYTES = 64;
 
@@ -121,6 +135,17 @@ function fits({ type, frontBytes, contentBytes, plainBytes }: ObjectHeader): boo
   const isPiece = type === OBJECT_TYPE.chunk || type === OBJECT_TYPE.patch;
   const most = isPiece ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
   return frontBytes <= MAX_FRONT_BYTES && plainBytes <= most && contentBytes <= most + SEAL_ROOM_BYTES;
+}
+
+/**
+ * Whether an object of so many bytes may be what a chunk's name promises: a chunk of at most `chunkBytes`, a block patch or
+ * a page. A listing tells no more of it than its size; one that was cut to nothing is told by that.
+ */
+export function isPossibleChunkSize(sizeBytes: number, chunkBytes: number): boolean {
+  // The smallest is a page: what seals it, and at least one id, which does not compress.
+  const least = HEADER_BYTES + SEAL_BYTES + ID_BYTES;
+  const most = Math.max(leavesBytes(chunkBytes) + SEAL_BYTES + chunkBytes, PAGE_CHUNKS * MAX_ENTRY_BYTES);
+  return sizeBytes >= least && sizeBytes <= most + HEADER_BYTES + SEAL_ROOM_BYTES;
 }
 
 /** The error for an object or repository of another format version. */

@@ -161,10 +161,10 @@ describe("varve restore", () => {
     const { code, stderr } = varve(args, { env: { ...env, VARVE_REPO: damaged } });
     expect(code).toBe(3);
     expect(stderr).toMatch(
-      /^damaged: offset 0, 4194304 bytes, "[^"]+": .+\ndamaged: offset 8388608, 1048699 bytes, "/,
+      /^damaged: offset 0, 4194304 bytes, [^:]+: .+\ndamaged: offset 8388608, 1048699 bytes, /,
     );
     expect(stderr).toMatch(
-      /\nvarve: Cannot restore all of "acme\/disk": 2 damaged, "[^"]+bad.img" is not complete\n$/,
+      /\nvarve: Cannot restore all of "acme\/disk": 2 chunks are damaged, "[^"]+bad.img" is not complete\n$/,
     );
   });
 });

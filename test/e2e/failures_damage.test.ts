@@ -93,13 +93,23 @@ async function keepGoing(): Promise<RestoreReport["damaged"]> {
   const { code, stdout, stderr } = await restore("--keep-going", "--json");
   const { damaged } = JSON.parse(stdout) as RestoreReport;
   expect(code).toBe(3);
-  const lines = damaged.map(({ offset, length, key, reason }) =>
-    `damaged: offset ${offset}, ${length} bytes, "${key}": ${reason}\n`
+  const lines = merged(damaged).map(({ offset, length, reason }) =>
+    `damaged: offset ${offset}, ${length} bytes, left as they were: ${reason}\n`
   );
-  const last =
-    `varve: Cannot restore all of "${VOLUME}": ${damaged.length} damaged, "${to}" is not complete\n`;
+  const chunks = damaged.length === 1 ? "1 chunk is" : `${damaged.length} chunks are`;
+  const last = `varve: Cannot restore all of "${VOLUME}": ${chunks} damaged, "${to}" is not complete\n`;
   expect(stderr).toBe([...lines, last].join(""));
   return damaged;
+}
+
+/** Each damaged range is told once: what follows each other for the same reason is one. */
+function merged(ranges: RestoreReport["damaged"]): RestoreReport["damaged"] {
+  return ranges.reduce<RestoreReport["damaged"]>((told, range) => {
+    const last = told.at(-1);
+    const isNext = last?.reason === range.reason && last.offset + last.length === range.offset;
+    if (isNext) return [...told.slice(0, -1), { ...last, length: last.length + range.length }];
+    return [...told, range];
+  }, []);
 }
 
 /** The target holds the volume, but zeros (or what `before` had) where it was said to be damaged. */
@@ -243,7 +253,8 @@ describe("varve restore of a damaged manifest, key or repository", () => {
 
 test("varve restore never writes wrong data when any bit of any object is changed", async () => {
   const next = random(20_261);
-  const files = filesBelow(damaged);
+  // The reserve means nothing to anybody.
+  const files = filesBelow(damaged).filter((file) => file !== join(damaged, "reserve"));
   for (let turn = 0; turn < 15; turn++) {
     const file = files[next(files.length)]!;
     const original = readFileSync(file);

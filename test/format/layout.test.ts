@@ -9,8 +9,10 @@ import {
   keyName,
   leaseName,
   manifestName,
+  markName,
   parseChunkName,
   parseManifestName,
+  parseMarkName,
   parsePlanName,
   planEndName,
   planHeadName,
@@ -35,6 +37,7 @@ test("the layout is that of format 1", () => {
   expect(manifestName("rbd/vm-1", BACKUP)).toBe("volumes/rbd/vm-1/19700101T000000000Z-00000000");
   expect(holdName("rbd/vm-1", BACKUP)).toBe("holds/rbd/vm-1/19700101T000000000Z-00000000");
   expect(leaseName(LEASE)).toBe(`leases/${"cd".repeat(16)}`);
+  expect(markName({ id: ID, lease: LEASE })).toBe(`marked/ab/${"ab".repeat(32)}.${"cd".repeat(16)}`);
   expect(planShardName("ef".repeat(16), 10)).toBe(`gc/${"ef".repeat(16)}/0a`);
 });
 
@@ -59,6 +62,19 @@ describe("parseChunkName()", () => {
     `chunks/ab/.${hex}.tmp`,
     `gc/ab/${hex}`,
   ])("takes %p for nothing of its own", (name) => expect(parseChunkName(name)).toBeUndefined());
+});
+
+describe("parseMarkName()", () => {
+  test("gives back what markName() was made from", () => {
+    fc.assert(fc.property(id, fc.option(lease, { nil: undefined }), (id, lease) => {
+      expect(parseMarkName(markName({ id, lease }))).toEqual({ id, lease });
+    }));
+  });
+
+  test.each(["", "marked/", `chunks/ab/${"ab".repeat(32)}`, "marked/ab/.DS_Store"])(
+    "takes %p for nothing of its own",
+    (name) => expect(parseMarkName(name)).toBeUndefined(),
+  );
 });
 
 describe("parseManifestName()", () => {

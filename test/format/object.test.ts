@@ -1,16 +1,21 @@
 /** The header of binary objects: its bytes, and all that is no header of this format. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { type SealKey, sealObject } from "../../src/codec/seal.ts";
 import { DamageError, VarveError } from "../../src/errors.ts";
+import { EntryList, wholeAt } from "../../src/format/entries.ts";
+import { leavesBytes, PAGE_CHUNKS } from "../../src/format/limits.ts";
 import {
   COMPRESSION,
   decodeHeader,
   encodeHeader,
   HEADER_BYTES,
+  isPossibleChunkSize,
   MAX_CONTENT_BYTES,
   MAX_FRONT_BYTES,
   OBJECT_TYPE,
   type ObjectHeader,
+  type ObjectType,
 } from "../../src/format/object.ts";
 import { MAX_CHUNK_BYTES } from "../../src/format/limits.ts";
 import { flippedBits } from "../helpers/damage.ts";
@@ -119,6 +124,40 @@ describe("decodeHeader()", () => {
     for (const field of ["frontBytes", "plainBytes"]) {
       const header = { ...HEADER, type, ...fields, [field]: fields[field as keyof typeof fields] + 1 };
       expect(() => encodeHeader(header)).toThrow(/^Cannot write an object of .* more than one can hold$/);
+    }
+  });
+});
+
+describe("isPossibleChunkSize()", () => {
+  const CHUNK_BYTES = 64 * 1024;
+  const KEY: SealKey = { id: new Uint8Array(8), dataKey: new Uint8Array(32) };
+  const sizeOf = (type: ObjectType, parts: { front?: Uint8Array; content: Uint8Array }) =>
+    sealObject({ type, name: "chunks/ab/x", ...parts }, KEY).length;
+  const bytes = (length: number) => crypto.getRandomValues(new Uint8Array(length));
+
+  test("takes the smallest and largest chunk, patch and page", () => {
+    const oneEntry = new EntryList(PAGE_CHUNKS);
+    oneEntry.set(0, wholeAt({ id: bytes(32), lease: undefined }));
+    const patches = new EntryList(PAGE_CHUNKS);
+    for (let i = 0; i < PAGE_CHUNKS; i++) {
+      const [object, base] = [{ id: bytes(32), lease: bytes(16) }, { id: bytes(32), lease: bytes(16) }];
+      patches.set(i, { id: bytes(32), object, base });
+    }
+    const sizes = [
+      sizeOf(OBJECT_TYPE.chunk, { front: bytes(leavesBytes(1)), content: bytes(1) }),
+      sizeOf(OBJECT_TYPE.chunk, { front: bytes(leavesBytes(CHUNK_BYTES)), content: bytes(CHUNK_BYTES) }),
+      sizeOf(OBJECT_TYPE.patch, { front: bytes(53), content: bytes(1) }),
+      sizeOf(OBJECT_TYPE.page, { content: oneEntry.encode() }),
+      sizeOf(OBJECT_TYPE.page, { content: patches.encode() }),
+    ];
+    for (const size of sizes) {
+      expect({ size, is: isPossibleChunkSize(size, CHUNK_BYTES) }).toEqual({ size, is: true });
+    }
+  });
+
+  test("takes nothing that is too short for any, or too long", () => {
+    for (const size of [0, 1, HEADER_BYTES, HEADER_BYTES + 59, 40 * 1024 * 1024]) {
+      expect({ size, is: isPossibleChunkSize(size, CHUNK_BYTES) }).toEqual({ size, is: false });
     }
   });
 });

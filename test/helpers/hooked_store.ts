@@ -23,6 +23,8 @@ export interface StoreHooks {
   after?: (call: StoreCall) => void | Promise<void>;
   /** What a `get` gives instead of the bytes that are there. */
   change?: (key: string, bytes: Uint8Array) => Uint8Array;
+  /** What a listing does not tell. */
+  hide?: (key: string) => boolean;
   /** What a `delete` leaves in place. */
   refuse?: (key: string) => boolean;
 }
@@ -60,10 +62,11 @@ export class HookedStore implements Store {
 
   async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
     // Taken as one call: what it gives is the state of that moment.
-    yield* await this.#call(
+    const infos = await this.#call(
       { op: "list", key: prefix },
       () => Array.fromAsync(this.#inner.list(prefix, options)),
     );
+    yield* infos.filter(({ key }) => this.#hooks.hide?.(key) !== true);
   }
 
   async *folders(prefix: string, options?: RequestOptions): AsyncGenerator<string> {

@@ -27,7 +27,7 @@ import type { Context } from "../context.ts";
 import { findBase } from "./find_base.ts";
 import { Lease } from "../gc/lease.ts";
 import { PageTable } from "../page_table.ts";
-import { SetAside } from "../verify/set_aside.ts";
+import { MarkedObjects } from "../verify/marks.ts";
 import { openProject, type Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
@@ -76,7 +76,7 @@ interface Run {
   project: Project;
   lease: Lease;
   condemned: Condemned;
-  setAside: SetAside;
+  marked: MarkedObjects;
   workshop: ChunkWorkshop;
   cache: VolumeCache;
   chunkCache: ChunkCache | undefined;
@@ -146,7 +146,7 @@ async function beginRun(
   const seenMs = await parts.lease.seenMs(context.signal);
   await project.checkNotErased({ signal: context.signal });
   const condemned = await Condemned.read(project, context);
-  const setAside = await SetAside.read(project, context);
+  const marked = await MarkedObjects.read(project, context);
   const id = (await listBackupIds(project, options.volume, context)).at(-1);
   const latest = id === undefined
     ? undefined
@@ -155,7 +155,7 @@ async function beginRun(
   // A store whose clock was put back must not make the newest backup look old.
   const startedMs = Math.max(seenMs, id === undefined ? 0 : backupTimeMs(id)! + 1);
   const isFirst = id === undefined && await holdsNothing(project, context);
-  return { ...parts, condemned, setAside, latest, startedMs, isFirst };
+  return { ...parts, condemned, marked, latest, startedMs, isFirst };
 }
 
 async function holdsNothing(project: Project, { signal }: Context): Promise<boolean> {
@@ -210,14 +210,14 @@ async function storeDiff(
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
   const emptyPages = new EntryList(0);
-  const { condemned, setAside, lease, chunkCache, leafCache, isFirst } = run;
+  const { condemned, marked, lease, chunkCache, leafCache, isFirst } = run;
   const writer = new ChunkWriter(
     {
       project,
       keys,
       workshop,
       condemned,
-      setAside,
+      marked,
       lease: lease.id,
       cache: chunkCache,
       leafCache,

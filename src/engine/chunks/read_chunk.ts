@@ -3,7 +3,7 @@
  * is opened first and the patch applied to it.
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { DamageError } from "../../errors.ts";
+import { DamageError, MissingError } from "../../errors.ts";
 import { equalBytes, toHex } from "../../format/bytes.ts";
 import type { Range } from "../../format/coverage.ts";
 import type { Place } from "../../format/entries.ts";
@@ -15,6 +15,7 @@ import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { SealedObject } from "../../pool/chunk_pool.ts";
 import type { Project } from "../project.ts";
 import { LeafReader } from "./leaves.ts";
+import { lookTwice } from "./look_twice.ts";
 import type { ChunkWorkshop } from "./workshop.ts";
 
 export interface ReadOptions {
@@ -27,6 +28,8 @@ export interface ReadOptions {
   signal: AbortSignal;
   /** Patches by name that were downloaded a moment ago, in vain perhaps: they are not downloaded again. */
   patches?: Map<string, Uint8Array> | undefined;
+  /** Downloaded just once: that it cannot be opened is no surprise, and no finding. */
+  once?: boolean | undefined;
   /** Room for objects of somebody who holds it already; without it there is a wait for some. */
   sealed?: SharedBuffer | undefined;
   /** Is given the object as the store has it, once it is known to be what it should be; its bytes are used again afterwards. */
@@ -72,8 +75,8 @@ export async function applyPatch(
  */
 export async function patchInPlace(into: SharedBuffer, place: Place, options: ReadOptions): Promise<boolean> {
   if (place.base === undefined) return false;
-  return await applyPatch(into, place, options).then(() => true, (error) => {
-    if (error instanceof DamageError) return false;
+  return await applyPatch(into, place, { ...options, once: true }).then(() => true, (error) => {
+    if (error instanceof DamageError || error instanceof MissingError) return false; // of one look
     throw error;
   });
 }
@@ -126,7 +129,10 @@ function damaged({ key }: { key: string }, state: string, cause?: unknown): Dama
   return new DamageError(key, `Cannot read "${key}": ${state}`, { cause });
 }
 
-/** Has `open` open the object out of the cache, or the store's where the cache does not have it whole. */
+/**
+ * Has `open` open the object out of the cache, or the store's where the cache does not have it whole. That the store's is
+ * damaged or missing is said only once it was read a second time.
+ */
 async function openObject<T>(
   ref: ObjectRef,
   options: ReadOptions,
@@ -143,13 +149,18 @@ async function openObject<T>(
       if (value !== undefined) return value;
       if (seen === undefined) await cache!.drop(name);
     }
-    const bytes = await project.store.get(project.key(name), { into: sealed.bytes, signal });
-    options.onDownload?.(bytes.length);
-    options.patches?.set(name, bytes.slice());
-    const value = await openBytes(ref, { bytes, sealed, project, open });
-    await options.onOpened?.(bytes);
-    if (options.keep === true) await cache?.put(name, bytes);
-    return value;
+    const key = project.key(name);
+    const download = async () => {
+      const bytes = await project.store.get(key, { into: sealed.bytes, signal });
+      options.onDownload?.(bytes.length);
+      options.patches?.set(name, bytes.slice());
+      const value = await openBytes(ref, { bytes, sealed, project, open });
+      await options.onOpened?.(bytes);
+      if (options.keep === true) await cache?.put(name, bytes);
+      return value;
+    };
+    // What was downloaded a moment ago was the first look.
+    return await (seen !== undefined || options.once === true ? download() : lookTwice(key, download));
   } finally {
     if (options.sealed === undefined) sealed.release();
   }

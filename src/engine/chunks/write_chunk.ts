@@ -11,7 +11,7 @@ import { equalBytes, toHex } from "../../format/bytes.ts";
 import type { Range } from "../../format/coverage.ts";
 import { type Entry, type Place, refsOf, wholeAt } from "../../format/entries.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
-import { OBJECT_TYPE } from "../../format/object.ts";
+import { isPossibleChunkSize, OBJECT_TYPE } from "../../format/object.ts";
 import type { BlockSet } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { ChunkBuffer } from "../../pool/chunk_pool.ts";
@@ -19,7 +19,7 @@ import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
-import type { SetAside } from "../verify/set_aside.ts";
+import type { MarkedObjects } from "../verify/marks.ts";
 import { frontOf, LeafReader } from "./leaves.ts";
 import type { ChunkWorkshop } from "./workshop.ts";
 
@@ -74,7 +74,7 @@ export interface ChunkWriterOptions {
   keys: ProjectKey;
   workshop: ChunkWorkshop;
   condemned: Condemned;
-  setAside: SetAside;
+  marked: MarkedObjects;
   /** Suffix for chunks whose plain key is condemned. */
   lease: Uint8Array;
   /** Keeps what is likely to be needed again. */
@@ -179,8 +179,8 @@ export class ChunkWriter {
 
   /** What a manifest names is there, unless it was found damaged, or a sweep may delete it. */
   async isTrusted(...refs: ObjectRef[]): Promise<boolean> {
-    const { condemned, setAside } = this.#options;
-    return !refs.some((ref) => setAside.has(ref)) && !await condemned.has(...refs);
+    const { condemned, marked } = this.#options;
+    return !refs.some((ref) => marked.has(ref)) && !await condemned.has(...refs);
   }
 
   /** Stores a page, unless it is where it was before or the project holds it. */
@@ -220,7 +220,8 @@ export class ChunkWriter {
   async #store(chunk: ChunkBuffer, id: Uint8Array, options: WriteOptions): Promise<Stored> {
     const ref = await this.#place(id);
     if (await this.#isThere(ref)) return { place: wholeAt(ref), outcome: "reused" };
-    const patch = await this.#findPatch(chunk, options);
+    // Over a marked key it goes whole: that heals every point that refers to it.
+    const patch = this.#options.marked.has(ref) ? undefined : await this.#findPatch(chunk, options);
     const sealed = await this.#options.workshop.sealed.acquire();
     try {
       if (patch !== undefined) return await this.#storePatch(chunk, id, { patch, sealed });
@@ -279,10 +280,10 @@ export class ChunkWriter {
   }
 
   async #isThere(ref: ObjectRef): Promise<boolean> {
-    if (this.#knowsAll) return false;
-    const { project } = this.#options;
+    const { project, marked } = this.#options;
+    if (this.#knowsAll || marked.has(ref)) return false; // what is marked may be there, and is written over
     const info = await project.store.head(project.key(chunkName(ref)), { signal: this.#context.signal });
-    return info !== undefined;
+    return info !== undefined && isPossibleChunkSize(info.sizeBytes, project.chunkBytes);
   }
 
   /** Added only now: many uploads are under way at once, and `+= await` adds to what the sum was before the wait. */

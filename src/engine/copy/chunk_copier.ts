@@ -4,10 +4,11 @@
  */
 import { pageId } from "../../codec/ids.ts";
 import type { ProjectKey } from "../../codec/keys.ts";
-import { DamageError, MissingError } from "../../errors.ts";
+import { isUnreadable } from "../../errors.ts";
 import { EntryList, type Place, refsOf, samePlace, wholeAt } from "../../format/entries.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
+import { isPossibleChunkSize } from "../../format/object.ts";
 import { checkObject, readChunk } from "../chunks/read_chunk.ts";
 import type { ChunkWorkshop } from "../chunks/workshop.ts";
 import { ChunkWriter, WHOLE } from "../chunks/write_chunk.ts";
@@ -16,7 +17,7 @@ import type { Context } from "../context.ts";
 import type { Lease } from "../gc/lease.ts";
 import { downloadPage } from "../page_table.ts";
 import type { Project } from "../project.ts";
-import type { SetAside } from "../verify/set_aside.ts";
+import type { MarkedObjects } from "../verify/marks.ts";
 import { Window } from "../window.ts";
 
 /** Chunks remembered as being in the target; beyond it the store is asked again. */
@@ -28,7 +29,7 @@ export interface ChunkCopierOptions {
   workshop: ChunkWorkshop;
   /** Of the target, read after its lease was written. */
   condemned: Condemned;
-  setAside: SetAside;
+  marked: MarkedObjects;
   /** Of the target. */
   lease: Lease;
 }
@@ -70,10 +71,10 @@ export class ChunkCopier {
     pages: EntryList,
     { key, base, onPage }: CopyPagesOptions,
   ): Promise<EntryList> {
-    const { target, workshop, condemned, setAside, lease } = this.#options;
+    const { target, workshop, condemned, marked, lease } = this.#options;
     const none = { cache: undefined, leafCache: undefined, isFirst: false };
     const writer = new ChunkWriter(
-      { project: target, keys: key, workshop, condemned, setAside, lease: lease.id, ...none },
+      { project: target, keys: key, workshop, condemned, marked, lease: lease.id, ...none },
       this.#context,
     );
     const copied = new EntryList(pages.length);
@@ -94,10 +95,10 @@ export class ChunkCopier {
     ref: ObjectRef,
     { key, writer, baseRef }: { key: ProjectKey; writer: ChunkWriter; baseRef: ObjectRef | undefined },
   ): Promise<ObjectRef> {
-    const { source, condemned, setAside } = this.#options;
+    const { source, condemned, marked } = this.#options;
     const isInBase = baseRef !== undefined && samePlace(wholeAt(ref), wholeAt(baseRef));
     // All of it is there, and nothing of it in doubt: not even the page has to be read.
-    if (isInBase && condemned.none && setAside.none) return ref;
+    if (isInBase && condemned.none && marked.none) return ref;
     const { signal } = this.#context;
     const { entries, object } = await downloadPage(ref, { project: source, signal });
     const base = isInBase ? entries : baseRef && await this.#readBase(baseRef);
@@ -115,7 +116,7 @@ export class ChunkCopier {
     try {
       return (await downloadPage(ref, options)).entries;
     } catch (error) {
-      if (error instanceof DamageError || error instanceof MissingError) return undefined;
+      if (isUnreadable(error)) return undefined;
       throw error;
     }
   }
@@ -204,10 +205,12 @@ export class ChunkCopier {
   }
 
   async #isThere(ref: ObjectRef): Promise<boolean> {
-    const { target } = this.#options;
+    const { target, marked } = this.#options;
+    if (marked.has(ref)) return false; // it may be there, and is written over
     const info = await target.store.head(target.key(chunkName(ref)), { signal: this.#context.signal });
-    if (info !== undefined) this.counts.present++;
-    return info !== undefined;
+    const isThere = info !== undefined && isPossibleChunkSize(info.sizeBytes, target.chunkBytes);
+    if (isThere) this.counts.present++;
+    return isThere;
   }
 
   async #put(ref: ObjectRef, object: Uint8Array): Promise<void> {

@@ -4,12 +4,12 @@
  */
 import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
-import { DamageError, describeError, MissingError, VarveError } from "../../errors.ts";
+import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import type { EntryList } from "../../format/entries.ts";
 import { manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import { findBackup, listBackupIds, readManifest } from "../catalog.ts";
-import { ChunkCopier } from "./chunk_copier.ts";
+import { ChunkCopier, type ChunkCopierOptions } from "./chunk_copier.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import { commitManifest } from "../backup/commit.ts";
 import { Condemned } from "../gc/condemned.ts";
@@ -18,7 +18,7 @@ import { copyKeys, openSecond } from "./copy_target.ts";
 import { Lease } from "../gc/lease.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
-import { SetAside } from "../verify/set_aside.ts";
+import { MarkedObjects } from "../verify/marks.ts";
 
 export interface CopyOptions {
   project: string;
@@ -42,7 +42,7 @@ export interface CopyProgress {
   copiedBytes: number;
 }
 
-interface Place {
+export interface Place {
   volume: string;
   backup: string;
 }
@@ -67,13 +67,13 @@ export interface CopyReport {
   duration_s: number;
 }
 
+/** What points are copied with. */
+export interface Copying extends ChunkCopierOptions {
+  onProgress?: CopyOptions["onProgress"];
+}
+
 /** What one copy holds while it works. */
-interface Run {
-  options: CopyOptions;
-  source: Project;
-  target: Project;
-  lease: Lease;
-  condemned: Condemned;
+interface Run extends Copying {
   copier: ChunkCopier;
   /** What the target has, by volume, oldest first. */
   present: ReadonlyMap<string, readonly Place[]>;
@@ -121,7 +121,8 @@ async function findPlaces(source: Project, options: CopyOptions, context: Contex
   throw new VarveError("failed", `Cannot find "${source.name}/${volume}": it has no backups`);
 }
 
-async function listPlaces(project: Project, { signal }: Context): Promise<Place[]> {
+/** Every point of the project, oldest first within a volume. */
+export async function listPlaces(project: Project, { signal }: Context): Promise<Place[]> {
   const places: Place[] = [];
   for await (const { name } of project.list(VOLUMES_PREFIX, { signal })) {
     const place = parseManifestName(name);
@@ -143,23 +144,26 @@ async function copyPlaces(
     await lease.seenMs(guarded.signal);
     await target.checkNotErased({ signal: guarded.signal });
     const condemned = await Condemned.read(target, guarded);
-    const setAside = await SetAside.read(target, guarded);
-    const present = Map.groupBy(await listPlaces(target, guarded), ({ volume }) => volume);
-    const parts = { source, target, workshop, condemned, setAside, lease };
-    const run: Run = { ...parts, options, present, copier: new ChunkCopier(parts, guarded) };
-    return await copyMissing(run, places, guarded);
+    const marked = await MarkedObjects.read(target, guarded);
+    const { onProgress } = options;
+    const copying = { source, target, workshop, condemned, marked, lease, onProgress };
+    return { to: options.to.url, ...await copyMissing(copying, places, guarded) };
   } finally {
     await workshop.close();
     await lease.end();
   }
 }
 
-async function copyMissing(
-  run: Run,
+/** Copies those of the points that the target does not have, each as a whole or not at all. */
+export async function copyMissing(
+  copying: Copying,
   places: readonly Place[],
   context: Context,
-): Promise<Omit<CopyReport, "duration_s">> {
-  const { copier, options, present, source } = run;
+): Promise<Omit<CopyReport, "duration_s" | "to">> {
+  const { source } = copying;
+  const present = Map.groupBy(await listPlaces(copying.target, context), ({ volume }) => volume);
+  const copier = new ChunkCopier(copying, context);
+  const run: Run = { ...copying, present, copier };
   const missing = places.filter((place) => !isIn(present, place));
   const damaged: CopyReport["damaged"] = [];
   let forgotten = 0;
@@ -169,7 +173,7 @@ async function copyMissing(
     try {
       const base = await findBase(run, { place, last }, context);
       const onProgress = (at: { sizeBytes: number; doneBytes: number }) =>
-        options.onProgress?.({
+        copying.onProgress?.({
           points: missing.length,
           point: index + 1,
           copiedBytes: copier.counts.bytes,
@@ -177,7 +181,7 @@ async function copyMissing(
         });
       last = await copyPoint(run, { place, base, onProgress }, context);
     } catch (error) {
-      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      if (!isUnreadable(error)) throw error;
       if (await isForgotten(source, place, context)) forgotten++;
       else damaged.push({ ...place, reason: describeError(error) });
     }
@@ -189,15 +193,18 @@ async function copyMissing(
     forgotten,
   };
   const { bytes, ...objects } = copier.counts;
-  return { project: source.name, to: options.to.url, points, objects, copied_bytes: bytes, damaged };
+  return { project: source.name, points, objects, copied_bytes: bytes, damaged };
 }
 
+/** By a question and a listing: one look is no proof. */
 async function isForgotten(
   source: Project,
   { volume, backup }: Place,
-  { signal }: Context,
+  context: Context,
 ): Promise<boolean> {
-  return await source.store.head(source.key(manifestName(volume, backup)), { signal }) === undefined;
+  const name = manifestName(volume, backup);
+  if (await source.store.head(source.key(name), { signal: context.signal }) !== undefined) return false;
+  return !(await listBackupIds(source, volume, context)).includes(backup);
 }
 
 function isIn(present: Run["present"], { volume, backup }: Place): boolean {
@@ -228,7 +235,7 @@ async function findBase(
   try {
     return (await readManifest(target, base, context)).pages;
   } catch (error) {
-    if (error instanceof DamageError || error instanceof MissingError) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
 }

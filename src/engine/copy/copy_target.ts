@@ -1,9 +1,9 @@
 /** Where a copy goes: a second repository, and in it the same project, that is one with the same keys. */
-import { VarveError } from "../../errors.ts";
-import { CHECKED_JSON_RANGE, decodeCheckedJson } from "../../format/checked_json.ts";
+import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { KEYS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import type { Context } from "../context.ts";
+import { checkKey, isKeyName } from "../verify/check_beside.ts";
 import { initRepository, openRepository, type Repository } from "../repository.ts";
 
 /** The second repository; made where the store holds none. Throws `conflict` where it has another chunk size. */
@@ -22,17 +22,19 @@ export async function openSecond(store: Store, chunkBytes: number, context: Cont
 }
 
 /**
- * Adds the keys that the other does not have; none is overwritten. A project is the same one where they share a key: two
+ * Adds the keys that the other does not have, but for those that cannot be read; none is overwritten. A project is the same one where they share a key: two
  * of one name that share none are refused, for the secret of one need not open the other. Throws `conflict`.
  */
 export async function copyKeys(
   { from, to, project }: { from: Store; to: Store; project: string },
-  { signal }: Context,
+  context: Context,
 ): Promise<void> {
-  const list = async (store: Store) =>
-    (await Array.fromAsync(store.list(projectPrefix(project) + KEYS_PREFIX, { signal }))).map(({ key }) =>
-      key
-    );
+  const { signal } = context;
+  const prefix = projectPrefix(project);
+  const list = async (store: Store) => {
+    const infos = await Array.fromAsync(store.list(prefix + KEYS_PREFIX, { signal }));
+    return infos.map(({ key }) => key).filter((key) => isKeyName(key.slice(prefix.length)));
+  };
   const there = new Set(await list(to));
   const keys = await list(from);
   if (there.size > 0 && !keys.some((key) => there.has(key))) {
@@ -42,22 +44,22 @@ export async function copyKeys(
     );
   }
   for (const key of keys) {
-    if (!there.has(key)) await copyKey(key, { from, to }, signal);
+    if (there.has(key)) continue;
+    const bytes = await readKey(key, from, context);
+    if (bytes === undefined) continue;
+    await to.put(key, bytes, { signal });
+    // Read back: what is sealed under a key that was cut cannot be read by anybody.
+    await checkKey(to, key, context);
   }
 }
 
-/** Checked before it is written and read back after: what is sealed under a key that was cut cannot be read by anybody. */
-async function copyKey(
-  key: string,
-  { from, to }: { from: Store; to: Store },
-  signal: AbortSignal,
-): Promise<void> {
-  const read = async (store: Store) => {
-    const bytes = await store.get(key, { signal, range: CHECKED_JSON_RANGE });
-    decodeCheckedJson(bytes, key);
-    return bytes;
-  };
-  const bytes = await read(from).catch(() => read(from));
-  await to.put(key, bytes, { signal });
-  await read(to).catch(() => read(to));
+/** The key's bytes; `undefined`, and said, where they are not whole. */
+async function readKey(key: string, from: Store, context: Context): Promise<Uint8Array | undefined> {
+  try {
+    return await checkKey(from, key, context);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);
+    return undefined;
+  }
 }

@@ -133,6 +133,8 @@ export interface CollectOptions {
   /** Without the pages themselves. */
   chunksOnly?: boolean | undefined;
   scope?: ManifestScope | undefined;
+  /** Told of each manifest whose references are collected. */
+  onManifest?: ((manifest: OpenManifest) => void) | undefined;
   /** Told of manifests and pages that cannot be read; without it they are thrown. */
   onDamage?: ((error: UnreadableError) => void) | undefined;
   /**
@@ -156,6 +158,7 @@ export async function collectReferences(
   const pages = new Window(READS_AT_ONCE);
   try {
     for await (const manifest of manifests(project, options, context)) {
+      options.onManifest?.(manifest);
       references.points.add(manifestName(manifest.info.volume, manifest.info.backup));
       for (let page = 0; page < manifest.pages.length; page++) {
         const ref = manifest.pages.get(page)?.object;

@@ -1,5 +1,5 @@
 /** What has to be at each position of the target, and what is known to be there: no reading, no writing. */
-import { DamageError, describeError, MissingError } from "../../errors.ts";
+import { describeError, isUnreadable } from "../../errors.ts";
 import { equalBytes } from "../../format/bytes.ts";
 import { type Entry, EntryList } from "../../format/entries.ts";
 import { chunkLength, PAGE_CHUNKS } from "../../format/limits.ts";
@@ -95,7 +95,7 @@ async function readOne(plan: RestorePlan, page: number, { pages, key }: OpenMani
   try {
     return { entries: await readPage(page, ref, { project, key, local, signal }) };
   } catch (error) {
-    if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+    if (!isUnreadable(error)) throw error;
     return { damage: { key: error.key, reason: describeError(error) } };
   }
 }

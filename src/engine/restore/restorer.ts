@@ -3,7 +3,7 @@
  * Comparing and fetching run side by side, writing is one at a time and ascends.
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { DamageError, describeError, MissingError, VarveError } from "../../errors.ts";
+import { DamageError, describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../format/bytes.ts";
 import { type Place, refsOf } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
@@ -38,6 +38,8 @@ export interface DamagedRange {
   length: number;
   key: string;
   reason: string;
+  /** What the target has there: `kept` what it had, or `zeros`. */
+  target: "kept" | "zeros";
 }
 
 export interface RestoreCounts {
@@ -171,7 +173,7 @@ export class Restorer {
       const reason = `it holds ${length} bytes, the volume has ${wanted.length} there`;
       return { kind: "damaged", wanted, key, reason };
     } catch (error) {
-      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      if (!isUnreadable(error)) throw error;
       return { kind: "damaged", wanted, key: error.key, reason: describeError(error) };
     }
   }
@@ -222,7 +224,7 @@ export class Restorer {
     const { keepGoing, target, dryRun } = this.#options;
     const { key, reason } = step;
     if (!keepGoing || target.gaps === "refused") throw this.#stopAt(step);
-    this.damaged.push({ offset: at, length, key, reason });
+    this.damaged.push({ offset: at, length, key, reason, target: target.gaps });
     if (!dryRun && target.gaps === "zeros") await target.zero(at, length);
   }
 

@@ -3,10 +3,11 @@
  * over all pages; objects are numbers in a flat table, never JavaScript objects.
  */
 import type { Secret } from "../../codec/keys.ts";
-import { VarveError } from "../../errors.ts";
+import { describeError, type UnreadableError, VarveError } from "../../errors.ts";
 import { checkVolumeName } from "../../format/names.ts";
 import type { Context } from "../context.ts";
 import { openProject } from "../project.ts";
+import { MarkedObjects } from "../verify/marks.ts";
 import type { Repository } from "../repository.ts";
 import { MANY } from "./usage_table.ts";
 import { listObjects, listPlaces, type Point, type Walk, walkManifests, walkPages } from "./usage_walk.ts";
@@ -26,20 +27,23 @@ export interface StatsProgress {
   pages: number;
 }
 
-/** Stored sizes are those of the objects as the store has them: compressed, each one counted once. */
+/**
+ * Stored sizes are those of the objects as the store has them: compressed, each one counted once. A figure that would be
+ * wrong, because something that it depends on cannot be read, is `null`.
+ */
 export interface VolumeStats {
   volume: string;
   points: number;
   /** Of the newest point. */
-  size_bytes: number;
+  size_bytes: number | null;
   /** Of all points together: what they would take without deduplication and compression. */
-  logical_bytes: number;
+  logical_bytes: number | null;
   /** What its points need. */
-  stored_bytes: number;
+  stored_bytes: number | null;
   /** Of that: what other volumes need, too. */
-  shared_bytes: number;
+  shared_bytes: number | null;
   /** Of that: what no other volume needs. Forgetting all points and gc would free it. */
-  unique_bytes: number;
+  unique_bytes: number | null;
   /** Where the volume was asked for: its points, oldest first. */
   backups?: PointStats[];
 }
@@ -49,25 +53,29 @@ export interface PointStats {
   time: string;
   size_bytes: number;
   /** What no other point needs: forgetting this one, and gc, would free it. */
-  unique_bytes: number;
+  unique_bytes: number | null;
 }
 
 /** The JSON of `varve stats PROJECT`. */
 export interface ProjectStats {
   project: string;
   points: number;
-  logical_bytes: number;
+  logical_bytes: number | null;
   /** Chunks, pages and manifests. */
   objects: number;
   stored_bytes: number;
   /** Of that: what no point needs. gc deletes it. */
-  unreferenced_bytes: number;
+  unreferenced_bytes: number | null;
+  /** Chunks and pages that a repair has marked as not to be used. */
+  marked: number;
   volumes: VolumeStats[];
+  /** Manifests and pages that cannot be read: what they need is not known. */
+  unreadable: { key: string; reason: string }[];
 }
 
 /**
- * Counts a project. What is forgotten or swept meanwhile is left out. Throws `DamageError` where a manifest or page
- * cannot be read, `failed` where there is no such project or volume.
+ * Counts a project. What is forgotten or swept meanwhile is left out. Throws `failed` where there is no such project or
+ * volume.
  */
 export async function stats(
   repository: Repository,
@@ -85,28 +93,49 @@ export async function stats(
   const progress = { objects: 0, pages: 0 };
   const tell = (part: Partial<StatsProgress>) => options.onProgress?.(Object.assign(progress, part));
   const table = await listObjects(project, (objects) => tell({ objects }), context);
-  const walk: Walk = { table, volumes: [], points: [], onPage: () => tell({ pages: progress.pages + 1 }) };
+  const unreadable = new Map<string, UnreadableError>();
+  const walk: Walk = {
+    ...{ table, volumes: [], points: [], manifestBytes: 0 },
+    onPage: () => tell({ pages: progress.pages + 1 }),
+    onDamage: (error) => unreadable.set(error.key, error),
+  };
   for (const some of places.values()) await walkManifests(project, { walk, places: some }, context);
   for (const number of walk.volumes.keys()) await walkPages(project, { walk, number }, context);
-  return report(name, walk, volume);
+  const { size: marked } = await MarkedObjects.read(project, context);
+  return {
+    project: name,
+    ...report(walk, { wanted: volume, isComplete: unreadable.size === 0 }),
+    marked,
+    unreadable: [...unreadable.values()].map((error) => ({ key: error.key, reason: describeError(error) })),
+  };
 }
 
-function report(project: string, walk: Walk, wanted: string | undefined): ProjectStats {
-  const { table, volumes, points } = walk;
+/** One page that cannot be read may need any object: what is shared, unique or garbage is not known then, of no volume. */
+function report(
+  walk: Walk,
+  { wanted, isComplete }: { wanted: string | undefined; isComplete: boolean },
+): Omit<ProjectStats, "project" | "marked" | "unreadable"> {
+  const { table, volumes, points, manifestBytes } = walk;
   const sum = (values: number[]) => values.reduce((sum, value) => sum + value, 0);
-  const manifests = sum(points.map((point) => point.unique_bytes));
   const { stored, unreferenced } = countObjects(walk);
+  const count = sum(volumes.map((volume) => volume.points));
+  const hasAllManifests = volumes.every((volume) => volume.hasAllManifests);
+  const only = (condition: boolean, value: number) => condition ? value : null;
   return {
-    project,
-    points: points.length,
-    logical_bytes: sum(volumes.map((volume) => volume.logical_bytes)),
-    objects: table.size + points.length,
-    stored_bytes: stored + manifests,
-    unreferenced_bytes: unreferenced,
-    volumes: volumes.map(({ pages: _, ...volume }, number) => ({
-      ...volume,
-      shared_bytes: volume.stored_bytes - volume.unique_bytes,
-      ...(volume.volume === wanted ? { backups: pointsOf(points, number) } : {}),
+    points: count,
+    logical_bytes: only(hasAllManifests, sum(volumes.map((volume) => volume.logical_bytes))),
+    objects: table.size + count,
+    stored_bytes: stored + manifestBytes,
+    unreferenced_bytes: only(isComplete, unreferenced),
+    volumes: volumes.map((volume, number) => ({
+      volume: volume.volume,
+      points: volume.points,
+      size_bytes: only(volume.hasNewest, volume.size_bytes),
+      logical_bytes: only(volume.hasAllManifests, volume.logical_bytes),
+      stored_bytes: only(!volume.isIncomplete, volume.stored_bytes),
+      shared_bytes: only(isComplete, volume.stored_bytes - volume.unique_bytes),
+      unique_bytes: only(isComplete, volume.unique_bytes),
+      ...(volume.volume === wanted ? { backups: pointsOf(points, { number, isComplete }) } : {}),
     })).filter(({ volume, points }) => points > 0 && (wanted === undefined || volume === wanted)),
   };
 }
@@ -127,6 +156,11 @@ function countObjects({ table, volumes, points }: Walk): { stored: number; unref
   return { stored, unreferenced };
 }
 
-function pointsOf(points: readonly Point[], number: number): PointStats[] {
-  return points.filter(({ volume }) => volume === number).map(({ volume: _, ...point }) => point);
+function pointsOf(
+  points: readonly Point[],
+  { number, isComplete }: { number: number; isComplete: boolean },
+): PointStats[] {
+  return points.filter(({ volume }) => volume === number).map(({ volume: _, ...point }) => {
+    return { ...point, unique_bytes: isComplete ? point.unique_bytes : null };
+  });
 }

@@ -2,11 +2,21 @@
  * The walk of stats: who needs which object. All manifests first, which mark their pages with their points, then each
  * page once for each volume that has it, which marks its chunks with what it was marked with itself.
  */
-import { MissingError } from "../../errors.ts";
+import { isUnreadable, MissingError, type UnreadableError } from "../../errors.ts";
 import { type EntryList, refsOf } from "../../format/entries.ts";
-import { CHUNKS_PREFIX, parseChunkName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
-import { type OpenManifest, readManifest } from "../catalog.ts";
+import {
+  chunkName,
+  CHUNKS_PREFIX,
+  manifestName,
+  type ObjectRef,
+  parseChunkName,
+  parseManifestName,
+  VOLUMES_PREFIX,
+} from "../../format/layout.ts";
+import { lookTwice } from "../chunks/look_twice.ts";
+import { listBackupIds, type OpenManifest, readManifest } from "../catalog.ts";
 import type { Context } from "../context.ts";
+import { manifests } from "../gc/references.ts";
 import { downloadPage } from "../page_table.ts";
 import type { Project } from "../project.ts";
 import type { PointStats, VolumeStats } from "./stats.ts";
@@ -17,20 +27,33 @@ import { mapOrdered } from "../window.ts";
 const READS_AT_ONCE = 16;
 
 /** One point while it is counted; its place in the list is its number. */
-export interface Point extends PointStats {
+export interface Point extends Counted<PointStats> {
   volume: number;
 }
 
-export interface Volume extends VolumeStats {
+export interface Volume extends Counted<VolumeStats> {
   /** Numbers of its pages, each once. */
   pages: number[];
+  /** Of its manifests, and of what they name: what cannot be read. */
+  isIncomplete: boolean;
+  /** Its manifests could all be read. */
+  hasAllManifests: boolean;
+  /** The newest of them was. */
+  hasNewest: boolean;
 }
+
+/** Figures while they are counted: what is not known of them is told in the end. */
+type Counted<T> = { [Field in keyof T]: Exclude<T[Field], null> };
 
 export interface Walk {
   table: UsageTable;
   volumes: Volume[];
   points: Point[];
+  /** Of all manifests, readable or not. */
+  manifestBytes: number;
   onPage: () => void;
+  /** Told of manifests and pages that cannot be read. */
+  onDamage: (error: UnreadableError) => void;
 }
 
 export interface Place {
@@ -70,14 +93,56 @@ export async function walkManifests(
   { walk, places }: { walk: Walk; places: readonly Place[] },
   context: Context,
 ): Promise<void> {
-  const read = (place: Place) =>
-    readManifest(project, place, context).then((manifest) => ({ place, manifest }), unlessMissing);
+  const read = async (place: Place) => ({
+    place,
+    manifest: await readStanding(project, { place, walk }, context),
+  });
   const volume = newVolume(places[0]!.volume);
   const number = walk.volumes.push(volume) - 1;
   const options = { limit: READS_AT_ONCE, drop: () => {} };
-  for await (const found of mapOrdered(inOrder(places), read, options)) {
-    if (found !== undefined) addPoint(walk, number, { ...found, volume });
+  for await (const { place, manifest } of mapOrdered(inOrder(places), read, options)) {
+    if (manifest === "forgotten") continue;
+    walk.manifestBytes += place.sizeBytes;
+    volume.hasNewest = manifest !== "unreadable";
+    if (manifest === "unreadable") addUnreadable(volume, place);
+    else await addPoint(project, { walk, number, volume, place, manifest }, context);
   }
+}
+
+/** The manifest, or why there is none: one that was forgotten meanwhile is no damage. */
+async function readStanding(
+  project: Project,
+  { place, walk }: { place: Place; walk: Walk },
+  context: Context,
+): Promise<OpenManifest | "forgotten" | "unreadable"> {
+  const key = project.key(manifestName(place.volume, place.backup));
+  try {
+    return await lookTwice(key, () => readManifest(project, place, context));
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    if (error instanceof MissingError && await isForgotten(project, place, context)) return "forgotten";
+    walk.onDamage(error);
+    return "unreadable";
+  }
+}
+
+/** By a question and a listing: one look is no proof. */
+async function isForgotten(
+  project: Project,
+  { volume, backup }: Pick<Place, "volume" | "backup">,
+  context: Context,
+): Promise<boolean> {
+  const name = manifestName(volume, backup);
+  if (await project.store.head(project.key(name), { signal: context.signal }) !== undefined) return false;
+  return !(await listBackupIds(project, volume, context)).includes(backup);
+}
+
+function addUnreadable(volume: Volume, { sizeBytes }: Place): void {
+  volume.points++;
+  volume.stored_bytes += sizeBytes;
+  volume.unique_bytes += sizeBytes;
+  volume.isIncomplete = true;
+  volume.hasAllManifests = false;
 }
 
 function newVolume(volume: string): Volume {
@@ -89,14 +154,20 @@ function newVolume(volume: string): Volume {
     shared_bytes: 0,
     unique_bytes: 0,
   };
-  return { volume, ...none, pages: [] };
+  return { volume, ...none, pages: [], isIncomplete: false, hasAllManifests: true, hasNewest: true };
 }
 
-function addPoint(
-  walk: Walk,
-  number: number,
-  { volume, place, manifest }: { volume: Volume; place: Place; manifest: OpenManifest },
-): void {
+async function addPoint(
+  project: Project,
+  { walk, number, volume, place, manifest }: {
+    walk: Walk;
+    number: number;
+    volume: Volume;
+    place: Place;
+    manifest: OpenManifest;
+  },
+  context: Context,
+): Promise<void> {
   const { backup, time, size_bytes } = manifest.info;
   volume.points++;
   volume.size_bytes = size_bytes;
@@ -112,11 +183,31 @@ function addPoint(
   });
   for (let i = 0; i < manifest.pages.length; i++) {
     const page = manifest.pages.get(i)?.object;
-    const found = page && walk.table.find(page);
-    if (found === undefined) continue;
+    if (page === undefined) continue;
+    const found = walk.table.find(page) ?? await findUnlisted(project, { walk, page, place }, context);
+    if (found === "forgotten") return;
+    if (found === "missing") volume.isIncomplete = true;
+    if (found === "missing") continue;
     walk.table.addPoints(found, points); // the point's number + 1
     if (addToVolume(walk, found, number)) volume.pages.push(found);
   }
+}
+
+/** A page that the listing lacked: missing, unless the store has it all the same or its point was forgotten meanwhile. */
+async function findUnlisted(
+  project: Project,
+  { walk, page, place }: { walk: Walk; page: ObjectRef; place: Place },
+  context: Context,
+): Promise<number | "missing" | "forgotten"> {
+  const key = project.key(chunkName(page));
+  const info = await project.store.head(key, { signal: context.signal });
+  if (info !== undefined) {
+    walk.table.add(page, info.sizeBytes);
+    return walk.table.find(page)!;
+  }
+  if (await isForgotten(project, place, context)) return "forgotten";
+  walk.onDamage(new MissingError(key, `Cannot read "${key}": no such object`));
+  return "missing";
 }
 
 /** Whether the volume did not have it yet. */
@@ -133,9 +224,10 @@ export async function walkPages(
   context: Context,
 ): Promise<void> {
   const { table, volumes } = walk;
+  const unreadable = new Map<string, UnreadableError>();
   const read = async (page: number) => ({
     page,
-    entries: await readEntries(project, { walk, page }, context),
+    entries: await readEntries(project, { ref: table.refOf(page), unreadable }, context),
   });
   const options = { limit: READS_AT_ONCE, drop: () => {} };
   for await (const { page, entries } of mapOrdered(inOrder(volumes[number]!.pages), read, options)) {
@@ -151,20 +243,44 @@ export async function walkPages(
     }
     walk.onPage();
   }
+  await tellNeeded(project, { walk, volume: volumes[number]!, unreadable }, context);
 }
 
-/** `undefined` where the page was swept meanwhile. */
+/** Of the pages that could not be read, those that a point still needs: others were swept once it was forgotten. */
+async function tellNeeded(
+  project: Project,
+  { walk, volume, unreadable }: {
+    walk: Walk;
+    volume: Volume;
+    unreadable: ReadonlyMap<string, UnreadableError>;
+  },
+  context: Context,
+): Promise<void> {
+  if (unreadable.size === 0) return;
+  const needed = new Set<string>();
+  const scope = { volume: volume.volume };
+  for await (const { pages } of manifests(project, { scope, onDamage: walk.onDamage }, context)) {
+    for (const ref of pages.refs()) if (unreadable.has(chunkName(ref))) needed.add(chunkName(ref));
+  }
+  for (const name of needed) walk.onDamage(unreadable.get(name)!);
+  if (needed.size > 0) volume.isIncomplete = true;
+}
+
+/** `undefined` where it cannot be read: by name it is then among the `unreadable`. */
 async function readEntries(
   project: Project,
-  { walk, page }: { walk: Walk; page: number },
+  { ref, unreadable }: { ref: ObjectRef; unreadable: Map<string, UnreadableError> },
   { signal }: Context,
 ): Promise<EntryList | undefined> {
-  const found = await downloadPage(walk.table.refOf(page), { project, signal }).catch(unlessMissing);
-  return found?.entries;
-}
-
-function unlessMissing(error: unknown): undefined {
-  if (!(error instanceof MissingError)) throw error;
+  const name = chunkName(ref);
+  try {
+    const read = () => downloadPage(ref, { project, signal });
+    return (await lookTwice(project.key(name), read)).entries;
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    unreadable.set(name, error);
+    return undefined;
+  }
 }
 
 async function* inOrder<T>(items: Iterable<T>): AsyncGenerator<T> {

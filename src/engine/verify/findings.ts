@@ -1,20 +1,43 @@
-/** What a verify found, and which restore points it concerns. */
-import { DamageError, MissingError } from "../../errors.ts";
+/** What a verify found, which restore points it concerns, and where in them. */
+import type { ProjectKey } from "../../codec/keys.ts";
+import {
+  describeError,
+  isUnreadable,
+  MissingError,
+  UnavailableError,
+  type UnreadableError,
+} from "../../errors.ts";
 import { toHex } from "../../format/bytes.ts";
-import { type Place, refsOf } from "../../format/entries.ts";
-import { chunkName, manifestName, type ObjectRef } from "../../format/layout.ts";
+import { type EntryList, refsOf } from "../../format/entries.ts";
+import {
+  chunkName,
+  type ObjectRef,
+  parseChunkName,
+  parseManifestName,
+  VOLUMES_PREFIX,
+} from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { OpenManifest } from "../catalog.ts";
 import type { Context } from "../context.ts";
-import { noLocalPages, readPage } from "../page_table.ts";
+import { IdSet } from "../id_set.ts";
+import { downloadPage } from "../page_table.ts";
 import type { Project } from "../project.ts";
 import { manifests, type ManifestScope } from "../gc/references.ts";
+import { mapOrdered } from "../window.ts";
+import { type ByteRange, PointDamage, pointOf, type PointReport, type SeenPoint } from "./points.ts";
 
-/** Positions that are told of one point; more are only counted. */
+/** Positions that are told of one finding in one point; more are only counted. */
 const MAX_POSITIONS = 100;
+/** Pages read at once. */
+const READS_AT_ONCE = 16;
+/** Pages with damage that are kept while points follow each other which share them, 50 KiB each. */
+const MAX_PAGES = 64;
+
+/** `unavailable`: the store has it, and does not give it. */
+export type FindingKind = "missing" | "damaged" | "unavailable";
 
 export interface Finding {
-  kind: "missing" | "damaged";
+  kind: FindingKind;
   /** Of the object in the store. */
   key: string;
   reason: string;
@@ -33,80 +56,247 @@ export interface FindingPlace {
   positions: number[];
 }
 
-/**
- * Walks over the manifests once more and says for each finding what it concerns; one that concerns nothing any more is
- * left out. Costs nothing without findings.
- */
+/** Where a page that cannot be read lies. */
+export interface PagePlace {
+  volume: string;
+  backup: string;
+  page: number;
+  sizeBytes: number;
+}
+
+/** What is known of an object that has to be made again. */
+export interface Need {
+  /** What its project key is, by the manifest that needs it. */
+  keys: ProjectKey;
+  ref: ObjectRef;
+  /** Of a page: some of the places where it lies. */
+  pages: PagePlace[];
+  /** Of a patch: the chunk that it makes, and what it is over. */
+  patch: { chunkId: Uint8Array; base: ObjectRef } | undefined;
+}
+
+export interface Located {
+  /** Ascending by key. Those that concern nothing are left out: what needed them was forgotten meanwhile. */
+  findings: Finding[];
+  points: PointReport[];
+  /** By key, of chunks, patches and pages. */
+  needs: ReadonlyMap<string, Need>;
+}
+
+export function findingOf(error: UnreadableError): Finding {
+  const kind = error instanceof MissingError
+    ? "missing"
+    : error instanceof UnavailableError
+    ? "unavailable"
+    : "damaged";
+  return { kind, key: error.key, reason: describeError(error), places: [] };
+}
+
+export interface LocateOptions {
+  /** By key. */
+  findings: ReadonlyMap<string, Finding>;
+  scope: ManifestScope;
+  /** The points whose references were verified, by the names of their manifests. */
+  seen: ReadonlyMap<string, SeenPoint>;
+  /** All that was found there was read back, too. */
+  isReadBack: boolean;
+}
+
+/** Says of each finding what it concerns, and of each point whether it is whole. Without findings no object is read. */
 export async function locateFindings(
   project: Project,
-  { findings, scope }: { findings: ReadonlyMap<string, Finding>; scope: ManifestScope },
+  options: LocateOptions,
   context: Context,
-): Promise<Finding[]> {
-  if (findings.size === 0) return [];
-  for await (const manifest of manifests(project, { scope, onDamage: () => {} }, context)) {
-    for (let page = 0; page < manifest.pages.length; page++) {
-      const ref = manifest.pages.get(page)?.object;
-      if (ref !== undefined) await locateInPage(project, { manifest, page, ref, findings }, context);
-    }
+): Promise<Located> {
+  const { findings, scope, seen, isReadBack } = options;
+  const state = isReadBack ? "whole" : "there";
+  if (findings.size === 0) {
+    return {
+      findings: [],
+      points: [...seen.values()].map((point) => pointOf(point, state)),
+      needs: new Map(),
+    };
   }
-  for (const finding of findings.values()) locateManifest(project, finding);
-  // What no point needs by now was forgotten, and swept, while it was looked for.
-  const needed = [...findings.values()].filter(({ places }) => places.length > 0);
-  return needed.sort((a, b) => a.key < b.key ? -1 : 1);
+  const locator = new Locator(project, findings, context);
+  const points: PointReport[] = [];
+  for await (const manifest of manifests(project, { scope, onDamage: locator.onDamage }, context)) {
+    const damage = await locator.locate(manifest);
+    const { volume, backup } = manifest.info;
+    const point = seen.get(manifestKey(volume, backup));
+    // One that came since was not verified.
+    if (point !== undefined || damage.chunks > 0) points.push(pointOf(damage.point, state, damage));
+  }
+  for (const finding of locator.findings.values()) {
+    const place = locateManifest(project, finding);
+    if (place !== undefined) points.push({ ...UNREADABLE, ...place });
+  }
+  const isOfPoint = ({ key }: Finding) => /^(chunks|volumes)\//.test(key.slice(project.key("").length));
+  const needed = [...locator.findings.values()].filter((finding) =>
+    finding.places.length > 0 || !isOfPoint(finding)
+  );
+  return {
+    findings: needed.sort((a, b) => a.key < b.key ? -1 : 1),
+    points: points.sort(byPlace),
+    needs: locator.needs,
+  };
 }
 
-async function locateInPage(
-  project: Project,
-  at: { manifest: OpenManifest; page: number; ref: ObjectRef; findings: ReadonlyMap<string, Finding> },
-  context: Context,
-): Promise<void> {
-  const { manifest, page, ref, findings } = at;
-  const total = Math.ceil(manifest.info.size_bytes / manifest.info.chunk_bytes);
-  const first = page * PAGE_CHUNKS;
-  const count = Math.min(PAGE_CHUNKS, total - first);
-  const note = (finding: Finding | undefined, position: number, chunks: number) => {
-    if (finding !== undefined) addPlace(finding, { manifest, position, chunks });
+const UNREADABLE = {
+  time: null,
+  state: "unreadable",
+  size_bytes: null,
+  chunks: null,
+  damaged_chunks: null,
+  damaged_bytes: null,
+  ranges: [] as ByteRange[],
+} as const;
+
+function manifestKey(volume: string, backup: string): string {
+  return `${VOLUMES_PREFIX}${volume}/${backup}`;
+}
+
+function byPlace(a: PointReport, b: PointReport): number {
+  if (a.volume !== b.volume) return a.volume < b.volume ? -1 : 1;
+  return a.backup < b.backup ? -1 : 1;
+}
+
+/** A manifest that cannot be read concerns the whole point. */
+function locateManifest(project: Project, finding: Finding) {
+  const place = parseManifestName(finding.key.slice(project.key("").length));
+  if (place !== undefined) finding.places.push({ ...place, chunks: 0, positions: [] });
+  return place;
+}
+
+class Locator {
+  /** By key. A page that can no longer be read joins them. */
+  readonly findings: Map<string, Finding>;
+  readonly needs = new Map<string, Need>();
+  readonly #project: Project;
+  readonly #context: Context;
+  /** Ids of what was found: a look at them tells most entries apart before any name is made. */
+  readonly #suspects = new IdSet();
+  /** Pages without any finding: points that share them need not read them again. */
+  readonly #clean = new IdSet();
+  readonly #pages = new Map<string, Promise<EntryList | undefined>>();
+
+  constructor(project: Project, findings: ReadonlyMap<string, Finding>, context: Context) {
+    this.#project = project;
+    this.#context = context;
+    this.findings = new Map(findings);
+    for (const { key } of findings.values()) {
+      const ref = parseChunkName(key.slice(project.key("").length));
+      if (ref !== undefined) this.#suspects.add(ref.id);
+    }
+  }
+
+  readonly onDamage = (error: UnreadableError): void => {
+    if (!this.findings.has(error.key)) this.findings.set(error.key, findingOf(error));
   };
-  note(findings.get(project.key(chunkName(ref))), first, count);
-  try {
-    const entries = await readPage(page, ref, {
-      project,
-      key: manifest.key,
-      local: noLocalPages,
-      signal: context.signal,
-    });
+
+  async locate(manifest: OpenManifest): Promise<PointDamage> {
+    const damage = new PointDamage(manifest.info);
+    const { pages } = manifest;
+    async function* numbers() {
+      for (let page = 0; page < pages.length; page++) if (pages.get(page) !== undefined) yield page;
+    }
+    const read = async (page: number) => ({ page, entries: await this.#read(pages.get(page)!.object) });
+    const options = { limit: READS_AT_ONCE, drop: () => {} };
+    for await (const { page, entries } of mapOrdered(numbers(), read, options)) {
+      const at = { manifest, page, ref: pages.get(page)!.object, damage };
+      if (entries === "clean") continue;
+      if (entries === undefined) this.#locatePage(at);
+      else this.#locateEntries(at, entries);
+    }
+    return damage;
+  }
+
+  /** `undefined` where the page itself cannot be read. */
+  async #read(ref: ObjectRef): Promise<EntryList | "clean" | undefined> {
+    if (ref.lease === undefined && this.#clean.has(ref.id)) return "clean";
+    const name = chunkName(ref);
+    const pages = this.#pages;
+    const page = pages.get(name) ?? this.#download(ref);
+    pages.delete(name);
+    pages.set(name, page);
+    if (pages.size > MAX_PAGES) pages.delete(pages.keys().next().value!);
+    return await page;
+  }
+
+  async #download(ref: ObjectRef): Promise<EntryList | undefined> {
+    if (this.findings.has(this.#project.key(chunkName(ref)))) return undefined;
+    try {
+      return (await downloadPage(ref, { project: this.#project, signal: this.#context.signal })).entries;
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      this.onDamage(error);
+      return undefined;
+    }
+  }
+
+  #locatePage({ manifest, page, ref, damage }: PageAt): void {
+    const { info, key: keys } = manifest;
+    const first = page * PAGE_CHUNKS;
+    const count = Math.min(PAGE_CHUNKS, damage.point.chunks - first);
+    const finding = this.findings.get(this.#project.key(chunkName(ref)));
+    if (finding === undefined) return; // its reading was of another page of that name, which cannot be
+    addPlace(finding, { manifest, position: first, chunks: count });
+    damage.add(first, count);
+    const need = this.#need(finding.key, { keys, ref, patch: undefined });
+    const { volume, backup, size_bytes: sizeBytes } = info;
+    if (need.pages.length < MAX_POSITIONS) need.pages.push({ volume, backup, page, sizeBytes });
+  }
+
+  #locateEntries({ manifest, page, ref, damage }: PageAt, entries: EntryList): void {
+    const first = page * PAGE_CHUNKS;
+    const count = Math.min(PAGE_CHUNKS, damage.point.chunks - first);
+    let isClean = true;
     for (let i = 0; i < count; i++) {
       const entry = entries.get(i);
-      for (const ref of entry === undefined ? [] : refsOf(entry)) {
-        const finding = findings.get(project.key(chunkName(ref)));
-        note(finding, first + i, 1);
-        if (finding !== undefined && ref === entry!.object) finding.patch = patchOf(project, entry!);
+      if (entry === undefined) continue;
+      const found = refsOf(entry).filter(({ id }) => this.#suspects.has(id)).flatMap((of) => {
+        const finding = this.findings.get(this.#project.key(chunkName(of)));
+        return finding === undefined ? [] : [{ finding, of }];
+      });
+      for (const { finding, of } of found) {
+        addPlace(finding, { manifest, position: first + i, chunks: 1 });
+        const isPatch = of === entry.object && entry.base !== undefined;
+        const patch = isPatch ? { chunkId: entry.id, base: entry.base! } : undefined;
+        if (patch !== undefined) {
+          finding.patch = { chunk: toHex(entry.id), base: this.#project.key(chunkName(patch.base)) };
+        }
+        this.#need(finding.key, { keys: manifest.key, ref: of, patch });
       }
+      if (found.length === 0) continue;
+      isClean = false;
+      damage.add(first + i, 1);
     }
-  } catch (error) {
-    if (!(error instanceof DamageError || error instanceof MissingError)) throw error; // else it is a finding itself
+    // Behind the end of one volume another may go on.
+    if (isClean && count === PAGE_CHUNKS && ref.lease === undefined) this.#clean.add(ref.id);
+  }
+
+  #need(key: string, about: Omit<Need, "pages">): Need {
+    const known = this.needs.get(key);
+    if (known !== undefined) return known;
+    const need = { ...about, pages: [] };
+    this.needs.set(key, need);
+    return need;
   }
 }
 
-function patchOf(project: Project, { id, base }: Place): Finding["patch"] {
-  return base && { chunk: toHex(id), base: project.key(chunkName(base)) };
+interface PageAt {
+  manifest: OpenManifest;
+  page: number;
+  ref: ObjectRef;
+  damage: PointDamage;
 }
 
 function addPlace(finding: Finding, at: { manifest: OpenManifest; position: number; chunks: number }): void {
   const { volume, backup } = at.manifest.info;
-  let place = finding.places.find((place) => place.volume === volume && place.backup === backup);
-  if (place === undefined) finding.places.push(place = { volume, backup, chunks: 0, positions: [] });
+  // Points come one after the other.
+  let place = finding.places.at(-1);
+  if (place?.volume !== volume || place.backup !== backup) {
+    finding.places.push(place = { volume, backup, chunks: 0, positions: [] });
+  }
   place.chunks += at.chunks;
   if (place.positions.length < MAX_POSITIONS) place.positions.push(at.position);
-}
-
-/** A manifest that cannot be read concerns the whole point. */
-function locateManifest(project: Project, finding: Finding): void {
-  const name = finding.key.slice(project.key("").length);
-  const slash = name.lastIndexOf("/");
-  const volume = name.slice(name.indexOf("/") + 1, slash);
-  const backup = name.slice(slash + 1);
-  if (name === manifestName(volume, backup)) {
-    finding.places.push({ volume, backup, chunks: 0, positions: [] });
-  }
 }

@@ -1,34 +1,35 @@
 /**
- * Repair: verify, then heal what is missing or damaged, from another repository of the same project or from a device or
- * image that still holds the content, by hash. What cannot be healed is set aside, so that the next backup which has the
- * same content stores it again.
+ * Repair: bring back what is lost, verify, heal what is missing or damaged, and again, until nothing new is found: a page
+ * that was healed shows what it refers to. Takes nothing away. What cannot be healed is marked as not to be used: backups
+ * then take it for absent, and the next one that has the same content stores it again.
  */
 import { hostname } from "node:os";
-import { DamageError, describeError, MissingError } from "../../errors.ts";
-import { toHex } from "../../format/bytes.ts";
-import { chunkName, CHUNKS_PREFIX, type ObjectRef, parseChunkName } from "../../format/layout.ts";
 import type { Source } from "../../source/source.ts";
-import type { ChunkBuffer } from "../../pool/chunk_pool.ts";
 import type { Store } from "../../store/store.ts";
-import { LeafReader } from "../chunks/leaves.ts";
-import { ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
-import { type Patch, patchOver, sealChunk } from "../chunks/write_chunk.ts";
-import { cutChunks } from "../backup/chunker.ts";
+import { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
-import type { Finding } from "./findings.ts";
 import { Lease } from "../gc/lease.ts";
 import { openProject, type Project, type Secret } from "../project.ts";
-import type { Repository } from "../repository.ts";
-import { asideName } from "./set_aside.ts";
-import { verify } from "./verify.ts";
-import { Window } from "../window.ts";
+import { openRepository, type Repository } from "../repository.ts";
+import { bringBackHolds, bringBackKeys, bringBackPoints, type BroughtBack } from "./bring_back.ts";
+import type { Finding } from "./findings.ts";
+import { Healing } from "./healing.ts";
+import { SourceHealer, type SourceOpener } from "./heal_source.ts";
+import { healFromStored, healManifests } from "./heal_stored.ts";
+import { MarkedObjects, removeMarks, writeMark } from "./marks.ts";
+import type { PointReport } from "./points.ts";
+import { VerifiedChunks } from "./verified_chunks.ts";
+import { type Verification, verifyProject } from "./verify.ts";
+
+/** A store that answers this way and that must not keep a repair going for ever. */
+const MAX_ROUNDS = 50;
 
 export interface RepairOptions {
   project: string;
   volume?: string | undefined;
   secret: Secret;
-  /** A device or image that may still hold the content. */
-  source?: Source | undefined;
+  /** A device or image that may still hold the content; where it is given open, it has to give its bytes again and again. */
+  source?: Source | SourceOpener | undefined;
   /** Another repository's store. */
   fromStore?: Store | undefined;
 }
@@ -36,11 +37,29 @@ export interface RepairOptions {
 /** The JSON of `varve repair`. */
 export interface RepairReport {
   project: string;
-  /** Keys of what is whole again. */
+  /** Keys of what is whole again: written and read back. */
   healed: string[];
-  /** Keys of what is not: chunks of it are set aside. */
-  left: { key: string; kind: Finding["kind"]; reason: string }[];
+  /** Keys of what is not. */
+  left: Pick<Finding, "key" | "kind" | "reason">[];
+  /** Of these, the chunks, patches and pages that are marked: the next backup that has their content stores them again. */
+  marked: string[];
+  /** Points that only the other repository has, and that were forgotten here, or never were here. */
+  not_missed: number;
+  /** The points that are not whole. */
+  points: PointReport[];
+  /** Why not, as a verify tells it. */
+  findings: Finding[];
   duration_s: number;
+}
+
+/** What one repair holds while it works. */
+interface Run {
+  options: RepairOptions;
+  project: Project;
+  other: Project | undefined;
+  lease: Lease;
+  verified: VerifiedChunks;
+  source: SourceHealer | undefined;
 }
 
 /** Heals what it can. Throws only what stops the work; what is left is in the report. */
@@ -50,169 +69,118 @@ export async function repair(
   context: Context,
 ): Promise<RepairReport> {
   const startedMs = context.clock.now();
-  const { project: name, volume, secret } = options;
+  const { project: name, volume, secret, fromStore } = options;
+  const second = fromStore && await openRepository(fromStore, context);
+  const keys = fromStore === undefined
+    ? []
+    : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);
   const project = await openProject(repository, { name, secret, create: false }, context);
   const work = { work: "repair" as const, volume: volume ?? name, host: hostname(), key: project.firstKey };
   const lease = await Lease.begin(project, work, context);
+  const guarded = lease.guard(context);
   try {
-    const { findings } = await verify(
-      repository,
-      { project: name, volume, secret, sample: { kind: "all" } },
-      context,
-    );
-    const open = new Map(findings.map((finding) => [finding.key, finding]));
-    const healed: string[] = [];
-    if (options.fromStore !== undefined) {
-      healed.push(...await healFromStore(project, { open, from: options.fromStore }, context));
-    }
-    if (options.source !== undefined) {
-      healed.push(...await healFromSource(project, { open, source: options.source }, context));
-    }
-    for (const finding of open.values()) await setAside(project, finding, context);
-    const left = [...open.values()].map(({ key, kind, reason }) => ({ key, kind, reason }));
-    return { project: name, healed, left, duration_s: (context.clock.now() - startedMs) / 1000 };
+    const other = second && await openProject(second, { name, secret, create: false }, guarded);
+    const verified = await VerifiedChunks.open(project, guarded);
+    const source = options.source && new SourceHealer(openerOf(options.source));
+    const run: Run = { options, project, other, lease, verified, source };
+    const back = await bringBack(run, guarded);
+    const { healed, ...report } = await healAll(run, guarded);
+    return {
+      project: name,
+      ...report,
+      healed: [...keys, ...back.healed, ...healed],
+      left: [...back.left, ...report.left],
+      not_missed: back.notMissed,
+      duration_s: (context.clock.now() - startedMs) / 1000,
+    };
   } finally {
     await lease.end();
   }
 }
 
-/** Objects are sealed under their name: the other repository's bytes are checked, and put as they are. */
-async function healFromStore(
-  project: Project,
-  { open, from }: { open: Map<string, Finding>; from: Store },
-  context: Context,
-): Promise<string[]> {
-  const healed: string[] = [];
-  for (const { key } of [...open.values()]) {
-    const bytes = await wholeObject(project, { key, from }, context);
-    if (bytes === undefined) continue;
-    await project.store.put(key, bytes, { signal: context.signal });
-    open.delete(key);
-    healed.push(key);
-  }
-  return healed;
+function openerOf(source: Source | SourceOpener): SourceOpener {
+  return typeof source === "function" ? source : () => Promise.resolve(source);
 }
 
-/** The other repository's object, if it has it whole. */
-async function wholeObject(
-  project: Project,
-  { key, from }: { key: string; from: Store },
-  context: Context,
-): Promise<Uint8Array | undefined> {
-  try {
-    const bytes = await from.get(key, { signal: context.signal });
-    await project.check(bytes, key.slice(project.key("").length));
-    return bytes;
-  } catch (error) {
-    if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
-    context.log.warn({ key }, `the other repository cannot help: ${describeError(error)}`);
-    return undefined;
+async function bringBack({ options, project, other, lease }: Run, context: Context): Promise<BroughtBack> {
+  if (other === undefined) return { healed: [], left: [], notMissed: 0 };
+  const at = { project, other, lease, volume: options.volume };
+  const { healed, ...rest } = await bringBackPoints(at, context);
+  return { healed: [...healed, ...await bringBackHolds(at, context)], ...rest };
+}
+
+/** Rounds, each of a verify and of healing what it found, until one finds nothing that it can heal. */
+async function healAll(run: Run, context: Context) {
+  const healed = new Set<string>();
+  for (let round = 0;; round++) {
+    const { report, needs } = await verifyRound(run, round, context);
+    const healing = await healRound(run, { findings: report.findings, needs, healed }, context);
+    for (const key of healing.healed) healed.add(key);
+    if (isProgress(run, healing) && round < MAX_ROUNDS) continue;
+    const left = [...healing.open.values()].map(({ key, kind, reason }) => ({ key, kind, reason }));
+    for (const { key } of left) healed.delete(key);
+    const points = report.points.filter(({ state }) => state === "damaged" || state === "unreadable");
+    return {
+      healed: [...healed],
+      left,
+      marked: healing.marked.toSorted(),
+      points,
+      findings: report.findings,
+    };
   }
 }
 
-/** Every chunk of the source is hashed; one that is wanted goes up again, wherever it lies in the source. */
-async function healFromSource(
-  project: Project,
-  { open, source }: { open: Map<string, Finding>; source: Source },
+function isProgress({ source }: Run, { healed, recovered }: Healing): boolean {
+  return healed.length + recovered.length > 0 || source?.hasMore === true;
+}
+
+/** What the first round has read whole is not read again. */
+async function verifyRound(
+  { options, project, verified }: Run,
+  round: number,
   context: Context,
-): Promise<string[]> {
-  const wanted = wantedChunks(project, open);
-  const healed: string[] = [];
+): Promise<Verification> {
+  const maxAgeDays = round === 0 ? undefined : 0;
+  const scope = { volume: options.volume };
+  return await verifyProject(project, { scope, verified, sample: { kind: "all" }, maxAgeDays }, context);
+}
+
+async function healRound(
+  run: Run,
+  found: Pick<Verification, "needs"> & { findings: Finding[]; healed: ReadonlySet<string> },
+  context: Context,
+): Promise<Healing> {
+  const { project, other, lease, verified, source } = run;
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
-  const window = new Window(workshop.window);
-  const chunker = {
-    chunkBytes: project.chunkBytes,
-    buffers: workshop.chunks,
-    maxOpen: OPEN_CHUNKS,
-    rebuild: [],
-  };
+  const healing = new Healing({ project, other, lease, workshop, verified, ...found }, context);
   try {
-    for await (const diff of source.diffs()) {
-      for await (const piece of cutChunks(diff, chunker)) {
-        if (piece.kind === "zeros") continue;
-        await window.add(async () => {
-          try {
-            const id = await workshop.pool.hash(piece, project.firstKey.idKey);
-            for (const object of id === undefined ? [] : wanted.get(toHex(id)) ?? []) {
-              if (!await storeAgain(project, { piece, object, workshop }, context)) continue;
-              const key = project.key(chunkName(object.ref));
-              if (open.delete(key)) healed.push(key);
-            }
-          } finally {
-            piece.buffer.release();
-          }
-        });
-      }
-    }
-    await window.drain();
+    if (found.findings.length === 0) return healing;
+    await healManifests(healing, context);
+    await healFromStored(healing, context);
+    await source?.heal(healing, context);
+    if (!isProgress(run, healing)) await markOpen(healing, context);
+    return healing;
   } finally {
-    await window.settle();
     await workshop.close();
   }
-  return healed;
 }
 
-/** An object that is to be stored again: a whole chunk, or a patch over the chunk at `base`. */
-interface WantedObject {
-  ref: ObjectRef;
-  base: ObjectRef | undefined;
-}
-
-/** False where it is a patch, and what it is over cannot be read. */
-async function storeAgain(
-  project: Project,
-  { piece, object, workshop }: { piece: ChunkBuffer; object: WantedObject; workshop: ChunkWorkshop },
-  context: Context,
-): Promise<boolean> {
-  const patch = object.base && await patchAgain(project, { piece, base: object.base }, context);
-  if (object.base !== undefined && patch === undefined) return false;
-  const sealed = await workshop.sealed.acquire();
-  // The content may be wanted under another key too: its buffer is kept.
-  const chunk = { length: piece.length, buffer: { bytes: piece.buffer.bytes, release: () => {} } };
-  const options = { project, keys: project.firstKey, workshop, sealed, patch, signal: context.signal };
-  try {
-    await sealChunk(chunk, object.ref, options);
-    return true;
-  } finally {
-    sealed.release();
-  }
-}
-
-async function patchAgain(
-  project: Project,
-  { piece: chunk, base }: { piece: ChunkBuffer; base: ObjectRef },
-  { signal, log }: Context,
-): Promise<Patch | undefined> {
-  try {
-    const leaves = await new LeafReader({ project, cache: undefined }, signal).get(base, chunk);
-    return patchOver(base, { chunk, leaves, chunkBytes: project.chunkBytes });
-  } catch (error) {
-    if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
-    log.warn({ key: error.key }, `cannot heal a patch over it: ${describeError(error)}`);
-    return undefined;
-  }
-}
-
-/** By the id of their content in hex: a content may be wanted under more than one key. */
-function wantedChunks(project: Project, open: ReadonlyMap<string, Finding>): Map<string, WantedObject[]> {
-  const wanted = new Map<string, WantedObject[]>();
-  const refOf = (key: string) => parseChunkName(key.slice(project.key("").length));
-  for (const { key, patch } of open.values()) {
-    const ref = refOf(key);
-    if (ref === undefined) continue;
-    const content = patch?.chunk ?? toHex(ref.id);
-    wanted.set(content, [...wanted.get(content) ?? [], { ref, base: patch && refOf(patch.base) }]);
-  }
-  return wanted;
-}
-
-/** The copy comes first: at every moment the bytes are somewhere. */
-async function setAside(project: Project, { key }: Finding, { signal }: Context): Promise<void> {
-  const name = key.slice(project.key("").length);
-  if (!name.startsWith(CHUNKS_PREFIX)) return;
-  const bytes = await project.store.get(key, { signal }).catch((error) => {
-    if (!(error instanceof MissingError)) throw error;
+/** Marks what has no right bytes, after one more look at it, and looks once more: who has healed it meanwhile saw no mark. */
+async function markOpen(healing: Healing, context: Context): Promise<void> {
+  const { project, lease } = healing.parts;
+  const objects = healing.objects();
+  if (objects.length === 0) return;
+  const before = await MarkedObjects.read(project, context);
+  const at = new Date(await lease.seenMs(context.signal)).toISOString();
+  await healing.each(objects, async ({ finding: { key, kind, reason }, need: { ref } }) => {
+    if (await healing.isWhole(ref)) return healing.recover(key);
+    if (!before.has(ref)) {
+      await writeMark(project, { ref, found: kind, reason, at }, context);
+      if (await healing.isWhole(ref)) {
+        await removeMarks(project, [ref], context);
+        return healing.recover(key);
+      }
+    }
+    healing.marked.push(key);
   });
-  await project.store.put(project.key(asideName(name)), bytes ?? new Uint8Array(0), { signal });
-  if (bytes !== undefined) await project.store.delete([key], { signal });
 }

@@ -48,10 +48,17 @@ export class VerifiedChunks {
     this.#days.mark(id, this.#today);
   }
 
+  /** It was found damaged: what was remembered of it is no longer true. */
+  forget(id: Uint8Array): void {
+    this.#days.mark(id, 0);
+  }
+
   /** A cache that cannot be written is no reason to fail. */
   async save(): Promise<void> {
     if (this.#path === undefined) return;
-    const bytes = new Uint8Array(SUM_BYTES + this.#days.size * RECORD_BYTES);
+    let known = 0;
+    for (const _ of this.#days.ids(true)) known++;
+    const bytes = new Uint8Array(SUM_BYTES + known * RECORD_BYTES);
     const view = new DataView(bytes.buffer);
     let at = SUM_BYTES;
     for (const id of this.#days.ids(true)) {

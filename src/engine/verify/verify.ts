@@ -1,15 +1,26 @@
 /**
- * Verify: is everything that restore points refer to there, and does it still hold what was stored? Finds and tells,
- * changes nothing.
+ * Verify: is everything that restore points refer to there, and does it still hold what was stored? Finds and tells, and
+ * changes nothing but marks: those of objects that it reads whole go.
  */
 import type { Secret } from "../../codec/keys.ts";
-import { DamageError, describeError, MissingError } from "../../errors.ts";
-import { chunkName, chunkShardPrefix, type ObjectRef, parseChunkName } from "../../format/layout.ts";
+import { DamageError, isUnreadable, MissingError, type UnreadableError } from "../../errors.ts";
+import {
+  chunkName,
+  chunkShardPrefix,
+  manifestName,
+  type ObjectRef,
+  parseChunkName,
+} from "../../format/layout.ts";
+import { isPossibleChunkSize } from "../../format/object.ts";
 import type { Context } from "../context.ts";
-import { findBackup } from "../catalog.ts";
+import { findBackup, type OpenManifest } from "../catalog.ts";
 import { checkObject } from "../chunks/read_chunk.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
-import { type Finding, locateFindings } from "./findings.ts";
+import { checkBeside } from "./check_beside.ts";
+import { type Finding, findingOf, type Located, locateFindings } from "./findings.ts";
+import { isWhole } from "./look_again.ts";
+import { MarkedObjects, removeMarks } from "./marks.ts";
+import { type PointReport, type SeenPoint, seenPoint } from "./points.ts";
 import { openProject, type Project } from "../project.ts";
 import {
   ALL_IDS,
@@ -24,6 +35,10 @@ import { Window } from "../window.ts";
 
 /** Shards of the listing read at once. */
 const SHARDS_AT_ONCE = 8;
+/** Objects asked for one by one at once. */
+const QUESTIONS_AT_ONCE = 16;
+/** Marked objects that nothing else read are read by a verify that reads only a part, up to so many. */
+const MAX_MARKED_READ = 1000;
 
 /** Which of the chunks that are there are read back: none, all, or a part of them. */
 export type Sample =
@@ -56,8 +71,24 @@ export interface VerifyReport {
   /** Not read, for they were found whole lately. */
   chunks_fresh: number;
   downloaded_bytes: number;
+  /** Objects that are still marked as not to be used. */
+  marked: number;
+  /** Whose marks are gone, because they were read whole. */
+  unmarked: number;
+  points: PointReport[];
   findings: Finding[];
   duration_s: number;
+}
+
+/** A verify's report, and what a repair needs beside it. */
+export interface Verification extends Pick<Located, "needs"> {
+  report: VerifyReport;
+}
+
+/** What of a project is verified, and how. */
+export interface Verifying extends Pick<VerifyOptions, "sample" | "maxAgeDays" | "maxIds" | "onProgress"> {
+  scope: ManifestScope;
+  verified: VerifiedChunks;
 }
 
 /** Verifies a project, one of its volumes or one point. Damage is in the report, only what stops the work is thrown. */
@@ -66,24 +97,51 @@ export async function verify(
   options: VerifyOptions,
   context: Context,
 ): Promise<VerifyReport> {
-  const startedMs = context.clock.now();
   const { project: name, secret } = options;
   const project = await openProject(repository, { name, secret, create: false }, context);
   const scope = await scopeOf(project, options, context);
-  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "store" }, context);
   const verified = await VerifiedChunks.open(project, context);
-  const verifier = new Verifier({ project, scope, workshop, verified, options }, context);
+  return (await verifyProject(project, { ...options, scope, verified }, context)).report;
+}
+
+/** The same for a project that is open. */
+export async function verifyProject(
+  project: Project,
+  options: Verifying,
+  context: Context,
+): Promise<Verification> {
+  const startedMs = context.clock.now();
+  const { scope, verified, sample } = options;
+  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "store" }, context);
+  const marked = await MarkedObjects.read(project, context);
+  const verifier = new Verifier({ project, workshop, marked, options }, context);
   try {
     await verifier.run();
   } finally {
     await workshop.close();
     if (verifier.chunksRead > 0) await verified.save(); // also of a run that was interrupted
   }
-  const findings = await locateFindings(project, { findings: verifier.findings, scope }, context);
-  const { chunks, chunksRead: chunks_read, chunksFresh: chunks_fresh, downloadedBytes: downloaded_bytes } =
-    verifier;
-  const duration_s = (context.clock.now() - startedMs) / 1000;
-  return { project: name, chunks, chunks_read, chunks_fresh, downloaded_bytes, findings, duration_s };
+  const unmarked = await removeMarks(project, verifier.lifted, context);
+  const { findings: found, seen } = verifier;
+  const isReadBack = sample.kind === "all";
+  const { findings, points, needs } = await locateFindings(
+    project,
+    { findings: found, scope, seen, isReadBack },
+    context,
+  );
+  const report: VerifyReport = {
+    project: project.name,
+    chunks: verifier.chunks,
+    chunks_read: verifier.chunksRead,
+    chunks_fresh: verifier.chunksFresh,
+    downloaded_bytes: verifier.downloadedBytes,
+    marked: marked.size - unmarked,
+    unmarked,
+    points,
+    findings,
+    duration_s: (context.clock.now() - startedMs) / 1000,
+  };
+  return { report, needs };
 }
 
 async function scopeOf(
@@ -102,48 +160,61 @@ class Verifier {
   downloadedBytes = 0;
   /** By key. */
   readonly findings = new Map<string, Finding>();
+  /** By the names of their manifests: the points that every walk has seen. */
+  seen: ReadonlyMap<string, SeenPoint> = new Map();
+  /** Marked objects that were read whole. */
+  readonly lifted: ObjectRef[] = [];
   readonly #project: Project;
-  readonly #scope: ManifestScope;
   readonly #workshop: ChunkWorkshop;
-  readonly #verified: VerifiedChunks;
-  readonly #options: VerifyOptions;
+  readonly #marked: MarkedObjects;
+  /** Names of marked objects that points refer to as chunks. */
+  readonly #markedChunks = new Set<string>();
+  readonly #options: Verifying;
   readonly #context: Context;
 
   constructor(
-    parts: {
-      project: Project;
-      scope: ManifestScope;
-      workshop: ChunkWorkshop;
-      verified: VerifiedChunks;
-      options: VerifyOptions;
-    },
+    parts: { project: Project; workshop: ChunkWorkshop; marked: MarkedObjects; options: Verifying },
     context: Context,
   ) {
     this.#project = parts.project;
-    this.#scope = parts.scope;
     this.#workshop = parts.workshop;
-    this.#verified = parts.verified;
+    this.#marked = parts.marked;
     this.#options = parts.options;
     this.#context = context;
   }
 
   /** One walk for as many ids as fit in memory. */
   async run(): Promise<void> {
-    const { maxIds = MAX_IDS } = this.#options;
+    const { maxIds = MAX_IDS, scope } = this.#options;
+    const onDamage = (error: UnreadableError) => this.#find(error);
     for (let from = 0; from < ALL_IDS.to;) {
+      const seen = new Map<string, SeenPoint>();
       using references = await collectReferences(this.#project, {
         range: { from, to: ALL_IDS.to },
         maxIds,
         chunksOnly: true,
-        scope: this.#scope,
-        onDamage: (error) => this.#find(error),
+        scope,
+        onManifest: (manifest) => this.#see(seen, { manifest, isFirst: from === 0 }),
+        onDamage,
       }, this.#context);
+      this.seen = seen;
       await this.#markPresent(references);
       this.chunks += references.size;
-      for (const ref of references.refs(false)) this.#findMissing(ref);
-      if (this.#options.sample.kind !== "none") await this.#readBack(references);
+      await this.#confirmAbsent(references);
+      await this.#readBack(references);
       from = references.to;
     }
+    await this.#readMarked();
+    await checkBeside(this.#project, { volume: scope.volume, onDamage }, this.#context);
+  }
+
+  /** Only what all walks have seen was looked at as a whole. */
+  #see(
+    seen: Map<string, SeenPoint>,
+    { manifest: { info }, isFirst }: { manifest: OpenManifest; isFirst: boolean },
+  ): void {
+    const name = manifestName(info.volume, info.backup);
+    if (isFirst || this.seen.has(name)) seen.set(name, seenPoint(info));
   }
 
   async #markPresent(references: ReferenceSet): Promise<void> {
@@ -151,8 +222,11 @@ class Verifier {
     try {
       for (let shard = references.from; shard < references.to; shard++) {
         await window.add(async () => {
-          for await (const { name } of this.#project.list(chunkShardPrefix(shard), this.#context)) {
-            const ref = parseChunkName(name);
+          const { chunkBytes } = this.#project;
+          for await (
+            const { name, sizeBytes } of this.#project.list(chunkShardPrefix(shard), this.#context)
+          ) {
+            const ref = isPossibleChunkSize(sizeBytes, chunkBytes) ? parseChunkName(name) : undefined;
             if (ref !== undefined) references.mark(ref);
           }
         });
@@ -163,17 +237,45 @@ class Verifier {
     }
   }
 
-  #findMissing(ref: ObjectRef): void {
-    const key = this.#project.key(chunkName(ref));
-    this.#find(new MissingError(key, `Cannot read "${key}": no such object`));
+  /** That a listing lacks an object is one look: it is asked for before it is called missing. */
+  async #confirmAbsent(references: ReferenceSet): Promise<void> {
+    const window = new Window(QUESTIONS_AT_ONCE);
+    try {
+      for (const ref of references.refs(false)) await window.add(() => this.#confirm(ref, references));
+      await window.drain();
+    } finally {
+      await window.settle();
+    }
   }
 
+  async #confirm(ref: ObjectRef, references: ReferenceSet): Promise<void> {
+    const { chunkBytes, store } = this.#project;
+    const key = this.#project.key(chunkName(ref));
+    try {
+      const info = await store.head(key, { signal: this.#context.signal });
+      if (info === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
+      if (!isPossibleChunkSize(info.sizeBytes, chunkBytes)) {
+        throw new DamageError(key, `Cannot read "${key}": no chunk or page can have ${info.sizeBytes} bytes`);
+      }
+      references.mark(ref);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      if (this.#marked.has(ref)) this.#markedChunks.add(chunkName(ref));
+      this.#find(error);
+    }
+  }
+
+  /** What is marked is read whatever the sample: that it is there says nothing. */
   async #readBack(references: ReferenceSet): Promise<void> {
+    const { sample } = this.#options;
+    if (sample.kind === "none" && this.#marked.none) return;
     const window = new Window(this.#workshop.window);
     try {
       for (const ref of references.refs(true)) {
-        if (!isChosen(ref, this.#options.sample)) continue;
-        if (this.#isFresh(ref)) this.chunksFresh++;
+        const isMarked = this.#marked.has(ref);
+        if (isMarked) this.#markedChunks.add(chunkName(ref));
+        else if (!isChosen(ref, sample)) continue;
+        if (!isMarked && this.#isFresh(ref)) this.chunksFresh++;
         else await window.add(() => this.#read(ref));
       }
       await window.drain();
@@ -185,7 +287,35 @@ class Verifier {
   /** The same content under two keys is two objects: only plain keys are remembered. */
   #isFresh({ id, lease }: ObjectRef): boolean {
     const { maxAgeDays } = this.#options;
-    return maxAgeDays !== undefined && lease === undefined && this.#verified.isFresh(id, maxAgeDays);
+    return maxAgeDays !== undefined && lease === undefined &&
+      this.#options.verified.isFresh(id, maxAgeDays);
+  }
+
+  /** Of what is marked: pages, and objects that no point needs by now. */
+  async #readMarked(): Promise<void> {
+    const rest = [...this.#marked.refs()].filter((ref) => {
+      const name = chunkName(ref);
+      return !this.#markedChunks.has(name) && !this.findings.has(this.#project.key(name));
+    });
+    if (this.#options.sample.kind !== "all" && rest.length > MAX_MARKED_READ) return;
+    for (const ref of rest) {
+      const options = { ref, workshop: this.#workshop };
+      const isOver = await isWhole(this.#project, options, this.#context) || await this.#isCollected(ref);
+      if (isOver) this.lifted.push(ref);
+    }
+  }
+
+  /** What no point needs and a gc has deleted. Where something could not be read, it may be needed by that. */
+  async #isCollected(ref: ObjectRef): Promise<boolean> {
+    const { volume, backup } = this.#options.scope;
+    if (volume !== undefined || backup !== undefined || this.findings.size > 0) return false;
+    const name = chunkName(ref);
+    const { store } = this.#project;
+    if (await store.head(this.#project.key(name), { signal: this.#context.signal }) !== undefined) {
+      return false;
+    }
+    for await (const found of this.#project.list(name, this.#context)) if (found.name === name) return false;
+    return true;
   }
 
   async #read(ref: ObjectRef): Promise<void> {
@@ -199,9 +329,11 @@ class Verifier {
         onDownload: (bytes) => this.downloadedBytes += bytes,
       });
       this.chunksRead++;
-      if (ref.lease === undefined) this.#verified.add(ref.id);
+      if (ref.lease === undefined) this.#options.verified.add(ref.id);
+      if (this.#marked.has(ref)) this.lifted.push(ref);
     } catch (error) {
-      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      if (!isUnreadable(error)) throw error;
+      this.#options.verified.forget(ref.id);
       this.#find(error);
     } finally {
       buffer.release();
@@ -209,9 +341,8 @@ class Verifier {
     this.#options.onProgress?.({ chunks: this.chunksRead, bytes: this.downloadedBytes });
   }
 
-  #find(error: DamageError | MissingError): void {
-    const kind = error instanceof MissingError ? "missing" : "damaged";
-    this.findings.set(error.key, { kind, key: error.key, reason: describeError(error), places: [] });
+  #find(error: UnreadableError): void {
+    this.findings.set(error.key, findingOf(error));
   }
 }
 

@@ -3,7 +3,7 @@
  * it is whole, the source is not what was backed up (or the stream of that time was wrong), else the backup is damaged.
  */
 import type { Secret } from "../../codec/keys.ts";
-import { DamageError, describeError, MissingError, VarveError } from "../../errors.ts";
+import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../format/bytes.ts";
 import type { Entry } from "../../format/entries.ts";
 import type { Source } from "../../source/source.ts";
@@ -134,11 +134,26 @@ class Comparison {
 
   async #compare(id: Uint8Array | undefined, at: { position: number; length: number }): Promise<void> {
     this.chunks++;
-    const entry = await this.#parts.table.get(at.position);
-    const equal = id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
-    if (equal) return;
+    const differ = await this.#differ(id, at.position);
+    if (differ === undefined) return;
     const offset = at.position * this.#parts.manifest.info.chunk_bytes;
-    this.differences.push({ offset, length: at.length, ...await this.#blame(entry) });
+    this.differences.push({ offset, length: at.length, ...differ });
+  }
+
+  /** `undefined` where both have the same. Without its page nobody knows what the point has there. */
+  async #differ(
+    id: Uint8Array | undefined,
+    position: number,
+  ): Promise<Pick<Difference, "wrong" | "reason"> | undefined> {
+    let entry: Entry;
+    try {
+      entry = await this.#parts.table.get(position);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      return { wrong: "backup", reason: describeError(error) };
+    }
+    const equal = id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
+    return equal ? undefined : await this.#blame(entry);
   }
 
   async #blame(entry: Entry): Promise<Pick<Difference, "wrong" | "reason">> {
@@ -149,7 +164,7 @@ class Comparison {
       await readChunk(buffer, entry, { project, workshop, signal: this.#context.signal });
       return { wrong: "source", reason: "the stored chunk is whole, the source holds something else" };
     } catch (error) {
-      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      if (!isUnreadable(error)) throw error;
       return { wrong: "backup", reason: describeError(error) };
     } finally {
       buffer.release();

@@ -171,9 +171,9 @@ describe("backup() over a base that may not be used", () => {
     await expectRestored();
   });
 
-  test("does not patch what was set aside", async () => {
+  test("does not patch what is marked", async () => {
     const [whole] = await placesOf(repository);
-    await store.put(objectKey(whole!.object).replace("/chunks/", "/damaged/"), new Uint8Array());
+    await store.put(objectKey(whole!.object).replace("/chunks/", "/marked/"), new Uint8Array());
     expect(counts(await next(block(0, 3, 100)))).toEqual(WHOLE);
     expect((await placesOf(repository))[0]!.base).toBeUndefined();
   });

@@ -1,5 +1,6 @@
 /** Copying points into a second repository: what goes, what is verified, and how the gc of the second is obeyed. */
 import { beforeEach, describe, expect, test } from "bun:test";
+import { copyKeys } from "../../../src/engine/copy/copy_target.ts";
 import { copy, type CopyOptions, type CopyReport } from "../../../src/engine/copy/copy.ts";
 import { listBackups } from "../../../src/engine/catalog.ts";
 import { openRepository, type Repository } from "../../../src/engine/repository.ts";
@@ -244,6 +245,16 @@ describe("copy() and the second repository's keys", () => {
     expect(await bytesOf(await second())).toEqual(noiseChunks(2));
   });
 
+  test("copies no key that is damaged, nor what only lies beside them, and the others all the same", async () => {
+    await point(noiseChunks(1));
+    const [key] = await keysOf(source.store, KEYS);
+    const damaged = `${KEYS}${"0".repeat(16)}`;
+    await source.store.put(damaged, new Uint8Array(100));
+    await source.store.put(`${KEYS}.DS_Store`, new Uint8Array(3));
+    await copyKeys({ from: source.store, to, project: PROJECT }, testContext());
+    expect(await keysOf(to, "")).toEqual([key!]);
+  });
+
   test("needs the secret, and it opens the copy, when the project has one", async () => {
     const secret = { kind: "key", key: new Uint8Array(32).fill(7) } as const;
     const bytes = noiseChunks(4);
@@ -316,13 +327,13 @@ describe("copy() and damage", () => {
     expect(report.points).toEqual({ copied: 1, present: 0, damaged: 0, forgotten: 1 });
   });
 
-  test("sends a chunk again that a repair of the second repository has set aside", async () => {
+  test("sends a chunk again that a repair of the second repository has marked", async () => {
     await point(noiseChunks(1, 2));
     await copyTo(to);
     const [gone] = (await Array.fromAsync(to.list(CHUNKS))).filter(({ sizeBytes }) =>
       sizeBytes > CHUNK_BYTES
     );
-    await to.put(gone!.key.replace("/chunks/", "/damaged/"), new Uint8Array(0));
+    await to.put(gone!.key.replace("/chunks/", "/marked/"), new Uint8Array(0));
     await to.delete([gone!.key]);
     await point(noiseChunks(1, 2), "s2");
     await copyTo(to);

@@ -71,7 +71,7 @@ describe("backup()", () => {
       "head lease",
       "head keys",
       "list gc/",
-      "list damaged/",
+      "list marked/",
       "list manifest",
       "get manifest",
       "head keys",

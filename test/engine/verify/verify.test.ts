@@ -29,6 +29,7 @@ import { data, memorySource, zeros } from "../../helpers/memory_source.ts";
 const SECRET = { kind: "none" } as const;
 const ALL = { project: PROJECT, secret: SECRET, sample: { kind: "all" } } as const;
 const SIZE = 4 * CHUNK_BYTES;
+const MARKS = `projects/${PROJECT}/marked/`;
 
 /** Two points that share chunk 1 (at positions 0 and 2) and differ in the last one; position 1 is zeros. */
 async function setUp() {
@@ -230,19 +231,20 @@ describe("repair()", () => {
     await flip(second, chunk!);
     const objects = [...await keysOf(store, CHUNKS), ...await keysOf(store, MANIFESTS)];
     for (const key of objects) await flip(store, key);
-    for (let turn = 0; turn < 3; turn++) await heal(repository, { fromStore: second }); // manifest, page, chunk
+    await heal(repository, { fromStore: second });
     expect((await verified(repository)).findings.map(({ key }) => key)).toEqual([chunk!]);
   });
 
-  test("sets aside what it cannot heal, and the next backup with that content stores it again", async () => {
+  test("marks what it cannot heal, and the next backup with that content stores it again", async () => {
     const { repository, store } = await setUp();
     const keys = await chunkKeys(store, repository);
     for (const key of keys) await flip(store, key);
     const damaged = await Promise.all(keys.map((key) => store.get(key)));
     const report = await heal(repository);
     expect(report.left.map(({ key }) => key)).toEqual(keys);
-    const asides = keys.map((key) => key.replace("/chunks/", "/damaged/"));
-    expect(await Promise.all(asides.map((key) => store.get(key)))).toEqual(damaged);
+    expect(report.marked).toEqual(keys);
+    expect(await keysOf(store, MARKS)).toEqual(keys.map((key) => key.replace("/chunks/", "/marked/")));
+    expect(await Promise.all(keys.map((key) => store.get(key)))).toEqual(damaged);
     const extents = [
       data(0, noiseChunks(1)),
       zeros(CHUNK_BYTES, CHUNK_BYTES),
@@ -250,6 +252,7 @@ describe("repair()", () => {
     ];
     await backUp(repository, [{ to: "c", sizeBytes: SIZE, extents }]);
     await backUp(repository, [{ to: "d", sizeBytes: SIZE, extents: [data(0, noiseChunks(4))] }]);
-    expect((await verified(repository)).findings).toEqual([]);
+    expect(await verified(repository)).toMatchObject({ findings: [], marked: 0, unmarked: keys.length });
+    expect(await keysOf(store, MARKS)).toEqual([]);
   });
 });

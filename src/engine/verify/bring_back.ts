@@ -1,0 +1,172 @@
+/** What is not here and another repository of the project has: keys first, then points, then holds. */
+import { hostname } from "node:os";
+import { describeError, isUnreadable, VarveError } from "../../errors.ts";
+import { backupTimeMs } from "../../format/backup_id.ts";
+import { holdName, HOLDS_PREFIX, KEYS_PREFIX, manifestName, projectPrefix } from "../../format/layout.ts";
+import type { Store } from "../../store/store.ts";
+import { copyMissing, listPlaces } from "../copy/copy.ts";
+import { lookTwice } from "../chunks/look_twice.ts";
+import { ChunkWorkshop } from "../chunks/workshop.ts";
+import type { Context } from "../context.ts";
+import { Condemned } from "../gc/condemned.ts";
+import { Lease } from "../gc/lease.ts";
+import { listPlans } from "../gc/plans.ts";
+import { newestHead } from "../gc/points.ts";
+import type { Project } from "../project.ts";
+import { readForgotten } from "../retention/forgotten.ts";
+import { readHold } from "../retention/holds.ts";
+import { checkKey, isKeyName, parseHoldName } from "./check_beside.ts";
+import type { Finding } from "./findings.ts";
+import { MarkedObjects } from "./marks.ts";
+
+export interface BroughtBack {
+  /** Keys of the objects that are here now. */
+  healed: string[];
+  /** What the other repository has only in part. */
+  left: Pick<Finding, "key" | "kind" | "reason">[];
+  /** Points that only the other repository has, and that were not lost here. */
+  notMissed: number;
+}
+
+/**
+ * Project keys that are not here, or damaged here. Throws `conflict` where the other repository's project of that name is
+ * another one: they share no key.
+ */
+export async function bringBackKeys(
+  { from, to, project }: { from: Store; to: Store; project: string },
+  context: Context,
+): Promise<string[]> {
+  const here = await listKeys(to, project, context);
+  const there = await listKeys(from, project, context);
+  if (here.length > 0 && there.length > 0 && !there.some((key) => here.includes(key))) {
+    throw new VarveError(
+      "conflict",
+      `Cannot repair "${project}" from "${from.url}": the project of that name there is another one, with other keys`,
+    );
+  }
+  const healed: string[] = [];
+  for (const key of there) {
+    if (await isReadable(to, key, context)) continue;
+    try {
+      await to.put(key, await checkKey(from, key, context), context);
+      if (await isReadable(to, key, context)) healed.push(key);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      context.log.warn({ key }, `the other repository cannot help: ${describeError(error)}`);
+    }
+  }
+  return healed;
+}
+
+async function listKeys(store: Store, project: string, { signal }: Context): Promise<string[]> {
+  const prefix = projectPrefix(project);
+  const infos = await Array.fromAsync(store.list(prefix + KEYS_PREFIX, { signal }));
+  return infos.map(({ key }) => key).filter((key) => isKeyName(key.slice(prefix.length)));
+}
+
+async function isReadable(store: Store, key: string, context: Context): Promise<boolean> {
+  try {
+    await checkKey(store, key, context);
+    return true;
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    return false;
+  }
+}
+
+export interface BringBackOptions {
+  project: Project;
+  other: Project;
+  /** Written before anything of the project was read. */
+  lease: Lease;
+  volume: string | undefined;
+}
+
+/**
+ * Points that are not here, each with all that it needs, as a copy makes them: chunks and pages first, the manifest last,
+ * and nothing under a key that a gc plan of this repository condemns. Only those that were lost here.
+ */
+export async function bringBackPoints(
+  { project, other, lease, volume }: BringBackOptions,
+  context: Context,
+): Promise<BroughtBack> {
+  const options = { work: "repair" as const, volume: volume ?? project.name, host: hostname() };
+  const otherLease = await Lease.tryBegin(other, { ...options, key: other.firstKey }, context);
+  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "store" }, context);
+  try {
+    await project.checkNotErased({ signal: context.signal });
+    const condemned = await Condemned.read(project, context);
+    const marked = await MarkedObjects.read(project, context);
+    const here = new Set((await listPlaces(project, context)).map(nameOf));
+    const isMissed = await lossTest(project, lease, context);
+    const elsewhere = (await listPlaces(other, context)).filter((place) =>
+      (volume === undefined || place.volume === volume) && !here.has(nameOf(place))
+    );
+    const wanted = elsewhere.filter(isMissed);
+    const copying = { source: other, target: project, workshop, condemned, marked, lease };
+    const { damaged } = await copyMissing(copying, wanted, context);
+    const left = damaged.map((place) => {
+      return { key: project.key(nameOf(place)), kind: "missing" as const, reason: place.reason };
+    });
+    const keys = wanted.map((place) => project.key(nameOf(place)));
+    const healed = keys.filter((key) => !left.some((point) => point.key === key));
+    return { healed, left, notMissed: elsewhere.length - wanted.length };
+  } finally {
+    await workshop.close();
+    await otherLease?.end();
+  }
+}
+
+/**
+ * Tells points that were lost from those that were forgotten, or never were here. A gc goes on only where each point that
+ * is gone was forgotten, and then remembers which there are: what the newest one did not see, though it is older, is not
+ * missed; and what was forgotten since is on record.
+ */
+async function lossTest(
+  project: Project,
+  lease: Lease,
+  context: Context,
+): Promise<(place: { volume: string; backup: string }) => boolean> {
+  const forgotten = await readForgotten(project, context);
+  const head = newestHead(await listPlans(project, context), await lease.seenMs(context.signal));
+  const seen = new Set(head?.points);
+  return (place) => {
+    const name = nameOf(place);
+    if (forgotten.has(name)) return false;
+    return head === undefined || seen.has(name) || backupTimeMs(place.backup)! > head.made_ms;
+  };
+}
+
+function nameOf({ volume, backup }: { volume: string; backup: string }): string {
+  return manifestName(volume, backup);
+}
+
+/** Holds of points that are here: those that are not here, and those that cannot be read. */
+export async function bringBackHolds(
+  { project, other, volume }: Omit<BringBackOptions, "lease">,
+  context: Context,
+): Promise<string[]> {
+  const healed: string[] = [];
+  const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
+  const points = new Set((await listPlaces(project, context)).map(nameOf));
+  for await (const { name, key } of other.list(prefix, context)) {
+    const place = parseHoldName(name);
+    if (place === undefined || !points.has(nameOf(place))) continue;
+    if (await holdOf(project, place, context) !== undefined) continue;
+    if (await holdOf(other, place, context) === undefined) continue;
+    await project.store.put(project.key(name), await other.store.get(key, context), context);
+    if (await holdOf(project, place, context) !== undefined) healed.push(project.key(name));
+  }
+  return healed;
+}
+
+/** The hold, where there is one that can be read. */
+async function holdOf(project: Project, place: { volume: string; backup: string }, context: Context) {
+  try {
+    const key = project.key(holdName(place.volume, place.backup));
+    return await lookTwice(key, () => readHold(project, place, context));
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    return undefined;
+  }
+}

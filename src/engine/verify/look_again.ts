@@ -1,0 +1,45 @@
+/** A look at one object, past every cache and every earlier answer: is it whole now? */
+import { DamageError, isUnreadable } from "../../errors.ts";
+import { chunkName, type ObjectRef } from "../../format/layout.ts";
+import { OBJECT_TYPE, objectType } from "../../format/object.ts";
+import { lookTwice } from "../chunks/look_twice.ts";
+import { checkObject } from "../chunks/read_chunk.ts";
+import type { ChunkWorkshop } from "../chunks/workshop.ts";
+import type { Context } from "../context.ts";
+import { downloadPage } from "../page_table.ts";
+import type { Project } from "../project.ts";
+
+/** What an object is shorter than: the first bytes tell its type. */
+const TYPE_RANGE = { offset: 0, length: 8 };
+
+/** Whether the chunk, patch or page at `ref` can be read and is what its name says. */
+export async function isWhole(
+  project: Project,
+  { ref, workshop }: { ref: ObjectRef; workshop: ChunkWorkshop },
+  { signal }: Context,
+): Promise<boolean> {
+  try {
+    const key = project.key(chunkName(ref));
+    await lookTwice(key, () => readWhole(project, { ref, workshop, signal }));
+    return true;
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    return false;
+  }
+}
+
+async function readWhole(
+  project: Project,
+  { ref, workshop, signal }: { ref: ObjectRef; workshop: ChunkWorkshop; signal: AbortSignal },
+): Promise<void> {
+  const key = project.key(chunkName(ref));
+  const top = await project.store.get(key, { signal, range: TYPE_RANGE });
+  if (top.length === 0) throw new DamageError(key, `Cannot read "${key}": it is empty`);
+  if (objectType(top) === OBJECT_TYPE.page) return void await downloadPage(ref, { project, signal });
+  const buffer = await workshop.bases.acquire();
+  try {
+    await checkObject(buffer, ref, { project, workshop, signal });
+  } finally {
+    buffer.release();
+  }
+}
