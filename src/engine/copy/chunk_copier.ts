@@ -42,11 +42,17 @@ export interface CopyCounts {
   bytes: number;
 }
 
+/** Another point of the target: what its pages name is there. */
+export interface CopyBase {
+  pages: EntryList;
+  /** A gc plan of the target may condemn some of it. */
+  isInDoubt: boolean;
+}
+
 export interface CopyPagesOptions {
   /** What the manifest is sealed under. */
   key: ProjectKey;
-  /** The pages of another manifest of the target: what they name is there. */
-  base: EntryList | undefined;
+  base: CopyBase | undefined;
   /** Told how many positions of the volume are done. */
   onPage: (positions: number) => void;
 }
@@ -78,11 +84,16 @@ export class ChunkCopier {
       this.#context,
     );
     const copied = new EntryList(pages.length);
+    const isInDoubt = base?.isInDoubt ?? false;
     try {
       for (let page = 0; page < pages.length; page++) {
         const ref = pages.get(page)?.object;
-        const baseRef = base !== undefined && page < base.length ? base.get(page)?.object : undefined;
-        if (ref !== undefined) copied.set(page, wholeAt(await this.#page(ref, { key, writer, baseRef })));
+        const baseRef = base !== undefined && page < base.pages.length
+          ? base.pages.get(page)?.object
+          : undefined;
+        if (ref !== undefined) {
+          copied.set(page, wholeAt(await this.#page(ref, { key, writer, baseRef, isInDoubt })));
+        }
         onPage((page + 1) * PAGE_CHUNKS);
       }
     } finally {
@@ -93,12 +104,17 @@ export class ChunkCopier {
 
   async #page(
     ref: ObjectRef,
-    { key, writer, baseRef }: { key: ProjectKey; writer: ChunkWriter; baseRef: ObjectRef | undefined },
+    { key, writer, baseRef, isInDoubt }: {
+      key: ProjectKey;
+      writer: ChunkWriter;
+      baseRef: ObjectRef | undefined;
+      isInDoubt: boolean;
+    },
   ): Promise<ObjectRef> {
     const { source, condemned, marked } = this.#options;
     const isInBase = baseRef !== undefined && samePlace(wholeAt(ref), wholeAt(baseRef));
     // All of it is there, and nothing of it in doubt: not even the page has to be read.
-    if (isInBase && condemned.none && marked.none) return ref;
+    if (isInBase && !isInDoubt && marked.none) return ref;
     const { signal } = this.#context;
     const { entries, object } = await downloadPage(ref, { project: source, signal });
     const base = isInBase ? entries : baseRef && await this.#readBase(baseRef);

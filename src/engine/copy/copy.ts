@@ -9,7 +9,7 @@ import type { EntryList } from "../../format/entries.ts";
 import { manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import { findBackup, listBackupIds, readManifest } from "../catalog.ts";
-import { ChunkCopier, type ChunkCopierOptions } from "./chunk_copier.ts";
+import { ChunkCopier, type ChunkCopierOptions, type CopyBase } from "./chunk_copier.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import { commitManifest } from "../backup/commit.ts";
 import { Condemned } from "../gc/condemned.ts";
@@ -221,19 +221,20 @@ interface CopiedPoint extends Place {
  * questions to the store.
  */
 async function findBase(
-  { present, target }: Run,
+  { present, target, condemned }: Run,
   { place, last }: { place: Place; last: CopiedPoint | undefined },
   context: Context,
-): Promise<EntryList | undefined> {
+): Promise<CopyBase | undefined> {
   const there = present.get(place.volume) ?? [];
   const before = there.findLast(({ backup }) => backup < place.backup);
   if (last?.volume === place.volume && (before === undefined || last.backup > before.backup)) {
-    return last.pages;
+    return { pages: last.pages, isInDoubt: false };
   }
   const base = before ?? there[0];
   if (base === undefined) return undefined;
   try {
-    return (await readManifest(target, base, context)).pages;
+    const { info, pages } = await readManifest(target, base, context);
+    return { pages, isInDoubt: await condemned.against(info) !== undefined };
   } catch (error) {
     if (isUnreadable(error)) return undefined;
     throw error;
@@ -244,7 +245,7 @@ async function copyPoint(
   { source, target, copier, lease, condemned }: Run,
   { place, base, onProgress }: {
     place: Place;
-    base: EntryList | undefined;
+    base: CopyBase | undefined;
     onProgress: (at: { sizeBytes: number; doneBytes: number }) => void;
   },
   context: Context,

@@ -55,11 +55,6 @@ export class Condemned {
     return new Condemned(project, await list(project, context), context);
   }
 
-  /** No plan condemns anything. */
-  get none(): boolean {
-    return this.#plans.size === 0;
-  }
-
   /** Whether a plan condemns one of the objects; its key then counts as absent and must not be referred to. */
   async has(...refs: ObjectRef[]): Promise<boolean> {
     for (const ref of refs) {
