@@ -13,6 +13,7 @@ import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
 import type { Project } from "./project.ts";
+import { readTwice } from "./read_twice.ts";
 
 /** Decoded pages in memory, about 50 KiB each. */
 const MAX_LOADED = 32;
@@ -219,21 +220,26 @@ export async function readPage(page: number, ref: ObjectRef, options: PageTableO
   return entries;
 }
 
-/** The page at `ref`, and its object as the store has it. Throws `DamageError`, `MissingError`. */
+/** The page at `ref`, and its object as the store has it. What does not open is read twice. Throws `DamageError`, `MissingError`. */
 export async function downloadPage(
+  ref: ObjectRef,
+  options: Pick<PageTableOptions, "project" | "signal">,
+): Promise<{ entries: EntryList; object: Uint8Array }> {
+  return await readTwice(() => downloadPageOnce(ref, options));
+}
+
+async function downloadPageOnce(
   ref: ObjectRef,
   { project, signal }: Pick<PageTableOptions, "project" | "signal">,
 ): Promise<{ entries: EntryList; object: Uint8Array }> {
   const name = chunkName(ref);
   const damaged = (state: string, cause?: unknown) =>
     new DamageError(project.key(name), `Cannot read "${project.key(name)}": ${state}`, { cause });
-  const { content, bytes, key } = await project.read({ type: OBJECT_TYPE.page, name }, { signal });
+  const { content, bytes, key } = await project.readOnce({ type: OBJECT_TYPE.page, name }, { signal });
   if (!equalBytes(pageId(key.pageKey, content), ref.id)) throw damaged(`it is not the page ${toHex(ref.id)}`);
   try {
-    const entries = EntryList.decode(content);
-    if (entries.length === PAGE_CHUNKS) return { entries, object: bytes };
+    return { entries: EntryList.decode(content, PAGE_CHUNKS), object: bytes };
   } catch (cause) {
     throw damaged("its entries cannot be read", cause);
   }
-  throw damaged(`it does not hold ${PAGE_CHUNKS} entries`);
 }

@@ -53,6 +53,11 @@ export class VolumeCache implements LocalPages {
     return this.#cache === undefined;
   }
 
+  /** The backup that is remembered. */
+  get backup(): string | undefined {
+    return this.#cache?.head.backup;
+  }
+
   /** Tells of a manifest that was read: if the cache is of that backup, any page that is not as it says is damage. */
   expect({ info, pages }: OpenManifest): void {
     if (this.#cache?.head.backup === info.backup) this.#claimed = pages;
@@ -80,9 +85,13 @@ export class VolumeCache implements LocalPages {
     if (this.#fresh.size > MAX_FRESH) this.#fresh.delete(this.#fresh.keys().next().value!);
   }
 
-  /** Makes the cache that of `manifest`, unless it is whole and as new. A cache that cannot be written is said. */
-  async renew({ info, pages, key }: OpenManifest): Promise<void> {
-    const isNewer = this.#isDamaged || this.#cache === undefined || this.#cache.head.backup < info.backup;
+  /**
+   * Makes the cache that of `manifest`, unless it is whole and as new. Of backups the one with the later date counts as new,
+   * unless it is known that this is the latest (`isLatest`). A cache that cannot be written is said.
+   */
+  async renew({ info, pages, key }: OpenManifest, { isLatest = false } = {}): Promise<void> {
+    const isNewer = isLatest || this.#isDamaged || this.#cache === undefined ||
+      this.#cache.head.backup < info.backup;
     if (this.#path === undefined || !isNewer) return;
     const { project, volume } = this.#place;
     const options = { project, key, local: this, signal: this.#context.signal };

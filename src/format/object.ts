@@ -16,7 +16,7 @@
  * ```
  */
 import { DamageError, VarveError } from "../errors.ts";
-import { FORMAT_VERSION, KEY_ID_BYTES, MAX_CHUNK_BYTES, MIB } from "./limits.ts";
+import { FORMAT_VERSION, KEY_ID_BYTES, KIB, leavesBytes, MAX_CHUNK_BYTES, MIB } from "./limits.ts";
 
 export const HEADER_BYTES = 32;
 const MAGIC = new Uint8Array([0x76, 0x61, 0x72, 0x76, 0x65]);
@@ -51,6 +51,25 @@ export const MAX_FRONT_BYTES = 16 * MIB;
 export const MAX_CONTENT_BYTES = 256 * MIB;
 /** More than what sealing adds to a section. */
 const SEAL_ROOM_BYTES = 64;
+
+const MAX_PIECE_BYTES = HEADER_BYTES + leavesBytes(MAX_CHUNK_BYTES) + MAX_CHUNK_BYTES + 2 * SEAL_ROOM_BYTES;
+
+/** What a whole object of each type has at most, as it is stored. docs/format.md, "Objects". */
+const MAX_OBJECT_BYTES: Readonly<Record<ObjectType, number>> = {
+  [OBJECT_TYPE.chunk]: MAX_PIECE_BYTES,
+  [OBJECT_TYPE.patch]: MAX_PIECE_BYTES,
+  [OBJECT_TYPE.page]: 256 * KIB,
+  [OBJECT_TYPE.manifest]: 64 * MIB,
+  [OBJECT_TYPE.lease]: MIB,
+  [OBJECT_TYPE.hold]: MIB,
+  [OBJECT_TYPE.planHead]: 16 * MIB,
+  [OBJECT_TYPE.planShard]: MAX_CONTENT_BYTES,
+};
+
+/** Nobody writes an object of the type that has more bytes, so nobody reads more of one. */
+export function maxObjectBytes(type: ObjectType): number {
+  return MAX_OBJECT_BYTES[type];
+}
 
 export interface ObjectHeader {
   type: ObjectType;
