@@ -112,8 +112,11 @@ export class PageTable {
     }
   }
 
-  /** Cuts or lengthens the table to `chunks` positions, stores what is changed, and names all pages. */
-  async finish(chunks: number, write: PageWriter): Promise<EntryList> {
+  /**
+   * Cuts or lengthens the table to `chunks` positions, stores what is changed, and names all pages. Where it is known that
+   * there is nothing behind them (`isCut` is false), the last page is not read to make sure of it.
+   */
+  async finish(chunks: number, write: PageWriter, { isCut = true } = {}): Promise<EntryList> {
     const pages = Math.ceil(chunks / PAGE_CHUNKS);
     if (this.#refs.length > pages) {
       for (const page of this.#loaded.keys()) if (page >= pages) this.#loaded.delete(page);
@@ -121,7 +124,7 @@ export class PageTable {
     }
     this.#growTo(pages);
     const tail = pages * PAGE_CHUNKS - chunks;
-    if (tail > 0) await this.#zero(pages - 1, { from: PAGE_CHUNKS - tail, to: PAGE_CHUNKS, write });
+    if (tail > 0 && isCut) await this.#zero(pages - 1, { from: PAGE_CHUNKS - tail, to: PAGE_CHUNKS, write });
     for (const page of [...this.#loaded.keys()]) await this.#store(page, write);
     const list = new EntryList(pages);
     this.#refs.forEach((ref, page) => list.set(page, ref && wholeAt(ref)));

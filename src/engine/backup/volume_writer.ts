@@ -97,7 +97,8 @@ export class VolumeWriter {
     const total = Math.ceil(sizeBytes / project.chunkBytes);
     if (!this.#options.condemned.none) await this.#rescue(total);
     const broken = await this.#countBroken(total);
-    const pages = await table.finish(total, this.#writePage);
+    const isCut = sizeBytes < this.#options.baseSizeBytes;
+    const pages = await table.finish(total, this.#writePage, { isCut });
     return { pages, counts: { ...this.#counts, total }, sizeBytes, broken };
   }
 

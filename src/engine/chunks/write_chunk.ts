@@ -10,9 +10,9 @@ import { SEAL_BYTES, sealedBytes } from "../../codec/seal.ts";
 import { isUnreadable } from "../../errors.ts";
 import { equalBytes, toHex } from "../../format/bytes.ts";
 import type { Range } from "../../format/coverage.ts";
-import { type Entry, type Place, refsOf, wholeAt } from "../../format/entries.ts";
+import { type Entry, EntryList, type Place, refsOf, wholeAt } from "../../format/entries.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
-import { leavesBytes } from "../../format/limits.ts";
+import { ID_BYTES, leavesBytes } from "../../format/limits.ts";
 import { HEADER_BYTES, OBJECT_TYPE } from "../../format/object.ts";
 import { type BlockSet, patchFrontBytes } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../pool/buffers.ts";
@@ -222,10 +222,9 @@ export class ChunkWriter {
   /** Stores a page, unless it is where it was before or the project holds it. */
   async writePage(id: Uint8Array, page: Uint8Array, known: ObjectRef | undefined): Promise<ObjectRef> {
     const { keys, project } = this.#options;
-    const sizes = { least: HEADER_BYTES + SEAL_BYTES + 1, most: sealedBytes(0, page.length) };
     const isKnown = known !== undefined && equalBytes(known.id, id) && await this.isTrusted(known);
     const ref = isKnown ? known : await this.#place(id);
-    if (await this.#isThere(ref, sizes)) return ref;
+    if (await this.#isThere(ref, pageSizes(page))) return ref;
     const object = { type: OBJECT_TYPE.page, name: chunkName(ref), content: page };
     await this.#uploaded(ref, await project.write(object, { key: keys, signal: this.#context.signal }));
     return ref;
@@ -257,7 +256,8 @@ export class ChunkWriter {
   async #store(chunk: ChunkBuffer, id: Uint8Array, options: WriteOptions): Promise<Stored> {
     const ref = await this.#place(id);
     if (await this.#isThere(ref, wholeSizes(chunk.length))) return { place: wholeAt(ref), outcome: "reused" };
-    const patch = await this.#findPatch(chunk, options);
+    // What was found damaged is written over, for all points that refer to it.
+    const patch = this.#options.setAside.has(ref) ? undefined : await this.#findPatch(chunk, options);
     const sealed = await this.#options.workshop.sealed.acquire();
     try {
       if (patch !== undefined) return await this.#storePatch(chunk, id, { patch, sealed });
@@ -355,6 +355,13 @@ function wholeSizes(length: number): SizeRange {
 
 function patchSizes(length: number): SizeRange {
   return sizesOf(patchFrontBytes(length), length);
+}
+
+/** Ids are as random bytes: nothing makes them shorter, each of them that is different. */
+function pageSizes(page: Uint8Array): SizeRange {
+  const ids = new Set<string>();
+  for (const { id } of EntryList.decode(page).refs()) ids.add(toHex(id));
+  return { least: HEADER_BYTES + SEAL_BYTES + ids.size * ID_BYTES, most: sealedBytes(0, page.length) };
 }
 
 function sizesOf(frontBytes: number, contentBytes: number): SizeRange {
