@@ -20,6 +20,7 @@ import { orderPoints } from "./point_order.ts";
 import { listProjects, openProject, type Project } from "./project.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
+import { rememberedBackup } from "./volume_cache.ts";
 import { mapOrdered } from "./window.ts";
 
 /** The first read of a manifest: its info nearly always fits. */
@@ -161,6 +162,9 @@ export async function findBackup(
   }
   try {
     const found = await choose(point, { thing, infos, damaged: [...damaged.keys()] });
+    if (point === "latest") {
+      await sayIfNewerIsLost(project, { volume, ids: [found.id, ...damaged.keys()] }, context);
+    }
     for (const [id, error] of damaged) {
       if (id > found.id && backupTimeMs(id)! <= found.untilMs) tellProblem(error, context);
     }
@@ -171,6 +175,26 @@ export async function findBackup(
     if (infos.length === 0) throw reasonOf(cause);
     throw new DamageError(cause.key, `${error.message}; ${damaged.size} cannot be read`, { cause });
   }
+}
+
+/** A manifest that is lost leaves no trace in the store, but perhaps in what this host remembers. */
+async function sayIfNewerIsLost(
+  project: Project,
+  { volume, ids }: { volume: string; ids: readonly string[] },
+  context: Context,
+): Promise<void> {
+  const backup = await rememberedBackup({ project, volume }, context);
+  if (
+    backup === undefined || ids.some((id) => id >= backup) ||
+    !await isGone(project, { volume, backup }, context)
+  ) {
+    return;
+  }
+  const thing = `${project.name}/${volume}@${backup}`;
+  context.log.warn(
+    {},
+    `this host remembers "${thing}", which is newer and not there any more: it was forgotten or lost`,
+  );
 }
 
 /** Every manifest of a volume that is there: those that can be read, by their ids, and why others cannot. */

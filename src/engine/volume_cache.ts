@@ -53,11 +53,6 @@ export class VolumeCache implements LocalPages {
     return this.#cache === undefined;
   }
 
-  /** The backup that is remembered. */
-  get backup(): string | undefined {
-    return this.#cache?.head.backup;
-  }
-
   /** Tells of a manifest that was read: if the cache is of that backup, any page that is not as it says is damage. */
   expect({ info, pages }: OpenManifest): void {
     if (this.#cache?.head.backup === info.backup) this.#claimed = pages;
@@ -123,6 +118,15 @@ export class VolumeCache implements LocalPages {
     }
     this.#isDamaged = true;
   }
+}
+
+/** The newest backup of the volume that this host has made or restored, as far as it remembers. */
+export async function rememberedBackup(place: VolumePlace, context: Context): Promise<string | undefined> {
+  const at = cachePlace(place.project, context);
+  const cache = at === undefined ? undefined : await HashCache.open(hashCachePath(at, place.volume));
+  if (cache === undefined || cache === "damaged") return undefined;
+  await cache.close();
+  return isOf(place, cache) ? cache.head.backup : undefined;
 }
 
 function isOf({ project, volume }: VolumePlace, { head }: HashCache): boolean {

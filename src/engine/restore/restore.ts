@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { fileRecordsFolder } from "../../cache/cache_folder.ts";
 import { lookOf, recordedContent, recordFile } from "../../cache/file_record.ts";
 import type { Secret } from "../../codec/keys.ts";
-import { MissingError, UsageError, VarveError } from "../../errors.ts";
+import { isUnreadable, UsageError, VarveError } from "../../errors.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
 import type { Source } from "../../source/source.ts";
 import type { Target } from "../../target/target.ts";
@@ -210,7 +210,7 @@ async function recordedState(
     const base = await readManifest(project, { volume: content.volume, backup: content.backup }, context);
     return { base, changed: noChanges(base) };
   } catch (error) {
-    if (error instanceof MissingError) return undefined; // forgotten meanwhile
+    if (isUnreadable(error)) return undefined; // forgotten meanwhile, or damaged: the target is compared
     throw error;
   }
 }
