@@ -166,7 +166,7 @@ describe("varve beside a damaged newest manifest", () => {
     truncateSync(manifest(2), 0);
     truncateSync(manifest(2), 3 * 2 ** 30);
     const env = { ...whole.env, VARVE_REPO: copy, XDG_CACHE_HOME: whole.path("memory") };
-    const child = startVarve(["list"], { env });
+    const child = startVarve(["restore", `${VOLUME}@${ids[2]}`, "--to", whole.path("restored.img")], { env });
     await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text(), child.exited]);
     expect(child.exitCode).toBe(3);
     expect(child.resourceUsage()!.maxRSS).toBeLessThan(300 * 2 ** 20);
