@@ -154,26 +154,38 @@ export async function findBackup(
   { volume, point = "latest" }: { volume: string; point: string | undefined },
   context: Context,
 ): Promise<string> {
-  const thing = `${project.name}/${volume}`;
   if (isBackupId(point) && await project.has(manifestName(volume, point), context)) return point;
-  const { infos, damaged } = await readVolume(project, volume, context);
-  if (infos.length === 0 && damaged.size === 0) {
-    throw new VarveError("failed", `Cannot find "${thing}": it has no backups`);
+  const known = await readVolume(project, volume, context);
+  const found = await chooseReadable(project, { volume, point, known }, context);
+  const { damaged } = known;
+  if (point === "latest") {
+    await sayIfNewerIsLost(project, { volume, ids: [found.id, ...damaged.keys()] }, context);
   }
-  try {
-    const found = await choose(point, { thing, infos, damaged: [...damaged.keys()] });
-    if (point === "latest") {
-      await sayIfNewerIsLost(project, { volume, ids: [found.id, ...damaged.keys()] }, context);
-    }
-    for (const [id, error] of damaged) {
-      if (id > found.id && backupTimeMs(id)! <= found.untilMs) tellProblem(error, context);
-    }
-    return found.id;
-  } catch (error) {
-    const cause = [...damaged.values()].at(-1);
-    if (cause === undefined || !(error instanceof VarveError) || error.code !== "failed") throw error;
-    if (infos.length === 0) throw reasonOf(cause);
-    throw new DamageError(cause.key, `${error.message}; ${damaged.size} cannot be read`, { cause });
+  for (const [id, error] of damaged) {
+    if (id > found.id && backupTimeMs(id)! <= found.untilMs) tellProblem(error, context);
+  }
+  return found.id;
+}
+
+/** What there is of a volume: the backups that can be read, by their ids, and why others cannot. */
+interface KnownPoints {
+  infos: Map<string, ManifestInfo>;
+  damaged: Map<string, DamageError>;
+}
+
+/** Infos are only the beginnings of manifests, and may be remembered: what is chosen is read as a whole, or another one chosen. */
+async function chooseReadable(
+  project: Project,
+  { volume, point, known }: { volume: string; point: string; known: KnownPoints },
+  context: Context,
+): Promise<FoundPoint> {
+  for (;;) {
+    const found = await choose(point, `${project.name}/${volume}`, known);
+    if (known.damaged.has(found.id)) return found;
+    const manifest = await manifestOrDamage(project, { volume, backup: found.id }, context);
+    if (manifest !== undefined && !(manifest instanceof DamageError)) return found;
+    known.infos.delete(found.id);
+    if (manifest !== undefined) known.damaged.set(found.id, manifest);
   }
 }
 
@@ -197,28 +209,33 @@ async function sayIfNewerIsLost(
   );
 }
 
-/** Every manifest of a volume that is there: those that can be read, by their ids, and why others cannot. */
-async function readVolume(project: Project, volume: string, context: Context) {
-  const infos: ManifestInfo[] = [];
-  const damaged = new Map<string, DamageError>();
+async function readVolume(project: Project, volume: string, context: Context): Promise<KnownPoints> {
+  const known: KnownPoints = { infos: new Map(), damaged: new Map() };
   for await (const { backup, info } of readPoints(project, volume, context)) {
-    if (info instanceof DamageError) damaged.set(backup, info);
-    else infos.push(info);
+    if (info instanceof DamageError) known.damaged.set(backup, info);
+    else known.infos.set(backup, info);
   }
-  return { infos, damaged };
+  return known;
 }
 
-async function choose(
-  point: string,
-  { thing, infos, damaged }: { thing: string; infos: readonly ManifestInfo[]; damaged: readonly string[] },
-): Promise<FoundPoint> {
-  if (infos.length === 0) {
-    throw new VarveError("failed", `Cannot find "${thing}": it has no backup that can be read`);
+async function choose(point: string, thing: string, { infos, damaged }: KnownPoints): Promise<FoundPoint> {
+  const cause = [...damaged.values()].at(-1);
+  if (infos.size === 0) {
+    throw cause === undefined
+      ? new VarveError("failed", `Cannot find "${thing}": it has no backups`)
+      : reasonOf(cause);
   }
-  const { made, dated } = orderPoints(infos);
-  const names = new Map(infos.map(({ backup, to_snapshot }) => [backup, to_snapshot]));
-  const snapshots = () => Promise.resolve(made.map((id) => names.get(id)!));
-  return await findPoint(point, { thing, ids: made, dated, unreadable: damaged, snapshots });
+  const { made, dated } = orderPoints([...infos.values()]);
+  const snapshots = () => Promise.resolve(made.map((id) => infos.get(id)!.to_snapshot));
+  const choices = { thing, ids: made, dated, unreadable: [...damaged.keys()], snapshots };
+  try {
+    return await findPoint(point, choices);
+  } catch (error) {
+    // It may be one that cannot be read; of an id nothing but the name has to be known.
+    const isCertain = cause === undefined || isBackupId(point);
+    if (isCertain || !(error instanceof VarveError) || error.code !== "failed") throw error;
+    throw new DamageError(cause.key, `${error.message}; ${damaged.size} cannot be read`, { cause });
+  }
 }
 
 /** A manifest as it stands in the store. */

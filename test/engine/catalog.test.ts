@@ -277,6 +277,23 @@ describe("a point whose newer ones are damaged", () => {
     ]]);
   });
 
+  test("it is not the one that is damaged behind its info, nor one that this host remembers", async () => {
+    const cacheRoot = await mkdtemp(join(tmpdir(), "varve-catalog-"));
+    try {
+      const { store, repository, manifests } = await setUp();
+      const { context, problems } = listener();
+      const remembering = { ...context, cacheRoot };
+      await listBackups(repository, { secret: NO_SECRET }, remembering);
+      await flip(store, manifests[2]);
+      const bytes = await store.get(manifests[1]);
+      await store.put(manifests[1], flipBit(bytes, 8 * bytes.length - 1));
+      expect(await bytesOf(repository, { context: remembering })).toEqual(noiseChunks(0));
+      expect(problems.toSorted()).toEqual([manifests[1], manifests[2]]);
+    } finally {
+      await rm(cacheRoot, { recursive: true, force: true });
+    }
+  });
+
   test("an older damaged one is nothing to the latest", async () => {
     const { store, repository, manifests } = await setUp();
     await flip(store, manifests[0]);
