@@ -112,7 +112,7 @@ describe("backup() of a full stream by a host that remembers all", () => {
     const { store, repository, context, chunks } = await setUp();
     const damaged = await keysOfType(store, OBJECT_TYPE.chunk);
     for (const key of damaged) {
-      await store.put(key, flipBit(await store.get(key), 8 * 300));
+      await store.put(key, flipBit(await store.get(key), 8 * 2000));
       await store.put(
         `projects/${PROJECT}/${asideName(key.slice(`projects/${PROJECT}/`.length))}`,
         new Uint8Array(0),
