@@ -5,6 +5,7 @@ import { type Context, systemClock } from "../engine/context.ts";
 import type { Secret } from "../engine/project.ts";
 import { InterruptedError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
+import { Problems } from "./problems.ts";
 import type { GlobalOptions, Invocation } from "./root.ts";
 import { type Environment, readSecret } from "./secret.ts";
 
@@ -25,16 +26,21 @@ export interface Command {
   needsNoSecret?: boolean;
 }
 
-/** Opens what the options name, runs the command, and closes the store whatever happened. */
+/**
+ * Opens what the options name, runs the command, and closes the store whatever happened. Throws `damage` in the end where
+ * the engine has told of problems on the way.
+ */
 export async function withSession(
   { options, invocation, interrupted, needsNoSecret }: Command,
   run: (session: Session) => Promise<void>,
 ): Promise<void> {
   const secret = needsNoSecret ? { kind: "none" } as const : readSecret(options, invocation.env);
-  const context = await createContext(options, invocation);
+  const problems = new Problems(invocation.screen);
+  const context = { ...await createContext(options, invocation), onProblem: problems.tell };
   const store = await openNamedStore(options, { context, invocation });
   try {
     await run({ context, store, secret, isDefaultStore: options.repo === undefined });
+    problems.check(store.url);
   } catch (error) {
     if (!invocation.signal.aborted || saysMore(error, invocation.signal)) throw error;
     // Whatever fails after Ctrl-C (a child that got it too, a closed socket) was interrupted.

@@ -6,7 +6,7 @@ import { type Session, withSession } from "./context.ts";
 import { printJson } from "./output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 
-const POINT = "PROJECT/VOLUME@POINT; a POINT is latest, a backup, a snapshot, ~N or a time";
+const POINT = "PROJECT/VOLUME@POINT; a POINT is latest, a backup, a snapshot (snap:NAME), ~N or a time";
 
 export function addHold(program: Root, invocation: Invocation): void {
   program.command("hold")

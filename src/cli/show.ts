@@ -16,7 +16,10 @@ const EXAMPLES = examples(
 export function addShow(program: Root, invocation: Invocation): void {
   program.command("show")
     .description("Show one backup.")
-    .argument("<point>", "PROJECT/VOLUME[@POINT]; a POINT is latest, a backup, a snapshot, ~N or a time")
+    .argument(
+      "<point>",
+      "PROJECT/VOLUME[@POINT]; a POINT is latest, a backup, a snapshot (snap:NAME), ~N or a time",
+    )
     .option("--field <name>", "only the value of one field, a snapshot's name byte for byte")
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {

@@ -2,27 +2,31 @@
 import { infoCachePath } from "../cache/cache_folder.ts";
 import { InfoCache } from "../cache/info_cache.ts";
 import type { ProjectKey, Secret } from "../codec/keys.ts";
-import { frontEnd, openContent } from "../codec/seal.ts";
-import { DamageError, describeError, MissingError, VarveError } from "../errors.ts";
+import { frontEnd } from "../codec/seal.ts";
+import { DamageError, describeError, isUnreadable, MissingError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
 import { manifestName, parseManifestName, volumePrefix, VOLUMES_PREFIX } from "../format/layout.ts";
 import { decodeInfo, encodeInfo, type Manifest, type ManifestInfo } from "../format/manifest.ts";
+import { backupTimeMs, isBackupId } from "../format/backup_id.ts";
 import { checkProjectName, checkVolumeName } from "../format/names.ts";
 import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../format/object.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
 import type { RequestOptions } from "../store/store.ts";
 import { cachePlace } from "./cache_place.ts";
-import type { Context } from "./context.ts";
+import { type Context, tellProblem } from "./context.ts";
 import { Holds, readHold } from "./retention/holds.ts";
-import { resolvePoint } from "./point.ts";
+import { findPoint, type FoundPoint } from "./point.ts";
+import { orderPoints } from "./point_order.ts";
 import { listProjects, openProject, type Project } from "./project.ts";
+import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
+import { rememberedBackup } from "./volume_cache.ts";
 import { mapOrdered } from "./window.ts";
 
 /** The first read of a manifest: its info nearly always fits. */
 const INFO_READ_BYTES = 8 * 1024;
-/** Manifests read at once. */
-const READS_AT_ONCE = 16;
+/** The beginnings of manifests read at once. */
+const READS_AT_ONCE = 32;
 
 /** One line of `list`, as its JSON. */
 export interface BackupInfo {
@@ -51,7 +55,10 @@ export interface OpenManifest extends Manifest {
   key: ProjectKey;
 }
 
-/** The backups of all projects, of one, or of one volume; oldest first within a volume. */
+/**
+ * The backups of all projects, of one, or of one volume; oldest first within a volume. A project, backup or hold that
+ * cannot be read is told of as a problem.
+ */
 export async function listBackups(
   repository: Repository,
   options: { project?: string | undefined; volume?: string | undefined; secret: Secret },
@@ -63,16 +70,24 @@ export async function listBackups(
   for await (const name of projects) {
     const project = await openProject(repository, { name, secret: options.secret, create: false }, context)
       .catch((error) => {
-        if (options.project !== undefined || !isWrongSecret(error)) throw error;
-        context.log.warn({ project: name }, describeError(error)); // the others can still be listed
+        if (options.project !== undefined) throw error;
+        return passOver(name, error, context);
       });
     if (project === undefined) continue;
     const holds = await Holds.read(project, options.volume, context);
-    for await (const info of readInfos(project, options.volume, context)) {
-      list.push(briefly(info, holds.has(info)));
+    for await (const { info } of readPoints(project, options.volume, context)) {
+      if (info instanceof DamageError) tellProblem(info, context);
+      else list.push(briefly(info, holds.has(info)));
     }
   }
   return list;
+}
+
+/** The other projects can still be listed. */
+function passOver(project: string, error: unknown, context: Context): undefined {
+  if (isUnreadable(error)) return tellProblem(error, context) as undefined;
+  if (!(error instanceof VarveError) || error.code !== "wrong_secret") throw error;
+  context.log.warn({ project }, describeError(error));
 }
 
 /** Everything that is known of one backup. */
@@ -89,19 +104,33 @@ export async function showBackup(
   const backup = await findBackup(project, options, context);
   const place = { volume: options.volume, backup };
   const info = await readInfo(project, place, context);
-  const hold = await readHold(project, place, context);
+  const { held, reason } = await lookForHold(project, place, context);
   const raw = {
     from_snapshot: snapshotFromJson(info.from_snapshot) ?? null,
     to_snapshot: snapshotFromJson(info.to_snapshot) ?? null,
   };
-  return { ...info, held: hold !== undefined, hold_reason: hold?.reason ?? null, raw };
+  return { ...info, held, hold_reason: reason, raw };
 }
 
-function isWrongSecret(error: unknown): boolean {
-  return error instanceof VarveError && error.code === "wrong_secret";
+/** Whatever has a hold's name is one; of one that cannot be read just the reason is not known. */
+async function lookForHold(project: Project, place: PointPlace, context: Context) {
+  try {
+    const hold = await readHold(project, place, context);
+    return { held: hold !== undefined, reason: hold?.reason ?? null };
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    tellProblem(error, context);
+    return { held: true, reason: null };
+  }
 }
 
-/** The ids of a volume's backups, oldest first. */
+/** Where a manifest is. */
+interface PointPlace {
+  volume: string;
+  backup: string;
+}
+
+/** The ids of a volume's backups, by their dates. */
 export async function listBackupIds(
   project: Project,
   volume: string,
@@ -116,43 +145,96 @@ export async function listBackupIds(
   return ids;
 }
 
-/** The id of the backup that `point` means. Throws `failed` where there is none, or more than one. */
+/**
+ * The id of the backup that `point` means, among those that can be read. One that cannot be read and might be meant is told
+ * of as a problem. Throws `failed` where there is none, or more than one; `DamageError` where it may be one that cannot be read.
+ */
 export async function findBackup(
   project: Project,
-  options: { volume: string; point: string | undefined },
+  { volume, point = "latest" }: { volume: string; point: string | undefined },
   context: Context,
 ): Promise<string> {
-  const { volume } = options;
-  const ids = await listBackupIds(project, volume, context);
-  const thing = `${project.name}/${volume}`;
-  if (ids.length === 0) throw new VarveError("failed", `Cannot find "${thing}": it has no backups`);
-  const snapshots = async () => {
-    const names: SnapshotJson[] = [];
-    const options = { limit: READS_AT_ONCE, drop: () => {} };
-    const infos = mapOrdered(
-      inOrder(ids),
-      (backup) => readInfo(project, { volume, backup }, context),
-      options,
-    );
-    for await (const { to_snapshot } of infos) names.push(to_snapshot);
-    return names;
-  };
-  return await resolvePoint(options.point ?? "latest", { thing, ids, snapshots });
+  if (isBackupId(point) && await project.has(manifestName(volume, point), context)) return point;
+  const known = await readVolume(project, volume, context);
+  const found = await chooseReadable(project, { volume, point, known }, context);
+  const { damaged } = known;
+  if (point === "latest") {
+    await sayIfNewerIsLost(project, { volume, ids: [found.id, ...damaged.keys()] }, context);
+  }
+  for (const [id, error] of damaged) {
+    if (id > found.id && backupTimeMs(id)! <= found.untilMs) tellProblem(error, context);
+  }
+  return found.id;
 }
 
-async function* inOrder<T>(items: Iterable<T>): AsyncGenerator<T> {
-  yield* items;
+/** What there is of a volume: the backups that can be read, by their ids, and why others cannot. */
+interface KnownPoints {
+  infos: Map<string, ManifestInfo>;
+  damaged: Map<string, DamageError>;
 }
 
-/** The infos of a project's backups, or of one volume's. Throws `DamageError` where one cannot be read. */
-export async function* readInfos(
+/** Infos are only the beginnings of manifests, and may be remembered: what is chosen is read as a whole, or another one chosen. */
+async function chooseReadable(
   project: Project,
-  volume: string | undefined,
+  { volume, point, known }: { volume: string; point: string; known: KnownPoints },
   context: Context,
-): AsyncGenerator<ManifestInfo> {
-  for await (const { info } of readPoints(project, volume, context)) {
-    if (info instanceof DamageError) throw info;
-    yield info;
+): Promise<FoundPoint> {
+  for (;;) {
+    const found = await choose(point, `${project.name}/${volume}`, known);
+    if (known.damaged.has(found.id)) return found;
+    const manifest = await manifestOrDamage(project, { volume, backup: found.id }, context);
+    if (manifest !== undefined && !(manifest instanceof DamageError)) return found;
+    known.infos.delete(found.id);
+    if (manifest !== undefined) known.damaged.set(found.id, manifest);
+  }
+}
+
+/** A manifest that is lost leaves no trace in the store, but perhaps in what this host remembers. */
+async function sayIfNewerIsLost(
+  project: Project,
+  { volume, ids }: { volume: string; ids: readonly string[] },
+  context: Context,
+): Promise<void> {
+  const backup = await rememberedBackup({ project, volume }, context);
+  if (
+    backup === undefined || ids.some((id) => id >= backup) ||
+    !await isGone(project, { volume, backup }, context)
+  ) {
+    return;
+  }
+  const thing = `${project.name}/${volume}@${backup}`;
+  context.log.warn(
+    {},
+    `this host remembers "${thing}", which is newer and not there any more: it was forgotten or lost`,
+  );
+}
+
+async function readVolume(project: Project, volume: string, context: Context): Promise<KnownPoints> {
+  const known: KnownPoints = { infos: new Map(), damaged: new Map() };
+  for await (const { backup, info } of readPoints(project, volume, context)) {
+    if (info instanceof DamageError) known.damaged.set(backup, info);
+    else known.infos.set(backup, info);
+  }
+  return known;
+}
+
+async function choose(point: string, thing: string, { infos, damaged }: KnownPoints): Promise<FoundPoint> {
+  const cause = [...damaged.values()].at(-1);
+  if (infos.size === 0) {
+    throw cause === undefined
+      ? new VarveError("failed", `Cannot find "${thing}": it has no backups`)
+      : reasonOf(cause);
+  }
+  const { made, dated } = orderPoints([...infos.values()]);
+  const snapshots = () => Promise.resolve(made.map((id) => infos.get(id)!.to_snapshot));
+  const choices = { thing, ids: made, dated, unreadable: [...damaged.keys()], snapshots };
+  try {
+    return await findPoint(point, choices);
+  } catch (error) {
+    // It may be one that cannot be read; of an id nothing but the name has to be known.
+    const isCertain = cause === undefined || isBackupId(point);
+    if (isCertain || !(error instanceof VarveError) || error.code !== "failed") throw error;
+    throw new DamageError(cause.key, `${error.message}; ${damaged.size} cannot be read`, { cause });
   }
 }
 
@@ -162,6 +244,7 @@ export interface StoredPoint {
   backup: string;
   /** When it was written, by the store's clock. */
   modifiedMs: number;
+  /** Or why it cannot be read, whatever the reason is. */
   info: ManifestInfo | DamageError;
 }
 
@@ -186,13 +269,8 @@ export async function* readPoints(
     }
   }
   const read = async (place: Omit<StoredPoint, "info">): Promise<StoredPoint | undefined> => {
-    try {
-      return { ...place, info: await readInfo(project, { ...place, cache }, context) };
-    } catch (error) {
-      if (error instanceof MissingError) return undefined;
-      if (error instanceof DamageError) return { ...place, info: error };
-      throw error;
-    }
+    const info = await infoOrDamage(project, { ...place, cache }, context);
+    return info && { ...place, info };
   };
   for await (const point of mapOrdered(places(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
     if (point !== undefined) yield point;
@@ -201,7 +279,71 @@ export async function* readPoints(
   await cache.save();
 }
 
-/** The info of one backup, by reading only the beginning of its manifest, or from the cache where there is one. */
+/** The info of a listed backup, or why it cannot be read; `undefined` where it was forgotten meanwhile. */
+export async function infoOrDamage(
+  project: Project,
+  place: PointPlace & { cache?: InfoCache },
+  context: Context,
+): Promise<ManifestInfo | DamageError | undefined> {
+  return await readInfo(project, place, context).catch((error) =>
+    damageUnlessGone(project, { place, error }, context)
+  );
+}
+
+/** The manifest of a listed backup, or why it cannot be read; `undefined` where it was forgotten meanwhile. */
+export async function manifestOrDamage(
+  project: Project,
+  place: PointPlace,
+  context: Context,
+): Promise<OpenManifest | DamageError | undefined> {
+  return await readManifest(project, place, context)
+    .catch((error) => damageUnlessGone(project, { place, error }, context));
+}
+
+/** What a failed reading of a manifest says of that one manifest. Throws what says more than that. */
+async function damageUnlessGone(
+  project: Project,
+  { place, error }: { place: PointPlace; error: unknown },
+  context: Context,
+): Promise<DamageError | undefined> {
+  if (error instanceof DamageError) return error;
+  const key = project.key(manifestName(place.volume, place.backup));
+  if (error instanceof MissingError) {
+    if (await isGone(project, place, context)) return undefined;
+    return new DamageError(key, `Cannot read "${key}": the store lists it, and does not give it`, {
+      cause: error,
+    });
+  }
+  if (!isUnreadable(error) && !isOfAnother(error)) throw error;
+  return new DamageError(key, describeError(error), { cause: error });
+}
+
+/** What was wrong at first: that a later varve wrote a manifest is no damage to who needs this one. */
+export function reasonOf(damage: DamageError): VarveError {
+  return isOfAnother(damage.cause) ? damage.cause : damage;
+}
+
+/** The other manifests may be of this version, and under a key that the secret opens. */
+function isOfAnother(error: unknown): error is VarveError {
+  return error instanceof VarveError && (error.code === "format_version" || error.code === "wrong_secret");
+}
+
+/**
+ * Whether a backup was forgotten: true only if neither a question nor a listing finds its manifest. That it could not be read
+ * says nothing: a store may list what it does not give.
+ */
+export async function isGone(
+  project: Project,
+  { volume, backup }: { volume: string; backup: string },
+  { signal }: RequestOptions,
+): Promise<boolean> {
+  return !await project.has(manifestName(volume, backup), { signal });
+}
+
+/**
+ * The info of one backup, by reading only the beginning of its manifest, or from the cache where there is one. What does
+ * not open is read twice. Throws `DamageError`, `MissingError`.
+ */
 export async function readInfo(
   project: Project,
   { cache, ...place }: { volume: string; backup: string; cache?: InfoCache },
@@ -213,10 +355,12 @@ export async function readInfo(
   const cached = cache?.get(object.name);
   const known = cached === undefined ? undefined : await open(cached).catch(() => undefined); // damaged: read it again
   if (known !== undefined) return known;
-  const bytes = await readFront(project, object, signal);
-  const info = await open(bytes);
-  cache?.put(object.name, bytes);
-  return info;
+  return await readTwice(async () => {
+    const bytes = await readFront(project, object, signal);
+    const info = await open(bytes);
+    cache?.put(object.name, bytes);
+    return info;
+  });
 }
 
 /** The object up to the end of its front section. */
@@ -232,23 +376,35 @@ async function readFront(
   return await project.store.get(key, { signal, range: { offset: 0, length: end } });
 }
 
-/** A whole manifest. */
+/** A whole manifest. What does not open is read twice. Throws `DamageError`, `MissingError`. */
 export async function readManifest(
   project: Project,
   place: { volume: string; backup: string },
   { signal }: Context,
 ): Promise<OpenManifest> {
+  return await readTwice(() => readManifestOnce(project, place, signal));
+}
+
+async function readManifestOnce(
+  project: Project,
+  place: PointPlace,
+  signal: AbortSignal,
+): Promise<OpenManifest> {
   const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
   const key = project.key(object.name);
-  const bytes = await project.store.get(key, { signal });
-  const sealKey = await project.keyOf(bytes, object);
+  const { bytes, content, key: sealKey } = await project.readOnce(object, { signal });
   const info = decodeInfo(await project.front(bytes, object), { key, ...place });
   try {
-    return { info, pages: EntryList.decode(openContent(bytes, { ...object, key }, sealKey)), key: sealKey };
+    const pages = EntryList.decode(content, pagesOf(info));
+    return { info, pages, key: sealKey };
   } catch (cause) {
-    if (cause instanceof VarveError) throw cause;
     throw new DamageError(key, `Cannot read "${key}": its list of pages cannot be read`, { cause });
   }
+}
+
+/** How many pages the volume has. */
+function pagesOf({ size_bytes, chunk_bytes, page_chunks }: ManifestInfo): number {
+  return Math.ceil(Math.ceil(size_bytes / chunk_bytes) / page_chunks);
 }
 
 /** Writes a manifest: the moment from which the backup exists. */

@@ -1,6 +1,6 @@
 /** What every use case is given: when to stop, where to log, what time it is, how many threads. */
 import { readSystemClocks } from "../os/clocks.ts";
-import { InterruptedError } from "../errors.ts";
+import { InterruptedError, type VarveError } from "../errors.ts";
 
 /** pino fits. */
 export interface Logger {
@@ -37,8 +37,19 @@ export interface Context {
   threads: number;
   /** Chunks on their way to or from the store at once; `DEFAULT_JOBS` without it. */
   jobs?: number | undefined;
+  /**
+   * Told of what cannot be read and hinders nothing else: the work goes on, and does not count as wholly done. Without it
+   * that is the end of the work.
+   */
+  onProblem?: ((problem: VarveError) => void) | undefined;
   /** The folder of local caches; without one nothing is remembered between runs. */
   cacheRoot?: string | undefined;
+}
+
+/** Goes on after the problem where somebody wants to be told of it; otherwise throws it. */
+export function tellProblem(problem: VarveError, { onProblem }: Pick<Context, "onProblem">): void {
+  if (onProblem === undefined) throw problem;
+  onProblem(problem);
 }
 
 export const systemClock: Clock = {

@@ -13,6 +13,7 @@ import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
 import type { Project } from "./project.ts";
+import { readTwice } from "./read_twice.ts";
 
 /** Decoded pages in memory, about 50 KiB each. */
 const MAX_LOADED = 32;
@@ -111,8 +112,11 @@ export class PageTable {
     }
   }
 
-  /** Cuts or lengthens the table to `chunks` positions, stores what is changed, and names all pages. */
-  async finish(chunks: number, write: PageWriter): Promise<EntryList> {
+  /**
+   * Cuts or lengthens the table to `chunks` positions, stores what is changed, and names all pages. Where it is known that
+   * there is nothing behind them (`isCut` is false), the last page is not read to make sure of it.
+   */
+  async finish(chunks: number, write: PageWriter, { isCut = true } = {}): Promise<EntryList> {
     const pages = Math.ceil(chunks / PAGE_CHUNKS);
     if (this.#refs.length > pages) {
       for (const page of this.#loaded.keys()) if (page >= pages) this.#loaded.delete(page);
@@ -120,7 +124,7 @@ export class PageTable {
     }
     this.#growTo(pages);
     const tail = pages * PAGE_CHUNKS - chunks;
-    if (tail > 0) await this.#zero(pages - 1, { from: PAGE_CHUNKS - tail, to: PAGE_CHUNKS, write });
+    if (tail > 0 && isCut) await this.#zero(pages - 1, { from: PAGE_CHUNKS - tail, to: PAGE_CHUNKS, write });
     for (const page of [...this.#loaded.keys()]) await this.#store(page, write);
     const list = new EntryList(pages);
     this.#refs.forEach((ref, page) => list.set(page, ref && wholeAt(ref)));
@@ -219,21 +223,26 @@ export async function readPage(page: number, ref: ObjectRef, options: PageTableO
   return entries;
 }
 
-/** The page at `ref`, and its object as the store has it. Throws `DamageError`, `MissingError`. */
+/** The page at `ref`, and its object as the store has it. What does not open is read twice. Throws `DamageError`, `MissingError`. */
 export async function downloadPage(
+  ref: ObjectRef,
+  options: Pick<PageTableOptions, "project" | "signal">,
+): Promise<{ entries: EntryList; object: Uint8Array }> {
+  return await readTwice(() => downloadPageOnce(ref, options));
+}
+
+async function downloadPageOnce(
   ref: ObjectRef,
   { project, signal }: Pick<PageTableOptions, "project" | "signal">,
 ): Promise<{ entries: EntryList; object: Uint8Array }> {
   const name = chunkName(ref);
   const damaged = (state: string, cause?: unknown) =>
     new DamageError(project.key(name), `Cannot read "${project.key(name)}": ${state}`, { cause });
-  const { content, bytes, key } = await project.read({ type: OBJECT_TYPE.page, name }, { signal });
+  const { content, bytes, key } = await project.readOnce({ type: OBJECT_TYPE.page, name }, { signal });
   if (!equalBytes(pageId(key.pageKey, content), ref.id)) throw damaged(`it is not the page ${toHex(ref.id)}`);
   try {
-    const entries = EntryList.decode(content);
-    if (entries.length === PAGE_CHUNKS) return { entries, object: bytes };
+    return { entries: EntryList.decode(content, PAGE_CHUNKS), object: bytes };
   } catch (cause) {
     throw damaged("its entries cannot be read", cause);
   }
-  throw damaged(`it does not hold ${PAGE_CHUNKS} entries`);
 }

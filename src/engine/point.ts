@@ -8,49 +8,94 @@ import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts"
 export interface PointChoices {
   /** `project/volume`, for messages. */
   thing: string;
-  /** Backup ids, oldest first; at least one. */
+  /** Backup ids, the one that was made first first; at least one. */
   ids: readonly string[];
+  /** Those of them whose dates ascend, too; without it all. */
+  dated?: readonly string[] | undefined;
+  /** Ids of backups that cannot be read: of them nothing but the id is known. */
+  unreadable?: readonly string[] | undefined;
   /** The to-snapshots of `ids`, read only when needed. */
   snapshots: () => Promise<SnapshotJson[]>;
 }
 
+/** What a point means, and up to which date (milliseconds since 1970) a backup would be meant instead. */
+export interface FoundPoint {
+  id: string;
+  untilMs: number;
+}
+
+/** A prefix says what a point is, where it might be something else: a snapshot may be called `latest`, or like a time. */
+const PREFIX = /^(snap|id|time):(.*)$/s;
+
 /**
  * The id that `point` means: `latest`, `~N` (N before the latest), an id, a snapshot's name (its newest
- * backup), the unique beginning of an id, or a time (the last backup at or before it). Throws `failed` where nothing or too much matches.
+ * backup), the unique beginning of an id, or a time (the last backup at or before it); `snap:`, `id:` and `time:` before it
+ * say which of these it is. Throws `failed` where nothing or too much matches.
  */
 export async function resolvePoint(point: string, choices: PointChoices): Promise<string> {
-  const { ids, thing } = choices;
+  return (await findPoint(point, choices)).id;
+}
+
+/** The same, and what else might have been meant. */
+export async function findPoint(point: string, choices: PointChoices): Promise<FoundPoint> {
+  const { thing } = choices;
   if (point === "") throw new UsageError(`Cannot read "${thing}@": what follows the @ is empty`);
-  if (point === "latest") return ids.at(-1)!;
-  if (/^~\d+$/.test(point)) return before(choices, Number(point.slice(1)));
-  if (ids.includes(point)) return point;
-  const wanted = utf8(point);
-  const names = await choices.snapshots();
-  const bySnapshot = names.findLastIndex((name) =>
+  const [, kind, rest = point] = PREFIX.exec(point) ?? [];
+  const id = await findId(point, { kind, rest, choices });
+  if (id !== undefined) return { id, untilMs: Infinity };
+  const timeMs = kind === undefined || kind === "time" ? parseTime(rest) : undefined;
+  if (timeMs !== undefined) return { id: atTime(choices, { point, timeMs }), untilMs: timeMs };
+  throw notFound(choices, { point, why: "no backup has that id, snapshot or time" });
+}
+
+async function findId(
+  point: string,
+  { kind, rest, choices }: { kind: string | undefined; rest: string; choices: PointChoices },
+): Promise<string | undefined> {
+  const { ids, unreadable = [] } = choices;
+  if (kind === undefined) {
+    if (point === "latest") return ids.at(-1)!;
+    if (/^~\d+$/.test(point)) return before(choices, Number(point.slice(1)));
+    if (ids.includes(point) || unreadable.includes(point)) return point;
+  }
+  const bySnapshot = kind === undefined || kind === "snap" ? await ofSnapshot(rest, choices) : undefined;
+  if (bySnapshot !== undefined || (kind !== undefined && kind !== "id")) return bySnapshot;
+  const byPrefix = [...ids, ...unreadable].filter((id) => id.startsWith(rest));
+  if (byPrefix.length === 1) return byPrefix[0];
+  const isTime = kind === undefined && parseTime(rest) !== undefined;
+  if (byPrefix.length > 1 && !isTime) {
+    throw notFound(choices, { point, why: `${byPrefix.length} backups begin so` });
+  }
+}
+
+async function ofSnapshot(name: string, { ids, snapshots }: PointChoices): Promise<string | undefined> {
+  const wanted = utf8(name);
+  const at = (await snapshots()).findLastIndex((name) =>
     name !== null && equalBytes(snapshotFromJson(name)!, wanted)
   );
-  if (bySnapshot >= 0) return ids[bySnapshot]!;
-  const byPrefix = ids.filter((id) => id.startsWith(point));
-  if (byPrefix.length === 1) return byPrefix[0]!;
-  const timeMs = parseTime(point);
-  if (timeMs !== undefined) return atTime(choices, { point, timeMs });
-  const why = byPrefix.length > 1
-    ? `${byPrefix.length} backups begin so`
-    : "no backup has that id, snapshot or time";
-  throw new VarveError(
+  return ids[at];
+}
+
+function notFound({ thing }: PointChoices, { point, why }: { point: string; why: string }): VarveError {
+  return new VarveError(
     "failed",
     `Cannot find ${quote(`${thing}@${point}`)}: ${why}; "varve list ${thing}" shows them`,
   );
 }
 
-function before({ ids, thing }: PointChoices, count: number): string {
-  const id = ids[ids.length - 1 - count];
+/** Whatever was made last is the latest; before it only those whose date is right are counted. */
+function before({ ids, dated = ids, thing }: PointChoices, count: number): string {
+  const counted = dated.includes(ids.at(-1)!) ? dated : [...dated, ids.at(-1)!];
+  const id = counted[counted.length - 1 - count];
   if (id !== undefined) return id;
-  throw new VarveError("failed", `Cannot find "${thing}@~${count}": there are ${ids.length} backups`);
+  throw new VarveError("failed", `Cannot find "${thing}@~${count}": there are ${counted.length} backups`);
 }
 
-function atTime({ ids, thing }: PointChoices, wanted: { point: string; timeMs: number }): string {
-  const id = ids.findLast((id) => backupTimeMs(id)! <= wanted.timeMs);
+function atTime(
+  { ids, dated = ids, thing }: PointChoices,
+  wanted: { point: string; timeMs: number },
+): string {
+  const id = dated.findLast((id) => backupTimeMs(id)! <= wanted.timeMs);
   if (id !== undefined) return id;
   throw new VarveError("failed", `Cannot find "${thing}@${wanted.point}": no backup is that old`);
 }

@@ -15,19 +15,31 @@ import {
   wrapSecret,
 } from "../codec/keys.ts";
 import { openContent, openFront, sealObject } from "../codec/seal.ts";
-import { DamageError, MissingError, VarveError } from "../errors.ts";
-import { equalBytes, fromHex, toHex } from "../format/bytes.ts";
+import {
+  DamageError,
+  describeError,
+  isUnreadable,
+  MissingError,
+  type UnreadableError,
+  VarveError,
+} from "../errors.ts";
+import { concat, equalBytes, fromHex, toHex } from "../format/bytes.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
 import { keyName, KEYS_PREFIX, projectPrefix, PROJECTS_PREFIX } from "../format/layout.ts";
-import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
-import { checkProjectName } from "../format/names.ts";
-import { decodeHeader, type ObjectType, objectType } from "../format/object.ts";
+import { KEY_ID_BYTES, KIB, SECRET_BYTES } from "../format/limits.ts";
+import { checkProjectName, isProjectName, quote } from "../format/names.ts";
+import { decodeHeader, HEADER_BYTES, maxObjectBytes, type ObjectType, objectType } from "../format/object.ts";
+import { isKey } from "../store/key.ts";
 import type { ListOptions, RequestOptions, Store } from "../store/store.ts";
-import type { Context } from "./context.ts";
+import { type Context, tellProblem } from "./context.ts";
 import { randomBytes } from "./random.ts";
+import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
 
 export type { Secret } from "../codec/keys.ts";
+
+/** How much of an object is read before its header says how much there is: a page, and nearly every manifest, as a whole. */
+const FIRST_READ_BYTES = 256 * KIB + 1;
 
 /** Reads the key of this id from the store; `undefined` where there is none. */
 type KeyFinder = (id: string) => Promise<ProjectKey | undefined>;
@@ -35,6 +47,8 @@ type KeyFinder = (id: string) => Promise<ProjectKey | undefined>;
 interface ProjectKeys {
   /** By id in hex, ascending; at least one. */
   keys: ReadonlyMap<string, ProjectKey>;
+  /** By id in hex: why a key cannot be read. What it has sealed cannot be read either, and nothing else. */
+  damaged?: ReadonlyMap<string, UnreadableError>;
   /** For keys that another host made since. */
   findKey: KeyFinder;
 }
@@ -46,6 +60,7 @@ export class Project {
   readonly repositoryId: string;
   /** By id in hex, ascending; at least one. Behind them those that were found later. */
   readonly #keys: Map<string, ProjectKey>;
+  readonly #damagedKeys: ReadonlyMap<string, UnreadableError>;
   readonly #findKey: KeyFinder;
 
   constructor(repository: Repository, name: string, options: ProjectKeys) {
@@ -54,6 +69,7 @@ export class Project {
     this.chunkBytes = repository.chunkBytes;
     this.repositoryId = repository.id;
     this.#keys = new Map(options.keys);
+    this.#damagedKeys = options.damaged ?? new Map();
     this.#findKey = options.findKey;
   }
 
@@ -71,6 +87,10 @@ export class Project {
   async keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<ProjectKey> {
     const key = this.key(object.name);
     const id = toHex(decodeHeader(bytes, { type: object.type, key }).keyId);
+    const cause = this.#damagedKeys.get(id);
+    if (cause !== undefined) {
+      throw new DamageError(key, `Cannot read "${key}": its key ${id} cannot be read`, { cause });
+    }
     const found = this.#keys.get(id) ?? await this.#findKey(id);
     if (found === undefined) {
       throw new DamageError(key, `Cannot read "${key}": it is sealed with the key ${id}, which is not here`);
@@ -84,9 +104,16 @@ export class Project {
    * for leases, so at least one of the two sees the other. Throws `conflict` where the key is gone.
    */
   async checkNotErased(options: RequestOptions): Promise<void> {
-    const key = this.key(keyName(toHex(this.firstKey.id)));
-    if (await this.store.head(key, options) !== undefined) return;
+    const name = keyName(toHex(this.firstKey.id));
+    if (await this.has(name, options)) return;
     throw new VarveError("conflict", `Cannot write to project "${this.name}": it was erased meanwhile`);
+  }
+
+  /** Whether the object is there: false only if neither a question nor a listing finds it. */
+  async has(name: string, options: RequestOptions): Promise<boolean> {
+    if (await this.store.head(this.key(name), options) !== undefined) return true;
+    for await (const { key } of this.store.list(this.key(name), options)) return key === this.key(name);
+    return false;
   }
 
   /** Throws `DamageError` unless the bytes are a whole object of that name, of any type. */
@@ -95,11 +122,43 @@ export class Project {
     openContent(bytes, { ...object, key: this.key(name) }, await this.keyOf(bytes, object));
   }
 
-  /** Content of a small sealed object, and the key that sealed it. */
+  /** Content of a small sealed object, and the key that sealed it. What does not open is read twice. */
   async read(object: { type: ObjectType; name: string }, options: RequestOptions) {
-    const bytes = await this.store.get(this.key(object.name), options);
+    return await readTwice(() => this.readOnce(object, options));
+  }
+
+  /** The same for who reads twice himself, since he looks at more. */
+  async readOnce(object: { type: ObjectType; name: string }, options: RequestOptions) {
+    const bytes = await this.fetch(object, options);
     const key = await this.keyOf(bytes, object);
     return { bytes, key, content: openContent(bytes, { ...object, key: this.key(object.name) }, key) };
+  }
+
+  /**
+   * An object as the store has it, of which no more is taken into memory than its header says, nor than one of its type
+   * can have. Throws `DamageError`, `MissingError`.
+   */
+  async fetch(
+    { type, name }: { type: ObjectType; name: string },
+    options: RequestOptions,
+  ): Promise<Uint8Array> {
+    const key = this.key(name);
+    const most = maxObjectBytes(type);
+    const length = Math.min(FIRST_READ_BYTES, most + 1);
+    const bytes = await this.store.get(key, { ...options, range: { offset: 0, length } });
+    if (bytes.length < length) return bytes;
+    const header = decodeHeader(bytes, { type, key });
+    const end = HEADER_BYTES + header.frontBytes + header.contentBytes;
+    if (end > most) {
+      throw new DamageError(key, `Cannot read "${key}": it says to hold more than an object can`);
+    }
+    if (end < length) throw new DamageError(key, `Cannot read "${key}": it is longer than it says`);
+    // One more than it should have: of what follows nothing else has to be known.
+    const rest = await this.store.get(key, {
+      ...options,
+      range: { offset: length, length: end - length + 1 },
+    });
+    return concat([bytes, rest]);
   }
 
   /** Front section of an object of which `bytes` may be only the beginning. */
@@ -112,32 +171,47 @@ export class Project {
     options: RequestOptions & { key: ProjectKey },
   ): Promise<number> {
     const bytes = sealObject(object, options.key);
+    if (bytes.length > maxObjectBytes(object.type)) {
+      const state = `with ${bytes.length} bytes it is larger than such an object can be`;
+      throw new VarveError("failed", `Cannot write "${this.key(object.name)}": ${state}`);
+    }
     await this.store.put(this.key(object.name), bytes, options);
     return bytes.length;
   }
 
-  /** Names below `prefix`, ascending, with what the store says of each. */
+  /**
+   * Names below `prefix`, ascending, with what the store says of each. What no store would take for a key is left out, such
+   * as the empty objects ending in `/` with which browsers of S3 mark folders.
+   */
   async *list(prefix: string, options: ListOptions) {
     const skip = this.key("").length;
     for await (const info of this.store.list(this.key(prefix), options)) {
-      yield { ...info, name: info.key.slice(skip) };
+      if (isKey(info.key)) yield { ...info, name: info.key.slice(skip) };
     }
   }
 }
 
 /**
  * The names of the projects that have a key. Others are none: what an interrupted erasure has left, or a folder that
- * MinIO goes on telling while there are delete markers in it.
+ * MinIO goes on telling while there are delete markers in it. A folder that no project can be called like is said.
  */
 export async function* listProjects(repository: Repository, context: Context): AsyncGenerator<string> {
   for await (const name of repository.store.folders(PROJECTS_PREFIX, { signal: context.signal })) {
+    if (!isProjectName(name)) {
+      context.log.warn(
+        {},
+        `the folder ${quote(PROJECTS_PREFIX + name)} is passed over: no project has such a name`,
+      );
+      continue;
+    }
     if ((await listKeys(repository, name, context)).length > 0) yield name;
   }
 }
 
 /**
- * Opens a project; with `create` it is made where it is not there. Throws `wrong_secret` where the secret does not open
- * it, `failed` where there is no such project.
+ * Opens a project; with `create` it is made where it is not there. A key that is damaged is told of, and the project is
+ * opened by its others. Throws `wrong_secret` where the secret does not open it, `failed` where there is no such project,
+ * `DamageError` where none of its keys can be read.
  */
 export async function openProject(
   repository: Repository,
@@ -146,6 +220,7 @@ export async function openProject(
 ): Promise<Project> {
   checkProjectName(options.name);
   let stored = await listKeys(repository, options.name, context);
+  if (stored.length === 0) stored = await listKeys(repository, options.name, context); // one look is no proof
   if (stored.length === 0 && options.create) {
     await createKey(repository, options, context);
     stored = await listKeys(repository, options.name, context);
@@ -156,13 +231,42 @@ export async function openProject(
       `Cannot open project "${options.name}": there is none of that name in "${repository.store.url}"`,
     );
   }
-  const keys = new Map<string, ProjectKey>();
-  for (const name of stored) {
-    const key = await readKey(repository, { ...options, key: name }, context);
-    keys.set(toHex(key.id), key);
-  }
+  const found = await readKeys(repository, { ...options, stored }, context);
   const findKey = (id: string) => findKeyLater(repository, { ...options, id }, context);
-  return new Project(repository, options.name, { keys, findKey });
+  return new Project(repository, options.name, { ...found, findKey });
+}
+
+async function readKeys(
+  repository: Repository,
+  options: { name: string; secret: Secret; stored: readonly string[] },
+  context: Context,
+): Promise<Required<Pick<ProjectKeys, "keys" | "damaged">>> {
+  const keys = new Map<string, ProjectKey>();
+  const damaged = new Map<string, UnreadableError>();
+  for (const key of options.stored) {
+    try {
+      keys.set(keyIdOf(key), await readKey(repository, { ...options, key }, context));
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      damaged.set(keyIdOf(key), error);
+    }
+  }
+  const [first] = damaged.values();
+  if (keys.size === 0) throw first!;
+  for (const error of damaged.values()) tellProblem(keyProblem(options.name, error), context);
+  return { keys, damaged };
+}
+
+function keyIdOf(key: string): string {
+  return key.slice(key.lastIndexOf("/") + 1);
+}
+
+function keyProblem(project: string, error: UnreadableError): DamageError {
+  return new DamageError(
+    error.key,
+    `${describeError(error)}; of project "${project}", what is sealed with that key cannot be read`,
+    { cause: error },
+  );
 }
 
 async function findKeyLater(
@@ -181,8 +285,10 @@ async function findKeyLater(
 
 async function listKeys(repository: Repository, project: string, { signal }: Context): Promise<string[]> {
   const keys: string[] = [];
-  for await (const { key } of repository.store.list(projectPrefix(project) + KEYS_PREFIX, { signal })) {
-    keys.push(key);
+  const prefix = projectPrefix(project) + KEYS_PREFIX;
+  for await (const { key } of repository.store.list(prefix, { signal })) {
+    // Whatever else lies there is no key.
+    if (fromHex(key.slice(prefix.length), KEY_ID_BYTES) !== undefined) keys.push(key);
   }
   return keys;
 }
@@ -200,6 +306,14 @@ async function createKey(
 }
 
 async function readKey(
+  repository: Repository,
+  options: { name: string; secret: Secret; key: string },
+  context: Context,
+): Promise<ProjectKey> {
+  return await readTwice(() => readKeyOnce(repository, options, context));
+}
+
+async function readKeyOnce(
   repository: Repository,
   options: { name: string; secret: Secret; key: string },
   { signal }: Context,

@@ -7,6 +7,7 @@ import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES } from "../format/limits.
 import type { Store } from "../store/store.ts";
 import type { Context } from "./context.ts";
 import { randomBytes } from "./random.ts";
+import { readTwice } from "./read_twice.ts";
 
 const REPOSITORY_ID_BYTES = 16;
 
@@ -25,7 +26,7 @@ export async function initRepository(store: Store, options: { chunkBytes: number
       `Cannot use chunks of ${chunkBytes} bytes: a multiple of ${BLOCK_BYTES}, ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
     );
   }
-  if (await store.head(REPOSITORY_KEY, context) !== undefined) {
+  if (await isThere(store, context)) {
     throw new VarveError("conflict", `Cannot make a repository in "${store.url}": there is one already`);
   }
   const body = encodeCheckedJson({
@@ -35,6 +36,13 @@ export async function initRepository(store: Store, options: { chunkBytes: number
   await store.put(REPOSITORY_KEY, body, context);
   // Read back: where two hosts make it at once, both go on with the one that stayed.
   return await openRepository(store, context);
+}
+
+/** Looked at twice: what is there must not be written over. */
+async function isThere(store: Store, { signal }: Context): Promise<boolean> {
+  if (await store.head(REPOSITORY_KEY, { signal }) !== undefined) return true;
+  for await (const { key } of store.list(REPOSITORY_KEY, { signal })) return key === REPOSITORY_KEY;
+  return false;
 }
 
 function isChunkSize(bytes: unknown): bytes is number {
@@ -47,7 +55,7 @@ function isChunkSize(bytes: unknown): bytes is number {
  * its file says what no varve would write: folders of this host are named by its id.
  */
 export async function openRepository(store: Store, context: Context): Promise<Repository> {
-  const fields = decodeCheckedJson(await readRepositoryFile(store, context), REPOSITORY_KEY);
+  const fields = await readRepositoryFile(store, context);
   const { repository: id, chunk_bytes: chunkBytes } = fields;
   if (typeof id !== "string" || fromHex(id, REPOSITORY_ID_BYTES) === undefined || !isChunkSize(chunkBytes)) {
     throw new DamageError(
@@ -58,9 +66,14 @@ export async function openRepository(store: Store, context: Context): Promise<Re
   return { id, store, chunkBytes };
 }
 
-async function readRepositoryFile(store: Store, context: Context): Promise<Uint8Array> {
+async function readRepositoryFile(store: Store, { signal }: Context): Promise<Record<string, unknown>> {
   try {
-    return await store.get(REPOSITORY_KEY, { signal: context.signal, range: CHECKED_JSON_RANGE });
+    return await readTwice(async () =>
+      decodeCheckedJson(
+        await store.get(REPOSITORY_KEY, { signal, range: CHECKED_JSON_RANGE }),
+        REPOSITORY_KEY,
+      )
+    );
   } catch (cause) {
     if (!(cause instanceof MissingError)) throw cause;
     throw new VarveError(

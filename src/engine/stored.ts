@@ -5,10 +5,11 @@ import type { Project } from "./project.ts";
 
 /** Throws a `StoreError` where an object that was just written is not there. */
 export async function checkStored(project: Project, name: string, { signal }: RequestOptions): Promise<void> {
-  const key = project.key(name);
-  if (await project.store.head(key, { signal }) !== undefined) return;
-  for await (const info of project.store.list(key, { signal })) if (info.key === key) return;
-  throw new StoreError(`Cannot write "${key}": the store said that it has it, and does not; run it again`, {
-    retryable: false,
-  });
+  if (await project.has(name, { signal })) return;
+  throw new StoreError(
+    `Cannot write "${project.key(name)}": the store said that it has it, and does not; run it again`,
+    {
+      retryable: false,
+    },
+  );
 }

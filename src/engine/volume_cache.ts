@@ -80,9 +80,13 @@ export class VolumeCache implements LocalPages {
     if (this.#fresh.size > MAX_FRESH) this.#fresh.delete(this.#fresh.keys().next().value!);
   }
 
-  /** Makes the cache that of `manifest`, unless it is whole and as new. A cache that cannot be written is said. */
-  async renew({ info, pages, key }: OpenManifest): Promise<void> {
-    const isNewer = this.#isDamaged || this.#cache === undefined || this.#cache.head.backup < info.backup;
+  /**
+   * Makes the cache that of `manifest`, unless it is whole and as new. Of backups the one with the later date counts as new,
+   * unless it is known that this is the latest (`isLatest`). A cache that cannot be written is said.
+   */
+  async renew({ info, pages, key }: OpenManifest, { isLatest = false } = {}): Promise<void> {
+    const isNewer = isLatest || this.#isDamaged || this.#cache === undefined ||
+      this.#cache.head.backup < info.backup;
     if (this.#path === undefined || !isNewer) return;
     const { project, volume } = this.#place;
     const options = { project, key, local: this, signal: this.#context.signal };
@@ -114,6 +118,15 @@ export class VolumeCache implements LocalPages {
     }
     this.#isDamaged = true;
   }
+}
+
+/** The newest backup of the volume that this host has made or restored, as far as it remembers. */
+export async function rememberedBackup(place: VolumePlace, context: Context): Promise<string | undefined> {
+  const at = cachePlace(place.project, context);
+  const cache = at === undefined ? undefined : await HashCache.open(hashCachePath(at, place.volume));
+  if (cache === undefined || cache === "damaged") return undefined;
+  await cache.close();
+  return isOf(place, cache) ? cache.head.backup : undefined;
 }
 
 function isOf({ project, volume }: VolumePlace, { head }: HashCache): boolean {

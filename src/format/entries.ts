@@ -143,11 +143,14 @@ export class EntryList {
     return out;
   }
 
-  /** Throws `RangeError` when the bytes are not exactly a run of entries. */
-  static decode(bytes: Uint8Array): EntryList {
+  /** Throws `RangeError` when the bytes are not exactly a run of entries; of `length` of them, where that is known. */
+  static decode(bytes: Uint8Array, length?: number): EntryList {
     if (bytes.length < 4) throw new RangeError("the entries are cut short");
     const count = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
     if (count > bytes.length - 4) throw new RangeError("the entries are cut short");
+    if (length !== undefined && count !== length) {
+      throw new RangeError(`there are ${count} entries, not ${length}`);
+    }
     const list = new EntryList(count);
     let from = 4;
     for (let i = 0; i < count; i++) {

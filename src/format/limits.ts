@@ -23,6 +23,14 @@ export const PAGE_CHUNKS = 1024;
 /** A volume beyond this is refused: positions stay exact as JavaScript numbers with room to spare. */
 export const MAX_VOLUME_BYTES = 2 ** 52;
 
+/** So many pages a manifest names at most, each by up to 49 bytes: it fits into the 64 MiB of one with room for its info. */
+const MAX_PAGES = 1_200_000;
+
+/** What a volume that is cut into such chunks can have. */
+export function maxVolumeBytes(chunkBytes: number): number {
+  return Math.min(MAX_VOLUME_BYTES, MAX_PAGES * PAGE_CHUNKS * chunkBytes);
+}
+
 export const MAX_NAME_BYTES = 200;
 
 /** Bytes of leaves of a chunk of `length` bytes. */

@@ -32,6 +32,11 @@ export function checkProjectName(name: string): void {
   if (!SEGMENT.test(name)) throw new UsageError(`Cannot use ${quote(name)} as a project: ${ALLOWED}`);
 }
 
+/** Whether `name` can name a project. */
+export function isProjectName(name: string): boolean {
+  return Buffer.byteLength(name) <= MAX_NAME_BYTES && SEGMENT.test(name);
+}
+
 /** Throws `UsageError` unless `name` can name a volume: segments as of a project, with `/` between. */
 export function checkVolumeName(name: string): void {
   checkLength("volume", name);

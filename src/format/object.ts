@@ -20,6 +20,7 @@ import {
   FORMAT_VERSION,
   ID_BYTES,
   KEY_ID_BYTES,
+  KIB,
   LEASE_ID_BYTES,
   leavesBytes,
   MAX_CHUNK_BYTES,
@@ -67,6 +68,28 @@ const SEAL_BYTES = 28;
 const MAX_ENTRY_BYTES = 1 + ID_BYTES + 2 * (ID_BYTES + LEASE_ID_BYTES);
 /** More than what sealing adds to a section. */
 const SEAL_ROOM_BYTES = 64;
+
+const MAX_PIECE_BYTES = HEADER_BYTES + leavesBytes(MAX_CHUNK_BYTES) + MAX_CHUNK_BYTES + 2 * SEAL_ROOM_BYTES;
+
+/** What a whole object of each type has at most, as it is stored. docs/format.md, "Objects". */
+const MAX_OBJECT_BYTES: Readonly<Record<ObjectType, number>> = {
+  [OBJECT_TYPE.chunk]: MAX_PIECE_BYTES,
+  [OBJECT_TYPE.patch]: MAX_PIECE_BYTES,
+  [OBJECT_TYPE.page]: 256 * KIB,
+  [OBJECT_TYPE.manifest]: 64 * MIB,
+  [OBJECT_TYPE.lease]: MIB,
+  [OBJECT_TYPE.hold]: MIB,
+  [OBJECT_TYPE.mark]: MIB,
+  [OBJECT_TYPE.planHead]: MAX_CONTENT_BYTES,
+  [OBJECT_TYPE.planShard]: MAX_CONTENT_BYTES,
+  [OBJECT_TYPE.planEnd]: MIB,
+  [OBJECT_TYPE.forgotten]: MAX_CONTENT_BYTES,
+};
+
+/** Nobody writes an object of the type that has more bytes, so nobody reads more of one. */
+export function maxObjectBytes(type: ObjectType): number {
+  return MAX_OBJECT_BYTES[type];
+}
 
 export interface ObjectHeader {
   type: ObjectType;

@@ -81,6 +81,11 @@ export class BlockSet {
   }
 }
 
+/** Bytes of the front of a patch for a chunk of `length` bytes. */
+export function patchFrontBytes(length: number): number {
+  return BITMAP_AT + Math.ceil(Math.ceil(length / BLOCK_BYTES) / 8);
+}
+
 export function encodePatchFront({ base, length, blocks }: PatchFront): Uint8Array {
   const out = new Uint8Array(BITMAP_AT + blocks.bits.length);
   out.set(encodeRef(base));
@@ -93,7 +98,7 @@ export function encodePatchFront({ base, length, blocks }: PatchFront): Uint8Arr
 export function decodePatchFront(bytes: Uint8Array): PatchFront {
   if (bytes.length < BITMAP_AT) throw new RangeError("the front of the patch is cut short");
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(LENGTH_AT, true);
-  if (bytes.length !== BITMAP_AT + Math.ceil(Math.ceil(length / BLOCK_BYTES) / 8)) {
+  if (bytes.length !== patchFrontBytes(length)) {
     throw new RangeError("the front of the patch has a wrong length");
   }
   return { base: refAt(bytes, 0), length, blocks: BlockSet.decode(length, bytes.subarray(BITMAP_AT)) };

@@ -21,6 +21,13 @@ describe("backupId()", () => {
     }));
   });
 
+  test.each([Date.UTC(10_000, 0, 1), -62_167_219_200_001, 8.64e15 + 1, NaN])(
+    "throws for %p, which no id can hold",
+    (ms) => {
+      expect(() => backupId(ms, new Uint8Array(4))).toThrow(RangeError);
+    },
+  );
+
   test("sorts by time, whatever its random part is", () => {
     fc.assert(fc.property(time, random, random, (ms, a, b) => {
       expect(backupId(ms, a) < backupId(ms + 1, b)).toBe(true);
@@ -42,6 +49,10 @@ describe("isBackupId()", () => {
     id.toLowerCase(),
     id.replace("1a", "1A"),
     id.replace("Z", "+"),
+    id.replace("1121", "1321"),
+    id.replace("1121", "1131"),
+    id.replace("T21", "T24"),
+    `+010000${id.slice(6)}`,
   ])("refuses %p", (text) => {
     expect(isBackupId(text)).toBe(false);
     expect(backupTimeMs(text)).toBeUndefined();

@@ -38,6 +38,31 @@ describe("decodeInfo()", () => {
     expect(() => decodeInfo(utf8(text), AT)).toThrow(DamageError);
   });
 
+  test("gives the backups that were passed over, and of none no field", () => {
+    const info = { ...INFO, passed_over: ["20300101T000000000Z-00000000"] };
+    expect(decodeInfo(encodeInfo(info), AT)).toEqual(info);
+    expect("passed_over" in decodeInfo(encodeInfo(INFO), AT)).toBe(false);
+  });
+
+  test.each<[keyof ManifestInfo, unknown]>([
+    ["size_bytes", "x"],
+    ["size_bytes", -1],
+    ["size_bytes", 2 ** 52 + 1],
+    ["chunk_bytes", 0],
+    ["chunk_bytes", 1],
+    ["chunk_bytes", 65_537],
+    ["page_chunks", 0],
+    ["tags", 5],
+    ["tags", [5]],
+    ["to_snapshot", 5],
+    ["time", null],
+    ["chunks", null],
+    ["passed_over", ["latest"]],
+    ["passed_over", {}],
+  ])("says damage when %s is %p", (field, value) => {
+    expect(() => decodeInfo(encodeInfo({ ...INFO, [field]: value }), AT)).toThrow(DamageError);
+  });
+
   test("says damage when it is not UTF-8", () => {
     expect(() => decodeInfo(new Uint8Array([0xff]), AT)).toThrow(DamageError);
   });

@@ -31,16 +31,15 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     {
       file: "engine/backup/backup.ts",
       find: "  const lease = await beginLease(",
-      replace: `  const old = (await listBackupIds(project, options.volume, context)).at(-1);
-  const early = old && await readManifest(project, { ...options, backup: old }, context);
+      replace:
+        `  const early = await findLatest(project, { volume: options.volume, seenMs: Infinity }, context);
   Object.assign(options, { early });
   const lease = await beginLease(`,
     },
     {
       file: "engine/backup/backup.ts",
-      find: "const latest = id === undefined",
-      replace:
-        "const latest = true as boolean ? (options as unknown as { early?: OpenManifest }).early : id === undefined",
+      find: "= await findLatest(project, place, context);",
+      replace: "= (options as unknown as { early: Awaited<ReturnType<typeof findLatest>> }).early;",
     },
     // A host that remembers pages does not notice that they are gone, too.
     {

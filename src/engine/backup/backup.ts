@@ -8,16 +8,24 @@ import { type FileLook, lookOf, recordFile } from "../../cache/file_record.ts";
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import type { LeafCache } from "../../cache/leaf_cache.ts";
 import type { Secret } from "../../codec/keys.ts";
-import { DamageError, describeError, InterruptedError, MissingError, VarveError } from "../../errors.ts";
-import { backupId, backupTimeMs } from "../../format/backup_id.ts";
+import {
+  DamageError,
+  describeError,
+  InterruptedError,
+  isUnreadable,
+  MissingError,
+  type UnreadableError,
+  VarveError,
+} from "../../errors.ts";
+import { backupId } from "../../format/backup_id.ts";
 import { EntryList } from "../../format/entries.ts";
-import { CHUNKS_PREFIX, manifestName } from "../../format/layout.ts";
-import { MAX_VOLUME_BYTES, PAGE_CHUNKS } from "../../format/limits.ts";
+import { CHUNKS_PREFIX } from "../../format/layout.ts";
+import { MAX_VOLUME_BYTES, maxVolumeBytes, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import { checkVolumeName } from "../../format/names.ts";
 import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts";
 import type { Source, VolumeDiff } from "../../source/source.ts";
-import { listBackupIds, type OpenManifest, readManifest } from "../catalog.ts";
+import { isGone, type OpenManifest } from "../catalog.ts";
 import { openChunkCache, openLeafCache } from "../chunks/caches.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import { ChunkWriter } from "../chunks/write_chunk.ts";
@@ -25,6 +33,7 @@ import { commitManifest } from "./commit.ts";
 import { Condemned } from "../gc/condemned.ts";
 import type { Context } from "../context.ts";
 import { findBase } from "./find_base.ts";
+import { findLatest } from "./find_latest.ts";
 import { Lease } from "../gc/lease.ts";
 import { PageTable } from "../page_table.ts";
 import { MarkedObjects } from "../verify/marks.ts";
@@ -32,7 +41,7 @@ import { openProject, type Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
 import { VolumeCache } from "../volume_cache.ts";
-import { VolumeWriter } from "./volume_writer.ts";
+import { VolumeWriter, type WrittenVolume } from "./volume_writer.ts";
 
 export interface BackupOptions {
   project: string;
@@ -85,6 +94,8 @@ interface Run {
   isFirst: boolean;
   /** The volume's newest backup when the run began, or the last one that the run has prepared. */
   latest: OpenManifest | undefined;
+  /** Backups that are older than their dates say. */
+  passedOver: readonly string[];
   /** By the store's clock. */
   startedMs: number;
 }
@@ -99,13 +110,18 @@ export async function backup(
   context: Context,
 ): Promise<BackupReport[]> {
   checkVolumeName(options.volume);
+  // Whatever else of the project is damaged, the new point is whole: that is said, and no reason to fail.
+  const told = {
+    ...context,
+    onProblem: (problem: VarveError) => context.log.warn({}, describeError(problem)),
+  };
   const project = await openProject(repository, {
     name: options.project,
     secret: options.secret,
     create: true,
-  }, context);
+  }, told);
   const lease = await beginLease(project, options, context);
-  const guarded = lease.guard(context);
+  const guarded = lease.guard(told);
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   const chunkCache = openChunkCache(project, context);
@@ -116,7 +132,7 @@ export async function backup(
     const prepared = await storeAll(run, guarded);
     const manifests = prepared.map(({ manifest }) => manifest);
     await commitAll(run, manifests, guarded);
-    if (manifests.length > 0) await cache.renew(manifests.at(-1)!);
+    if (manifests.length > 0) await cache.renew(manifests.at(-1)!, { isLatest: true });
     if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
     await chunkCache?.trim();
     return prepared.map(report);
@@ -147,32 +163,31 @@ async function beginRun(
   await project.checkNotErased({ signal: context.signal });
   const condemned = await Condemned.read(project, context);
   const marked = await MarkedObjects.read(project, context);
-  const id = (await listBackupIds(project, options.volume, context)).at(-1);
-  const latest = id === undefined
-    ? undefined
-    : await readLatest(project, { ...options, backup: id }, context);
+  const place = { volume: options.volume, seenMs };
+  const { latest, latestMs = -Infinity, passedOver, isNone } = await findLatest(project, place, context);
   if (latest !== undefined) parts.cache.expect(latest);
-  // A store whose clock was put back must not make the newest backup look old.
-  const startedMs = Math.max(seenMs, id === undefined ? 0 : backupTimeMs(id)! + 1);
-  const isFirst = id === undefined && await holdsNothing(project, context);
-  return { ...parts, condemned, marked, latest, startedMs, isFirst };
+  const startedMs = Math.max(seenMs, latestMs + 1);
+  checkTime(options, startedMs);
+  const isFirst = isNone && await holdsNothing(project, context);
+  return { ...parts, condemned, marked, latest, passedOver, startedMs, isFirst };
+}
+
+/** Before the source is read: a store's clock may say anything. */
+function checkTime({ project, volume }: BackupOptions, startedMs: number): void {
+  try {
+    backupId(startedMs, new Uint8Array(4));
+  } catch (cause) {
+    throw new VarveError(
+      "failed",
+      `Cannot back up "${project}/${volume}": the clock of the store is wrong; set it, and run it again`,
+      { cause },
+    );
+  }
 }
 
 async function holdsNothing(project: Project, { signal }: Context): Promise<boolean> {
   for await (const _ of project.list(CHUNKS_PREFIX, { signal })) return false;
   return true;
-}
-
-/** The newest backup only spares uploads: one that is damaged must not keep the volume from being backed up. */
-async function readLatest(project: Project, at: { volume: string; backup: string }, context: Context) {
-  const place = { volume: at.volume, backup: at.backup };
-  try {
-    return await readManifest(project, place, context);
-  } catch (error) {
-    if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
-    context.log.warn(place, `${describeError(error)}; going on without it`);
-    return undefined;
-  }
 }
 
 /** A restore point that is stored but for its manifest. */
@@ -199,13 +214,14 @@ async function storeDiff(
   context: Context,
 ): Promise<Prepared> {
   const { diff } = work;
-  const { project, options, workshop } = run;
+  const { project, options, workshop, passedOver } = run;
   const startedMs = context.clock.now();
-  checkSize(options, diff.sizeBytes);
+  checkSize(run, diff.sizeBytes);
   const atHand = run.latest === undefined ? work.prepared : [run.latest, ...work.prepared];
-  const base = diff.fromSnapshot === undefined
+  const { fromSnapshot } = diff;
+  const base = fromSnapshot === undefined
     ? undefined
-    : await findBase(project, { volume: options.volume, fromSnapshot: diff.fromSnapshot, atHand }, context);
+    : await findBase(project, { volume: options.volume, fromSnapshot, atHand, passedOver }, context);
   // A volume goes on under the key that its base is sealed with.
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
@@ -230,15 +246,20 @@ async function storeDiff(
     workshop,
     writer,
     doubt: base && await condemned.against(base.info),
+    marked,
     table: new PageTable(base?.pages ?? emptyPages, tableOptions),
     hints: base === undefined ? new PageTable(run.latest?.pages ?? emptyPages, tableOptions) : undefined,
+    onLostHints: (error) =>
+      context.log.warn({}, `${describeError(error)}; the chunks that it names are looked for one by one`),
     baseSizeBytes: base?.info.size_bytes ?? 0,
     chunkCache,
     onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
   }, context.signal);
-  const { pages, counts, sizeBytes } = await volume.write(diff)
-    .catch((error) => explainMissing(project, { error, base: base ?? run.latest }, context));
-  checkSize(options, sizeBytes);
+  const { pages, counts, sizeBytes, broken } = await volume.write(diff)
+    .catch((error) => explainUnreadable(run, { error, base }, context));
+  checkSize(run, sizeBytes);
+  sayBroken(run, { broken, base }, context);
+  await writer.checkStored();
   const manifest = {
     pages,
     key: keys,
@@ -253,6 +274,7 @@ async function storeDiff(
       from_snapshot: snapshotToJson(diff.fromSnapshot),
       to_snapshot: snapshotToJson(diff.toSnapshot),
       base: base?.info.backup ?? null,
+      ...(passedOver.length === 0 ? {} : { passed_over: [...passedOver] }),
       tags: options.tags,
       host: hostname(),
       stream_bytes: options.source.bytesRead -
@@ -265,32 +287,61 @@ async function storeDiff(
   return { manifest, downloadedBytes: volume.downloadedBytes };
 }
 
-/**
- * What a plan condemned before this run began may be swept under it as soon as its base is forgotten: then that is the
- * error, and the next run does without.
- */
-async function explainMissing(
-  project: Project,
-  { error, base }: { error: unknown; base: OpenManifest | undefined },
-  { signal }: Context,
-): Promise<never> {
-  if (!(error instanceof MissingError) || base === undefined) throw error;
-  const { volume, backup } = base.info;
-  const key = project.key(manifestName(volume, backup));
-  if (await project.store.head(key, { signal }) !== undefined) throw error;
-  throw new VarveError(
-    "conflict",
-    `Cannot back up "${project.name}/${volume}": its base was forgotten meanwhile; run it again`,
-    { cause: error },
-  );
+/** The point is as whole as its base, and of what is known to be broken there a full backup stores again what it has. */
+function sayBroken(
+  { options }: Run,
+  { broken: { chunks, pages }, base }: { broken: WrittenVolume["broken"]; base: OpenManifest | undefined },
+  { log }: Context,
+): void {
+  if (chunks === 0 && pages === 0) return;
+  const thing = `${options.project}/${options.volume}`;
+  const what = [
+    ...(chunks > 0 ? [`${chunks} chunks that were found damaged`] : []),
+    ...(pages > 0 ? [`${pages} pages that cannot be read`] : []),
+  ];
+  const state = `the base "${thing}@${base?.info.backup}" refers to ${
+    what.join(" and ")
+  }, and so does the new point`;
+  log.warn({}, `${state}; back up "${thing}" in full to heal them`);
 }
 
-function checkSize(options: BackupOptions, sizeBytes: number | undefined): void {
-  if (sizeBytes === undefined || sizeBytes <= MAX_VOLUME_BYTES) return;
-  throw new VarveError(
-    "failed",
-    `Cannot back up "${options.project}/${options.volume}": it has ${sizeBytes} bytes, more than ${MAX_VOLUME_BYTES}`,
-  );
+/**
+ * An object of the base that is needed and cannot be read is damage, and a full backup does without. But what a plan
+ * condemned before this run began may be swept under it as soon as its base is forgotten: then that is the error.
+ */
+async function explainUnreadable(
+  { project, options }: Run,
+  { error, base }: { error: unknown; base: OpenManifest | undefined },
+  context: Context,
+): Promise<never> {
+  if (!isUnreadable(error)) throw error;
+  const thing = `${project.name}/${options.volume}`;
+  if (base === undefined) {
+    throw asDamage(error, `Cannot back up "${thing}": what was just stored cannot be read`);
+  }
+  if (error instanceof MissingError && await isGone(project, base.info, context)) {
+    throw new VarveError(
+      "conflict",
+      `Cannot back up "${thing}": its base was forgotten meanwhile; run it again`,
+      { cause: error },
+    );
+  }
+  const state = `the stream needs an object of "${thing}@${base.info.backup}" that cannot be read`;
+  const advice = `back up in full, or see "varve repair ${project.name}"`;
+  throw asDamage(error, `Cannot back up "${thing}": ${state}; ${advice}`);
+}
+
+function asDamage(cause: UnreadableError, message: string): DamageError {
+  return new DamageError(cause.key, message, { cause });
+}
+
+function checkSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): void {
+  const cannot =
+    `Cannot back up "${options.project}/${options.volume}": it has ${sizeBytes} bytes, more than`;
+  if (sizeBytes > MAX_VOLUME_BYTES) throw new VarveError("failed", `${cannot} ${MAX_VOLUME_BYTES}`);
+  const most = maxVolumeBytes(chunkBytes);
+  if (sizeBytes <= most) return;
+  throw new VarveError("failed", `${cannot} the ${most} that chunks of ${chunkBytes} bytes allow`);
 }
 
 /** One after the other; an interruption in between says how far it came. */

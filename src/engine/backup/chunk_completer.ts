@@ -3,7 +3,7 @@
  * where the chunk is stored whole again.
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { DamageError, MissingError } from "../../errors.ts";
+import { isUnreadable } from "../../errors.ts";
 import type { Range } from "../../format/coverage.ts";
 import type { Entry, Place } from "../../format/entries.ts";
 import { BLOCK_BYTES } from "../../format/limits.ts";
@@ -103,7 +103,7 @@ export class ChunkCompleter {
       await applyPatch(buffer, before, { project, workshop, ...options });
       return leaves;
     } catch (error) {
-      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      if (!isUnreadable(error)) throw error;
       return undefined; // reading the whole chunk says what is wrong
     }
   }

@@ -2,10 +2,9 @@
 import { describeError, InterruptedError, StoreError, VarveError } from "../../errors.ts";
 import { holdName, manifestName } from "../../format/layout.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
-import { type OpenManifest, writeManifest } from "../catalog.ts";
+import { isGone, type OpenManifest, writeManifest } from "../catalog.ts";
 import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
-import { isGone } from "../gc/gone.ts";
 import type { Lease } from "../gc/lease.ts";
 import { readForgotten, recordForgotten } from "../retention/forgotten.ts";
 import type { Project } from "../project.ts";

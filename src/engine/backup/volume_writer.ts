@@ -1,6 +1,7 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { type EntryList, type Place, refsOf } from "../../format/entries.ts";
+import { isUnreadable, type UnreadableError } from "../../errors.ts";
+import { type Entry, type EntryList, type Place, refsOf } from "../../format/entries.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import type { VolumeDiff } from "../../source/source.ts";
@@ -11,6 +12,7 @@ import { type ChunkPiece, cutChunks, type Piece } from "./chunker.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import type { PageTable, PageWriter } from "../page_table.ts";
 import type { Project } from "../project.ts";
+import type { MarkedObjects } from "../verify/marks.ts";
 import { Window } from "../window.ts";
 
 export interface VolumeProgress {
@@ -27,10 +29,13 @@ export interface VolumeWriterOptions {
   writer: ChunkWriter;
   /** What may condemn what the base refers to. */
   doubt: Condemned | undefined;
+  marked: MarkedObjects;
   /** The base's table, or an empty one. */
   table: PageTable;
-  /** What the volume held last, where that is not the base: most of a full stream is there already. */
+  /** What the volume held last, of a full stream: most of it is there already, if the store says so. */
   hints: PageTable | undefined;
+  /** Told of a page of the hints that cannot be read; its chunks are looked for one by one. */
+  onLostHints: (error: UnreadableError) => void;
   baseSizeBytes: number;
   /** Of chunks that streams cover in part. */
   chunkCache: ChunkCache | undefined;
@@ -41,6 +46,8 @@ export interface WrittenVolume {
   pages: EntryList;
   counts: ChunkCounts;
   sizeBytes: number;
+  /** Of what the point has from its base, untouched: chunks that were found damaged, and pages that cannot be read. */
+  broken: { chunks: number; pages: number };
 }
 
 export class VolumeWriter {
@@ -48,6 +55,7 @@ export class VolumeWriter {
   readonly #window: Window;
   /** Positions whose chunk is at work: a later piece of the same position has to wait for it. */
   readonly #atWork = new Set<number>();
+  readonly #lostHints = new Set<number>();
   readonly #writePage: PageWriter;
   readonly #counts: ChunkCounts = { total: 0, changed: 0, zero: 0, new: 0, patched: 0, reused: 0 };
   readonly #completer: ChunkCompleter;
@@ -90,8 +98,10 @@ export class VolumeWriter {
     const total = Math.ceil(sizeBytes / project.chunkBytes);
     const { doubt } = this.#options;
     if (doubt !== undefined) await this.#rescue(total, doubt);
-    const pages = await table.finish(total, this.#writePage);
-    return { pages, counts: { ...this.#counts, total }, sizeBytes };
+    const broken = await this.#countBroken(total);
+    const isCut = sizeBytes < this.#options.baseSizeBytes;
+    const pages = await table.finish(total, this.#writePage, { isCut });
+    return { pages, counts: { ...this.#counts, total }, sizeBytes, broken };
   }
 
   async #take(piece: Piece): Promise<void> {
@@ -127,10 +137,11 @@ export class VolumeWriter {
     try {
       const before = await table.get(position);
       // What the stream itself made of the position counts before what was there.
-      const hint = before ?? await hints?.get(position);
+      const hint = before ?? await this.#hint(position);
       const stored = await writer.write(piece, {
         position,
         hint,
+        trustsHint: hints === undefined,
         ...await this.#completer.complete(piece, before),
       });
       await table.set(position, stored.entry, this.#writePage);
@@ -139,6 +150,36 @@ export class VolumeWriter {
       piece.buffer.release();
       this.#atWork.delete(position);
     }
+  }
+
+  /** Hints only spare work: without them a full stream is stored as well. */
+  async #hint(position: number): Promise<Entry> {
+    const { hints, onLostHints } = this.#options;
+    const page = Math.floor(position / PAGE_CHUNKS);
+    if (hints === undefined || this.#lostHints.has(page)) return undefined;
+    try {
+      return await hints.get(position);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      if (!this.#lostHints.has(page)) onLostHints(error);
+      this.#lostHints.add(page);
+    }
+  }
+
+  /** What the table still has from the base, and is known not to be whole; nothing is read where nothing is known. */
+  async #countBroken(total: number): Promise<WrittenVolume["broken"]> {
+    const { marked, table, writer } = this.#options;
+    const broken = { chunks: 0, pages: 0 };
+    if (marked.none) return broken;
+    const isBroken = (entry: Entry) =>
+      entry !== undefined && refsOf(entry).some((ref) => marked.has(ref) && !writer.hasSeen(ref));
+    for (let page = 0; page < Math.min(table.pageCount, Math.ceil(total / PAGE_CHUNKS)); page++) {
+      const entries = await table.page(page).catch(unlessUnreadable);
+      if (entries === undefined) broken.pages++;
+      const end = Math.min(total - page * PAGE_CHUNKS, entries?.length ?? 0);
+      for (let at = 0; at < end; at++) if (isBroken(entries!.get(at))) broken.chunks++;
+    }
+    return broken;
   }
 
   /**
@@ -194,6 +235,10 @@ export class VolumeWriter {
     );
     this.#options.onProgress(this.#progress);
   }
+}
+
+function unlessUnreadable(error: unknown): undefined {
+  if (!isUnreadable(error)) throw error;
 }
 
 /**

@@ -6,13 +6,15 @@ import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import type { LeafCache } from "../../cache/leaf_cache.ts";
 import { differentBlocks, patchId } from "../../codec/ids.ts";
 import type { ProjectKey } from "../../codec/keys.ts";
-import { DamageError, MissingError } from "../../errors.ts";
+import { SEAL_BYTES, sealedBytes } from "../../codec/seal.ts";
+import { isUnreadable } from "../../errors.ts";
 import { equalBytes, toHex } from "../../format/bytes.ts";
 import type { Range } from "../../format/coverage.ts";
-import { type Entry, type Place, refsOf, wholeAt } from "../../format/entries.ts";
+import { type Entry, EntryList, type Place, refsOf, wholeAt } from "../../format/entries.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
-import { isPossibleChunkSize, OBJECT_TYPE } from "../../format/object.ts";
-import type { BlockSet } from "../../format/patch.ts";
+import { ID_BYTES, leavesBytes } from "../../format/limits.ts";
+import { HEADER_BYTES, OBJECT_TYPE } from "../../format/object.ts";
+import { type BlockSet, patchFrontBytes } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { ChunkBuffer } from "../../pool/chunk_pool.ts";
 import type { Context } from "../context.ts";
@@ -21,6 +23,8 @@ import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
 import type { MarkedObjects } from "../verify/marks.ts";
 import { frontOf, LeafReader } from "./leaves.ts";
+import { PresentObjects } from "./present_objects.ts";
+import { StoredObjects } from "./stored_objects.ts";
 import type { ChunkWorkshop } from "./workshop.ts";
 
 /** Chunks remembered as present, about 70 bytes each; beyond it the store is asked again. */
@@ -88,6 +92,8 @@ export interface WriteOptions {
   position: number;
   /** What the volume had at this position last: the same perhaps, or something to be patched. */
   hint?: Entry;
+  /** The point is built on the hint in any case: it is not asked for where nothing could be put in its place. */
+  trustsHint?: boolean | undefined;
   /** Content that is not in the buffer, in whole blocks; its leaves are. */
   missing: readonly Range[];
   /** Leaves of the whole chunk of the hint, where they are at hand. */
@@ -124,10 +130,12 @@ export class ChunkWriter {
   readonly #leaves: LeafReader;
   /** Ids in hex of chunks on their way. */
   readonly #onTheirWay = new Map<string, Promise<Place>>();
-  /** Ids of whole chunks that are under their plain keys. */
-  #present = new IdSet();
-  /** What the project holds is what `#present` and `#onTheirWay` have, no more. */
+  /** Ids of whole chunks that this run has put or found under their plain keys. */
+  #seen = new IdSet();
+  /** What the project holds is what `#seen` and `#onTheirWay` have, no more. */
   #knowsAll: boolean;
+  readonly #present: PresentObjects;
+  readonly #stored: StoredObjects;
   uploadedBytes = 0;
 
   constructor(options: ChunkWriterOptions, context: Context) {
@@ -136,6 +144,8 @@ export class ChunkWriter {
     this.#knowsAll = options.isFirst;
     const { project, leafCache: cache } = options;
     this.#leaves = new LeafReader({ project, cache }, context.signal);
+    this.#present = new PresentObjects(project, context);
+    this.#stored = new StoredObjects(project, context);
   }
 
   /** Of leaves. */
@@ -149,9 +159,22 @@ export class ChunkWriter {
     at: { position: number; length: number },
   ): Promise<Uint8Array | undefined> {
     return await this.#leaves.get(ref, at).catch((error) => {
-      if (!(error instanceof DamageError || error instanceof MissingError)) throw error;
+      if (!isUnreadable(error)) throw error;
       return undefined;
     });
+  }
+
+  /** Whether this run has put the whole chunk under its plain key, or the store said in this run that it is there. */
+  hasSeen(ref: ObjectRef): boolean {
+    return ref.lease === undefined && this.#seen.has(ref.id);
+  }
+
+  /**
+   * To be called before a manifest names what this writer has put or found: asks the store for all of it once more. Throws
+   * `StoreError` where it is not there after all.
+   */
+  async checkStored(): Promise<void> {
+    await this.#stored.check();
   }
 
   /**
@@ -171,13 +194,26 @@ export class ChunkWriter {
     const { hint, missing } = options;
     const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys.idKey, missing);
     if (id === undefined) return { entry: undefined, outcome: "zero" };
-    if (hint !== undefined && equalBytes(hint.id, id) && await this.isTrusted(...refsOf(hint))) {
+    if (hint !== undefined && equalBytes(hint.id, id) && await this.#canReuse(hint, chunk.length, options)) {
       return { entry: hint, outcome: "reused" };
     }
     return await this.#writeOnce(chunk, id, options);
   }
 
-  /** What a manifest names is there, unless it was found damaged, or a sweep may delete it. */
+  /** What only a manifest says to be there is asked for, as long as the chunk itself is at hand to be stored instead. */
+  async #canReuse(
+    place: Place,
+    length: number,
+    { trustsHint = false, missing }: WriteOptions,
+  ): Promise<boolean> {
+    if (!await this.isTrusted(...refsOf(place))) return false;
+    if (trustsHint && missing.length > 0) return true;
+    const { object, base } = place;
+    if (base === undefined) return await this.#isThere(object, wholeSizes(length));
+    return await this.#isThere(object, patchSizes(length)) && await this.#isThere(base, wholeSizes(length));
+  }
+
+  /** No plan condemns it, and it was not found damaged. */
   async isTrusted(...refs: ObjectRef[]): Promise<boolean> {
     const { condemned, marked } = this.#options;
     return !refs.some((ref) => marked.has(ref)) && !await condemned.has(...refs);
@@ -186,16 +222,16 @@ export class ChunkWriter {
   /** Stores a page, unless it is where it was before or the project holds it. */
   async writePage(id: Uint8Array, page: Uint8Array, known: ObjectRef | undefined): Promise<ObjectRef> {
     const { keys, project } = this.#options;
-    if (known !== undefined && equalBytes(known.id, id) && await this.isTrusted(known)) return known;
-    const ref = await this.#place(id);
-    if (await this.#isThere(ref)) return ref;
+    const isKnown = known !== undefined && equalBytes(known.id, id) && await this.isTrusted(known);
+    const ref = isKnown ? known : await this.#place(id);
+    if (await this.#isThere(ref, pageSizes(page))) return ref;
     const object = { type: OBJECT_TYPE.page, name: chunkName(ref), content: page };
-    this.#uploaded(await project.write(object, { key: keys, signal: this.#context.signal }));
+    await this.#uploaded(ref, await project.write(object, { key: keys, signal: this.#context.signal }));
     return ref;
   }
 
   async #writeOnce(chunk: ChunkBuffer, id: Uint8Array, options: WriteOptions): Promise<StoredChunk> {
-    if (this.#present.has(id)) return { entry: wholeAt({ id, lease: undefined }), outcome: "reused" };
+    if (this.#seen.has(id)) return { entry: wholeAt({ id, lease: undefined }), outcome: "reused" };
     const name = toHex(id);
     const known = this.#onTheirWay.get(name);
     if (known !== undefined) {
@@ -219,8 +255,8 @@ export class ChunkWriter {
   /** Questions are asked while others are uploaded; of these there are as many at once as buffers for sealed objects. */
   async #store(chunk: ChunkBuffer, id: Uint8Array, options: WriteOptions): Promise<Stored> {
     const ref = await this.#place(id);
-    if (await this.#isThere(ref)) return { place: wholeAt(ref), outcome: "reused" };
-    // Over a marked key it goes whole: that heals every point that refers to it.
+    if (await this.#isThere(ref, wholeSizes(chunk.length))) return { place: wholeAt(ref), outcome: "reused" };
+    // What was found damaged is written over, for all points that refer to it.
     const patch = this.#options.marked.has(ref) ? undefined : await this.#findPatch(chunk, options);
     const sealed = await this.#options.workshop.sealed.acquire();
     try {
@@ -240,7 +276,7 @@ export class ChunkWriter {
   ): Promise<void> {
     const { cache, leafCache } = this.#options;
     const body = await sealChunk(chunk, ref, { ...this.#options, sealed, signal: this.#context.signal });
-    this.#uploaded(body.length);
+    await this.#uploaded(ref, body.length);
     await leafCache?.put(position, frontOf(body));
     if (keep) await cache?.put(chunkName(ref), body);
   }
@@ -255,7 +291,7 @@ export class ChunkWriter {
     const ref = await this.#place(patchId(keys.patchKey, id, patch.base));
     const options = { ...this.#options, sealed, patch, signal: this.#context.signal };
     const body = await sealChunk(chunk, ref, options);
-    this.#uploaded(body.length);
+    await this.#uploaded(ref, body.length);
     await cache?.put(chunkName(ref), body);
     return { place: { id, object: ref, base: patch.base }, outcome: "patched" };
   }
@@ -263,10 +299,11 @@ export class ChunkWriter {
   /** How the chunk can be stored as a patch over what the volume had there; always over a whole chunk. */
   async #findPatch(
     chunk: ChunkBuffer,
-    { hint, position, baseLeaves }: WriteOptions,
+    { hint, position, baseLeaves, trustsHint = false }: WriteOptions,
   ): Promise<Patch | undefined> {
     const base = hint?.base ?? hint?.object;
     if (base === undefined || !await this.isTrusted(base)) return undefined;
+    if (!trustsHint && !await this.#isThere(base, wholeSizes(chunk.length))) return undefined;
     const leaves = baseLeaves ?? await this.leavesOf(base, { position, length: chunk.length });
     const { chunkBytes } = this.#options.project;
     return leaves && patchOver(base, { chunk, leaves, chunkBytes });
@@ -279,24 +316,57 @@ export class ChunkWriter {
     return await condemned.has(plain) ? { id, lease } : plain;
   }
 
-  async #isThere(ref: ObjectRef): Promise<boolean> {
-    const { project, marked } = this.#options;
-    if (this.#knowsAll || marked.has(ref)) return false; // what is marked may be there, and is written over
-    const info = await project.store.head(project.key(chunkName(ref)), { signal: this.#context.signal });
-    return info !== undefined && isPossibleChunkSize(info.sizeBytes, project.chunkBytes);
+  /** By what the store says in this run, and whether it can be what it should be. What was found damaged is not there. */
+  async #isThere(ref: ObjectRef, { least, most }: SizeRange): Promise<boolean> {
+    if (this.hasSeen(ref)) return true;
+    if (this.#knowsAll || this.#options.marked.has(ref)) return false;
+    const sizeBytes = await this.#present.sizeOf(ref);
+    if (sizeBytes === undefined || sizeBytes < least || sizeBytes > most) return false;
+    await this.#stored.add(ref, sizeBytes);
+    return true;
   }
 
   /** Added only now: many uploads are under way at once, and `+= await` adds to what the sum was before the wait. */
-  #uploaded(bytes: number): void {
-    this.uploadedBytes += bytes;
+  async #uploaded(ref: ObjectRef, sizeBytes: number): Promise<void> {
+    this.uploadedBytes += sizeBytes;
+    await this.#stored.add(ref, sizeBytes);
   }
 
   #remember({ object, base }: Place): void {
     if (object.lease !== undefined || base !== undefined) return; // few, and asked for again
-    if (this.#present.size === MAX_REMEMBERED) {
-      this.#present = new IdSet();
+    if (this.#seen.size === MAX_REMEMBERED) {
+      this.#seen = new IdSet();
       this.#knowsAll = false;
     }
-    this.#present.add(object.id);
+    this.#seen.add(object.id);
   }
+}
+
+/** Bytes that a stored object can have. */
+interface SizeRange {
+  least: number;
+  most: number;
+}
+
+/** Of a whole chunk of `length` bytes: at least one of content, at most all of it, not compressed. */
+function wholeSizes(length: number): SizeRange {
+  return sizesOf(leavesBytes(length), length);
+}
+
+function patchSizes(length: number): SizeRange {
+  return sizesOf(patchFrontBytes(length), length);
+}
+
+/** Ids are as random bytes: nothing makes them shorter, each of them that is different. */
+function pageSizes(page: Uint8Array): SizeRange {
+  const ids = new Set<string>();
+  for (const { id } of EntryList.decode(page).refs()) ids.add(toHex(id));
+  return { least: HEADER_BYTES + SEAL_BYTES + ids.size * ID_BYTES, most: sealedBytes(0, page.length) };
+}
+
+function sizesOf(frontBytes: number, contentBytes: number): SizeRange {
+  return {
+    least: HEADER_BYTES + frontBytes + 2 * SEAL_BYTES + 1,
+    most: sealedBytes(frontBytes, contentBytes),
+  };
 }

@@ -20,9 +20,8 @@ import {
   VOLUMES_PREFIX,
 } from "../../format/layout.ts";
 import type { Context } from "../context.ts";
-import { type OpenManifest, readManifest } from "../catalog.ts";
+import { isGone, type OpenManifest, readManifest } from "../catalog.ts";
 import { IdSet } from "../id_set.ts";
-import { isGone } from "./gone.ts";
 import { noLocalPages, readPage } from "../page_table.ts";
 import type { Project } from "../project.ts";
 import { mapOrdered, Window } from "../window.ts";

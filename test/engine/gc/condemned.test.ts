@@ -1,6 +1,6 @@
 /** What a gc plan condemns is as good as gone: a backup stores it anew under a key of its own. docs/gc.md. */
 import { describe, expect, test } from "bun:test";
-import { InterruptedError, MissingError, StoreError } from "../../../src/errors.ts";
+import { DamageError, describeError, InterruptedError, StoreError } from "../../../src/errors.ts";
 import {
   backUp,
   bytesOf,
@@ -172,7 +172,9 @@ describe("backup() under a gc plan", () => {
     const { inner, repository, keys } = await setUp();
     await condemn(repository, keys);
     await inner.delete(await chunksOnly(repository, keys));
-    expect(await errorOf(backUp(repository, [NOTHING]))).toBeInstanceOf(MissingError);
+    const error = await errorOf(backUp(repository, [NOTHING]));
+    expect(error).toBeInstanceOf(DamageError);
+    expect(describeError(error)).toContain("no such object");
   });
 
   test("says what it is when keeping the base fails for another reason", async () => {
