@@ -12,7 +12,7 @@ import * as layout from "../../src/format/layout.ts";
 import { decodeInfo } from "../../src/format/manifest.ts";
 import { OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
 import { decodePatchFront } from "../../src/format/patch.ts";
-import { shardHas } from "../../src/format/plan.ts";
+import { decodeNames, decodePlanHead, shardHas } from "../../src/format/plan.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
 import * as golden from "../fixtures/format/golden.ts";
 import { restoreTo, testContext } from "../helpers/engine.ts";
@@ -117,6 +117,24 @@ describe("the golden repository of format 2", () => {
     const shard = (await object(OBJECT_TYPE.planShard, name)).content();
     expect(shardHas(shard, { id: short.id, lease: undefined })).toBe(true);
     expect(shardHas(shard, short)).toBe(false);
+  });
+
+  test("has the plan's head, with the points that it saw, and its end", async () => {
+    const head = await object(OBJECT_TYPE.planHead, layout.planHeadName(golden.PLAN_ID));
+    expect(decodePlanHead(head.front())).toEqual(golden.PLAN_HEAD);
+    expect(decodeNames(head.content())).toEqual(golden.POINTS);
+    const end = await object(OBJECT_TYPE.planEnd, layout.planEndName(golden.PLAN_ID));
+    expect(end.content().length).toBe(0);
+  });
+
+  test("has the record of a forget", async () => {
+    const record = await object(OBJECT_TYPE.forgotten, layout.forgottenName(toHex(golden.LEASE_ID)));
+    expect(decodeNames(record.content())).toEqual(golden.POINTS);
+  });
+
+  test("has a mark", async () => {
+    const mark = await object(OBJECT_TYPE.mark, layout.markName(text));
+    expect(JSON.parse(fromUtf8(mark.content())!)).toEqual(golden.MARK);
   });
 
   test("is restored", async () => {

@@ -27,8 +27,8 @@ const ROUNDS: readonly (readonly Operation[])[] = [
   ["gc", "backup"],
   ["hold"],
   ["hold", "backup"],
-  // ["repair"],
-  // ["repair", "gc"],
+  ["repair"],
+  ["repair", "gc"],
 ];
 const SHORT_PAUSES_MS = [0, 0, 0, 60_000];
 const LONG_PAUSES_MS = [0, 0, 60_000, HOUR_MS, DAY_MS / 2, DAY_MS, 2 * DAY_MS];
@@ -147,7 +147,7 @@ async function endTroubles(world: World): Promise<void> {
       site.objects.delete(key, world.scheduler.nowMs);
     }
   }
-  await calmly(world, { operations: ["verify", "restore", "restore"], gapMs: DAY_MS });
+  await calmly(world, { operations: ["repair", "verify", "restore", "restore"], gapMs: DAY_MS });
 }
 
 /** Whatever an erasure has met is over: the next one leaves nothing, and the project can be made anew. */

@@ -11,7 +11,7 @@ import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { leavesBytes } from "../../format/limits.ts";
 import { decodeHeader, HEADER_BYTES, OBJECT_TYPE } from "../../format/object.ts";
 import type { Project } from "../project.ts";
-import { lookTwice } from "./look_twice.ts";
+import { readTwice } from "../read_twice.ts";
 
 interface LeafReaderOptions {
   project: Project;
@@ -43,13 +43,13 @@ export class LeafReader {
     if (known !== undefined) return known;
     const key = this.#project.key(chunkName(ref));
     const range = { offset: 0, length: frontBytes(this.#project.chunkBytes) };
-    return await lookTwice(key, async () => {
+    return await readTwice(async () => {
       const bytes = await this.#project.store.get(key, { range, signal: this.#signal });
       this.downloadedBytes += bytes.length;
       const leaves = await this.#open(ref, bytes, length);
       if (position !== undefined) await this.#cache?.put(position, frontOf(bytes));
       return leaves;
-    });
+    }, { key });
   }
 
   async #open(ref: ObjectRef, bytes: Uint8Array, length: number): Promise<Uint8Array> {

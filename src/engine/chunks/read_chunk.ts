@@ -14,8 +14,8 @@ import { decodePatchFront } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../pool/buffers.ts";
 import type { SealedObject } from "../../pool/chunk_pool.ts";
 import type { Project } from "../project.ts";
+import { readTwice } from "../read_twice.ts";
 import { LeafReader } from "./leaves.ts";
-import { lookTwice } from "./look_twice.ts";
 import type { ChunkWorkshop } from "./workshop.ts";
 
 export interface ReadOptions {
@@ -151,7 +151,9 @@ async function openObject<T>(
     }
     const key = project.key(name);
     const download = async () => {
-      const bytes = await project.store.get(key, { into: sealed.bytes, signal });
+      // One byte more than a chunk can have: what is longer is not taken into memory to be told so.
+      const range = { offset: 0, length: sealed.bytes.length + 1 };
+      const bytes = await project.store.get(key, { range, into: sealed.bytes, signal });
       options.onDownload?.(bytes.length);
       options.patches?.set(name, bytes.slice());
       const value = await openBytes(ref, { bytes, sealed, project, open });
@@ -160,7 +162,7 @@ async function openObject<T>(
       return value;
     };
     // What was downloaded a moment ago was the first look.
-    return await (seen !== undefined || options.once === true ? download() : lookTwice(key, download));
+    return await (seen !== undefined || options.once === true ? download() : readTwice(download, { key }));
   } finally {
     if (options.sealed === undefined) sealed.release();
   }
@@ -180,7 +182,7 @@ async function openBytes<T>(
   const isPatch = objectType(bytes) === OBJECT_TYPE.patch;
   const keys = await project.keyOf(bytes, { type: isPatch ? OBJECT_TYPE.patch : OBJECT_TYPE.chunk, name });
   if (bytes.length > sealed.bytes.length) {
-    throw damaged({ key }, `it has ${bytes.length} bytes, more than a chunk can have`);
+    throw damaged({ key }, `it has more bytes than a chunk can have`);
   }
   if (bytes.buffer !== sealed.bytes.buffer) sealed.bytes.set(bytes);
   return await open({ ref, sealed, sealedLength: bytes.length, keys, key });

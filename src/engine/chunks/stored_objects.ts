@@ -2,8 +2,9 @@
  * What a run has put, or found present, and its manifest will refer to: looked at once more before there is a manifest. A store
  * that said 200 for what it did not store must not cost a restore point. docs/gc.md.
  */
-import { StoreError } from "../../errors.ts";
+import { isUnreadable, StoreError } from "../../errors.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
+import { decodeHeader, HEADER_BYTES, objectType } from "../../format/object.ts";
 import type { Context } from "../context.ts";
 import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
@@ -14,6 +15,9 @@ import { PresentObjects } from "./present_objects.ts";
 const MAX_REMEMBERED = 50_000;
 /** Questions at once. */
 const QUESTIONS_AT_ONCE = 32;
+
+/** Enough of an object to say how long it is. */
+const HEADER_RANGE = { offset: 0, length: HEADER_BYTES };
 
 interface Batch {
   /** Plain keys, each marked with its size. */
@@ -64,10 +68,23 @@ export class StoredObjects {
     }
   }
 
+  /** Another host may have stored the same content since, compressed by another zstd: then its own header says that length. */
+  async #isWholeOf(key: string, sizeBytes: number): Promise<boolean> {
+    const bytes = await this.#project.store.get(key, { signal: this.#signal, range: HEADER_RANGE });
+    try {
+      const { frontBytes, contentBytes } = decodeHeader(bytes, { key, type: objectType(bytes) });
+      return HEADER_BYTES + frontBytes + contentBytes === sizeBytes;
+    } catch (error) {
+      if (isUnreadable(error)) return false;
+      throw error;
+    }
+  }
+
   async #askAgain(ref: ObjectRef, sizeBytes: number): Promise<void> {
     const key = this.#project.key(chunkName(ref));
     const info = await this.#project.store.head(key, { signal: this.#signal });
     if (info?.sizeBytes === sizeBytes) return;
+    if (info !== undefined && await this.#isWholeOf(key, info.sizeBytes)) return;
     const state = info === undefined ? "does not" : `has one of ${info.sizeBytes} instead`;
     throw new StoreError(
       `Cannot rely on "${this.#project.store.url}": it said that it holds "${key}" of ${sizeBytes} bytes, and ${state}; run it again`,

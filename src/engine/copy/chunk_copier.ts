@@ -10,6 +10,7 @@ import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { isPossibleChunkSize } from "../../format/object.ts";
 import { checkObject, readChunk } from "../chunks/read_chunk.ts";
+import { StoredObjects } from "../chunks/stored_objects.ts";
 import type { ChunkWorkshop } from "../chunks/workshop.ts";
 import { ChunkWriter, WHOLE } from "../chunks/write_chunk.ts";
 import type { Condemned } from "../gc/condemned.ts";
@@ -64,14 +65,18 @@ export class ChunkCopier {
   readonly #context: Context;
   /** Objects by name that are in the target, or on their way. Oldest first. */
   readonly #known = new Map<string, Promise<void>>();
+  /** In the target, of what was put as it is, or is there. */
+  readonly #stored: StoredObjects;
 
   constructor(options: ChunkCopierOptions, context: Context) {
     this.#options = options;
+    this.#stored = new StoredObjects(options.target, context);
     this.#context = context;
   }
 
   /**
-   * Copies the pages of a manifest, and what they name; the pages as the target has them. Throws `DamageError`, `MissingError`, `StoreError`.
+   * Copies the pages of a manifest, and what they name, and looks once more whether all of it is there; the pages as the
+   * target has them. Throws `DamageError`, `MissingError`, `StoreError`.
    */
   async copyPages(
     pages: EntryList,
@@ -96,6 +101,7 @@ export class ChunkCopier {
         }
         onPage((page + 1) * PAGE_CHUNKS);
       }
+      await Promise.all([this.#stored.check(), writer.checkStored()]);
     } finally {
       this.counts.bytes += writer.uploadedBytes;
     }
@@ -225,13 +231,16 @@ export class ChunkCopier {
     if (marked.has(ref)) return false; // it may be there, and is written over
     const info = await target.store.head(target.key(chunkName(ref)), { signal: this.#context.signal });
     const isThere = info !== undefined && isPossibleChunkSize(info.sizeBytes, target.chunkBytes);
-    if (isThere) this.counts.present++;
-    return isThere;
+    if (!isThere) return false;
+    this.counts.present++;
+    await this.#stored.add(ref, info.sizeBytes);
+    return true;
   }
 
   async #put(ref: ObjectRef, object: Uint8Array): Promise<void> {
     const { target } = this.#options;
     await target.store.put(target.key(chunkName(ref)), object, { signal: this.#context.signal });
+    await this.#stored.add(ref, object.length);
     this.counts.copied++;
     this.counts.bytes += object.length;
   }

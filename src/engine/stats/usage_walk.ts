@@ -13,7 +13,6 @@ import {
   parseManifestName,
   VOLUMES_PREFIX,
 } from "../../format/layout.ts";
-import { lookTwice } from "../chunks/look_twice.ts";
 import { listBackupIds, type OpenManifest, readManifest } from "../catalog.ts";
 import type { Context } from "../context.ts";
 import { manifests } from "../gc/references.ts";
@@ -115,9 +114,8 @@ async function readStanding(
   { place, walk }: { place: Place; walk: Walk },
   context: Context,
 ): Promise<OpenManifest | "forgotten" | "unreadable"> {
-  const key = project.key(manifestName(place.volume, place.backup));
   try {
-    return await lookTwice(key, () => readManifest(project, place, context));
+    return await readManifest(project, place, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
     if (error instanceof MissingError && await isForgotten(project, place, context)) return "forgotten";
@@ -274,8 +272,7 @@ async function readEntries(
 ): Promise<EntryList | undefined> {
   const name = chunkName(ref);
   try {
-    const read = () => downloadPage(ref, { project, signal });
-    return (await lookTwice(project.key(name), read)).entries;
+    return (await downloadPage(ref, { project, signal })).entries;
   } catch (error) {
     if (!isUnreadable(error)) throw error;
     unreadable.set(name, error);

@@ -2,10 +2,10 @@
 import { hostname } from "node:os";
 import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { holdName, HOLDS_PREFIX, KEYS_PREFIX, manifestName, projectPrefix } from "../../format/layout.ts";
+import { HOLDS_PREFIX, KEYS_PREFIX, manifestName, projectPrefix } from "../../format/layout.ts";
+import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Store } from "../../store/store.ts";
 import { copyMissing, listPlaces } from "../copy/copy.ts";
-import { lookTwice } from "../chunks/look_twice.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import { Condemned } from "../gc/condemned.ts";
@@ -149,12 +149,16 @@ export async function bringBackHolds(
   const healed: string[] = [];
   const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
   const points = new Set((await listPlaces(project, context)).map(nameOf));
-  for await (const { name, key } of other.list(prefix, context)) {
+  for await (const { name } of other.list(prefix, context)) {
     const place = parseHoldName(name);
     if (place === undefined || !points.has(nameOf(place))) continue;
     if (await holdOf(project, place, context) !== undefined) continue;
     if (await holdOf(other, place, context) === undefined) continue;
-    await project.store.put(project.key(name), await other.store.get(key, context), context);
+    await project.store.put(
+      project.key(name),
+      await other.fetch({ type: OBJECT_TYPE.hold, name }, context),
+      context,
+    );
     if (await holdOf(project, place, context) !== undefined) healed.push(project.key(name));
   }
   return healed;
@@ -163,8 +167,7 @@ export async function bringBackHolds(
 /** The hold, where there is one that can be read. */
 async function holdOf(project: Project, place: { volume: string; backup: string }, context: Context) {
   try {
-    const key = project.key(holdName(place.volume, place.backup));
-    return await lookTwice(key, () => readHold(project, place, context));
+    return await readHold(project, place, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
     return undefined;

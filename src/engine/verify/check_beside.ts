@@ -2,7 +2,7 @@
 import { DamageError, describeError, isUnreadable, type UnreadableError, VarveError } from "../../errors.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson } from "../../format/checked_json.ts";
 import { HOLDS_PREFIX, KEYS_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
-import { lookTwice } from "../chunks/look_twice.ts";
+import { readTwice } from "../read_twice.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
 import { readHold } from "../retention/holds.ts";
@@ -17,10 +17,10 @@ export async function checkBeside(
     if (isKeyName(name)) await telling(onDamage, () => checkKey(project.store, key, context));
   }
   const holds = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
-  for await (const { name, key } of project.list(holds, context)) {
+  for await (const { name } of project.list(holds, context)) {
     const place = parseHoldName(name);
     if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
-    await telling(onDamage, () => lookTwice(key, () => readHold(project, place, context)));
+    await telling(onDamage, () => readHold(project, place, context));
   }
 }
 
@@ -40,7 +40,7 @@ export async function checkKey(
   key: string,
   { signal }: Context,
 ): Promise<Uint8Array> {
-  return await lookTwice(key, async () => {
+  return await readTwice(async () => {
     const bytes = await store.get(key, { signal, range: CHECKED_JSON_RANGE });
     try {
       decodeCheckedJson(bytes, key);

@@ -6,10 +6,10 @@ import { openContent, sealObject } from "../../codec/seal.ts";
 import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../format/bytes.ts";
 import { chunkName, type ObjectRef, parseChunkName, parseManifestName } from "../../format/layout.ts";
-import { decodeHeader, OBJECT_TYPE, objectType } from "../../format/object.ts";
+import { decodeHeader, maxObjectBytes, OBJECT_TYPE, objectType } from "../../format/object.ts";
 import { readManifest } from "../catalog.ts";
 import { openChunkCache } from "../chunks/caches.ts";
-import { lookTwice } from "../chunks/look_twice.ts";
+import { readTwice } from "../read_twice.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
 import { VolumeCache } from "../volume_cache.ts";
@@ -84,8 +84,9 @@ class StoredHealer {
   async #read(from: Project, ref: ObjectRef): Promise<Uint8Array | undefined> {
     const key = from.key(chunkName(ref));
     return await unlessUnreadable(
-      lookTwice(key, async () => {
-        const bytes = await from.store.get(key, this.#context);
+      readTwice(async () => {
+        const range = { offset: 0, length: maxObjectBytes(OBJECT_TYPE.chunk) + 1 };
+        const bytes = await from.store.get(key, { ...this.#context, range });
         await from.check(bytes, chunkName(ref));
         return bytes;
       }),
@@ -130,10 +131,10 @@ export async function healManifests(healing: Healing, context: Context): Promise
     const place = parseManifestName(name);
     if (place === undefined || healing.parts.healed.has(key)) continue;
     const isReadable = async (from: Project) =>
-      await unlessUnreadable(lookTwice(from.key(name), () => readManifest(from, place, context))) !==
+      await unlessUnreadable(readManifest(from, place, context)) !==
         undefined;
     if (!await isReadable(other)) continue;
-    const bytes = await other.store.get(other.key(name), { signal });
+    const bytes = await other.fetch({ type: OBJECT_TYPE.manifest, name }, { signal });
     await project.check(bytes, name);
     const isHealed = await isReadable(project);
     // One that was forgotten meanwhile must not come back.

@@ -2,12 +2,12 @@
 import { DamageError, isUnreadable } from "../../errors.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { OBJECT_TYPE, objectType } from "../../format/object.ts";
-import { lookTwice } from "../chunks/look_twice.ts";
 import { checkObject } from "../chunks/read_chunk.ts";
 import type { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import { downloadPage } from "../page_table.ts";
 import type { Project } from "../project.ts";
+import { readTwice } from "../read_twice.ts";
 
 /** What an object is shorter than: the first bytes tell its type. */
 const TYPE_RANGE = { offset: 0, length: 8 };
@@ -20,7 +20,7 @@ export async function isWhole(
 ): Promise<boolean> {
   try {
     const key = project.key(chunkName(ref));
-    await lookTwice(key, () => readWhole(project, { ref, workshop, signal }));
+    await readTwice(() => readWhole(project, { ref, workshop, signal }), { key });
     return true;
   } catch (error) {
     if (!isUnreadable(error)) throw error;
