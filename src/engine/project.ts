@@ -30,7 +30,7 @@ import { KEY_ID_BYTES, KIB, SECRET_BYTES } from "../format/limits.ts";
 import { checkProjectName, isProjectName, quote } from "../format/names.ts";
 import { decodeHeader, HEADER_BYTES, maxObjectBytes, type ObjectType, objectType } from "../format/object.ts";
 import { isKey } from "../store/key.ts";
-import type { ListOptions, RequestOptions, Store } from "../store/store.ts";
+import type { ListOptions, ObjectInfo, RequestOptions, Store } from "../store/store.ts";
 import { type Context, tellProblem } from "./context.ts";
 import { randomBytes } from "./random.ts";
 import { readTwice } from "./read_twice.ts";
@@ -109,11 +109,19 @@ export class Project {
     throw new VarveError("conflict", `Cannot write to project "${this.name}": it was erased meanwhile`);
   }
 
-  /** Whether the object is there: false only if neither a question nor a listing finds it. */
+  /** What the store says of the object: `undefined` only if neither a question nor a listing finds it. */
+  async look(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
+    const info = await this.store.head(this.key(name), options);
+    if (info !== undefined) return info;
+    for await (const first of this.store.list(this.key(name), options)) {
+      return first.key === this.key(name) ? first : undefined;
+    }
+    return undefined;
+  }
+
+  /** Whether the object is there, as `look` says. */
   async has(name: string, options: RequestOptions): Promise<boolean> {
-    if (await this.store.head(this.key(name), options) !== undefined) return true;
-    for await (const { key } of this.store.list(this.key(name), options)) return key === this.key(name);
-    return false;
+    return await this.look(name, options) !== undefined;
   }
 
   /** Throws `DamageError` unless the bytes are a whole object of that name, of any type. */

@@ -69,7 +69,9 @@ export class Liar {
     const { process, scheduler, faults } = this.#reach;
     const before = [...process.lies].filter((other) => other.startsWith(about) || about.startsWith(other));
     for (const other of before) process.lies.delete(other);
-    if (before.length > 0 || !scheduler.happens(faults().lies ?? 0, about)) return false;
+    const { lies = 0, liesAbout } = faults();
+    if (before.length > 0 || (liesAbout !== undefined && !liesAbout.test(about))) return false;
+    if (!scheduler.happens(lies, about)) return false;
     process.lies.add(about);
     process.metFaults = true;
     Liar.told++;

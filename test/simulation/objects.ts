@@ -12,6 +12,8 @@ export interface Watcher {
 
 export class Objects {
   watcher: Watcher | undefined;
+  /** What the store does not show for a while, though it has it: a disk that is not mounted. */
+  hidden: RegExp | undefined;
   readonly #objects = new Map<string, StoredObject>();
   /** What each key held, and since when. */
   readonly #history = new Map<string, { sinceMs: number; object: StoredObject | undefined }[]>();
@@ -19,7 +21,7 @@ export class Objects {
   readonly #keys: string[] = [];
 
   get(key: string): StoredObject | undefined {
-    return this.#objects.get(key);
+    return this.hidden?.test(key) ? undefined : this.#objects.get(key);
   }
 
   /** `nowMs`: when it comes to hold that, where it is not as old as the object. */
@@ -66,7 +68,7 @@ export class Objects {
     for (let at = this.#firstAfter(after > prefix ? after : prefix); page.length < limit; at++) {
       const key = this.#keys[at];
       if (key === undefined || !key.startsWith(prefix)) break;
-      page.push(key);
+      if (!this.hidden?.test(key)) page.push(key);
     }
     return page;
   }

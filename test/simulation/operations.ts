@@ -56,6 +56,8 @@ export interface World extends Site {
   graces: readonly number[];
   /** The store errs, hosts' clocks stop, and the store is put back to older copies. */
   errs: boolean;
+  /** A gc goes on whatever it sees: mostly, for points are often all forgotten. */
+  force: boolean;
   /** Of the run. */
   tally: { operations: number; failed: number; reported: number };
   /** Counts snapshots. */
@@ -194,7 +196,8 @@ function mayHappen(
   if (error.code === "conflict") {
     // Two copies may make the second repository at once.
     if (operation === "hold") return /a forget that runs|was forgotten meanwhile/.test(error.message);
-    return tookLong || /base was forgotten|there is one already/.test(error.message);
+    return tookLong ||
+      /base was forgotten|there is one already|did not see when it began/.test(error.message);
   }
   if (isFault(error.cause)) return process.metFaults;
   return /it has no backups|of which there is no backup|no backup (of|has that)/.test(error.message);
@@ -340,9 +343,9 @@ async function runCopy({ world, repository, second, context }: Work): Promise<st
 }
 
 async function runGc({ world, repository, context }: Work): Promise<string> {
-  const { graces, scheduler: { random } } = world;
+  const { graces, force, scheduler: { random } } = world;
   const graceMs = graces[random(graces.length)]!;
-  const options = { project: PROJECT, secret: SECRET, dryRun: false, graceMs, force: true };
+  const options = { project: PROJECT, secret: SECRET, dryRun: false, graceMs, force };
   const { condemned, deleted, spared, plans_swept, plans_waiting } = await gc(repository, options, context);
   const counts = `${condemned} condemned, ${deleted} deleted, ${spared} spared`;
   return `grace ${

@@ -200,6 +200,73 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
     { file: "engine/backup/commit.ts", find: ", project.checkNotErased({})];", replace: "];" },
   ],
+  "whoever deletes lists the manifests twice": [
+    { file: "engine/gc/references.ts", find: "  if (forgotten === undefined) return;", replace: "  return;" },
+  ],
+  "a manifest that is listed and not given is not forgotten": [
+    {
+      file: "engine/gc/references.ts",
+      find: "if (isMissing && await isGone(project, place, context)) {",
+      replace: "if (isMissing) {",
+    },
+    {
+      file: "engine/gc/references.ts",
+      find:
+        "        if (forgotten !== undefined) await checkForgotten([nameOf(place)], { project, forgotten });\n",
+      replace: "",
+    },
+  ],
+  "a backup looks at the plans again before its manifest": [
+    { file: "engine/backup/commit.ts", find: "    condemned.checkUnseen(lease),\n", replace: "" },
+  ],
+  "the store is asked for the lease before what must not be late": [
+    {
+      file: "engine/gc/lease.ts",
+      find: "    await this.seenMs(this.#context.signal);\n    const beforeRetry",
+      replace: "    this.checkTrust();\n    const beforeRetry",
+    },
+  ],
+  "the leases are listed twice": [
+    { file: "engine/gc/leases.ts", find: "look < 2", replace: "look < 1" },
+  ],
+  "an old plan is never swept": [
+    { file: "engine/gc/settle_plans.ts", find: " || nowMs - head.made_ms > PLAN_LIFE_MS", replace: "" },
+  ],
+  "a forget asks twice whether a point is held": [
+    {
+      file: "engine/retention/forget.ts",
+      find: " ||\n    (await Holds.read(project, volume, context)).has({ volume, backup });",
+      replace: ";",
+    },
+  ],
+  "what was stored is looked at once more": [
+    { file: "engine/backup/backup.ts", find: "  await writer.checkStored();\n", replace: "" },
+  ],
+  "of all clocks the one that says most counts": [
+    { file: "engine/context.ts", find: "if (ms > most.ms)", replace: 'if (most.by === "" || ms < most.ms)' },
+  ],
+  "a forget's deletion does not outlive its lease": [
+    { file: "engine/retention/forget.ts", find: "lease.send(remove)", replace: "remove(context)" },
+  ],
+  "the base is there when the point is committed": [
+    {
+      file: "engine/backup/commit.ts",
+      find: "base === null ? undefined : checkBase(project, { manifest, base }, context),",
+      replace: "undefined,",
+    },
+  ],
+  "points that are missing stop a gc": [
+    {
+      file: "engine/gc/gc.ts",
+      find: "    if (!force) await checkPoints",
+      replace: "    if (false) await checkPoints",
+    },
+    {
+      file: "engine/gc/gc.ts",
+      find: "report.stopped = options.force ? null :",
+      replace: "report.stopped = options.force || true ? null :",
+    },
+  ],
 };
 
 export type RuleName = string;

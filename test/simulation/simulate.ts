@@ -43,6 +43,8 @@ const QUIET_GCS_THERE: Operation[] = Array(6).fill("gc there");
 /** After this a plan that was ended is removed. */
 const QUIET_GAP_MS = 9 * DAY_MS;
 const AT_ONCE = [0];
+/** What a store may be wrong about again and again. */
+const LIES_ABOUT = [/\/volumes\/$/, /\/volumes\/./, /\/leases\//, /\/gc\/$/, /\/holds\//, /\/chunks\//];
 const GRACES = [0, 0, 0, DAY_MS];
 /** Makes the project, so that all seeds have the same ids. */
 const PROJECT_SEED = 1;
@@ -103,6 +105,7 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
     volumesUsed: 1,
     graces: AT_ONCE,
     errs: false,
+    force: true,
     tally: { operations: 0, failed: 0, reported: 0 },
     snapshots: 0,
   };
@@ -128,6 +131,8 @@ async function live(world: World, { theme, next }: { theme: Theme; next: Random 
     scheduler.nowMs += [0, HOUR_MS, 2 * DAY_MS][next(3)]!;
   }
   world.graces = AT_ONCE;
+  world.force = true;
+  world.objects.hidden = undefined;
   await endTroubles(world);
   if (oracle.isErasing) await eraseAndBeginAnew(world);
   await calmly(world, { operations: QUIET_GCS, gapMs: QUIET_GAP_MS });
@@ -178,9 +183,29 @@ function chooseTroubles(world: World, next: Random): readonly number[] {
   return hasStalls ? LONG_PAUSES_MS : SHORT_PAUSES_MS;
 }
 
+/** Manifests, or all of them and what is known of them, as on a disk that was not mounted. */
+function hideSometimes({ scheduler, objects }: World, next: Random): void {
+  const beginMs = next(2) * DAY_MS / 2 + next(HOUR_MS);
+  scheduler.later(beginMs, () => {
+    scheduler.note(undefined, "the store shows no manifest any more");
+    objects.hidden = /\/volumes\//;
+  });
+  scheduler.later(beginMs + [HOUR_MS, DAY_MS, 3 * DAY_MS][next(3)]!, () => {
+    scheduler.note(undefined, "the store shows the manifests again");
+    objects.hidden = undefined;
+  });
+}
+
 /** One answer in so many is wrong, and now and then the store is put back to what it was some time ago. */
 function letStoreErr(world: World, next: Random): void {
   world.faults.lies = [30, 100, 300][next(3)]!;
+  if (next(2) === 0) {
+    world.faults.liesAbout = LIES_ABOUT[next(LIES_ABOUT.length)]!;
+    world.faults.lies = 2500;
+  }
+  // Where nobody insists, the store may lose sight of points for a while.
+  world.force = next(3) > 0;
+  if (!world.force) hideSometimes(world, next);
   if (next(3) === 0) world.scheduler.later(next(2) * DAY_MS + next(HOUR_MS), () => putBack(world, next));
 }
 

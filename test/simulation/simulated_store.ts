@@ -25,6 +25,8 @@ export interface Faults {
   slow: number;
   /** Of 10,000 answers, those that are wrong. */
   lies?: number;
+  /** Only about these keys and prefixes. */
+  liesAbout?: RegExp;
   /** Keys that a page of a listing has at most. */
   pageKeys: number;
 }

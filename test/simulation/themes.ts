@@ -165,6 +165,34 @@ export const THEMES: readonly Theme[] = [
     },
     duel: [["backup"], ["gc", "backup"]],
   },
+  // A forget that is done, or has given up, while its deletion is under way, and who then holds the point.
+  {
+    async prepare(world, next) {
+      await points(world);
+      world.faults = LASTING_FAIL;
+      const process = start(world, "unsure forget", "forget");
+      if (next(2) === 0) await goOnUntil(world, process, (label) => /delete \S+\/volumes\//.test(label));
+      process.stop.abort(new InterruptedError());
+      await goOn(world, process);
+      await calmly(world, { operations: ["hold", "hold"], gapMs: MINUTE_MS });
+    },
+    duel: [["backup"], ["hold"]],
+  },
+  // An old plan that is put back, after it was swept and removed, while a backup stores again what it condemned.
+  {
+    async prepare(world, next) {
+      await waitingPlan(world, next);
+      const plans = world.objects.keys("projects/").filter((key) => key.includes("/gc/"))
+        .map((key) => [key, world.objects.get(key)!] as const);
+      await calmly(world, { operations: ["gc", "gc", "gc"], gapMs: 9 * DAY_MS });
+      const process = await stand(world, "backup", next);
+      const nowMs = world.scheduler.nowMs;
+      for (const [key, object] of plans) world.objects.put(key, { ...object, modifiedMs: nowMs });
+      await calmly(world, { operations: ["gc"], gapMs: MINUTE_MS });
+      world.scheduler.thaw(process);
+    },
+    duel: [["backup"], ["gc"]],
+  },
   // A copy and a collector of the second repository that take turns, over points that were forgotten there.
   {
     async prepare(world, next) {

@@ -146,7 +146,7 @@ export class Lease {
    */
   async seenMs(signal: AbortSignal | undefined): Promise<number> {
     this.checkTrust();
-    const nowMs = await this.#look(signal);
+    const nowMs = (await this.#project.look(leaseName(this.id), { signal }))?.modifiedMs;
     this.checkTrust();
     if (nowMs === undefined) {
       throw this.#lost(
@@ -160,17 +160,6 @@ export class Lease {
     this.#seenMs = nowMs;
     this.#startedMs ??= nowMs;
     return nowMs;
-  }
-
-  /** Asked in two ways before it is gone. */
-  async #look(signal: AbortSignal | undefined): Promise<number | undefined> {
-    const { store } = this.#project;
-    const info = await store.head(this.#storeKey, { signal });
-    if (info !== undefined) return info.modifiedMs;
-    for await (const { key, modifiedMs } of store.list(this.#storeKey, { signal })) {
-      if (key === this.#storeKey) return modifiedMs;
-    }
-    return undefined;
   }
 
   /**

@@ -3,6 +3,7 @@
  * there are more ids than may be held, the set covers a part of the id space, and the caller walks again for the rest.
  */
 import {
+  DamageError,
   isUnreadable,
   MissingError,
   UnavailableError,
@@ -134,7 +135,7 @@ export interface CollectOptions {
   scope?: ManifestScope | undefined;
   /** Told of each manifest whose references are collected. */
   onManifest?: ((manifest: OpenManifest) => void) | undefined;
-  /** Told of manifests and pages that cannot be read; without it they are thrown. */
+  /** Told of manifests and pages that cannot be read; without it they are the end. */
   onDamage?: ((error: UnreadableError) => void) | undefined;
   /**
    * For whoever will delete what nothing refers to: the manifests are listed once more after they were read, and one that
@@ -144,8 +145,8 @@ export interface CollectOptions {
 }
 
 /**
- * The references of all manifests that are there from beginning to end of the walk. Throws an `UnreadableError` where a
- * manifest or page cannot be read: what it refers to is not known then, and nothing may be deleted.
+ * The references of all manifests that are there from beginning to end of the walk. Throws `DamageError` where a manifest
+ * or page cannot be read: what it refers to is not known then, and nothing may be deleted.
  */
 export async function collectReferences(
   project: Project,
@@ -166,7 +167,7 @@ export async function collectReferences(
         if (!seen.add(ref)) continue;
         await pages.add(async () => {
           const entries = await pageOf(project, { manifest, page, ref }, context).catch(
-            unlessToldOf(options.onDamage),
+            telling(project, manifest.info, options),
           );
           if (entries === undefined) seen.forget(ref);
           else for (const ref of entries.refs()) references.add(ref);
@@ -195,7 +196,7 @@ export async function* manifests(
   options: Pick<CollectOptions, "scope" | "onDamage" | "forgotten">,
   context: Context,
 ): AsyncGenerator<OpenManifest> {
-  const { onDamage, forgotten } = options;
+  const { forgotten } = options;
   const read = (place: Place) =>
     readManifest(project, place, context).catch(async (error) => {
       if (!isUnreadable(error)) throw error;
@@ -204,10 +205,7 @@ export async function* manifests(
         if (forgotten !== undefined) await checkForgotten([nameOf(place)], { project, forgotten });
         return undefined;
       }
-      const problem = isMissing ? listedButMissing(error) : error;
-      if (onDamage === undefined) throw problem;
-      onDamage(problem);
-      return undefined;
+      return await telling(project, place, options)(isMissing ? listedButMissing(error) : error);
     });
   const places = placesOf(project, options, context);
   for await (const manifest of mapOrdered(places, read, { limit: READS_AT_ONCE, drop: () => {} })) {
@@ -301,9 +299,25 @@ async function pageOf(
   }
 }
 
-function unlessToldOf(onDamage: ((error: UnreadableError) => void) | undefined) {
-  return (error: unknown): undefined => {
-    if (onDamage === undefined || !isUnreadable(error)) throw error;
-    onDamage(error);
+/**
+ * What becomes of a manifest or page of the point that cannot be read. To whoever deletes it is the end, unless the point
+ * was forgotten: then somebody has put its manifest back, and nothing has to be kept for it.
+ */
+function telling(
+  project: Project,
+  place: Place,
+  { onDamage, forgotten }: Pick<CollectOptions, "onDamage" | "forgotten">,
+) {
+  return async (error: unknown): Promise<undefined> => {
+    if (!isUnreadable(error)) throw error;
+    if (onDamage !== undefined) return void onDamage(error);
+    if ((await forgotten?.())?.has(nameOf(place))) return;
+    const point = `${project.name}/${place.volume}@${place.backup}`;
+    throw new DamageError(
+      error.key,
+      `Cannot collect "${project.name}": the point "${point}" cannot be read as a whole, so it is not known what it needs, and ` +
+        `nothing is deleted. Repair it (varve repair ${project.name}), or let it go (varve forget ${point})`,
+      { cause: error },
+    );
   };
 }

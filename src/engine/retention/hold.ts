@@ -80,8 +80,10 @@ async function checkNoForget(project: Project, place: Place, context: Context): 
     (work === "forget" || work === "unknown") && [ALL_VOLUMES, place.volume].includes(volume)
   );
   if (leases.length === 0) return;
-  const written = await project.store.head(project.key(holdName(place.volume, place.backup)), context);
-  const running = leases.find(({ refreshedMs }) => written!.modifiedMs - refreshedMs <= LEASE_DEAD_MS);
+  const written = await project.look(holdName(place.volume, place.backup), context);
+  // Where the store does not say when the hold was written, none of the leases is known to be dead.
+  const writtenMs = written?.modifiedMs ?? -Infinity;
+  const running = leases.find(({ refreshedMs }) => writtenMs - refreshedMs <= LEASE_DEAD_MS);
   if (running === undefined) return;
   const state = running.work === "unknown"
     ? `the lease ${running.id} cannot be read and may be a forget's that has not seen it; run it again in a day`
