@@ -1,5 +1,5 @@
 /** What a command could not read while it did the rest: a line for each at once, and in the end the exit code. */
-import { describeError, VarveError } from "../errors.ts";
+import { describeError, UnavailableError, VarveError } from "../errors.ts";
 import type { Screen } from "./screen.ts";
 
 export class Problems {
@@ -15,7 +15,7 @@ export class Problems {
     const line = describeError(problem);
     if (this.#lines.has(line)) return;
     this.#lines.add(line);
-    this.#screen.write(`damaged: ${line}\n`);
+    this.#screen.write(`${problem instanceof UnavailableError ? "unavailable" : "damaged"}: ${line}\n`);
   };
 
   /** Throws `damage` where there was any; `thing` is what was worked on. */

@@ -21,8 +21,10 @@ import type { VarveResult } from "../helpers/varve.ts";
 
 const SIZE_BYTES = 8 * CHUNK_BYTES;
 const FIRST = noise(SIZE_BYTES, "first");
-/** One attempt: what is wrong with the answer is the error. */
-const ONCE = { VARVE_RETRIES: "0" };
+/** Given up soon: what is wrong with the answer is the error. */
+const SOON = { VARVE_RETRY_FOR: "1s" };
+/** Each attempt is told. */
+const DEBUG = ["--log-level", "debug"];
 /** What every such error says, with what was wrong behind it. */
 const UNUSABLE = /^varve: .*Cannot \S.* "s3:\/\/[^"]+": the answer of "127\.0\.0\.1:\d+" is not usable: /;
 
@@ -54,15 +56,15 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
   });
 
   /** Without what the host remembers: the store is asked. */
-  const run = (args: string[], env: Record<string, string> = ONCE) =>
+  const run = (args: string[], env: Record<string, string> = SOON) =>
     repository.run(args, {
       env: { ...env, XDG_CACHE_HOME: repository.path(`cache-${crypto.randomUUID()}`) },
     });
   const content = () => noise(SIZE_BYTES, volume);
-  const backUp = (env: Record<string, string> = {}) =>
-    repository.run(["backup", volume, "--json"], { stdin: fullStream(content()), env });
+  const backUp = (env: Record<string, string> = {}, ...more: string[]) =>
+    repository.run(["backup", volume, "--json", ...more], { stdin: fullStream(content()), env });
   const committed = async (result: VarveResult) => {
-    expect({ code: result.code, stderr: withoutRetries(result.stderr) }).toEqual({ code: 0, stderr: "" });
+    expect({ code: result.code, stderr: withoutLog(result.stderr) }).toEqual({ code: 0, stderr: "" });
     repository.expectPoint(volume, JSON.parse(result.stdout).backup, content());
     await repository.expectNothingNew();
   };
@@ -156,7 +158,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 
     test("that was answered wrongly once is asked for again", async () => {
       answer(isListing, { body: "" }, 1);
-      const { code, stdout, stderr } = await run(["list", "acme", "--json"], {});
+      const { code, stdout, stderr } = await run(["list", "acme", "--json", ...DEBUG], {});
       expect({ code, points: JSON.parse(stdout).length > 0 }).toEqual({ code: 0, points: true });
       expect(retries(stderr)).toHaveLength(1);
     });
@@ -170,18 +172,11 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 
     test("that a proxy calls missing with a page is not missing: list, gc and verify fail", async () => {
       answer(isManifest, webPage(404));
-      for (const args of [["list", "acme"], ["gc", "acme"], ["verify", "--exists", "acme"]]) {
-        expectUnusable(
-          await run(args),
-          "it is a 404 with a web page that is not S3's: \"<html><body>Please log in",
-        );
-      }
+      await expectWithheld("it is a 404 with a web page that is not S3's: \"<html><body>Please log in");
     });
     test("that is said to be missing without a word for it is not missing", async () => {
       answer(isManifest, 404);
-      for (const args of [["list", "acme"], ["gc", "acme"], ["verify", "--exists", "acme"]]) {
-        expectUnusable(await run(args), "it is a 404 that does not say what is missing");
-      }
+      await expectWithheld("it is a 404 that does not say what is missing");
     });
     test("in whose place a web page comes is told with its address", async () => {
       for (
@@ -194,6 +189,17 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       }
     });
 
+    /** The point is named as one that cannot be read, by every command, and nothing is deleted. */
+    const expectWithheld = async (says: string) => {
+      for (const args of [["list", "acme"], ["gc", "acme"], ["verify", "--exists", "acme"]]) {
+        const { code, stdout, stderr } = await run(args);
+        expect(code).toBe(3);
+        // What is told of an attempt, as a line of JSON, has the words, too.
+        expect((stdout + stderr).replaceAll('\\"', '"')).toContain(says);
+      }
+      proxy.reset();
+      await repository.expectIntact();
+    };
     /** The body as it is, and the headers as told; `undefined` takes one away. */
     const sentWith =
       (changes: Record<string, string | undefined>) => ({ body, headers }: Required<Reply>) => {
@@ -223,14 +229,14 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       ];
       const left = [...faults, ...faults];
       proxy.faultOf = (call) => isChunk(call) && left.length > 0 ? asItCame(left.pop()!) : undefined;
-      const result = await restore();
+      const result = await restore(...DEBUG);
       expect(retries(result.stderr)).toHaveLength(2 * faults.length);
       await expectRestored(result);
     });
     test("that has no time or no length is an error, not one of 1970", async () => {
       for (const header of ["Last-Modified", "Content-Length", "ETag"]) {
         answer(({ method }) => method === "HEAD", asItCame(sentWith({ [header.toLowerCase()]: undefined })));
-        const result = await backUp(ONCE);
+        const result = await backUp(SOON);
         expectUnusable(result, header);
         proxy.reset();
         await repository.expectNothingNew();
@@ -239,15 +245,16 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
     test("that is archived is called so", async () => {
       answer(isChunk, s3Failure(403, "InvalidObjectState"));
       const line = /it is archived, and has to be brought back in the store first \(403 InvalidObjectState\)/;
-      expectOneLine(await restore(), { code: 1, line });
+      expectOneLine(await restore(), { code: 3, line });
     });
 
-    const restore = async () => {
+    const restore = async (...more: string[]) => {
       await rm(repository.path("restored.img"), { force: true });
-      return await repository.run(["restore", "acme/first", "--to", repository.path("restored.img")]);
+      const to = repository.path("restored.img");
+      return await repository.run(["restore", "acme/first", "--to", to, ...more]);
     };
     const expectRestored = async (result: VarveResult) => {
-      expect({ code: result.code, stderr: withoutRetries(result.stderr) }).toEqual({ code: 0, stderr: "" });
+      expect({ code: result.code, stderr: withoutLog(result.stderr) }).toEqual({ code: 0, stderr: "" });
       expect(hash(await readFile(repository.path("restored.img")))).toBe(hash(FIRST));
     };
   });
@@ -274,11 +281,11 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
     for (const [what, fault, says] of LIES) {
       test(`whose answer ${what} counts as nothing stored`, async () => {
         answer(isWrite("/chunks/"), fault);
-        const failed = await backUp(ONCE);
+        const failed = await backUp(SOON);
         expect(failed.stderr).toContain(says);
         expect({ code: failed.code, stdout: failed.stdout }).toEqual({ code: 1, stdout: "" });
         answer(isWrite("/volumes/"), fault);
-        const result = await backUp(ONCE);
+        const result = await backUp(SOON);
         proxy.reset();
         // The manifest is looked for: where only the answer was wrong, it is there.
         if (typeof fault === "function") return await committed(result);
@@ -289,7 +296,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
     }
     test("is done again when its answer was a web page once", async () => {
       answer(isWrite("/volumes/"), webPage(), 1);
-      const result = await backUp();
+      const result = await backUp({}, ...DEBUG);
       expect(retries(result.stderr)).toHaveLength(1);
       await committed(result);
     });
@@ -302,14 +309,14 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
         },
       });
       answer(({ method }) => method === "PUT", headers);
-      await committed(await backUp(ONCE));
+      await committed(await backUp(SOON));
     });
     test("has an MD5, which buckets with a default retention ask for", async () => {
       answer(
         ({ method, headers }) => method === "PUT" && !headers["content-md5"],
         s3Failure(400, "InvalidRequest"),
       );
-      await committed(await backUp(ONCE));
+      await committed(await backUp(SOON));
     });
 
     const PASSING: [status: number, code: string][] = [
@@ -327,13 +334,13 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
     test("is tried again after each refusal that may pass", async () => {
       const left = PASSING.map(([status, code]) => s3Failure(status, code));
       proxy.faultOf = (call) => isWrite("/chunks/")(call) ? left.pop() : undefined;
-      const result = await backUp();
+      const result = await backUp({}, ...DEBUG);
       expect(retries(result.stderr)).toHaveLength(PASSING.length);
       await committed(result);
     });
     test("says that the store is full, and is not tried again", async () => {
       answer(isWrite("/chunks/"), s3Failure(507, "XMinioStorageFull"));
-      const result = await backUp();
+      const result = await backUp({}, ...DEBUG);
       expect(retries(result.stderr)).toEqual([]);
       expect(result.stderr).toMatch(
         /varve: Cannot write "s3:.*": no space left in the store \(507 XMinioStorageFull\)/,
@@ -383,19 +390,19 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 });
 
 function expectUnusable(result: VarveResult, says: string | RegExp): void {
-  const stderr = result.stderr.replace(/^\{.*"msg":"could not remove the lease.*\}\n/gm, "");
+  const stderr = withoutLog(result.stderr);
   expectOneLine({ ...result, stderr }, { code: 1, line: UNUSABLE });
   expect(stderr).toMatch(says);
 }
 
-/** The retries that were told, in order. */
+/** Of a run with `DEBUG`: the attempts that failed, in order. */
 function retries(stderr: string): string[] {
   const lines = stderr.split("\n").filter((line) => line.startsWith("{"));
-  return lines.map((line) => JSON.parse(line).msg as string).filter((text) => text.startsWith("Retry "));
+  return lines.map((line) => JSON.parse(line).msg as string).filter((text) => text.startsWith("Attempt "));
 }
 
-function withoutRetries(stderr: string): string {
-  return stderr.replace(/^\{.*"msg":"Retry .*\}\n/gm, "");
+function withoutLog(stderr: string): string {
+  return stderr.replace(/^\{.*\}\n/gm, "");
 }
 
 function hash(bytes: Uint8Array): string {

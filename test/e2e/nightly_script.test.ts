@@ -37,7 +37,7 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
       CEPH_CONF: ceph.env.CEPH_CONF!,
       RBD_BACKUP_LOCK_FOLDER: folder,
       VARVE_REPO: `s3://${minio.bucket}/nightly`,
-      VARVE_RETRIES: "0",
+      VARVE_RETRY_FOR: "1s",
     });
     await bench.json(["init"]);
   }, BOOT_LIMIT_MS);

@@ -144,7 +144,7 @@ describeWith(["MinIO"], "varve restore from a store that goes away", () => {
       return undefined;
     };
     const { code, stderr } = await repository.run(args, {
-      env: { VARVE_RETRIES: "1", VARVE_S3_TIMEOUT: "1" },
+      env: { VARVE_RETRY_FOR: "1s", VARVE_S3_TIMEOUT: "1" },
     });
     expect(code).toBe(1);
     expect(stderr.trimEnd().split("\n").at(-1)).toMatch(/^varve: Cannot read "s3:.*chunks/);

@@ -149,14 +149,14 @@ describe("varve on its way to S3", () => {
   });
 
   describe("goes through a proxy", () => {
-    const remote = { ...keys, AWS_ENDPOINT_URL_S3: "http://s3.example.test", VARVE_RETRIES: "0" };
+    const remote = { ...keys, AWS_ENDPOINT_URL_S3: "http://s3.example.test", VARVE_RETRY_FOR: "1s" };
 
     test("unless NO_PROXY has the host", async () => {
       const env = {
         ...keys,
         AWS_ENDPOINT_URL_S3: plain.url.href,
         HTTP_PROXY: `http://${NOWHERE}`,
-        VARVE_RETRIES: "0",
+        VARVE_RETRY_FOR: "1s",
       };
       await expectLine(
         env,

@@ -62,6 +62,8 @@ export class Oracle implements Watcher {
    * to look whether its lease is, or has died.
    */
   readonly #broken = new Set<string>();
+  /** Points that were lost when the store was put back. */
+  readonly #undone = new Set<string>();
   isLenient = false;
   readonly #opened = new WeakSet<Uint8Array>();
   readonly #pages = new WeakMap<Uint8Array, EntryList>();
@@ -137,6 +139,7 @@ export class Oracle implements Watcher {
 
   /** A backup says that it is done. */
   reported(key: string): void {
+    if (this.#undone.has(key)) return;
     this.#reported.add(key);
     if (this.#broken.has(key) && !this.isErasing) this.fail(`${key} was reported done and is not whole`);
     if (!this.points.has(key) && !this.#forgotten.has(key) && !this.isErasing) {
@@ -180,6 +183,8 @@ export class Oracle implements Watcher {
     for (const keys of [this.#reported, this.#held]) {
       for (const key of keys) if (!exists(key)) keys.delete(key);
     }
+    // Their backup may have seen to the end that they are there, and has yet to say so.
+    for (const key of this.points.keys()) if (!exists(key)) this.#undone.add(key);
   }
 
   isForgotten(key: string): boolean {
