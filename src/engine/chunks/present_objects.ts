@@ -1,14 +1,14 @@
 /**
  * Which chunks, patches and pages the store holds, by what it said itself in this run. Few are asked for one by one; of many,
- * the project's objects are listed, page after page of each shard, for as long as that takes fewer requests than questions.
+ * the project's objects are listed, in sixteen parts side by side, where that takes fewer requests than questions.
  */
-import { chunkName, chunkShardPrefix, type ObjectRef, parseChunkName } from "../../format/layout.ts";
+import { chunkName, CHUNKS_PREFIX, type ObjectRef, parseChunkName } from "../../format/layout.ts";
 import type { ObjectInfo } from "../../store/store.ts";
 import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
 
-/** First bytes of ids, each a folder of its own. */
-const SHARDS = 256;
+/** First digits of ids. */
+const PARTS = 16;
 /** What S3 gives for one request to list. */
 const PAGE_KEYS = 1000;
 /** Ids held at once, 19 MiB of table; of what was not listed then the store is asked. */
@@ -22,10 +22,12 @@ export interface PresentOptions {
   only?: IdSet | undefined;
 }
 
-/** How far a shard was listed. */
-interface Shard {
+/** How far the ids with one first digit were listed. */
+interface Part {
   prefix: string;
   pages: number;
+  /** How many there are, by the share of the ids that the first one had. */
+  pagesLikely: number;
   /** The last name that was told; all before it are known. */
   until: string;
   isComplete: boolean;
@@ -35,7 +37,7 @@ interface Shard {
 export class PresentObjects {
   readonly #project: Project;
   readonly #options: PresentOptions;
-  readonly #shards: Shard[];
+  readonly #parts: Part[];
   /** Plain keys, each marked with its size. */
   readonly #sizes = new IdSet();
   /** Of keys with a suffix, by name: they are few. */
@@ -46,22 +48,22 @@ export class PresentObjects {
     this.#project = project;
     this.#options = options;
     this.#asked = options.expected ?? 0;
-    this.#shards = Array.from({ length: SHARDS }, (_, shard) => {
-      const prefix = chunkShardPrefix(shard);
-      return { prefix, pages: 0, until: "", isComplete: false, listing: undefined };
+    this.#parts = Array.from({ length: PARTS }, (_, digit) => {
+      const prefix = CHUNKS_PREFIX + digit.toString(16);
+      return { prefix, pages: 0, pagesLikely: 1, until: "", isComplete: false, listing: undefined };
     });
   }
 
   /** The stored size of the object; `undefined` where the store says that it has none, or an empty one. */
   async sizeOf(ref: ObjectRef): Promise<number | undefined> {
     if (this.#options.expected === undefined) this.#asked++;
-    const shard = this.#shards[ref.id[0]!]!;
-    while (this.#isWorthListing(shard)) {
-      shard.listing ??= this.#listPage(shard).finally(() => shard.listing = undefined);
-      await shard.listing;
+    const part = this.#parts[ref.id[0]! >> 4]!;
+    while (this.#isWorthListing(part)) {
+      part.listing ??= this.#listPage(part).finally(() => part.listing = undefined);
+      await part.listing;
     }
     const name = chunkName(ref);
-    if (shard.isComplete || name <= shard.until) {
+    if (part.isComplete || name <= part.until) {
       return (ref.lease === undefined ? this.#sizes.markOf(ref.id) : this.#suffixed.get(name)) || undefined;
     }
     const { store } = this.#project;
@@ -69,21 +71,23 @@ export class PresentObjects {
     return info?.sizeBytes || undefined;
   }
 
-  /** Ids are spread evenly: each shard is asked about as often as any other, and as often again as until now. */
-  #isWorthListing({ pages, isComplete }: Shard): boolean {
-    return !isComplete && pages < Math.floor(this.#asked / SHARDS) && this.#sizes.size < MAX_IDS;
+  /** Ids are spread evenly: each part is asked about as often as any other, and as often again as until now. */
+  #isWorthListing({ pages, pagesLikely, isComplete }: Part): boolean {
+    const worth = Math.floor(this.#asked / PARTS);
+    return !isComplete && pages < worth && pagesLikely <= worth && this.#sizes.size < MAX_IDS;
   }
 
-  async #listPage(shard: Shard): Promise<void> {
-    const after = shard.until === "" ? undefined : this.#project.key(shard.until);
+  async #listPage(part: Part): Promise<void> {
+    const after = part.until === "" ? undefined : this.#project.key(part.until);
     let count = 0;
-    for await (const info of this.#project.list(shard.prefix, { after, signal: this.#options.signal })) {
+    for await (const info of this.#project.list(part.prefix, { after, signal: this.#options.signal })) {
       this.#add(info);
-      shard.until = info.name;
+      part.until = info.name;
       if (++count === PAGE_KEYS) break;
     }
-    shard.pages++;
-    shard.isComplete = count < PAGE_KEYS;
+    part.pages++;
+    part.isComplete = count < PAGE_KEYS;
+    if (part.pages === 1) part.pagesLikely = Math.ceil(1 / shareBefore(part.until));
   }
 
   #add({ name, sizeBytes }: ObjectInfo & { name: string }): void {
@@ -95,4 +99,10 @@ export class PresentObjects {
     this.#sizes.add(ref.id);
     this.#sizes.mark(ref.id, sizeBytes);
   }
+}
+
+/** Which share of the ids with the same first digit comes up to the one of that name. */
+function shareBefore(name: string): number {
+  const { id } = parseChunkName(name) ?? { id: new Uint8Array([0xff, 0xff]) };
+  return (((id[0]! & 0x0f) << 8) + id[1]! + 1) / 0x1000;
 }
