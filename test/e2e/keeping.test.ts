@@ -20,6 +20,9 @@ async function objects(): Promise<string[]> {
   return names.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
 }
 
+/** Most of the project goes, and today. */
+const AT_ONCE = ["--grace", "0", "--force"];
+
 test(
   "verify says what is damaged and concerned, repair heals it from an image, gc deletes what is forgotten",
   async () => {
@@ -41,8 +44,9 @@ test(
     await writeFile(path!, flipBit(whole, 8 * (whole.length - 50)));
     const verified = await repository.run(["verify"]);
     expect(verified.code).toBe(3);
-    expect(verified.stdout).toContain("damaged: Cannot read");
-    expect(verified.stdout).toContain("acme/");
+    expect(verified.stdout).toMatch(
+      /^acme\/(db|other) .* DAMAGED .*damaged: chunks\/\w\w\/\w+…, in 1 point$/ms,
+    );
     await writeFile(path!, whole);
 
     const chunk = (await Promise.all(
@@ -60,14 +64,14 @@ test(
     expect((await repository.run(["repair", "acme", "--source", both])).code).toBe(0);
     expect((await repository.run(["verify", "acme"])).code).toBe(0);
 
-    await rm(join(repository.url, "projects/acme/volumes/db", backup));
-    const dry = await repository.json<GcReport>(["gc", "acme", "--dry-run"]);
+    expect((await repository.run(["forget", `acme/db@${backup}`])).code).toBe(0);
+    const dry = await repository.json<GcReport>(["gc", "acme", "--dry-run", ...AT_ONCE]);
     expect(dry).toMatchObject({ garbage: 5, deleted: 0 });
     const before = (await objects()).length;
-    expect(await repository.json<GcReport>(["gc", "acme"])).toMatchObject({
+    expect(await repository.json<GcReport>(["gc", "acme", ...AT_ONCE])).toMatchObject({
       deleted: 5,
       refused: [],
-      plans_waiting: 0,
+      plans_waiting: [],
     });
     expect((await objects()).length).toBe(before - 5);
     expect((await repository.run(["verify"])).code).toBe(0);
