@@ -196,13 +196,24 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     expect(hash(await readFile(to))).toBe(hash(FIRST));
   });
 
-  test("restore exits with 1, not as if there were damage, when the store refuses", async () => {
-    proxy.faultOf = ({ method, key }) => method === "GET" && key.includes("/chunks/") ? 403 : undefined;
-    for (const options of [[], ["--keep-going"]]) {
-      const to = repository.path("refused.img");
-      const result = await repository.run(["restore", "acme/first", "--to", to, ...options]);
-      expectOneLine(result, { code: 1, line: /Cannot read "s3:.*chunks.*": access denied \(403\)/ });
-    }
+  test("restore stops at a chunk that the store refuses, and with --keep-going restores the others", async () => {
+    const to = repository.path("refused.img");
+    let refused = "";
+    proxy.faultOf = ({ method, key }) => {
+      if (method !== "GET" || !key.includes("/chunks/")) return undefined;
+      refused ||= key;
+      return key === refused ? 403 : undefined;
+    };
+    const stopped = await repository.run(["restore", "acme/first", "--to", to]);
+    expectOneLine(stopped, { code: 3, line: /Cannot read "s3:.*chunks.*": access denied \(403\)/ });
+    const { code, stderr } = await repository.run(["restore", "acme/first", "--to", to, "--keep-going"]);
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/access denied \(403\)/);
+    const restored = await readFile(to);
+    const isSame = (at: number) =>
+      Buffer.compare(restored.subarray(at, at + CHUNK_BYTES), FIRST.subarray(at, at + CHUNK_BYTES)) === 0;
+    const same = Array.from({ length: CHUNKS }, (_, i) => isSame(i * CHUNK_BYTES));
+    expect(same.filter((isSame) => !isSame)).toHaveLength(1);
   });
 
   test("what was backed up restores as it was, after all of these", async () => {
