@@ -264,6 +264,7 @@ describeWith(["root"], "varve on a disk that is full to the last byte", () => {
     expect({ code, stderr }).toMatchObject({ code: 0 });
     expect(JSON.parse(stdout)).toMatchObject({ deleted: 33 });
     expect(statSync(join(repository.url, "reserve")).size).toBeGreaterThan(0);
+    repository.expectNoPoint("acme/db", backup);
     await repository.expectIntact();
     remount(mount, [`size=${32 * MIB}`]);
   });
