@@ -188,7 +188,7 @@ describe("varve gc that sleeps in the middle of its sweep", () => {
 
   test("deletes nothing that was stored again since another gc took it for dead", async () => {
     // Chunks that differ and compress well: many objects, few bytes.
-    const chunks = 6000;
+    const chunks = 3000;
     const bytes = new Uint8Array(chunks * CHUNK_BYTES);
     for (let i = 0; i < chunks; i++) new DataView(bytes.buffer).setUint32(i * CHUNK_BYTES, i + 1);
     const point = await backUp(bench, "acme/db", bytes);
