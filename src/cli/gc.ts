@@ -1,6 +1,6 @@
 /** `varve gc`: deletes what no restore point needs any more. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
-import type { GcReport } from "../engine/gc/gc.ts";
+import type { GcReport } from "../engine/gc/gc_report.ts";
 import type { WaitingPlan } from "../engine/gc/settle_plans.ts";
 import { describeError, InterruptedError, VarveError } from "../errors.ts";
 import { checkProjectName } from "../format/names.ts";

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, utimesSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import type { GcReport } from "../../src/engine/gc/gc.ts";
+import type { GcReport } from "../../src/engine/gc/gc_report.ts";
 import type { VerifyReport } from "../../src/engine/verify/verify.ts";
 import { FaultyS3 } from "../helpers/faulty_s3.ts";
 import { startMinio } from "../helpers/minio.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { BackupInfo } from "../../src/engine/catalog.ts";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { ForgetRow } from "../../src/engine/retention/forget_plan.ts";
-import type { GcReport } from "../../src/engine/gc/gc.ts";
+import type { GcReport } from "../../src/engine/gc/gc_report.ts";
 import { livingLeases } from "../../src/engine/gc/leases.ts";
 import { listPlans } from "../../src/engine/gc/plans.ts";
 import { openProject, type Project } from "../../src/engine/project.ts";

@@ -4,15 +4,11 @@
  */
 import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
-import {
-  chunkShardPrefix,
-  LEASES_PREFIX,
-  type ObjectRef,
-  parseChunkName,
-  VOLUMES_PREFIX,
-} from "../../format/layout.ts";
+import { LEASES_PREFIX, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { Condemned } from "./condemned.ts";
 import type { Context } from "../context.ts";
+import { findGarbage } from "./find_garbage.ts";
+import { emptyReport, type GcReport, mistake } from "./gc_report.ts";
 import { Lease } from "./lease.ts";
 import {
   buryLeases,
@@ -30,16 +26,11 @@ import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "./refere
 import type { Repository } from "../repository.ts";
 import { refillReserve, spendingReserve } from "../reserve.ts";
 import { readForgotten } from "../retention/forgotten.ts";
-import { type ReadyPlan, settlePlans, type WaitingPlan, waitingPlan } from "./settle_plans.ts";
+import { type ReadyPlan, settlePlans, waitingPlan } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
-import { Window } from "../window.ts";
 
-/** Shards of the listing read at once. */
-const SHARDS_AT_ONCE = 8;
 /** A plan that condemns nothing is made so often, to remember which points there are. */
 const REMEMBER_MS = 20 * 3600_000;
-/** How much of a project's objects may be condemned at once. */
-const MAX_SHARE = 0.5;
 
 export interface GcOptions {
   project: string;
@@ -51,33 +42,6 @@ export interface GcOptions {
   force: boolean;
   /** Ids held in memory at once. */
   maxIds?: number | undefined;
-}
-
-/** The JSON of `varve gc`. */
-export interface GcReport {
-  project: string;
-  /** Objects that are there, and those among them that no manifest refers to. */
-  objects: number;
-  objects_bytes: number;
-  garbage: number;
-  garbage_bytes: number;
-  /** Of the garbage: too young to be condemned. */
-  young: number;
-  /** Of the garbage: condemned by this run. */
-  condemned: number;
-  plans_swept: number;
-  /** Plans that a later gc sweeps, and what they wait for. */
-  plans_waiting: WaitingPlan[];
-  deleted: number;
-  /** Condemned by an earlier plan, and referred to again. */
-  spared: number;
-  refused: { key: string; reason: string }[];
-  dead_leases: number;
-  /** Leases that cannot be read. What runs under them is not known, so nothing is swept until they are a day old. */
-  unreadable_leases: number;
-  /** Why nothing was condemned, where the run saw what looks like a mistake. */
-  stopped: string | null;
-  duration_s: number;
 }
 
 /**
@@ -115,27 +79,6 @@ async function collectUnderLease(
   } finally {
     await lease.end();
   }
-}
-
-function emptyReport(project: string): GcReport {
-  return {
-    project,
-    objects: 0,
-    objects_bytes: 0,
-    garbage: 0,
-    garbage_bytes: 0,
-    young: 0,
-    condemned: 0,
-    plans_swept: 0,
-    plans_waiting: [],
-    deleted: 0,
-    spared: 0,
-    refused: [],
-    dead_leases: 0,
-    unreadable_leases: 0,
-    stopped: null,
-    duration_s: 0,
-  };
 }
 
 /** Who may not write knows the store's time by what was written last. */
@@ -208,7 +151,7 @@ async function walk(
   { ready, living, head, writer }: Walk,
   context: Context,
 ): Promise<ReadonlySet<string>> {
-  const { project, options: { maxIds = MAX_IDS, force, graceMs }, lease, nowMs } = run;
+  const { project, options: { maxIds = MAX_IDS, force, graceMs }, report, lease, nowMs } = run;
   const condemned = await Condemned.read(project, context);
   // Who has no lease does not know the store's time well enough to tell what is young.
   const beganMs = lease === undefined && graceMs === 0 ? Infinity : nowMs - graceMs;
@@ -222,7 +165,7 @@ async function walk(
     if (lease !== undefined) {
       for (const plan of ready) await sweepReady(run, { plan, lease, references }, context);
     }
-    await findGarbage(run, { references, condemned, youngMs, writer }, context);
+    await findGarbage(project, { report, references, condemned, youngMs, writer }, context);
     points = references.points;
     from = references.to;
   }
@@ -243,51 +186,6 @@ async function sweepReady(
 async function endSwept({ project, report }: Run, { plan, lease }: { plan: StoredPlan; lease: Lease }) {
   await writeEnd(project, { lease, plan: plan.id });
   report.plans_swept++;
-}
-
-interface Search {
-  references: ReferenceSet;
-  condemned: Condemned;
-  youngMs: number;
-  writer: PlanWriter | undefined;
-}
-
-async function findGarbage(run: Run, search: Search, context: Context): Promise<void> {
-  const { references, writer } = search;
-  const window = new Window(SHARDS_AT_ONCE);
-  try {
-    for (let shard = references.from; shard < references.to; shard++) {
-      await window.add(async () => {
-        const refs = await garbageOf(run, { ...search, shard }, context);
-        run.report.condemned += refs.length;
-        await writer?.add(shard, refs);
-      });
-    }
-    await window.drain();
-  } finally {
-    await window.settle();
-  }
-}
-
-/** What the plan condemns of one shard. */
-async function garbageOf(
-  { project, report }: Run,
-  { references, condemned, youngMs, shard }: Search & { shard: number },
-  context: Context,
-): Promise<ObjectRef[]> {
-  const garbage: ObjectRef[] = [];
-  for await (const info of project.list(chunkShardPrefix(shard), { signal: context.signal })) {
-    const ref = parseChunkName(info.name);
-    if (ref === undefined) continue;
-    report.objects++;
-    report.objects_bytes += info.sizeBytes;
-    if (references.has(ref)) continue;
-    report.garbage++;
-    report.garbage_bytes += info.sizeBytes;
-    if (info.modifiedMs >= youngMs) report.young++;
-    else if (!await condemned.has(ref)) garbage.push(ref);
-  }
-  return garbage;
 }
 
 /** Makes the plan one, unless it looks like a mistake; with a grace of 0 it is swept by a second look. */
@@ -316,21 +214,6 @@ async function finishPlan(
   const plan = writer.plan({ waits, made_ms: nowMs, points: [...points], writtenMs: nowMs });
   if (options.graceMs === 0 && waits.length === 0) await sweepAtOnce(run, plan, context);
   else report.plans_waiting.push(waitingPlan(plan, { living, graceMs: options.graceMs }));
-}
-
-/** What of a plan looks like a mistake, or `null`. */
-function mistake(
-  { project, objects }: GcReport,
-  { planned, points }: { planned: number; points: number },
-): string | null {
-  if (planned === 0) return null;
-  const cannot = `Cannot collect "${project}":`;
-  const advice = "nothing was condemned; use --force if that is right";
-  if (points === 0) {
-    return `${cannot} it has ${objects} objects and no restore point, which looks as if points were lost; ${advice}`;
-  }
-  if (planned <= objects * MAX_SHARE) return null;
-  return `${cannot} ${planned} of ${objects} objects belong to none of its ${points} restore points, more than half; ${advice}`;
 }
 
 /** The manifests are read again: what refers to a condemned object by now was stored by work that has ended since. */

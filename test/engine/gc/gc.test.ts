@@ -3,7 +3,8 @@
  * its work. That no order of calls loses anything is the simulation's to show.
  */
 import { describe, expect, test } from "bun:test";
-import { gc, type GcOptions, type GcReport } from "../../../src/engine/gc/gc.ts";
+import { gc, type GcOptions } from "../../../src/engine/gc/gc.ts";
+import type { GcReport } from "../../../src/engine/gc/gc_report.ts";
 import { Lease, LEASE_DEAD_MS } from "../../../src/engine/gc/lease.ts";
 import { openProject, type Project } from "../../../src/engine/project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
