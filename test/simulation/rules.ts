@@ -269,4 +269,13 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
 };
 
+/** Where seeds that notice a rule's absence were found, if that takes long from the first on. Only spares time. */
+export const NOTICED_BY: Readonly<Record<string, number>> = {
+  "what only the base refers to is held against the plans": 396,
+  "a dead lease stays dead": 604,
+  "a copy's lease is written before the plans are read": 812,
+  "a backup looks for the project's key after its lease, and around the manifest": 389,
+  "whoever deletes lists the manifests twice": 876,
+};
+
 export type RuleName = string;
