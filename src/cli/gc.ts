@@ -1,7 +1,7 @@
 /** `varve gc`: deletes what no restore point needs any more. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { GcReport } from "../engine/gc/gc_report.ts";
-import type { WaitingPlan } from "../engine/gc/settle_plans.ts";
+import type { PlanWait, WaitingPlan } from "../engine/gc/settle_plans.ts";
 import { describeError, InterruptedError, VarveError } from "../errors.ts";
 import { checkProjectName } from "../format/names.ts";
 import { withSession } from "./context.ts";
@@ -91,10 +91,19 @@ function summary(report: GcReport, dryRun: boolean): string {
   const garbageOf = `${formatSize(report.garbage_bytes)} of ${formatSize(report.objects_bytes)}`;
   const lines = [
     garbage === 0
-      ? `${project}: nothing to delete; ${formatSize(report.objects_bytes)} in use`
+      ? `${project}: nothing ${report.deleted > 0 ? "more " : ""}to delete; ${
+        formatSize(report.objects_bytes)
+      } in use`
       : `${project}: ${garbage} of ${objects} objects (${garbageOf}) belong to no restore point` +
         (young > 0 ? `, ${young} of them are too young to be deleted` : ""),
   ];
+  const before = garbage - young - condemned - (report.stopped === null ? 0 : garbage);
+  if (before > 0) lines.push(`${project}: ${before} of them were condemned before`);
+  if (young > 0) {
+    lines.push(
+      ...report.running.map((work) => `  what was written since ${running(work)} began is left alone`),
+    );
+  }
   if (!dryRun) {
     const refusals = refused.length > 0 ? `, ${refused.length} refused by the store` : "";
     lines.push(
@@ -118,13 +127,17 @@ function waiting(project: string, { made, sweep_after, waits }: WaitingPlan): st
   const lines = made === null || sweep_after === null
     ? [`${project}: another gc is condemning objects now`]
     : [`${project}: what was condemned at ${made} is deleted by the first gc after ${sweep_after}`];
-  for (const { work, volume, host, pid, since, until } of waits) {
+  for (const wait of waits) {
+    const since = wait.since ?? "just now";
     lines.push(
-      `  and once the ${work} of ${volume} on ${host} (process ${pid}) has ended, which runs since ${
-        since ?? "just now"
-      }; ` +
-        `at ${until} at the latest if nothing more is heard of it`,
+      `  and once ${
+        running(wait)
+      }, which runs since ${since}, has ended; at ${wait.until} if it is not heard of`,
     );
   }
   return lines;
+}
+
+function running({ work, volume, host, pid }: PlanWait): string {
+  return `the ${work} of ${volume} on ${host} (process ${pid})`;
 }

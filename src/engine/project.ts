@@ -24,8 +24,16 @@ import {
   VarveError,
 } from "../errors.ts";
 import { concat, equalBytes, fromHex, toHex } from "../format/bytes.ts";
+import { isBackupId } from "../format/backup_id.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
-import { keyName, KEYS_PREFIX, projectPrefix, PROJECTS_PREFIX } from "../format/layout.ts";
+import {
+  HOLDS_PREFIX,
+  keyName,
+  KEYS_PREFIX,
+  projectPrefix,
+  PROJECTS_PREFIX,
+  VOLUMES_PREFIX,
+} from "../format/layout.ts";
 import { KEY_ID_BYTES, KIB, SECRET_BYTES } from "../format/limits.ts";
 import { checkProjectName, isProjectName, quote } from "../format/names.ts";
 import { decodeHeader, HEADER_BYTES, maxObjectBytes, type ObjectType, objectType } from "../format/object.ts";
@@ -191,12 +199,27 @@ export class Project {
    * Names below `prefix`, ascending, with what the store says of each. What no store would take for a key is left out, such
    * as the empty objects ending in `/` with which browsers of S3 mark folders.
    */
-  async *list(prefix: string, options: ListOptions) {
+  async *list(prefix: string, options: ListOptions): AsyncGenerator<ObjectInfo & { name: string }> {
     const skip = this.key("").length;
+    let beneath: string | undefined;
     for await (const info of this.store.list(this.key(prefix), options)) {
-      if (isKey(info.key)) yield { ...info, name: info.key.slice(skip) };
+      if (!isKey(info.key) || (beneath !== undefined && info.key.startsWith(beneath))) continue;
+      const name = info.key.slice(skip);
+      yield { ...info, name };
+      if (!mayHide(name)) continue;
+      beneath = `${info.key}/`;
+      yield* this.list(`${name}/`, { ...options, after: undefined });
     }
   }
+}
+
+/**
+ * Whether an object stands where only folders should: MinIO tells nothing of what is beneath it unless it is asked for just
+ * that.
+ */
+function mayHide(name: string): boolean {
+  return (name.startsWith(VOLUMES_PREFIX) || name.startsWith(HOLDS_PREFIX)) &&
+    !isBackupId(name.slice(name.lastIndexOf("/") + 1));
 }
 
 /**

@@ -5,12 +5,15 @@
 import { mkdir, open, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncFolder } from "../os/sync_folder.ts";
+import { StoreError } from "../errors.ts";
 import { errnoOf, isAbsent } from "./directory_errors.ts";
 import { folderIdentity } from "./directory_root.ts";
 import { removeLeftovers } from "./leftovers.ts";
 
 /** The folder of unfinished writes, below the root: no key may begin with it. */
 export const TEMPORARY_FOLDER = "tmp";
+/** What a rename onto a folder ends with. */
+const IN_THE_WAY = new Set(["EISDIR", "ENOTEMPTY", "EEXIST"]);
 /** How often another process may delete the emptied folder between its making and the rename into it. */
 const RENAME_ATTEMPTS_MAX = 16;
 /** Folders remembered as durable; beyond that they are synced once more, which costs time and nothing else. */
@@ -74,9 +77,22 @@ export class DurableWriter {
         await this.#makeFolders(dirname(path));
         return await rename(temporary, path);
       } catch (error) {
-        if (errnoOf(error) !== "ENOENT" || attempt === RENAME_ATTEMPTS_MAX) throw error;
+        if (attempt === RENAME_ATTEMPTS_MAX) throw error;
+        if (IN_THE_WAY.has(errnoOf(error) ?? "")) await this.#removeEmpty(path);
+        else if (errnoOf(error) !== "ENOENT") throw error;
       }
     }
+  }
+
+  /** An empty folder where the object belongs holds nothing; one with files is somebody's. */
+  async #removeEmpty(path: string): Promise<void> {
+    await rmdir(path).catch((cause) => {
+      if (isAbsent(cause)) return;
+      throw new StoreError(`Cannot write "${path}": a folder is in its place; move it away`, {
+        retryable: false,
+        cause,
+      });
+    });
   }
 
   /** Makes `folder` and those above it, below the root. */

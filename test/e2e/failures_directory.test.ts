@@ -28,7 +28,7 @@ describeWith(["root"], "varve on a directory", () => {
   let mount: string;
 
   beforeEach(async () => {
-    repository = await TestRepository.make({ mount: (path) => mountTmpfs(path, [`size=${3 * MIB}`]) });
+    repository = await TestRepository.make({ mount: (path) => mountTmpfs(path, [`size=${7 * MIB}`]) });
     mount = repository.path("mount");
     await repository.backUp("acme/small", SMALL);
   });

@@ -26,7 +26,7 @@ import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "./refere
 import type { Repository } from "../repository.ts";
 import { refillReserve, spendingReserve } from "../reserve.ts";
 import { readForgotten } from "../retention/forgotten.ts";
-import { type ReadyPlan, settlePlans, waitingPlan } from "./settle_plans.ts";
+import { type ReadyPlan, settlePlans, waitingPlan, waitOf } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
 
 /** A plan that condemns nothing is made so often, to remember which points there are. */
@@ -104,19 +104,25 @@ interface Run {
 
 /** Leases, plans, manifests, objects: in this order. */
 async function collect(run: Run, context: Context): Promise<void> {
-  const { project, options: { graceMs }, report, lease, nowMs } = run;
+  const { project, options, report, lease, nowMs } = run;
   const survey = await surveyLeases(project, nowMs, context);
   report.unreadable_leases = sayUnreadable(survey, context);
   if (lease !== undefined) report.dead_leases = await buryLeases(project, { survey, lease }, context);
   const { living } = survey;
+  report.running = living.filter(mayReferToChunks).map(waitOf);
   const stored = await listPlans(project, context);
-  const times = { living, nowMs, graceMs };
+  const times = { living, nowMs, graceMs: options.graceMs };
   const { ready, waiting } = await settlePlans(project, { plans: stored, lease, ...times }, context);
   report.plans_waiting = waiting;
-  const head = newestHead(stored, nowMs);
+  const head = newestHead(stored, lease === undefined ? Infinity : nowMs);
   const writer = lease && new PlanWriter(project, lease);
   const points = await walk(run, { ready, living, head, writer }, context);
-  if (lease === undefined || writer === undefined) return;
+  if (lease === undefined || writer === undefined) {
+    report.stopped = options.force
+      ? null
+      : mistake(report, { planned: report.condemned, points: points.size });
+    return;
+  }
   for (const plan of ready) await endSwept(run, { plan, lease });
   await finishPlan({ ...run, lease }, { writer, points, head }, context);
   await dropRecords(project, { points, lease }, context);

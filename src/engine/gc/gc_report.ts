@@ -1,5 +1,5 @@
 /** What a gc says of its work, and what of it looks like a mistake. */
-import type { WaitingPlan } from "./settle_plans.ts";
+import type { PlanWait, WaitingPlan } from "./settle_plans.ts";
 
 /** How much of a project's objects may be condemned at once. */
 const MAX_SHARE = 0.5;
@@ -14,6 +14,8 @@ export interface GcReport {
   garbage_bytes: number;
   /** Of the garbage: too young to be condemned. */
   young: number;
+  /** Work that runs: what was written since the oldest of it began is too young. */
+  running: PlanWait[];
   /** Of the garbage: condemned by this run. */
   condemned: number;
   plans_swept: number;
@@ -39,6 +41,7 @@ export function emptyReport(project: string): GcReport {
     garbage: 0,
     garbage_bytes: 0,
     young: 0,
+    running: [],
     condemned: 0,
     plans_swept: 0,
     plans_waiting: [],

@@ -18,16 +18,25 @@ export function newestHead(plans: readonly StoredPlan[], nowMs: number): FullHea
     .reduce<FullHead | undefined>((a, b) => a === undefined || b.made_ms > a.made_ms ? b : a, undefined);
 }
 
+/** Names of the manifests that the head has and nobody forgot, beyond those that are there. */
+export async function lostPoints(
+  project: Project,
+  { points, head }: { points: ReadonlySet<string>; head: FullHead | undefined },
+  context: Context,
+): Promise<string[]> {
+  const gone = (head?.points ?? []).filter((name) => !points.has(name));
+  if (gone.length === 0) return [];
+  const forgotten = await readForgotten(project, context);
+  return gone.filter((name) => !forgotten.has(name));
+}
+
 /** Throws `damage` where points are missing, by the names of the manifests that are there. */
 export async function checkPoints(
   project: Project,
   { points, head }: { points: ReadonlySet<string>; head: FullHead | undefined },
   context: Context,
 ): Promise<void> {
-  const gone = (head?.points ?? []).filter((name) => !points.has(name));
-  if (gone.length === 0) return;
-  const forgotten = await readForgotten(project, context);
-  const lost = gone.filter((name) => !forgotten.has(name));
+  const lost = await lostPoints(project, { points, head }, context);
   if (lost.length === 0) return;
   const named = lost.slice(0, NAMED_MAX).map((name) => {
     const { volume, backup } = parseManifestName(name)!;
@@ -37,7 +46,9 @@ export async function checkPoints(
   const when = new Date(head!.made_ms).toISOString();
   throw new VarveError(
     "damage",
-    `Cannot collect "${project.name}": ${lost.length} restore points that were there at ${when} are gone, and no forget ` +
+    `Cannot collect "${project.name}": ${
+      counted(lost.length, "restore point")
+    } seen at ${when} cannot be found, and no forget ` +
       `took them: ${
         named.join(", ")
       }${more}. Nothing was deleted. Bring them back (varve repair ${project.name} ` +
@@ -69,4 +80,8 @@ export async function dropRecords(
   );
   const keys = over.map(({ name }) => project.key(name));
   if (keys.length > 0) await lease.send((options) => project.store.delete(keys, options));
+}
+
+function counted(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }

@@ -119,7 +119,8 @@ export function waitingPlan(
   };
 }
 
-function waitOf({ id, work, volume, host, pid, started_ms, refreshedMs }: SeenLease): PlanWait {
+/** What is told of a lease that something waits for. */
+export function waitOf({ id, work, volume, host, pid, started_ms, refreshedMs }: SeenLease): PlanWait {
   const since = started_ms === null ? null : isoTime(started_ms);
   return { lease: id, work, volume, host, pid, since, until: isoTime(refreshedMs + LEASE_DEAD_MS) };
 }

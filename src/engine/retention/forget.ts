@@ -16,7 +16,7 @@ import { Holds, type Place } from "./holds.ts";
 import { ALL_VOLUMES, Lease } from "../gc/lease.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
-import { spendingReserve } from "../reserve.ts";
+import { refillReserve, spendingReserve } from "../reserve.ts";
 import type { RequestOptions } from "../../store/store.ts";
 
 export interface ForgetOptions extends ForgetPolicy {
@@ -99,6 +99,7 @@ async function run(
     return rows;
   } finally {
     await lease?.end();
+    if (!dryRun && lease !== undefined) await refillReserve(store, context);
   }
 }
 

@@ -13,6 +13,8 @@ import {
 } from "../../format/layout.ts";
 import { isPossibleChunkSize } from "../../format/object.ts";
 import type { Context } from "../context.ts";
+import { listPlans } from "../gc/plans.ts";
+import { lostPoints, newestHead } from "../gc/points.ts";
 import { findBackup, type OpenManifest } from "../catalog.ts";
 import { checkObject } from "../chunks/read_chunk.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
@@ -187,6 +189,7 @@ class Verifier {
   async run(): Promise<void> {
     const { maxIds = MAX_IDS, scope } = this.#options;
     const onDamage = (error: UnreadableError) => this.#find(error);
+    let points: ReadonlySet<string> = new Set();
     for (let from = 0; from < ALL_IDS.to;) {
       const seen = new Map<string, SeenPoint>();
       using references = await collectReferences(this.#project, {
@@ -202,8 +205,10 @@ class Verifier {
       this.chunks += references.size;
       await this.#confirmAbsent(references);
       await this.#readBack(references);
+      points = references.points;
       from = references.to;
     }
+    if (scope.volume === undefined) await this.#findLost(points);
     await this.#readMarked();
     await checkBeside(this.#project, { volume: scope.volume, onDamage }, this.#context);
   }
@@ -339,6 +344,16 @@ class Verifier {
       buffer.release();
     }
     this.#options.onProgress?.({ chunks: this.chunksRead, bytes: this.downloadedBytes });
+  }
+
+  /** Points that the last gc saw, which are gone though nobody forgot them. */
+  async #findLost(points: ReadonlySet<string>): Promise<void> {
+    const head = newestHead(await listPlans(this.#project, this.#context), Infinity);
+    for (const name of await lostPoints(this.#project, { points, head }, this.#context)) {
+      const key = this.#project.key(name);
+      const state = "the last gc saw it, and no forget took it";
+      if (!this.findings.has(key)) this.#find(new MissingError(key, `Cannot read "${key}": ${state}`));
+    }
   }
 
   #find(error: UnreadableError): void {

@@ -276,7 +276,7 @@ describe("gc() that sees what looks like a mistake", () => {
       const backup = key!.split("/").at(-1);
       expect([error.code, error.message]).toEqual([
         "damage",
-        expect.stringContaining(`1 restore points that were there at 2026-01-02T`),
+        expect.stringContaining(`1 restore point seen at 2026-01-02T`),
       ]);
       expect(error.message).toContain(`"acme/rbd/vm-1@${backup}"`);
       expect(await deleted()).toBe(before);
