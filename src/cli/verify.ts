@@ -192,7 +192,8 @@ function summary(
 ): string {
   const fresh = report.chunks_fresh > 0 ? `, ${report.chunks_fresh} were lately` : "";
   const read = `${report.chunks_read} read back (${formatSize(report.downloaded_bytes)})${fresh}`;
-  const state = findings.length === 0 ? "nothing missing, nothing damaged" : "DAMAGE";
+  const wellState = report.chunks_read === 0 ? "nothing missing" : "nothing missing, nothing damaged";
+  const state = findings.length === 0 ? wellState : "DAMAGE";
   const notes = [
     marked > 0 ? `; ${marked} marked as not to be used` : "",
     unmarked > 0 ? `; ${unmarked} whole again, no longer marked` : "",

@@ -14,6 +14,7 @@ import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts"
 import type { RequestOptions } from "../store/store.ts";
 import { cachePlace } from "./cache_place.ts";
 import { type Context, tellProblem } from "./context.ts";
+import { listTwice } from "./list_twice.ts";
 import { Holds, readHold } from "./retention/holds.ts";
 import { findPoint, type FoundPoint } from "./point.ts";
 import { orderPoints } from "./point_order.ts";
@@ -138,7 +139,7 @@ export async function listBackupIds(
 ): Promise<string[]> {
   checkVolumeName(volume);
   const ids: string[] = [];
-  for await (const { name } of project.list(volumePrefix(volume), { signal })) {
+  for (const { name } of await listTwice(project, volumePrefix(volume), { signal })) {
     const parsed = parseManifestName(name);
     if (parsed?.volume === volume) ids.push(parsed.backup);
   }
@@ -260,7 +261,7 @@ export async function* readPoints(
   const cache = await InfoCache.open(at === undefined ? undefined : infoCachePath(at));
   const listed = new Set<string>();
   async function* places() {
-    for await (const { name, modifiedMs } of project.list(prefix, { signal: context.signal })) {
+    for (const { name, modifiedMs } of await listTwice(project, prefix, context)) {
       const place = parseManifestName(name);
       if (place !== undefined && (volume === undefined || place.volume === volume)) {
         listed.add(name);

@@ -16,6 +16,7 @@ import { Condemned } from "../gc/condemned.ts";
 import type { Context } from "../context.ts";
 import { copyKeys, openSecond } from "./copy_target.ts";
 import { Lease } from "../gc/lease.ts";
+import { listTwice } from "../list_twice.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { MarkedObjects } from "../verify/marks.ts";
@@ -124,7 +125,7 @@ async function findPlaces(source: Project, options: CopyOptions, context: Contex
 /** Every point of the project, oldest first within a volume. */
 export async function listPlaces(project: Project, { signal }: Context): Promise<Place[]> {
   const places: Place[] = [];
-  for await (const { name } of project.list(VOLUMES_PREFIX, { signal })) {
+  for (const { name } of await listTwice(project, VOLUMES_PREFIX, { signal })) {
     const place = parseManifestName(name);
     if (place !== undefined) places.push(place);
   }

@@ -32,8 +32,10 @@ export async function copyKeys(
   const { signal } = context;
   const prefix = projectPrefix(project);
   const list = async (store: Store) => {
-    const infos = await Array.fromAsync(store.list(prefix + KEYS_PREFIX, { signal }));
-    return infos.map(({ key }) => key).filter((key) => isKeyName(key.slice(prefix.length)));
+    // Twice: a listing that is short must not bring a foreign key into a project.
+    const looks = [0, 1].map(() => Array.fromAsync(store.list(prefix + KEYS_PREFIX, { signal })));
+    const found = new Set((await Promise.all(looks)).flat().map(({ key }) => key));
+    return [...found].filter((key) => isKeyName(key.slice(prefix.length)));
   };
   const there = new Set(await list(to));
   const keys = await list(from);

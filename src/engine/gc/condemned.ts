@@ -2,22 +2,20 @@
  * What the gc plans of a project condemn, as a backup sees it: listed after its lease was written, shards read when a
  * chunk of theirs is asked about, and listed again before its manifest is written. docs/gc.md.
  */
-import { isUnreadable, VarveError } from "../../errors.ts";
+import { VarveError } from "../../errors.ts";
 import {
   manifestName,
   type ObjectRef,
   parsePlanName,
-  planHeadName,
   PLANS_PREFIX,
   type PlanShard,
   planShardName,
 } from "../../format/layout.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
-import { OBJECT_TYPE } from "../../format/object.ts";
-import { decodePlanHead, type PlanHead, shardHas } from "../../format/plan.ts";
+import { shardHas } from "../../format/plan.ts";
 import type { Context } from "../context.ts";
 import type { Lease } from "./lease.ts";
-import { readShard } from "./plans.ts";
+import { type FullHead, readHead, readShard } from "./plans.ts";
 import type { Project } from "../project.ts";
 
 /** Bytes of shards kept in memory. */
@@ -68,18 +66,17 @@ export class Condemned {
   }
 
   /**
-   * Of the plans those that may condemn what this point refers to, or `undefined` where there is none. A plan that has
-   * ended is none of them: who swept it saw the point and spared what it refers to, or the point's backup saw the plan.
-   * Nor is one that was there when the point's backup began, and one whose collector began after the point was stored.
+   * Of the plans those that may condemn what this point refers to, or `undefined` where there is none. None of them are a
+   * plan that was there when the point's backup began, which used none of its keys, and one whose head names the point, so
+   * that its collector saw what it refers to.
    */
   async against(info: ManifestInfo): Promise<Condemned | undefined> {
     const plans = new Map<string, ListedPlan>();
-    let stored: Promise<number> | undefined;
+    const name = manifestName(info.volume, info.backup);
     for (const [id, plan] of this.#plans) {
-      if (plan.isEnded) continue;
+      if (plan.shards.size === 0) continue;
       if (plan.headMs !== undefined && (info.lease_ms ?? 0) > plan.headMs) continue;
-      const head = plan.headMs === undefined ? undefined : await this.#head(id);
-      if (head !== undefined && await (stored ??= this.#storedMs(info)) < head.made_ms) continue;
+      if (plan.headMs !== undefined && (await this.#head(id))?.points.includes(name)) continue;
       plans.set(id, plan);
     }
     return plans.size === 0 ? undefined : new Condemned(this.#project, plans, this.#context);
@@ -103,22 +100,10 @@ export class Condemned {
     }
   }
 
-  /** When the point was stored, by the store's clock. */
-  async #storedMs({ volume, backup }: ManifestInfo): Promise<number> {
-    const key = this.#project.key(manifestName(volume, backup));
-    return (await this.#project.store.head(key, this.#context))?.modifiedMs ?? Infinity;
-  }
-
   /** `undefined` where it cannot be read. */
-  async #head(plan: string): Promise<PlanHead | undefined> {
-    const object = { type: OBJECT_TYPE.planHead, name: planHeadName(plan) };
-    try {
-      const { bytes } = await this.#project.read(object, this.#context);
-      return decodePlanHead(await this.#project.front(bytes, object));
-    } catch (error) {
-      if (!isUnreadable(error)) throw error;
-      return undefined;
-    }
+  async #head(plan: string): Promise<FullHead | undefined> {
+    const head = await readHead(this.#project, { plan, writtenMs: 0 }, this.#context);
+    return typeof head === "object" ? head : undefined;
   }
 
   async #condemns(at: { plan: string; shard: PlanShard }, ref: ObjectRef): Promise<boolean> {

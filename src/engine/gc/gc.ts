@@ -125,7 +125,7 @@ async function collect(run: Run, context: Context): Promise<void> {
   }
   for (const plan of ready) await endSwept(run, { plan, lease });
   await finishPlan({ ...run, lease }, { writer, points, head }, context);
-  await dropRecords(project, { points, lease }, context);
+  await dropRecords(project, { points, nowMs, lease }, context);
 }
 
 /** Says each of them; how many there are. */

@@ -64,7 +64,8 @@ export async function listPlans(project: Project, context: Context): Promise<Sto
   return [...plans.values()];
 }
 
-async function readHead(
+/** The head of a plan; `writtenMs` is what the listing says of it. */
+export async function readHead(
   project: Project,
   { plan, writtenMs }: { plan: string; writtenMs: number },
   { signal }: Context,

@@ -27,7 +27,11 @@ export async function lostPoints(
   const gone = (head?.points ?? []).filter((name) => !points.has(name));
   if (gone.length === 0) return [];
   const forgotten = await readForgotten(project, context);
-  return gone.filter((name) => !forgotten.has(name));
+  const lost = gone.filter((name) => !forgotten.has(name));
+  if (lost.length === 0) return [];
+  // Another gc may have looked since, and dropped the records that nobody needed any more after that.
+  const newest = newestHead(await listPlans(project, context), Infinity);
+  return newest === undefined ? lost : lost.filter((name) => newest.points.includes(name));
 }
 
 /** Throws `damage` where points are missing, by the names of the manifests that are there. */
@@ -62,7 +66,7 @@ export async function checkPoints(
  */
 export async function dropRecords(
   project: Project,
-  { points, lease }: { points: ReadonlySet<string>; lease: Lease },
+  { points, nowMs, lease }: { points: ReadonlySet<string>; nowMs: number; lease: Lease },
   context: Context,
 ): Promise<void> {
   const records = await forgottenRecords(project, context);
@@ -73,7 +77,8 @@ export async function dropRecords(
   // After the records: who has written one of them is still among these, or is done.
   const living = await livingLeases(project, context);
   const running = new Set(living.map(({ id }) => forgottenName(id)));
-  const oldestMs = oldestStart(living);
+  // What was forgotten since this run began may have been seen by it all the same.
+  const oldestMs = Math.min(nowMs, oldestStart(living));
   const isNeeded = (name: string) => remembered.has(name) && !points.has(name);
   const over = records.filter(({ name, names, writtenMs }) =>
     writtenMs < oldestMs && !running.has(name) && !names.some(isNeeded)

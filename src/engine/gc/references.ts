@@ -213,7 +213,10 @@ export async function* manifests(
   }
 }
 
-/** Of those who delete, a place that a second listing tells is read, too, and one that it leaves out must be forgotten. */
+/**
+ * A place that only a second listing tells is read, too: one listing may be short. To those who delete, one that it leaves
+ * out must be forgotten.
+ */
 async function* placesOf(
   project: Project,
   { scope, forgotten }: Pick<CollectOptions, "scope" | "forgotten">,
@@ -224,13 +227,12 @@ async function* placesOf(
     seen.add(nameOf(place));
     yield place;
   }
-  if (forgotten === undefined) return;
   const left = new Set(seen);
   for await (const place of listPlaces(project, scope, context)) {
     left.delete(nameOf(place));
     if (!seen.has(nameOf(place))) yield place;
   }
-  await checkForgotten(left, { project, forgotten });
+  if (forgotten !== undefined) await checkForgotten(left, { project, forgotten });
 }
 
 async function* listPlaces(

@@ -5,6 +5,7 @@ import { fromUtf8, utf8 } from "../../format/bytes.ts";
 import { holdName, HOLDS_PREFIX } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Context } from "../context.ts";
+import { listTwice } from "../list_twice.ts";
 import type { Project } from "../project.ts";
 import { checkStored } from "../stored.ts";
 
@@ -29,14 +30,16 @@ export class Holds {
   }
 
   /** Whatever has a hold's name is a hold, so that damage to one never lets a backup go. */
-  static async read(project: Project, volume: string | undefined, context: Context): Promise<Holds> {
-    return new Holds(await listNames(project, volume, context));
+  static async read(project: Project, volume: string | undefined, { signal }: Context): Promise<Holds> {
+    return new Holds(
+      new Set(await Array.fromAsync(project.list(prefixOf(volume), { signal }), ({ name }) => name)),
+    );
   }
 
   /** For whoever drops what is not held: listed twice, for one listing may be short. */
   static async readTwice(project: Project, volume: string | undefined, context: Context): Promise<Holds> {
-    const first = await listNames(project, volume, context);
-    return new Holds(first.union(await listNames(project, volume, context)));
+    const listed = await listTwice(project, prefixOf(volume), context);
+    return new Holds(new Set(listed.map(({ name }) => name)));
   }
 
   has({ volume, backup }: Place): boolean {
@@ -44,13 +47,8 @@ export class Holds {
   }
 }
 
-async function listNames(
-  project: Project,
-  volume: string | undefined,
-  { signal }: Context,
-): Promise<Set<string>> {
-  const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
-  return new Set(await Array.fromAsync(project.list(prefix, { signal }), ({ name }) => name));
+function prefixOf(volume: string | undefined): string {
+  return volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
 }
 
 /** The hold of one backup, or `undefined`. Throws `DamageError`. */

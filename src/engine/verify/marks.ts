@@ -8,6 +8,7 @@ import { utf8 } from "../../format/bytes.ts";
 import { chunkName, MARKED_PREFIX, markName, type ObjectRef, parseMarkName } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Context } from "../context.ts";
+import { listTwice } from "../list_twice.ts";
 import type { Project } from "../project.ts";
 import type { FindingKind } from "./findings.ts";
 
@@ -29,10 +30,10 @@ export class MarkedObjects {
     this.#refs = refs;
   }
 
-  /** By one listing: whatever has a mark's name is a mark, so that damage to one never brings an object back into use. */
+  /** By two listings: whatever has a mark's name is a mark, so that damage to one never brings an object back into use. */
   static async read(project: Project, { signal }: Pick<Context, "signal">): Promise<MarkedObjects> {
     const refs = new Map<string, ObjectRef>();
-    for await (const { name } of project.list(MARKED_PREFIX, { signal })) {
+    for (const { name } of await listTwice(project, MARKED_PREFIX, { signal })) {
       const ref = parseMarkName(name);
       if (ref !== undefined) refs.set(chunkName(ref), ref);
     }

@@ -72,6 +72,8 @@ describe("backup()", () => {
       "head keys",
       "list gc/",
       "list marked/",
+      "list marked/",
+      "list manifest",
       "list manifest",
       "get manifest",
       "head keys",
@@ -280,10 +282,11 @@ describe("restore()", () => {
     const { store, hooked, inner } = await setUp();
     await restoreTo(hooked);
     const calls = store.calls.map(brief);
-    expect(calls.slice(0, 5)).toEqual([
+    expect(calls.slice(0, 6)).toEqual([
       "list keys",
       "get keys",
       "put lease",
+      "list manifest",
       "list manifest",
       "get manifest",
     ]);

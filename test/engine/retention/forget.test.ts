@@ -192,7 +192,8 @@ describe("forget()", () => {
       `${op} ${key.replace(`projects/${PROJECT}/`, "").split("/")[0]}`
     );
     const [lease, holds, volumes] = ["put leases", "list holds", "list volumes"];
-    const order = [lease, holds, holds, volumes, "put forgotten", "delete volumes", volumes, "delete leases"];
+    const [taken, gone] = ["put forgotten", "delete volumes"];
+    const order = [lease, holds, holds, volumes, volumes, taken, gone, volumes, "delete leases"];
     expect(calls.filter((call) => order.includes(call))).toEqual(order);
   });
 
