@@ -89,7 +89,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
     {
       file: "engine/backup/commit.ts",
-      find: "[lease.seenMs(undefined), project.checkNotErased({})]",
+      find: "[lease.confirm(), project.checkNotErased({})]",
       replace: "[project.checkNotErased({})]",
     },
   ],

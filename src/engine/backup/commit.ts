@@ -43,7 +43,7 @@ export async function commitManifest(
   }
   let isLost: boolean;
   try {
-    const looks = [lease.seenMs(undefined), project.checkNotErased({})];
+    const looks = [lease.confirm(), project.checkNotErased({})];
     [isLost] = await Promise.all([isGone(project, manifest.info, {}), ...looks]);
   } catch (error) {
     await withdraw(project, { manifest, lease }, context);

@@ -69,6 +69,9 @@ export function decodeLease(content: Uint8Array, key: string): LeaseContent {
   return about as LeaseContent;
 }
 
+const GONE =
+  "its lease is gone: the project was erased, or this host stood still until a gc took it for dead";
+
 export class Lease {
   readonly id = randomBytes(LEASE_ID_BYTES);
   readonly #project: Project;
@@ -148,11 +151,7 @@ export class Lease {
     this.checkTrust();
     const nowMs = (await this.#project.look(leaseName(this.id), { signal }))?.modifiedMs;
     this.checkTrust();
-    if (nowMs === undefined) {
-      throw this.#lost(
-        "its lease is gone: the project was erased, or this host stood still until a gc took it for dead",
-      );
-    }
+    if (nowMs === undefined) throw this.#lost(GONE);
     const passedMs = nowMs - (this.#seenMs ?? nowMs);
     if (passedMs >= LEASE_TRUST_MS) {
       throw this.#lost(`its lease was not refreshed for ${hours(passedMs)} by the store's clock`);
@@ -160,6 +159,18 @@ export class Lease {
     this.#seenMs = nowMs;
     this.#startedMs ??= nowMs;
     return nowMs;
+  }
+
+  /** After what must not have come too late: a question and a listing must both find the lease. Throws `conflict`. */
+  async confirm(): Promise<void> {
+    const [, isListed] = await Promise.all([this.seenMs(undefined), this.#isListed()]);
+    if (!isListed) throw this.#lost(GONE);
+  }
+
+  async #isListed(): Promise<boolean> {
+    const key = this.#storeKey;
+    for await (const info of this.#project.store.list(key)) return info.key === key;
+    return false;
   }
 
   /**

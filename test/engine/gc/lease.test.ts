@@ -82,6 +82,7 @@ describe("backup()", () => {
       "head lease",
       "put manifest",
       "head lease",
+      "list lease",
       "head keys",
       "head manifest",
       "delete lease",
