@@ -64,8 +64,7 @@ export class Objects {
   /** At most `limit` keys with the prefix that sort after `after`. */
   page(prefix: string, { after, limit }: { after: string; limit: number }): string[] {
     const page: string[] = [];
-    // A key that equals the prefix is no case here: prefixes end in a slash.
-    for (let at = this.#firstAfter(after > prefix ? after : prefix); page.length < limit; at++) {
+    for (let at = this.#begin(prefix, after); page.length < limit; at++) {
       const key = this.#keys[at];
       if (key === undefined || !key.startsWith(prefix)) break;
       if (!this.hidden?.test(key)) page.push(key);
@@ -76,6 +75,13 @@ export class Objects {
   /** Every key with the prefix. */
   keys(prefix: string): string[] {
     return this.page(prefix, { after: "", limit: Infinity });
+  }
+
+  /** The first key that may have the prefix and sorts after `after`; the prefix itself is one. */
+  #begin(prefix: string, after: string): number {
+    if (after >= prefix) return this.#firstAfter(after);
+    const at = this.#firstAfter(prefix);
+    return this.#keys[at - 1] === prefix ? at - 1 : at;
   }
 
   #firstAfter(key: string): number {

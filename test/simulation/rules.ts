@@ -262,8 +262,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "points that are missing stop a gc": [
     {
       file: "engine/gc/gc.ts",
-      find: "    if (!force) await checkPoints",
-      replace: "    if (false) await checkPoints",
+      find: "    if (!force) {\n",
+      replace: "    if (false) {\n",
     },
     {
       file: "engine/gc/gc.ts",

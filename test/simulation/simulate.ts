@@ -114,14 +114,14 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
 /** The life that the seed chooses, and the quiet after it. */
 async function live(world: World, { theme, next }: { theme: Theme; next: Random }): Promise<void> {
   const { scheduler, oracle, second } = world;
-  world.errs = next(3) === 0;
+  world.errs = next(3) === 0 || theme.isLiar === true;
   oracle.isLenient = second.oracle.isLenient = world.errs;
   const contents = 1 + next(CONTENTS);
   for (let i = 0; i < contents; i++) world.volumes.push(newVolume(next));
   world.volumesUsed = 1 + next(VOLUMES.length);
   world.graces = GRACES;
   await theme.prepare(world, next);
-  const pausesMs = chooseTroubles(world, next);
+  const pausesMs = chooseTroubles(world, { theme, next });
   for (let round = 1, rounds = 1 + next(2); round <= rounds; round++) {
     const operations = round === 1 && theme.duel !== undefined ? theme.duel : anything(next);
     operations.forEach((operations, host) =>
@@ -164,7 +164,7 @@ async function eraseAndBeginAnew(world: World): Promise<void> {
 }
 
 /** How much goes wrong, and how often who goes on changes; the pauses between a host's operations. */
-function chooseTroubles(world: World, next: Random): readonly number[] {
+function chooseTroubles(world: World, { theme, next }: { theme: Theme; next: Random }): readonly number[] {
   const hasStalls = next(2) === 0;
   const hasFaults = next(2) === 0;
   world.scheduler.chances = {
@@ -179,7 +179,7 @@ function chooseTroubles(world: World, next: Random): readonly number[] {
     slow: hasFaults ? [0, 30, 200][next(3)]! : 0,
     pageKeys: 1 + next(4),
   };
-  if (world.errs) letStoreErr(world, next);
+  if (world.errs) letStoreErr(world, { theme, next });
   return hasStalls ? LONG_PAUSES_MS : SHORT_PAUSES_MS;
 }
 
@@ -197,9 +197,9 @@ function hideSometimes({ scheduler, objects }: World, next: Random): void {
 }
 
 /** One answer in so many is wrong, and now and then the store is put back to what it was some time ago. */
-function letStoreErr(world: World, next: Random): void {
+function letStoreErr(world: World, { theme, next }: { theme: Theme; next: Random }): void {
   world.faults.lies = [30, 100, 300][next(3)]!;
-  if (next(2) === 0) {
+  if (theme.isLiar || next(2) === 0) {
     world.faults.liesAbout = LIES_ABOUT[next(LIES_ABOUT.length)]!;
     world.faults.lies = 2500;
   }

@@ -5,6 +5,7 @@
 import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { LEASES_PREFIX, VOLUMES_PREFIX } from "../../format/layout.ts";
+import { VarveError } from "../../errors.ts";
 import { Condemned } from "./condemned.ts";
 import type { Context } from "../context.ts";
 import { findGarbage } from "./find_garbage.ts";
@@ -167,7 +168,10 @@ async function walk(
     const range = { from, to: ALL_IDS.to };
     const forgotten = () => readForgotten(project, context);
     using references = await collectReferences(project, { range, maxIds, forgotten }, context);
-    if (!force) await checkPoints(project, { points: references.points, head }, context);
+    if (!force) {
+      await checkPoints(project, { points: references.points, head }, context);
+      if (ready.length > 0) checkAnyPoint(project, references.points);
+    }
     if (lease !== undefined) {
       for (const plan of ready) await sweepReady(run, { plan, lease, references }, context);
     }
@@ -176,6 +180,16 @@ async function walk(
     from = references.to;
   }
   return points;
+}
+
+/** What was condemned is not deleted where nothing is left that it could be spared for. */
+function checkAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
+  if (points.size > 0) return;
+  throw new VarveError(
+    "failed",
+    `Cannot collect "${name}": it has no restore point, which looks as if points were lost; nothing was deleted; ` +
+      `use --force if that is right`,
+  );
 }
 
 async function sweepReady(
