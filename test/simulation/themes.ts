@@ -12,8 +12,8 @@ export interface Theme {
   prepare(world: World, next: Random): Promise<void>;
   /** What each host does in the first round; without it, anything. */
   duel?: readonly (readonly Operation[])[];
-  /** The store errs, again and again about one kind of thing. */
-  isLiar?: boolean;
+  /** The store errs, again and again about one of these. */
+  liesAbout?: readonly RegExp[];
 }
 
 export const QUIET: Faults = { faulty: 0, slow: 0, pageKeys: 1000 };
@@ -168,13 +168,17 @@ export const THEMES: readonly Theme[] = [
     duel: [["backup"], ["gc", "backup"]],
   },
   // Collectors and a backup that the store tells wrongly of points, leases or plans.
-  { prepare: points, duel: [["gc", "gc"], ["backup", "gc"], ["gc"]], isLiar: true },
+  {
+    prepare: points,
+    duel: [["gc", "gc"], ["backup", "gc"], ["gc"]],
+    liesAbout: [/\/volumes\/$/, /\/volumes\/./],
+  },
   {
     async prepare(world, next) {
       await waitingPlan(world, next);
     },
-    duel: [["gc", "gc"], ["backup"], ["gc"]],
-    isLiar: true,
+    duel: [["backup", "gc"], ["backup"], ["gc", "gc"]],
+    liesAbout: [/\/gc\/$/, /\/leases\/$/],
   },
   // A forget that is done, or has given up, while its deletion is under way, and who then holds the point.
   {

@@ -4,10 +4,12 @@ import { forgottenName, parseManifestName } from "../../format/layout.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
 import { forgottenRecords, readForgotten } from "../retention/forgotten.ts";
-import type { Lease } from "./lease.ts";
+import { type Lease, LEASE_DEAD_MS } from "./lease.ts";
 import { livingLeases, oldestStart } from "./leases.ts";
 import { type FullHead, listPlans, type StoredPlan } from "./plans.ts";
 
+/** A record is written before its points go: work that begins in between still meets them. No forget takes so long. */
+const LONGEST_FORGET_MS = LEASE_DEAD_MS;
 /** Points that an error names. */
 const NAMED_MAX = 5;
 
@@ -78,7 +80,7 @@ export async function dropRecords(
   const living = await livingLeases(project, context);
   const running = new Set(living.map(({ id }) => forgottenName(id)));
   // What was forgotten since this run began may have been seen by it all the same.
-  const oldestMs = Math.min(nowMs, oldestStart(living));
+  const oldestMs = Math.min(nowMs, oldestStart(living)) - LONGEST_FORGET_MS;
   const isNeeded = (name: string) => remembered.has(name) && !points.has(name);
   const over = records.filter(({ name, names, writtenMs }) =>
     writtenMs < oldestMs && !running.has(name) && !names.some(isNeeded)
