@@ -22,8 +22,11 @@ import { connectBucket } from "../store/s3_connection.ts";
 const DURATION_MS = Number(process.env.VARVE_SOAK_S ?? 25) * 1000;
 const SEED = Number(process.env.VARVE_SOAK_SEED ?? 20_261);
 const HOST = { host: "check" };
-/** Quiet collections after which nothing that no point needs may be left: one that completes what others have begun, and its own. */
-const QUIET_GCS = 2;
+/**
+ * Quiet collections after which nothing that no point needs may be left: one that completes what others have begun, one for
+ * what a sweep spared and no point needs by now (garbage again once the plan that condemned it is over), and one to look.
+ */
+const QUIET_GCS = 3;
 /** What the last gc remembers of the points, and what a forget took that still ran beside others. */
 const RECORDS = ["forgotten", "gc"];
 
