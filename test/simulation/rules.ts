@@ -275,11 +275,36 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
 
 /** Where seeds that notice a rule's absence were found, if that takes long from the first on. Only spares time. */
 export const NOTICED_BY: Readonly<Record<string, number>> = {
-  "what only the base refers to is held against the plans": 396,
-  "a dead lease stays dead": 604,
-  "a copy's lease is written before the plans are read": 812,
-  "a backup looks for the project's key after its lease, and around the manifest": 389,
-  "whoever deletes lists the manifests twice": 876,
+  "the lease is written before the plans are read": 65,
+  "a condemned key counts as absent": 139,
+  "the lease is looked at around the manifest": 124,
+  "nobody relies on a lease that may be dead": 84,
+  "a lease outlives what may still be under way": 393,
+  "a patch needs what it is over": 93,
+  "a backup looks for the project's key after its lease, and around the manifest": 55,
+  "the leases are listed twice": 111,
+  "an old plan is never swept": 242,
+  "what was stored is looked at once more": 57,
+  "of all clocks the one that says most counts": 84,
 };
+
+/** Rules whose absence no seed has shown since stores err in the simulation: the seeds are to be found, or the faults. */
+export const NOT_NOTICED: readonly string[] = [
+  "the lease is written before the base is read",
+  "a condemned key is never used again",
+  "what only the base refers to is held against the plans",
+  "further attempts need a trusted lease",
+  "a swept plan goes on condemning",
+  "a copy's lease is written before the plans are read",
+  "what a copy finds may be condemned",
+  "whoever deletes lists the manifests twice",
+  "a manifest that is listed and not given is not forgotten",
+  "a backup looks at the plans again before its manifest",
+  "the store is asked for the lease before what must not be late",
+  "a forget asks twice whether a point is held",
+  "a forget's deletion does not outlive its lease",
+  "the base is there when the point is committed",
+  "points that are missing stop a gc",
+];
 
 export type RuleName = string;
