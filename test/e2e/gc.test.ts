@@ -165,7 +165,9 @@ describe("varve gc", () => {
       const { code, stdout } = await bench.run(["gc", "acme", ...NOW]);
       expect(code).toBe(0);
       expect(stdout).toMatch(
-        new RegExp(`once the backup of live on \\S+ \\(process ${child.pid}\\), which runs since .*, has ended`),
+        new RegExp(
+          `once the backup of live on \\S+ \\(process ${child.pid}\\), which runs since .*, has ended`,
+        ),
       );
       expect(files(bench, "leases").length).toBe(1);
     } finally {

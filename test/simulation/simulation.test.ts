@@ -4,7 +4,7 @@
  * those that are still to do.
  */
 import { describe, expect, test } from "bun:test";
-import { BROKEN_RULES, NOTICED_BY, NOT_NOTICED } from "./rules.ts";
+import { BROKEN_RULES, NOT_NOTICED, NOTICED_BY } from "./rules.ts";
 
 const SEEDS = Number(process.env.VARVE_SEEDS ?? 1000);
 /** Processes at once. */
