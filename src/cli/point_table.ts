@@ -79,8 +79,3 @@ const KINDS = { missing: "missing", damaged: "damaged", unavailable: "not given 
 function isOf({ volume, backup }: PointReport, place: { volume: string; backup: string }): boolean {
   return place.volume === volume && place.backup === backup;
 }
-
-/** `1 object`, `2 objects`. */
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}

@@ -6,7 +6,8 @@ import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import { openOtherStore, type Session, withSession } from "./context.ts";
 import { print, printJson } from "./output.ts";
-import { counted, printPointTable } from "./point_table.ts";
+import { counted } from "../counted.ts";
+import { printPointTable } from "./point_table.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration } from "./units.ts";
 

@@ -5,7 +5,7 @@ import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import { ClosedProjects } from "./closed_projects.ts";
 import { type Session, withSession } from "./context.ts";
 import { print, printJson, printTable } from "./output.ts";
-import { counted as numbered } from "./point_table.ts";
+import { counted as numbered } from "../counted.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatSize } from "./units.ts";
 

@@ -158,16 +158,13 @@ async function walk(
   { ready, living, head, writer }: Walk,
   context: Context,
 ): Promise<ReadonlySet<string>> {
-  const { project, options: { maxIds = MAX_IDS, force, graceMs }, report, lease, nowMs } = run;
+  const { project, options: { force, graceMs }, report, lease, nowMs } = run;
   const condemned = await Condemned.read(project, context);
   // Who has no lease does not know the store's time well enough to tell what is young.
   const beganMs = lease === undefined && graceMs === 0 ? Infinity : nowMs - graceMs;
   const youngMs = Math.min(beganMs, oldestStart(living));
   let points: ReadonlySet<string> = new Set();
-  for (let from = 0; from < ALL_IDS.to;) {
-    const range = { from, to: ALL_IDS.to };
-    const forgotten = () => readForgotten(project, context);
-    using references = await collectReferences(project, { range, maxIds, forgotten }, context);
+  await inRounds(run, async (references) => {
     if (!force) {
       await checkPoints(project, { points: references.points, head }, context);
       if (ready.length > 0) checkAnyPoint(project, references.points);
@@ -177,9 +174,23 @@ async function walk(
     }
     await findGarbage(project, { report, references, condemned, youngMs, writer }, context);
     points = references.points;
+  }, context);
+  return points;
+}
+
+/** One walk over the manifests for as many ids as fit in memory; each round's references are gone after it. */
+async function inRounds(
+  { project, options: { maxIds = MAX_IDS } }: Run,
+  work: (references: ReferenceSet) => Promise<void>,
+  context: Context,
+): Promise<void> {
+  const forgotten = () => readForgotten(project, context);
+  for (let from = 0; from < ALL_IDS.to;) {
+    const range = { from, to: ALL_IDS.to };
+    using references = await collectReferences(project, { range, maxIds, forgotten }, context);
+    await work(references);
     from = references.to;
   }
-  return points;
 }
 
 /** What was condemned is not deleted where nothing is left that it could be spared for. */
@@ -242,13 +253,7 @@ async function sweepAtOnce(
   plan: ReadyPlan,
   context: Context,
 ): Promise<void> {
-  const { project, options: { maxIds = MAX_IDS }, lease } = run;
-  for (let from = 0; from < ALL_IDS.to;) {
-    const range = { from, to: ALL_IDS.to };
-    const forgotten = () => readForgotten(project, context);
-    using references = await collectReferences(project, { range, maxIds, forgotten }, context);
-    await sweepReady(run, { plan, lease, references }, context);
-    from = references.to;
-  }
+  const { lease } = run;
+  await inRounds(run, (references) => sweepReady(run, { plan, lease, references }, context), context);
   await endSwept(run, { plan, lease });
 }

@@ -1,4 +1,5 @@
 /** Points that a gc misses: those that an earlier one saw, which are gone though no forget took them. docs/gc.md. */
+import { counted } from "../../counted.ts";
 import { VarveError } from "../../errors.ts";
 import { forgottenName, parseManifestName } from "../../format/layout.ts";
 import type { Context } from "../context.ts";
@@ -87,8 +88,4 @@ export async function dropRecords(
   );
   const keys = over.map(({ name }) => project.key(name));
   if (keys.length > 0) await lease.send((options) => project.store.delete(keys, options));
-}
-
-function counted(count: number, thing: string): string {
-  return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }
