@@ -9,6 +9,7 @@ import { equalBytes, fromHex, toHex } from "../../src/format/bytes.ts";
 import { EntryList, type Place } from "../../src/format/entries.ts";
 import {
   chunkName,
+  holdName,
   KEYS_PREFIX,
   type ObjectRef,
   parseManifestName,
@@ -53,9 +54,10 @@ export class Oracle implements Watcher {
   /** Erasures that have begun and not come to their end. */
   #unfinished = 0;
   readonly #first: Oracle | undefined;
-  /** Keys of manifests of backups that were reported done, and of those that somebody forgets. */
+  /** Keys of manifests of backups that were reported done. */
   readonly #reported = new Set<string>();
-  readonly #forgotten = new Set<string>();
+  /** How many forget it, or have forgotten it. */
+  readonly #forgotten = new Map<string, number>();
   readonly #held = new Set<string>();
   /**
    * Where the store errs: points that are not whole, of which no backup has said that they are there. Their backup has yet
@@ -94,7 +96,7 @@ export class Oracle implements Watcher {
     for (const point of this.points.values()) {
       if (point.refs.has(key)) this.#loses(point, key);
     }
-    if (this.#reported.has(key) && !this.#forgotten.has(key) && !this.isErasing) {
+    if (this.#reported.has(key) && !this.isForgotten(key) && !this.isErasing) {
       this.fail(`${key} is gone though nobody forgot it`);
     }
     // Its own backup may withdraw it, before it was said to be there.
@@ -142,19 +144,19 @@ export class Oracle implements Watcher {
     if (this.#undone.has(key)) return;
     this.#reported.add(key);
     if (this.#broken.has(key) && !this.isErasing) this.fail(`${key} was reported done and is not whole`);
-    if (!this.points.has(key) && !this.#forgotten.has(key) && !this.isErasing) {
+    if (!this.points.has(key) && !this.isForgotten(key) && !this.isErasing) {
       this.fail(`${key} was reported done and is not there`);
     }
   }
 
   /** Somebody is about to delete the manifest. */
   forgets(key: string): void {
-    this.#forgotten.add(key);
+    this.#forgotten.set(key, (this.#forgotten.get(key) ?? 0) + 1);
   }
 
-  /** It was not deleted after all. */
+  /** One of them did not delete it after all. */
   keeps(key: string): void {
-    this.#forgotten.delete(key);
+    this.#forgotten.set(key, this.#forgotten.get(key)! - 1);
   }
 
   /** A hold says that it is held. */
@@ -180,15 +182,17 @@ export class Oracle implements Watcher {
 
   /** The store is put back to an older copy: what was made since is lost, and nobody's fault. */
   forgetsLater(exists: (key: string) => boolean): void {
-    for (const keys of [this.#reported, this.#held]) {
-      for (const key of keys) if (!exists(key)) keys.delete(key);
+    for (const key of this.#reported) if (!exists(key)) this.#reported.delete(key);
+    for (const key of this.#held) {
+      const { volume, backup } = parseManifestName(key.slice(PREFIX.length))!;
+      if (!exists(PREFIX + holdName(volume, backup))) this.#held.delete(key);
     }
     // Their backup may have seen to the end that they are there, and has yet to say so.
     for (const key of this.points.keys()) if (!exists(key)) this.#undone.add(key);
   }
 
   isForgotten(key: string): boolean {
-    return this.#forgotten.has(key);
+    return (this.#forgotten.get(key) ?? 0) > 0;
   }
 
   get hasProject(): boolean {
@@ -203,7 +207,7 @@ export class Oracle implements Watcher {
   /** Everything that was reported, and nobody forgot, is there and whole. */
   checkReported(): void {
     for (const key of this.#reported) {
-      if (!this.points.has(key) && !this.#forgotten.has(key)) {
+      if (!this.points.has(key) && !this.isForgotten(key)) {
         this.fail(`${key} was reported done and is not there`);
       }
     }
@@ -251,7 +255,7 @@ export class Oracle implements Watcher {
 
   #loses(point: Point, key: string): void {
     if (this.isErasing) this.points.delete(point.key);
-    else if (this.isLenient && (!this.#reported.has(point.key) || this.#forgotten.has(point.key))) {
+    else if (this.isLenient && (!this.#reported.has(point.key) || this.isForgotten(point.key))) {
       this.points.delete(point.key);
       this.#broken.add(point.key);
     } else this.fail(`${point.key} (${point.snapshot}) has lost ${key}`);
@@ -278,7 +282,7 @@ export class Oracle implements Watcher {
       if (this.isErasing && error instanceof Violation) return;
       if (
         this.isLenient && error instanceof Violation &&
-        !(this.#reported.has(key) && !this.#forgotten.has(key))
+        !(this.#reported.has(key) && !this.isForgotten(key))
       ) {
         this.#broken.add(key);
         return;

@@ -255,7 +255,14 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "the base is there when the point is committed": [
     {
       file: "engine/backup/commit.ts",
-      find: "base === null ? undefined : checkBase(project, { manifest, base }, context),",
+      find: "base === undefined ? undefined : checkBase(project, { manifest, base }, uninterrupted),",
+      replace: "undefined,",
+    },
+  ],
+  "what was written last is there when the point is committed": [
+    {
+      file: "engine/backup/commit.ts",
+      find: "newest === undefined ? undefined : checkNewest(project, { manifest, newest }),",
       replace: "undefined,",
     },
   ],

@@ -55,7 +55,7 @@ export class Process {
   isStalled = false;
   /** The store failed it at least once. */
   metFaults = false;
-  /** What the store was wrong about, and was not asked about since. */
+  /** Of which objects the store told it wrongly, when it last told of them. */
   readonly lies = new Set<string>();
   /** For how long it stood still, all together. */
   stalledMs = 0;

@@ -114,7 +114,7 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
 /** The life that the seed chooses, and the quiet after it. */
 async function live(world: World, { theme, next }: { theme: Theme; next: Random }): Promise<void> {
   const { scheduler, oracle, second } = world;
-  world.errs = next(3) === 0 || theme.liesAbout !== undefined;
+  world.errs = next(3) === 0 || theme.errs === true || theme.liesAbout !== undefined;
   oracle.isLenient = second.oracle.isLenient = world.errs;
   const contents = 1 + next(CONTENTS);
   for (let i = 0; i < contents; i++) world.volumes.push(newVolume(next));
@@ -204,6 +204,7 @@ function letStoreErr(world: World, { theme, next }: { theme: Theme; next: Random
   if (theme.liesAbout !== undefined || next(2) === 0) {
     world.faults.liesAbout = liesAbout[next(liesAbout.length)]!;
     world.faults.lies = 2500;
+    world.faults.denies = next(2) === 0;
   }
   // Where nobody insists, the store may lose sight of points for a while.
   world.force = next(3) > 0;

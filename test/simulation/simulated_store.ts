@@ -27,6 +27,8 @@ export interface Faults {
   lies?: number;
   /** Only about these keys and prefixes. */
   liesAbout?: RegExp;
+  /** They all say that nothing is there. */
+  denies?: boolean;
   /** Keys that a page of a listing has at most. */
   pageKeys: number;
 }

@@ -5,6 +5,7 @@
 import { InterruptedError } from "../../src/errors.ts";
 import { newProcess, type Operation, runOperation, type World } from "./operations.ts";
 import { type Chances, DAY_MS, HOUR_MS, type Process, type Random } from "./scheduler.ts";
+import { putBackTo } from "./put_back.ts";
 import type { Faults } from "./simulated_store.ts";
 
 export interface Theme {
@@ -12,7 +13,9 @@ export interface Theme {
   prepare(world: World, next: Random): Promise<void>;
   /** What each host does in the first round; without it, anything. */
   duel?: readonly (readonly Operation[])[];
-  /** The store errs, again and again about one of these. */
+  /** The store errs, whatever the seed says. */
+  errs?: true;
+  /** It errs again and again about one of these. */
   liesAbout?: readonly RegExp[];
 }
 
@@ -40,19 +43,21 @@ interface Places {
  */
 const PLACES: Record<Operation, Places> = {
   // Before the manifest: it asks for its lease when it begins and before it ends.
-  backup: { steps: 36, first: 8, looks: [/head \S+\/leases\//] },
-  restore: { steps: 14, first: 8, looks: [/get \S+\/chunks\//] },
-  verify: { steps: 14, first: 8, looks: [/get \S+\/chunks\//] },
-  forget: { steps: 14, first: 8, looks: [/list \S+\/volumes\//] },
-  copy: { steps: 60, first: 8, looks: [/head second\/\S+\/leases\//], opens: /get second\/\S+\/keys\// },
-  erase: { steps: 40, first: 10, looks: [/list \S+\/leases\//] },
-  "forget there": { steps: 14, first: 8, looks: [/list \S+\/volumes\//] },
+  backup: { steps: 62, first: 14, looks: [/head \S+\/leases\//] },
+  restore: { steps: 22, first: 8, looks: [/get \S+\/chunks\//] },
+  verify: { steps: 50, first: 8, looks: [/get \S+\/chunks\//] },
+  forget: { steps: 30, first: 8, looks: [/list \S+\/volumes\//] },
+  copy: { steps: 120, first: 14, looks: [/head second\/\S+\/leases\//], opens: /get second\/\S+\/keys\// },
+  erase: { steps: 46, first: 10, looks: [/list \S+\/leases\//] },
+  "forget there": { steps: 30, first: 8, looks: [/list \S+\/volumes\//] },
   "gc there": { steps: 80, first: 40, looks: LOOKS_OF_GC },
-  hold: { steps: 14, first: 8, looks: [/list \S+\/leases\//] },
-  repair: { steps: 30, first: 8, looks: [/get \S+\/chunks\//] },
+  hold: { steps: 16, first: 8, looks: [/list \S+\/leases\//] },
+  repair: { steps: 50, first: 8, looks: [/get \S+\/chunks\//] },
   gc: { steps: 80, first: 40, looks: LOOKS_OF_GC },
 };
 
+/** Of 10,000. */
+const ALWAYS = 10_000;
 const MINUTE_MS = 60_000;
 /** After this a lease is dead. */
 const LONG_MS = DAY_MS + HOUR_MS;
@@ -172,6 +177,87 @@ export const THEMES: readonly Theme[] = [
     prepare: points,
     duel: [["gc", "gc"], ["backup", "gc"], ["gc"]],
     liesAbout: [/\/volumes\/$/, /\/volumes\/./],
+  },
+  // A plan, and a sweep of it by another, each of which is not told of the points at first.
+  {
+    async prepare(world, next) {
+      await points(world);
+      const process = await stand(world, "backup", next);
+      world.faults = {
+        ...QUIET,
+        lies: ALWAYS,
+        denies: true,
+        liesAbout: next(2) === 0 ? /\/volumes\/$/ : /\/volumes\/./,
+      };
+      await goOn(world, start(world, "gc told wrongly", "gc"));
+      process.stop.abort(new InterruptedError());
+      await goOn(world, process);
+      await goOn(world, start(world, "sweep told wrongly", "gc"));
+    },
+    duel: [["backup"], ["gc"]],
+    errs: true,
+  },
+  // A backup that is not told of the plans when it begins, and takes turns with a collector that sweeps one.
+  {
+    async prepare(world, next) {
+      await garbage(world, "forget");
+      const collector = start(world, "standing gc", "gc");
+      await goOnFor(world, collector, 0, LOOKS_OF_GC[1]);
+      world.faults = { ...QUIET, lies: ALWAYS, denies: true, liesAbout: /\/gc\/$/ };
+      const process = await stand(world, "backup", next);
+      world.faults = QUIET;
+      await goOn(world, collector);
+      world.scheduler.thaw(process);
+    },
+    duel: [["backup"]],
+    errs: true,
+  },
+  // Who forgets points that are held, and is not told of it.
+  {
+    async prepare(world) {
+      await points(world);
+      await calmly(world, { operations: ["hold", "hold"], gapMs: MINUTE_MS });
+    },
+    duel: [["forget"], ["forget", "forget"], ["backup"]],
+    liesAbout: [/\/holds\/./],
+  },
+  // A forget that stands still until its lease is dead, and does not know it; the point is held meanwhile.
+  {
+    async prepare(world, next) {
+      await points(world);
+      const process = start(world, "standing forget", "forget");
+      process.clocks = "still";
+      await goOnFor(world, process, next(2), /: (put|head) \S+\/forgotten\//);
+      await calmly(world, { operations: ["gc", "hold", "hold"], gapMs: LONG_MS });
+      world.scheduler.thaw(process);
+    },
+    duel: [["backup"], ["forget"]],
+  },
+  // A backup that reads its base late, or early, while that is forgotten and swept, and the plan itself is over.
+  {
+    async prepare(world, next) {
+      await points(world);
+      const process = start(world, "standing backup", "backup");
+      await goOnFor(world, process, next(PLACES.backup.first));
+      await calmly(world, { operations: ["forget", "gc", "gc", "gc"], gapMs: 9 * DAY_MS });
+      world.scheduler.thaw(process);
+    },
+    duel: [["backup"]],
+  },
+  // A backup whose base is lost: it was made after the backup's lease, and the store is put back to between the two.
+  {
+    async prepare(world, next) {
+      world.volumesUsed = 1;
+      const process = start(world, "standing backup", "backup");
+      await goOnFor(world, process, 0, /done: head \S+\/leases\//);
+      const leasedMs = world.scheduler.nowMs;
+      await points(world);
+      await goOnFor(world, process, next(PLACES.backup.steps));
+      putBackTo(world, { thenMs: leasedMs, part: undefined });
+      await goOn(world, process);
+    },
+    duel: [["backup"], ["restore"]],
+    errs: true,
   },
   {
     async prepare(world, next) {

@@ -27,6 +27,7 @@ import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts
 import type { Source, VolumeDiff } from "../../source/source.ts";
 import { isGone, type OpenManifest } from "../catalog.ts";
 import { openChunkCache, openLeafCache } from "../chunks/caches.ts";
+import type { WrittenObject } from "../chunks/present_objects.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import { ChunkWriter } from "../chunks/write_chunk.ts";
 import { commitManifest } from "./commit.ts";
@@ -131,7 +132,7 @@ export async function backup(
     const run = await beginRun({ options, project, lease, workshop, cache, chunkCache, leafCache }, guarded);
     const prepared = await storeAll(run, guarded);
     const manifests = prepared.map(({ manifest }) => manifest);
-    await commitAll(run, manifests, guarded);
+    await commitAll(run, prepared, guarded);
     if (manifests.length > 0) await cache.renew(manifests.at(-1)!, { isLatest: true });
     if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
     await chunkCache?.trim();
@@ -193,6 +194,8 @@ async function holdsNothing(project: Project, { signal }: Context): Promise<bool
 /** A restore point that is stored but for its manifest. */
 interface Prepared {
   manifest: OpenManifest;
+  /** Of what was put or found for it. */
+  newest: WrittenObject | undefined;
   downloadedBytes: number;
 }
 
@@ -285,7 +288,7 @@ async function storeDiff(
       duration_s: (context.clock.now() - startedMs) / 1000,
     },
   };
-  return { manifest, downloadedBytes: volume.downloadedBytes };
+  return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes };
 }
 
 function hintsOf({ latest, project }: Run): OpenManifest | undefined {
@@ -360,15 +363,16 @@ function checkSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): vo
 }
 
 /** One after the other; an interruption in between says how far it came. */
-async function commitAll(run: Run, manifests: readonly OpenManifest[], context: Context): Promise<void> {
-  for (const [committed, manifest] of manifests.entries()) {
+async function commitAll(run: Run, prepared: readonly Prepared[], context: Context): Promise<void> {
+  for (const [committed, { manifest, newest }] of prepared.entries()) {
     if (context.signal.reason instanceof InterruptedError && committed > 0) {
       throw new InterruptedError(
-        `Interrupted: ${committed} of ${manifests.length} restore points were committed`,
+        `Interrupted: ${committed} of ${prepared.length} restore points were committed`,
       );
     }
     context.signal.throwIfAborted();
-    await commitManifest(run.project, { manifest, ...run, base: manifest.info.base }, context);
+    const base = manifest.info.base ?? undefined;
+    await commitManifest(run.project, { manifest, ...run, base, newest }, context);
   }
 }
 

@@ -3,6 +3,7 @@ import { describeError, InterruptedError, StoreError, VarveError } from "../../e
 import { holdName, manifestName } from "../../format/layout.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
 import { isGone, type OpenManifest, writeManifest } from "../catalog.ts";
+import type { WrittenObject } from "../chunks/present_objects.ts";
 import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import type { Lease } from "../gc/lease.ts";
@@ -15,7 +16,9 @@ export interface Commit {
   /** As they were read after the lease was written. */
   condemned: Condemned;
   /** The backup of the same volume that the point relies on for what it did not store or ask for itself. */
-  base: string | null;
+  base: string | undefined;
+  /** Of what it did store or ask for, what was written last. */
+  newest: WrittenObject | undefined;
 }
 
 /**
@@ -27,13 +30,12 @@ export interface Commit {
  */
 export async function commitManifest(
   project: Project,
-  { manifest, lease, condemned, base }: Commit,
+  { manifest, lease, condemned, base, newest }: Commit,
   context: Context,
 ): Promise<void> {
   await Promise.all([
     project.checkNotErased({ signal: context.signal }),
     condemned.checkUnseen(lease),
-    base === null ? undefined : checkBase(project, { manifest, base }, context),
   ]);
   const info = { ...manifest.info, lease_ms: lease.startedMs ?? undefined };
   try {
@@ -41,10 +43,16 @@ export async function commitManifest(
   } catch (error) {
     await checkStored(project, { manifest, error }, context);
   }
+  const uninterrupted = { ...context, signal: new AbortController().signal };
   let isLost: boolean;
   try {
-    const looks = [lease.confirm(), project.checkNotErased({})];
-    [isLost] = await Promise.all([isGone(project, manifest.info, {}), ...looks]);
+    [isLost] = await Promise.all([
+      isGone(project, manifest.info, {}),
+      lease.confirm(),
+      project.checkNotErased({}),
+      base === undefined ? undefined : checkBase(project, { manifest, base }, uninterrupted),
+      newest === undefined ? undefined : checkNewest(project, { manifest, newest }),
+    ]);
   } catch (error) {
     await withdraw(project, { manifest, lease }, context);
     throw error;
@@ -64,9 +72,22 @@ async function checkBase(
   const { volume } = info;
   if (!await isGone(project, { volume, backup: base }, context)) return;
   if ((await readForgotten(project, context)).has(manifestName(volume, base))) return;
-  throw new VarveError(
+  throw putBack(project, info, `its base ${base} is`);
+}
+
+/** A store that is put back loses what was written last first: while that is there, so is all that is older. */
+async function checkNewest(
+  project: Project,
+  { manifest: { info }, newest }: { manifest: OpenManifest; newest: WrittenObject },
+): Promise<void> {
+  if (!await project.has(newest.name, {})) throw putBack(project, info, `"${project.key(newest.name)}" is`);
+}
+
+function putBack({ name }: Project, { volume, backup }: ManifestInfo, what: string): VarveError {
+  return new VarveError(
     "conflict",
-    `Cannot store "${project.name}/${volume}@${info.backup}": its base ${base} is gone, and no forget took it; run it again`,
+    `Cannot store "${name}/${volume}@${backup}": ${what} gone, and nobody deleted it, which looks as if the store had been ` +
+      `put back to an older copy; run it again`,
   );
 }
 

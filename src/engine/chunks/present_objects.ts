@@ -14,6 +14,21 @@ const PAGE_KEYS = 1000;
 /** Ids held at once, 19 MiB of table; of what was not listed then the store is asked. */
 const MAX_IDS = 390_000;
 
+/** An object of a project, and when it was written by the store's clock. */
+export interface WrittenObject {
+  name: string;
+  modifiedMs: number;
+}
+
+/** The one that was written later. */
+export function later(
+  a: WrittenObject | undefined,
+  b: WrittenObject | undefined,
+): WrittenObject | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return a.modifiedMs > b.modifiedMs ? a : b;
+}
+
 export interface PresentOptions {
   signal: AbortSignal;
   /** How many will be asked for, where that is known. */
@@ -41,8 +56,9 @@ export class PresentObjects {
   /** Plain keys, each marked with its size. */
   readonly #sizes = new IdSet();
   /** Of keys with a suffix, by name: they are few. */
-  readonly #suffixed = new Map<string, number>();
+  readonly #suffixed = new Map<string, ObjectInfo>();
   #asked: number;
+  #newest: WrittenObject | undefined;
 
   constructor(project: Project, options: PresentOptions) {
     this.#project = project;
@@ -52,6 +68,11 @@ export class PresentObjects {
       const prefix = CHUNKS_PREFIX + digit.toString(16);
       return { prefix, pages: 0, pagesLikely: 1, until: "", isComplete: false, listing: undefined };
     });
+  }
+
+  /** Of the objects that were asked for and are there; where all are asked for that `only` has. */
+  get newest(): WrittenObject | undefined {
+    return this.#newest;
   }
 
   /** The stored size of the object; `undefined` where the store says that it has none, or an empty one. */
@@ -64,11 +85,17 @@ export class PresentObjects {
     }
     const name = chunkName(ref);
     if (part.isComplete || name <= part.until) {
-      return (ref.lease === undefined ? this.#sizes.markOf(ref.id) : this.#suffixed.get(name)) || undefined;
+      if (ref.lease === undefined) return this.#sizes.markOf(ref.id) || undefined;
+      return this.#tell(name, this.#suffixed.get(name));
     }
     const { store } = this.#project;
-    const info = await store.head(this.#project.key(name), { signal: this.#options.signal });
-    return info?.sizeBytes || undefined;
+    return this.#tell(name, await store.head(this.#project.key(name), { signal: this.#options.signal }));
+  }
+
+  #tell(name: string, info: ObjectInfo | undefined): number | undefined {
+    if (info === undefined) return undefined;
+    this.#newest = later(this.#newest, { name, modifiedMs: info.modifiedMs });
+    return info.sizeBytes || undefined;
   }
 
   /** Ids are spread evenly: each part is asked about as often as any other, and as often again as until now. */
@@ -90,14 +117,15 @@ export class PresentObjects {
     if (part.pages === 1) part.pagesLikely = Math.ceil(1 / shareBefore(part.until));
   }
 
-  #add({ name, sizeBytes }: ObjectInfo & { name: string }): void {
-    const ref = parseChunkName(name);
+  #add(info: ObjectInfo & { name: string }): void {
+    const ref = parseChunkName(info.name);
     if (ref === undefined) return;
-    if (ref.lease !== undefined) return void this.#suffixed.set(name, sizeBytes);
+    if (ref.lease !== undefined) return void this.#suffixed.set(info.name, info);
     const { only } = this.#options;
     if (only !== undefined && !only.has(ref.id)) return;
     this.#sizes.add(ref.id);
-    this.#sizes.mark(ref.id, sizeBytes);
+    this.#sizes.mark(ref.id, info.sizeBytes);
+    if (only !== undefined) this.#tell(info.name, info);
   }
 }
 

@@ -9,7 +9,7 @@ import type { Context } from "../context.ts";
 import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
 import { Window } from "../window.ts";
-import { PresentObjects } from "./present_objects.ts";
+import { later, PresentObjects, type WrittenObject } from "./present_objects.ts";
 
 /** Objects remembered until they are looked at, 36 bytes each. */
 const MAX_REMEMBERED = 50_000;
@@ -30,10 +30,16 @@ export class StoredObjects {
   readonly #project: Project;
   readonly #signal: AbortSignal;
   #batch = newBatch();
+  #newest: WrittenObject | undefined;
 
   constructor(project: Project, { signal }: Pick<Context, "signal">) {
     this.#project = project;
     this.#signal = signal;
+  }
+
+  /** Of all that was looked at: a store that is put back to what it was before loses this one first. */
+  get newest(): WrittenObject | undefined {
+    return this.#newest;
   }
 
   /**
@@ -63,6 +69,7 @@ export class StoredObjects {
         });
       }
       await questions.drain();
+      this.#newest = later(this.#newest, present.newest);
     } finally {
       await questions.settle();
     }

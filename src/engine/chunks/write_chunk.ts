@@ -23,7 +23,7 @@ import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
 import type { MarkedObjects } from "../verify/marks.ts";
 import { frontOf, LeafReader } from "./leaves.ts";
-import { PresentObjects } from "./present_objects.ts";
+import { PresentObjects, type WrittenObject } from "./present_objects.ts";
 import { StoredObjects } from "./stored_objects.ts";
 import type { ChunkWorkshop } from "./workshop.ts";
 
@@ -167,6 +167,11 @@ export class ChunkWriter {
   /** Whether this run has put the whole chunk under its plain key, or the store said in this run that it is there. */
   hasSeen(ref: ObjectRef): boolean {
     return ref.lease === undefined && this.#seen.has(ref.id);
+  }
+
+  /** What was written last of what this writer has put or found, once `checkStored` has looked at it. */
+  get newest(): WrittenObject | undefined {
+    return this.#stored.newest;
   }
 
   /**

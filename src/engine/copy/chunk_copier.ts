@@ -10,6 +10,7 @@ import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { isPossibleChunkSize } from "../../format/object.ts";
 import { checkObject, readChunk } from "../chunks/read_chunk.ts";
+import { later, type WrittenObject } from "../chunks/present_objects.ts";
 import { StoredObjects } from "../chunks/stored_objects.ts";
 import type { ChunkWorkshop } from "../chunks/workshop.ts";
 import { ChunkWriter, WHOLE } from "../chunks/write_chunk.ts";
@@ -45,6 +46,7 @@ export interface CopyCounts {
 
 /** Another point of the target: what its pages name is there. */
 export interface CopyBase {
+  backup: string;
   pages: EntryList;
   /** A gc plan of the target may condemn some of it. */
   isInDoubt: boolean;
@@ -67,11 +69,17 @@ export class ChunkCopier {
   readonly #known = new Map<string, Promise<void>>();
   /** In the target, of what was put as it is, or is there. */
   readonly #stored: StoredObjects;
+  #newest: WrittenObject | undefined;
 
   constructor(options: ChunkCopierOptions, context: Context) {
     this.#options = options;
     this.#stored = new StoredObjects(options.target, context);
     this.#context = context;
+  }
+
+  /** What was written last of what was put or found in the target until now. */
+  get newest(): WrittenObject | undefined {
+    return later(this.#newest, this.#stored.newest);
   }
 
   /**
@@ -102,6 +110,7 @@ export class ChunkCopier {
         onPage((page + 1) * PAGE_CHUNKS);
       }
       await Promise.all([this.#stored.check(), writer.checkStored()]);
+      this.#newest = later(this.#newest, writer.newest);
     } finally {
       this.counts.bytes += writer.uploadedBytes;
     }

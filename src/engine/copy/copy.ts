@@ -229,13 +229,13 @@ async function findBase(
   const there = present.get(place.volume) ?? [];
   const before = there.findLast(({ backup }) => backup < place.backup);
   if (last?.volume === place.volume && (before === undefined || last.backup > before.backup)) {
-    return { pages: last.pages, isInDoubt: false };
+    return { backup: last.backup, pages: last.pages, isInDoubt: false };
   }
   const base = before ?? there[0];
   if (base === undefined) return undefined;
   try {
     const { info, pages } = await readManifest(target, base, context);
-    return { pages, isInDoubt: await condemned.against(info) !== undefined };
+    return { backup: base.backup, pages, isInDoubt: await condemned.against(info) !== undefined };
   } catch (error) {
     if (isUnreadable(error)) return undefined;
     throw error;
@@ -256,6 +256,7 @@ async function copyPoint(
   const onPage = (positions: number) =>
     onProgress({ sizeBytes, doneBytes: Math.min(sizeBytes, positions * chunk_bytes) });
   const pages = await copier.copyPages(manifest.pages, { key: manifest.key, base, onPage });
-  await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned, base: null }, context);
+  const relied = { base: base?.backup, newest: copier.newest };
+  await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned, ...relied }, context);
   return { ...place, pages };
 }
