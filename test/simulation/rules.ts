@@ -89,8 +89,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
     {
       file: "engine/backup/commit.ts",
-      find: "[lease.confirm(), project.checkNotErased({})]",
-      replace: "[project.checkNotErased({})]",
+      find: "      lease.confirm(),\n",
+      replace: "",
     },
   ],
   "a dead lease stays dead": [
@@ -198,7 +198,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       find: "project.checkNotErased({ signal: context.signal }),",
       replace: "",
     },
-    { file: "engine/backup/commit.ts", find: ", project.checkNotErased({})];", replace: "];" },
+    { file: "engine/backup/commit.ts", find: "      project.checkNotErased({}),\n", replace: "" },
   ],
   "whoever deletes lists the manifests twice": [
     {

@@ -134,7 +134,7 @@ describe("copy()", () => {
     const watched = new HookedStore(to);
     const report = await copyTo(watched, {}, through(source, fetched));
     expect(report).toMatchObject({ points: { copied: 2, present: 1 }, objects: { copied: 2 } });
-    expect(watched.keys("head").filter((key) => key.startsWith(CHUNKS))).toHaveLength(4); // a chunk, a page, before and after
+    expect(watched.keys("head").filter((key) => key.startsWith(CHUNKS))).toHaveLength(6); // a chunk, a page, before and after; one behind each manifest
     expect(fetched.keys("get").filter((key) => key.startsWith(CHUNKS))).toHaveLength(2);
     expect(await bytesOf(await second())).toEqual(bytes);
   });

@@ -78,18 +78,19 @@ describe("backup()", () => {
       "get manifest",
       "head keys",
       "list gc/",
-      "head manifest",
       "head lease",
       "put manifest",
+      "head manifest",
       "head lease",
       "list lease",
       "head keys",
-      "head manifest",
+      "head manifest", // of the base
       "delete lease",
     ]);
-    // All that is done to chunks and pages is done between the base's manifest and the new one.
+    // All that is done to chunks and pages is done between the base's manifest and the new one; one is looked for behind it.
     expect(calls.indexOf("get manifest")).toBeLessThan(calls.findIndex((call) => chunks.includes(call)));
-    expect(calls.findLastIndex((call) => chunks.includes(call))).toBeLessThan(calls.indexOf("put manifest"));
+    const behind = calls.slice(calls.indexOf("put manifest")).filter((call) => chunks.includes(call));
+    expect(behind).toEqual(["head chunk"]);
     expect(chunks).toContain("put chunk");
   });
 
@@ -137,6 +138,27 @@ describe("backup()", () => {
     });
     expect(await errorOf(backUp(hooked, [NEXT]))).toBe(failure);
     expect((await keysOf(inner, MANIFESTS)).length).toBe(1);
+  });
+
+  test.each([
+    [
+      "what it stored last",
+      (store: HookedStore) => store.keys("put").filter((key) => key.startsWith(CHUNKS)),
+    ],
+    ["its base", (store: HookedStore) => store.keys("get").filter((key) => key.startsWith(MANIFESTS))],
+  ])("says conflict and withdraws its manifest when %s is gone right behind it", async (_, lost) => {
+    const { inner, store, hooked } = await setUp({
+      after: async ({ op, key }) => {
+        if (op === "put" && key.startsWith(MANIFESTS)) await inner.delete(lost(store));
+      },
+    });
+    const before = await keysOf(inner, MANIFESTS);
+    const error = await errorOf(backUp(hooked, [NEXT]));
+    expect(error.code).toBe("conflict");
+    expect(error.message).toEndWith(
+      "gone, and nobody deleted it, which looks as if the store had been put back to an older copy; run it again",
+    );
+    expect(before).toEqual(expect.arrayContaining(await keysOf(inner, MANIFESTS)));
   });
 
   test("says which manifest it could not withdraw when deleting is refused", async () => {
