@@ -27,7 +27,7 @@ export class Liar {
   bytesOf(key: string): Uint8Array | undefined {
     const { objects, scheduler } = this.#reach;
     const bytes = objects.get(key)?.bytes;
-    if (this.#isOwed(wholeOf(key))) {
+    if (this.#isOwed(key) || this.#isOwed(wholeOf(key))) {
       this.#tells([key, wholeOf(key)]);
       return bytes;
     }

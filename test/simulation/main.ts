@@ -10,20 +10,22 @@ const { values } = parseArgs({
     /** How many, and the first. */
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
+    /** Only each so many: those of one theme. */
+    every: { type: "string", default: "1" },
     /** A rule of rules.ts that is switched off. */
     break: { type: "string" },
     /** Each step, also of seeds that go well. */
     trace: { type: "boolean", default: false },
   },
 });
-const [seeds, from] = [Number(values.seeds), Number(values.from)];
+const [seeds, from, every] = [Number(values.seeds), Number(values.from), Number(values.every)];
 // Before the engine is loaded.
 const checkEngine = prepareEngine(values.break);
 const { simulate } = await import("./simulate.ts");
 checkEngine();
 
 let [steps, lies, operations, failed, reported] = [0, 0, 0, 0, 0];
-for (let seed = from; seed < from + seeds; seed++) {
+for (let seed = from; seed < from + seeds * every; seed += every) {
   const result = await simulate(seed, values.trace ? console.log : undefined);
   steps += result.steps;
   lies += result.lies;

@@ -252,13 +252,6 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "a forget's deletion does not outlive its lease": [
     { file: "engine/retention/forget.ts", find: "lease.send(remove)", replace: "remove(context)" },
   ],
-  "the base is there when the point is committed": [
-    {
-      file: "engine/backup/commit.ts",
-      find: "base === undefined ? undefined : checkBase(project, { manifest, base }, uninterrupted),",
-      replace: "undefined,",
-    },
-  ],
   "what was written last is there when the point is committed": [
     {
       file: "engine/backup/commit.ts",
@@ -310,7 +303,6 @@ export const NOT_NOTICED: readonly string[] = [
   "the store is asked for the lease before what must not be late",
   "a forget asks twice whether a point is held",
   "a forget's deletion does not outlive its lease",
-  "the base is there when the point is committed",
   "points that are missing stop a gc",
 ];
 

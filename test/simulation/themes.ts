@@ -33,6 +33,8 @@ interface Places {
   steps: number;
   first: number;
   looks: readonly RegExp[];
+  /** What it does before it looks for the last time. */
+  work?: RegExp;
   /** From here on it deals with the repository in which it may meet a collector. */
   opens?: RegExp;
 }
@@ -43,11 +45,17 @@ interface Places {
  */
 const PLACES: Record<Operation, Places> = {
   // Before the manifest: it asks for its lease when it begins and before it ends.
-  backup: { steps: 62, first: 14, looks: [/head \S+\/leases\//] },
+  backup: { steps: 62, first: 14, looks: [/head \S+\/leases\//], work: /\/chunks\// },
   restore: { steps: 22, first: 8, looks: [/get \S+\/chunks\//] },
   verify: { steps: 50, first: 8, looks: [/get \S+\/chunks\//] },
   forget: { steps: 30, first: 8, looks: [/list \S+\/volumes\//] },
-  copy: { steps: 120, first: 14, looks: [/head second\/\S+\/leases\//], opens: /get second\/\S+\/keys\// },
+  copy: {
+    steps: 120,
+    first: 14,
+    looks: [/head second\/\S+\/leases\//],
+    work: /second\/\S+\/chunks\//,
+    opens: /get second\/\S+\/keys\//,
+  },
   erase: { steps: 46, first: 10, looks: [/list \S+\/leases\//] },
   "forget there": { steps: 30, first: 8, looks: [/list \S+\/volumes\//] },
   "gc there": { steps: 80, first: 40, looks: LOOKS_OF_GC },
@@ -67,12 +75,34 @@ async function takeTurns(
   world: World,
   { operation, collector, next }: { operation: Operation; collector: Operation; next: Random },
 ): Promise<void> {
-  const { first, steps, opens } = PLACES[operation];
+  const { first, steps, opens, work, looks } = PLACES[operation];
   const process = start(world, `standing ${operation}`, operation);
   if (opens !== undefined) await goOnFor(world, process, 0, opens);
   await goOnFor(world, process, next(first));
   const standing = await stand(world, collector, next);
-  await goOnFor(world, process, first + next(steps - first));
+  if (work === undefined || next(2) === 0) await goOnFor(world, process, first + next(steps - first));
+  else for (const label of [work, looks[0]]) await goOnFor(world, process, 0, label);
+  await goOn(world, standing);
+  world.scheduler.thaw(process);
+}
+
+/**
+ * A process that has yet to announce itself, and a collector that sweeps at once what it condemns. When the process looks for plans
+ * it is told that there is none, once.
+ */
+async function missPlan(
+  world: World,
+  { operation, collector, next }: { operation: "backup" | "copy"; collector: Operation; next: Random },
+): Promise<void> {
+  const { opens = /get \S+\/keys\//, work, looks } = PLACES[operation];
+  const process = start(world, `standing ${operation}`, operation);
+  await goOnFor(world, process, 0, opens);
+  if (next(2) === 0) await goOnFor(world, process, 1);
+  const standing = start(world, `standing ${collector}`, collector);
+  await goOnFor(world, standing, 0, LOOKS_OF_GC[1]);
+  world.faults = { ...QUIET, lies: ALWAYS, denies: true, liesAbout: /\/gc\/$/ };
+  for (const label of [work, looks[0]]) await goOnFor(world, process, 0, label);
+  world.faults = QUIET;
   await goOn(world, standing);
   world.scheduler.thaw(process);
 }
@@ -197,19 +227,22 @@ export const THEMES: readonly Theme[] = [
     duel: [["backup"], ["gc"]],
     errs: true,
   },
-  // A backup that is not told of the plans when it begins, and takes turns with a collector that sweeps one.
+  // A backup, or a copy, that is told wrongly of the plans once.
   {
     async prepare(world, next) {
       await garbage(world, "forget");
-      const collector = start(world, "standing gc", "gc");
-      await goOnFor(world, collector, 0, LOOKS_OF_GC[1]);
-      world.faults = { ...QUIET, lies: ALWAYS, denies: true, liesAbout: /\/gc\/$/ };
-      const process = await stand(world, "backup", next);
-      world.faults = QUIET;
-      await goOn(world, collector);
-      world.scheduler.thaw(process);
+      await missPlan(world, { operation: "backup", collector: "gc", next });
     },
     duel: [["backup"]],
+    errs: true,
+  },
+  {
+    async prepare(world, next) {
+      const operations = ["backup", "copy", "forget there", "forget", "backup"] as const;
+      await calmly(world, { operations, gapMs: HOUR_MS });
+      await missPlan(world, { operation: "copy", collector: "gc there", next });
+    },
+    duel: [["copy"]],
     errs: true,
   },
   // Who forgets points that are held, and is not told of it.
@@ -233,18 +266,20 @@ export const THEMES: readonly Theme[] = [
     },
     duel: [["backup"], ["forget"]],
   },
-  // A backup that reads its base late, or early, while that is forgotten and swept, and the plan itself is over.
+  // A backup that has yet to announce itself while its base is forgotten and swept, and the plan itself is over.
   {
     async prepare(world, next) {
+      world.volumesUsed = 1;
       await points(world);
       const process = start(world, "standing backup", "backup");
+      await goOnFor(world, process, 0, /get \S+\/keys\//);
       await goOnFor(world, process, next(PLACES.backup.first));
-      await calmly(world, { operations: ["forget", "gc", "gc", "gc"], gapMs: 9 * DAY_MS });
+      await calmly(world, { operations: ["forget", "forget", "gc", "gc", "gc"], gapMs: 9 * DAY_MS });
       world.scheduler.thaw(process);
     },
     duel: [["backup"]],
   },
-  // A backup whose base is lost: it was made after the backup's lease, and the store is put back to between the two.
+  // A backup that relies on what was made after its lease, and the store is put back to between the two.
   {
     async prepare(world, next) {
       world.volumesUsed = 1;

@@ -371,8 +371,7 @@ async function commitAll(run: Run, prepared: readonly Prepared[], context: Conte
       );
     }
     context.signal.throwIfAborted();
-    const base = manifest.info.base ?? undefined;
-    await commitManifest(run.project, { manifest, ...run, base, newest }, context);
+    await commitManifest(run.project, { manifest, ...run, newest }, context);
   }
 }
 

@@ -15,9 +15,7 @@ export interface Commit {
   lease: Lease;
   /** As they were read after the lease was written. */
   condemned: Condemned;
-  /** The backup of the same volume that the point relies on for what it did not store or ask for itself. */
-  base: string | undefined;
-  /** Of what it did store or ask for, what was written last. */
+  /** Of all that the run has stored or asked for, what was written last. */
   newest: WrittenObject | undefined;
 }
 
@@ -30,7 +28,7 @@ export interface Commit {
  */
 export async function commitManifest(
   project: Project,
-  { manifest, lease, condemned, base, newest }: Commit,
+  { manifest, lease, condemned, newest }: Commit,
   context: Context,
 ): Promise<void> {
   await Promise.all([
@@ -43,14 +41,12 @@ export async function commitManifest(
   } catch (error) {
     await checkStored(project, { manifest, error }, context);
   }
-  const uninterrupted = { ...context, signal: new AbortController().signal };
   let isLost: boolean;
   try {
     [isLost] = await Promise.all([
       isGone(project, manifest.info, {}),
       lease.confirm(),
       project.checkNotErased({}),
-      base === undefined ? undefined : checkBase(project, { manifest, base }, uninterrupted),
       newest === undefined ? undefined : checkNewest(project, { manifest, newest }),
     ]);
   } catch (error) {
@@ -60,34 +56,18 @@ export async function commitManifest(
   if (isLost) await explainLost(project, manifest, context);
 }
 
-/**
- * What an increment did not touch is there because its base is. A base that is gone and that nobody forgot was lost, and
- * what it referred to with it perhaps: a store that was put back to an older copy.
- */
-async function checkBase(
-  project: Project,
-  { manifest: { info }, base }: { manifest: OpenManifest; base: string },
-  context: Context,
-): Promise<void> {
-  const { volume } = info;
-  if (!await isGone(project, { volume, backup: base }, context)) return;
-  if ((await readForgotten(project, context)).has(manifestName(volume, base))) return;
-  throw putBack(project, info, `its base ${base} is`);
-}
-
 /** A store that is put back loses what was written last first: while that is there, so is all that is older. */
 async function checkNewest(
   project: Project,
   { manifest: { info }, newest }: { manifest: OpenManifest; newest: WrittenObject },
 ): Promise<void> {
-  if (!await project.has(newest.name, {})) throw putBack(project, info, `"${project.key(newest.name)}" is`);
-}
-
-function putBack({ name }: Project, { volume, backup }: ManifestInfo, what: string): VarveError {
-  return new VarveError(
+  if (await project.has(newest.name, {})) return;
+  throw new VarveError(
     "conflict",
-    `Cannot store "${name}/${volume}@${backup}": ${what} gone, and nobody deleted it, which looks as if the store had been ` +
-      `put back to an older copy; run it again`,
+    `Cannot store "${project.name}/${info.volume}@${info.backup}": "${
+      project.key(newest.name)
+    }" is gone, and nobody ` +
+      `deleted it, which looks as if the store had been put back to an older copy; run it again`,
   );
 }
 

@@ -46,7 +46,6 @@ export interface CopyCounts {
 
 /** Another point of the target: what its pages name is there. */
 export interface CopyBase {
-  backup: string;
   pages: EntryList;
   /** A gc plan of the target may condemn some of it. */
   isInDoubt: boolean;

@@ -229,13 +229,13 @@ async function findBase(
   const there = present.get(place.volume) ?? [];
   const before = there.findLast(({ backup }) => backup < place.backup);
   if (last?.volume === place.volume && (before === undefined || last.backup > before.backup)) {
-    return { backup: last.backup, pages: last.pages, isInDoubt: false };
+    return { pages: last.pages, isInDoubt: false };
   }
   const base = before ?? there[0];
   if (base === undefined) return undefined;
   try {
     const { info, pages } = await readManifest(target, base, context);
-    return { backup: base.backup, pages, isInDoubt: await condemned.against(info) !== undefined };
+    return { pages, isInDoubt: await condemned.against(info) !== undefined };
   } catch (error) {
     if (isUnreadable(error)) return undefined;
     throw error;
@@ -256,7 +256,7 @@ async function copyPoint(
   const onPage = (positions: number) =>
     onProgress({ sizeBytes, doneBytes: Math.min(sizeBytes, positions * chunk_bytes) });
   const pages = await copier.copyPages(manifest.pages, { key: manifest.key, base, onPage });
-  const relied = { base: base?.backup, newest: copier.newest };
-  await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned, ...relied }, context);
+  const { newest } = copier;
+  await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned, newest }, context);
   return { ...place, pages };
 }
