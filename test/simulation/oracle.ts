@@ -191,6 +191,11 @@ export class Oracle implements Watcher {
     for (const key of this.points.keys()) if (!exists(key)) this.#undone.add(key);
   }
 
+  /** Its manifest is there, be it whole or not. */
+  isStored(key: string): boolean {
+    return this.points.has(key) || this.#broken.has(key);
+  }
+
   isForgotten(key: string): boolean {
     return (this.#forgotten.get(key) ?? 0) > 0;
   }
