@@ -87,16 +87,19 @@ export class StoredObjects {
     }
   }
 
+  /** One answer of three may be wrong: after one that says no, two must say yes. */
   async #askAgain(ref: ObjectRef, sizeBytes: number): Promise<void> {
     const key = this.#project.key(chunkName(ref));
-    const info = await this.#project.store.head(key, { signal: this.#signal });
-    if (info?.sizeBytes === sizeBytes) return;
-    if (info !== undefined && await this.#isWholeOf(key, info.sizeBytes)) return;
-    const state = info === undefined ? "does not" : `has one of ${info.sizeBytes} instead`;
-    throw new StoreError(
-      `Cannot rely on "${this.#project.store.url}": it said that it holds "${key}" of ${sizeBytes} bytes, and ${state}; run it again`,
-      { retryable: false },
-    );
+    for (let look = 0; look < 2; look++) {
+      const info = await this.#project.store.head(key, { signal: this.#signal });
+      if (info?.sizeBytes === sizeBytes) continue;
+      if (info !== undefined && await this.#isWholeOf(key, info.sizeBytes)) continue;
+      const state = info === undefined ? "does not" : `has one of ${info.sizeBytes} instead`;
+      throw new StoreError(
+        `Cannot rely on "${this.#project.store.url}": it said that it holds "${key}" of ${sizeBytes} bytes, and ${state}; run it again`,
+        { retryable: false },
+      );
+    }
   }
 }
 
