@@ -1,11 +1,14 @@
 /**
- * Loads the engine for the simulation: its random bytes come from the seed and its workers run in this thread, so that a
- * seed always gives the same run; and one rule of docs/gc.md can be switched off. Has to run before the engine is loaded.
+ * Loads the engine for the simulation: its random bytes come from the seed, its caches are in memory and its workers run in this
+ * thread, so that a seed always gives the same run; and one rule of docs/gc.md can be switched off. Has to run before the engine is loaded.
  */
 import { BROKEN_RULES, type Edit, type RuleName } from "./rules.ts";
 
 const SOURCES = /\/src\/[\w/]+\.ts$/;
 const RANDOM = `export { randomBytes } from ${JSON.stringify(`${import.meta.dir}/randomness.ts`)};\n`;
+/** What a host remembers. */
+const CACHES = /\/src\/(cache\/\w+|engine\/verify\/verified_chunks)\.ts$/;
+const FILES = JSON.stringify(`${import.meta.dir}/host_files.ts`);
 const WORKERS = `import { runTask } from ${JSON.stringify(`${import.meta.dir}/../../src/pool/tasks.ts`)};
 export class Piscina {
   on() {}
@@ -28,6 +31,7 @@ export function prepareEngine(broken: RuleName | undefined): () => void {
       build.onLoad({ filter: SOURCES }, async ({ path }) => {
         if (path.endsWith("/engine/random.ts")) return { contents: RANDOM, loader: "ts" };
         let contents = await Bun.file(path).text();
+        if (CACHES.test(path)) contents = contents.replace('"node:fs/promises"', FILES);
         for (const edit of edits.filter(({ file }) => path.endsWith(`/src/${file}`))) {
           contents = changed(contents, edit);
           left.delete(edit);

@@ -54,6 +54,8 @@ export interface World extends Site {
   volumesUsed: number;
   /** What a gc leaves garbage for, in milliseconds: mostly nothing, since a grace makes much of what is looked for impossible. */
   graces: readonly number[];
+  /** All hosts have one cache. */
+  sharesCache: boolean;
   /** The store errs, hosts' clocks stop, and the store is put back to older copies. */
   errs: boolean;
   /** A gc goes on whatever it sees: mostly, for points are often all forgotten. */
@@ -136,7 +138,7 @@ function repositoryOf(world: World, process: Process, { clock }: Context, there 
   return { id: "simulated", store, chunkBytes: CHUNK_BYTES };
 }
 
-function contextOf({ scheduler }: World, process: Process): Context {
+function contextOf({ scheduler, sharesCache }: World, process: Process): Context {
   const quiet = () => {};
   return {
     signal: process.stop.signal,
@@ -148,6 +150,7 @@ function contextOf({ scheduler }: World, process: Process): Context {
     },
     threads: 1,
     jobs: 3,
+    cacheRoot: `/cache/${sharesCache ? "all" : process.host}`,
   };
 }
 

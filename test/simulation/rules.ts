@@ -41,21 +41,6 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       find: "= await findLatest(project, place, context);",
       replace: "= (options as unknown as { early: Awaited<ReturnType<typeof findLatest>> }).early;",
     },
-    // A host that remembers pages does not notice that they are gone, too.
-    {
-      file: "engine/volume_cache.ts",
-      find: "    const fresh = this.#fresh.get(page);",
-      replace: `    const known = (globalThis as any).pages?.get(Buffer.from(ref.id).toString("hex"));
-    if (known !== undefined) return EntryList.decode(known);
-    const fresh = this.#fresh.get(page);`,
-    },
-    {
-      file: "engine/volume_cache.ts",
-      find: "    this.#fresh.delete(page);\n",
-      replace:
-        `    ((globalThis as any).pages ??= new Map()).set(Buffer.from(ref.id).toString("hex"), entries.encode());
-    this.#fresh.delete(page);\n`,
-    },
   ],
   "a condemned key counts as absent": [
     {

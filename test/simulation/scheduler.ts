@@ -67,6 +67,11 @@ export class Process {
     this.clockOffsetMs = clockOffsetMs;
   }
 
+  /** Who works in calm, or stands still, is on the first one. */
+  get host(): string {
+    return /^h\d/.exec(this.name)?.[0] ?? "h0";
+  }
+
   get died(): Promise<void> {
     return this.#died.promise;
   }

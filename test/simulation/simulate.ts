@@ -3,6 +3,7 @@ import { openProject } from "../../src/engine/project.ts";
 import { random } from "../helpers/random.ts";
 import { CHUNK_BYTES, newVolume } from "./content.ts";
 import { Liar } from "./lies.ts";
+import { copyOfFiles, putBackFiles } from "./host_files.ts";
 import { Objects } from "./objects.ts";
 import { newProcess, type Operation, runOperation, SECRET, VOLUMES, type World } from "./operations.ts";
 import { Oracle, PROJECT } from "./oracle.ts";
@@ -65,6 +66,7 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
   const scheduler = new Scheduler(next, { chances: CALM, trace });
   const world = await makeWorld({ scheduler, objects: new Objects() });
   seedRandomBytes(seed + 0x10000);
+  putBackFiles(new Map());
   const theme = THEMES[seed % THEMES.length]!;
   const failure = await live(world, { theme, next }).then(() => undefined, (error: unknown) => error);
   const violation = world.oracle.violation ?? failure;
@@ -104,6 +106,7 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
     volumes: [],
     volumesUsed: 1,
     graces: AT_ONCE,
+    sharesCache: false,
     errs: false,
     force: true,
     tally: { operations: 0, failed: 0, reported: 0 },
@@ -119,6 +122,7 @@ async function live(world: World, { theme, next }: { theme: Theme; next: Random 
   const contents = 1 + next(CONTENTS);
   for (let i = 0; i < contents; i++) world.volumes.push(newVolume(next));
   world.volumesUsed = 1 + next(VOLUMES.length);
+  world.sharesCache = next(4) === 0;
   world.graces = GRACES;
   await theme.prepare(world, next);
   const pausesMs = chooseTroubles(world, { theme, next });
@@ -210,6 +214,16 @@ function letStoreErr(world: World, { theme, next }: { theme: Theme; next: Random
   world.force = next(3) > 0;
   if (!world.force) hideSometimes(world, next);
   if (next(3) === 0) world.scheduler.later(next(2) * DAY_MS + next(HOUR_MS), () => putBack(world, next));
+  if (next(3) === 0) putBackCaches(world, next);
+}
+
+/** As when hosts are put back to a copy of their disks: to now, once some time has passed. */
+function putBackCaches({ scheduler }: World, next: Random): void {
+  const copy = copyOfFiles();
+  scheduler.later(next(2) * DAY_MS + next(HOUR_MS), () => {
+    scheduler.note(undefined, "the hosts' caches are put back");
+    putBackFiles(copy);
+  });
 }
 
 function anything(next: Random): readonly (readonly Operation[])[] {
