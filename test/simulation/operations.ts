@@ -28,6 +28,7 @@ import { changedVolume, CHUNK_BYTES, diffOf, newVolume, volumeBytes } from "./co
 import type { Objects } from "./objects.ts";
 import { type Oracle, type Point, PROJECT } from "./oracle.ts";
 import { HOUR_MS, Process, type Scheduler } from "./scheduler.ts";
+import { withRandomBytes } from "./randomness.ts";
 import { type Faults, SimulatedStore } from "./simulated_store.ts";
 
 export const SECRET: Secret = { kind: "none" };
@@ -101,7 +102,8 @@ export async function runOperation(world: World, operation: Operation, process: 
   const work = { ...parts, beganMs: scheduler.nowMs };
   scheduler.note(process, `begins: ${operation}`);
   world.tally.operations++;
-  const done = OPERATIONS[operation](work).then(
+  const begun = withRandomBytes((count) => process.randomBytes(count), () => OPERATIONS[operation](work));
+  const done = begun.then(
     (text) => scheduler.note(process, `is done: ${text}`),
     (error) => {
       scheduler.note(process, `fails: ${describeError(error)}`);
@@ -115,7 +117,7 @@ export async function runOperation(world: World, operation: Operation, process: 
 
 /** On a host whose clock is off by so much. */
 export function newProcess({ errs, scheduler }: World, name: string, clockOffsetMs: number): Process {
-  const process = new Process(name, clockOffsetMs);
+  const process = new Process(name, { clockOffsetMs, seed: scheduler.random(2 ** 31) });
   if (errs) process.clocks = (["right", "still", "set back"] as const)[scheduler.random(3)]!;
   return process;
 }
@@ -228,7 +230,21 @@ const OPERATIONS: Record<Operation, (work: Work) => Promise<string>> = {
   "gc there": runGc,
 };
 
-async function runBackup({ world, repository, context }: Work): Promise<string> {
+async function runBackup({ world, process, repository, context }: Work): Promise<string> {
+  const { oracle } = world;
+  const { volume, diffs } = process.choose(() => chooseDiffs(world));
+  const source = memorySource(diffs);
+  const reports = await backup(
+    repository,
+    { project: PROJECT, volume, source, secret: SECRET, tags: [] },
+    context,
+  );
+  for (const { backup } of reports) oracle.reported(manifestKey({ volume, backup }));
+  world.tally.reported += reports.length;
+  return diffs.map(({ to }) => `${volume} at ${to}: ${oracle.contents.get(String(to))}`).join(", ");
+}
+
+function chooseDiffs(world: World): { volume: string; diffs: TestDiff[] } {
   const { oracle, scheduler: { random } } = world;
   const volume = VOLUMES[random(world.volumesUsed)]!;
   const points = pointsOf(oracle, volume);
@@ -246,15 +262,7 @@ async function runBackup({ world, repository, context }: Work): Promise<string> 
     diffs.push(diffOf(content, { base, from: name, to }));
     [base, name] = [content, to];
   }
-  const source = memorySource(diffs);
-  const reports = await backup(
-    repository,
-    { project: PROJECT, volume, source, secret: SECRET, tags: [] },
-    context,
-  );
-  for (const { backup } of reports) oracle.reported(manifestKey({ volume, backup }));
-  world.tally.reported += reports.length;
-  return diffs.map(({ to }) => `${volume} at ${to}: ${oracle.contents.get(String(to))}`).join(", ");
+  return { volume, diffs };
 }
 
 async function runRestore({ world, repository, context }: Work): Promise<string> {
@@ -294,10 +302,12 @@ async function runVerify({ world, process, repository, context }: Work): Promise
 }
 
 /** One point, or all that there are: what they share is garbage only then. */
-async function runForget({ world, oracle, repository, context }: Work): Promise<string> {
+async function runForget({ world, oracle, process, repository, context }: Work): Promise<string> {
   const { random } = world.scheduler;
-  const points = [...oracle.points.values()];
-  const chosen = random(2) === 0 ? points : points.slice(random(points.length)).slice(0, 1);
+  const chosen = process.choose(() => {
+    const points = [...oracle.points.values()];
+    return random(2) === 0 ? points : points.slice(random(points.length)).slice(0, 1);
+  });
   for (const { key, volume, backup } of chosen) {
     const isHeld = oracle.isHeld(key);
     oracle.forgets(key);
@@ -358,9 +368,9 @@ async function runCopy({ world, repository, second, context }: Work): Promise<st
   return `${points.copied} copied, ${points.present} present, ${points.forgotten} forgotten`;
 }
 
-async function runGc({ world, repository, context }: Work): Promise<string> {
+async function runGc({ world, process, repository, context }: Work): Promise<string> {
   const { graces, force, scheduler: { random } } = world;
-  const graceMs = graces[random(graces.length)]!;
+  const graceMs = process.choose(() => graces[random(graces.length)]!);
   const options = { project: PROJECT, secret: SECRET, dryRun: false, graceMs, force };
   const { condemned, deleted, spared, plans_swept, plans_waiting } = await gc(repository, options, context);
   const counts = `${condemned} condemned, ${deleted} deleted, ${spared} spared`;

@@ -1,12 +1,15 @@
-/** Stands in for src/engine/random.ts: the bytes that the engine asks for follow from the seed of the run. */
-import { random } from "../helpers/random.ts";
+/** Stands in for src/engine/random.ts: the bytes that the engine asks for follow from the seed of the process that asks. */
+import { AsyncLocalStorage } from "node:async_hooks";
 
-let next = random(0);
+type RandomBytes = (count: number) => Uint8Array<ArrayBuffer>;
 
-export function seedRandomBytes(seed: number): void {
-  next = random(seed);
+const source = new AsyncLocalStorage<RandomBytes>();
+
+/** All that `work` asks for comes from there. */
+export function withRandomBytes<T>(bytes: RandomBytes, work: () => T): T {
+  return source.run(bytes, work);
 }
 
 export function randomBytes(count: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length: count }, () => next(256));
+  return source.getStore()!(count);
 }

@@ -3,7 +3,7 @@
  * and a seeded choice says which comes next. Processes crash and stand still between a reply and what their code does next.
  */
 import { InterruptedError } from "../../src/errors.ts";
-import type { random } from "../helpers/random.ts";
+import { random } from "../helpers/random.ts";
 
 export type Random = ReturnType<typeof random>;
 
@@ -35,6 +35,9 @@ export interface Chances {
 export const DELICATE = /leases\/|gc\/|put |delete |wakes/;
 const DELICATE_FACTOR = 5;
 
+/** An answer: a value, or an error. */
+export type Heard = { value: unknown } | { error: unknown };
+
 interface Step {
   label: string;
   process: Process;
@@ -61,10 +64,55 @@ export class Process {
   stalledMs = 0;
   stalledSinceMs: number | undefined;
   readonly #died = Promise.withResolvers<void>();
+  readonly #seed: number;
+  readonly #random: Random;
+  /** What it chose to do. */
+  #choice: unknown;
+  /** What it was told until now, by what it had asked for. */
+  readonly #heard = new Map<string, Heard[]>();
+  /** What it knows of already, for it was put back to a copy of its memory. */
+  #memory = new Map<string, Heard[]>();
 
-  constructor(name: string, clockOffsetMs: number) {
+  constructor(name: string, { clockOffsetMs, seed }: { clockOffsetMs: number; seed: number }) {
     this.name = name;
     this.clockOffsetMs = clockOffsetMs;
+    this.#seed = seed;
+    this.#random = random(seed);
+  }
+
+  /** The same whenever a process with this seed asks for the first bytes, the next, and so on. */
+  randomBytes(count: number): Uint8Array<ArrayBuffer> {
+    return Uint8Array.from({ length: count }, () => this.#random(256));
+  }
+
+  /** What it does is chosen once. */
+  choose<T>(choice: () => T): T {
+    this.#choice ??= choice();
+    return this.#choice as T;
+  }
+
+  hears(label: string, heard: Heard): void {
+    this.#heard.set(label, [...this.#heard.get(label) ?? [], heard]);
+  }
+
+  recalls(label: string): Heard | undefined {
+    return this.#memory.get(label)?.shift();
+  }
+
+  /**
+   * Its memory as it is now: a process that begins with it does what this one did, without asking anybody, and goes on from
+   * here. No clock tells it that time has passed.
+   */
+  snapshot(): () => Process {
+    const heard = [...this.#heard].map(([label, list]): [string, Heard[]] => [label, [...list]]);
+    return () => {
+      const { clockOffsetMs } = this;
+      const process = new Process(`${this.name} put back`, { clockOffsetMs, seed: this.#seed });
+      process.clocks = "still";
+      process.#choice = this.#choice;
+      process.#memory = new Map(heard.map(([label, list]) => [label, [...list]]));
+      return process;
+    };
   }
 
   /** Who works in calm, or stands still, is on the first one. */

@@ -8,7 +8,7 @@ import { Objects } from "./objects.ts";
 import { newProcess, type Operation, runOperation, SECRET, VOLUMES, type World } from "./operations.ts";
 import { Oracle, PROJECT } from "./oracle.ts";
 import { putBack } from "./put_back.ts";
-import { seedRandomBytes } from "./randomness.ts";
+import { withRandomBytes } from "./randomness.ts";
 import { DAY_MS, HOUR_MS, Process, type Random, Scheduler } from "./scheduler.ts";
 import { SimulatedStore } from "./simulated_store.ts";
 import { CALM, calmly, finish, QUIET, type Theme, THEMES } from "./themes.ts";
@@ -65,7 +65,6 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
   const liesBefore = Liar.told;
   const scheduler = new Scheduler(next, { chances: CALM, trace });
   const world = await makeWorld({ scheduler, objects: new Objects() });
-  seedRandomBytes(seed + 0x10000);
   putBackFiles(new Map());
   const theme = THEMES[seed % THEMES.length]!;
   const failure = await live(world, { theme, next }).then(() => undefined, (error: unknown) => error);
@@ -79,10 +78,9 @@ export async function simulate(seed: number, trace?: (line: string) => void): Pr
 }
 
 async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "objects">): Promise<World> {
-  seedRandomBytes(PROJECT_SEED);
   const oracle = new Oracle(objects);
   objects.watcher = oracle;
-  const process = new Process("setup", 0);
+  const process = new Process("setup", { clockOffsetMs: 0, seed: PROJECT_SEED });
   const store = new SimulatedStore({ scheduler, objects, process, faults: () => QUIET });
   const context = {
     signal: process.stop.signal,
@@ -91,7 +89,10 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
     threads: 1,
   };
   const repository = { id: "simulated", store, chunkBytes: CHUNK_BYTES };
-  const opened = openProject(repository, { name: PROJECT, secret: SECRET, create: true }, context);
+  const opened = withRandomBytes(
+    (count) => process.randomBytes(count),
+    () => openProject(repository, { name: PROJECT, secret: SECRET, create: true }, context),
+  );
   await scheduler.run();
   await opened;
   const secondObjects = new Objects();

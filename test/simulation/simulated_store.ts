@@ -14,7 +14,7 @@ import type {
   Store,
 } from "../../src/store/store.ts";
 import type { Objects, StoredObject } from "./objects.ts";
-import { type Process, type Scheduler, UNDER_WAY_MS } from "./scheduler.ts";
+import { type Heard, type Process, type Scheduler, UNDER_WAY_MS } from "./scheduler.ts";
 
 export interface Faults {
   /** Of 10,000 requests, those to which one of the faults happens. */
@@ -118,21 +118,27 @@ export class SimulatedStore implements Store {
     if (!process.isAlive) return promise;
     const onAbort = () => reject(signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
-    const reply = (text: string, settle: () => void) =>
+    const reply = (text: string, heard: Heard) =>
       scheduler.reply(process, `${text}: ${label}`, () => {
         signal?.removeEventListener("abort", onAbort);
-        settle();
+        process.hears(label, heard);
+        if ("error" in heard) reject(heard.error);
+        else resolve(copyOf(heard.value) as T);
       });
+    const recalled = process.recalls(label);
+    if (recalled !== undefined) {
+      reply("recalls", recalled);
+      return promise;
+    }
     const answer = (result: () => T) => {
       try {
-        const value = result();
-        reply("done", () => resolve(value));
+        reply("done", { value: result() });
       } catch (error) {
-        reply("answered", () => reject(error));
+        reply("answered", { error });
       }
     };
     const give = (text: string) =>
-      reply(text, () => reject(new StoreError(`Cannot reach the store: ${text}`, { retryable: true })));
+      reply(text, { error: new StoreError(`Cannot reach the store: ${text}`, { retryable: true }) });
     const { faulty, slow, at } = faults();
     const fault = (at === undefined || at.test(label)) && scheduler.happens(faulty, label)
       ? KINDS[scheduler.random(KINDS.length)]
@@ -175,6 +181,11 @@ export class SimulatedStore implements Store {
 
 function infoOf(key: string, object: StoredObject | undefined): ObjectInfo | undefined {
   return object && { key, sizeBytes: object.bytes.length, modifiedMs: object.modifiedMs };
+}
+
+/** Whoever gets bytes may write into them. */
+function copyOf(value: unknown): unknown {
+  return value instanceof Uint8Array ? value.slice() : value;
 }
 
 /** Nobody hears the answer. */

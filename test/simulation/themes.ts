@@ -301,6 +301,23 @@ export const THEMES: readonly Theme[] = [
     duel: [["backup", "gc"], ["backup"], ["gc", "gc"]],
     liesAbout: [/\/gc\/$/, /\/leases\/$/],
   },
+  // A host that is put back to a copy of its memory: what it goes on with, others have long seen done.
+  {
+    async prepare(world, next) {
+      await (next(2) === 0 ? garbage(world) : waitingPlan(world, next));
+      const operation = (["backup", "backup", "gc", "forget"] as const)[next(4)]!;
+      const process = await stand(world, operation, next);
+      const snapshot = process.snapshot();
+      await goOn(world, process);
+      const operations = operation === "gc"
+        ? ["gc", "backup", "backup"] as const
+        : ["forget", "gc", "gc"] as const;
+      await calmly(world, { operations, gapMs: [MINUTE_MS, LONG_MS, 3 * DAY_MS][next(3)]! });
+      void runOperation(world, operation, snapshot());
+    },
+    duel: [["backup"], ["gc"]],
+    errs: true,
+  },
   // A forget that is done, or has given up, while its deletion is under way, and who then holds the point.
   {
     async prepare(world, next) {
