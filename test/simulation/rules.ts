@@ -234,6 +234,13 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "of all clocks the one that says most counts": [
     { file: "engine/context.ts", find: "if (ms > most.ms)", replace: 'if (most.by === "" || ms < most.ms)' },
   ],
+  "a hold buries the forgets that are dead": [
+    {
+      file: "engine/retention/hold.ts",
+      find: " ?? await findUnburied(project, leases, context)",
+      replace: "",
+    },
+  ],
   "a forget's deletion does not outlive its lease": [
     { file: "engine/retention/forget.ts", find: "lease.send(remove)", replace: "remove(context)" },
   ],

@@ -261,7 +261,8 @@ export const THEMES: readonly Theme[] = [
       const process = start(world, "standing forget", "forget");
       process.clocks = "still";
       await goOnFor(world, process, next(2), /: (put|head) \S+\/forgotten\//);
-      await calmly(world, { operations: ["gc", "hold", "hold"], gapMs: LONG_MS });
+      const operations = next(2) === 0 ? ["gc", "hold", "hold"] as const : ["hold", "hold"] as const;
+      await calmly(world, { operations, gapMs: LONG_MS });
       world.scheduler.thaw(process);
     },
     duel: [["backup"], ["forget"]],

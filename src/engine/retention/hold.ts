@@ -7,12 +7,12 @@
 import type { Secret } from "../../codec/keys.ts";
 import { VarveError } from "../../errors.ts";
 import { isBackupId } from "../../format/backup_id.ts";
-import { holdName } from "../../format/layout.ts";
+import { holdName, LEASES_PREFIX } from "../../format/layout.ts";
 import { findBackup, isGone } from "../catalog.ts";
 import type { Context } from "../context.ts";
 import { type Place, writeHold } from "./holds.ts";
 import { ALL_VOLUMES, LEASE_DEAD_MS } from "../gc/lease.ts";
-import { livingLeases } from "../gc/leases.ts";
+import { livingLeases, type SeenLease } from "../gc/leases.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 
@@ -83,7 +83,8 @@ async function checkNoForget(project: Project, place: Place, context: Context): 
   const written = await project.look(holdName(place.volume, place.backup), context);
   // Where the store does not say when the hold was written, none of the leases is known to be dead.
   const writtenMs = written?.modifiedMs ?? -Infinity;
-  const running = leases.find(({ refreshedMs }) => writtenMs - refreshedMs <= LEASE_DEAD_MS);
+  const isDead = ({ refreshedMs }: SeenLease) => writtenMs - refreshedMs > LEASE_DEAD_MS;
+  const running = leases.find((lease) => !isDead(lease)) ?? await findUnburied(project, leases, context);
   if (running === undefined) return;
   const state = running.work === "unknown"
     ? `the lease ${running.id} cannot be read and may be a forget's that has not seen it; run it again in a day`
@@ -92,6 +93,20 @@ async function checkNoForget(project: Project, place: Place, context: Context): 
     "conflict",
     `Cannot be sure to hold "${project.name}/${place.volume}@${place.backup}": ${state}`,
   );
+}
+
+/**
+ * Removes the dead leases; one of those that are still there, if any. A dead lease counts as ended only once it is removed:
+ * a forget that wakes up after days must not find it.
+ */
+async function findUnburied(
+  project: Project,
+  leases: readonly SeenLease[],
+  context: Context,
+): Promise<SeenLease | undefined> {
+  await project.store.delete(leases.map(({ id }) => project.key(LEASES_PREFIX + id)), context);
+  const there = new Set((await livingLeases(project, context)).map(({ id }) => id));
+  return leases.find(({ id }) => there.has(id));
 }
 
 async function checkStillThere(project: Project, place: Place, context: Context): Promise<void> {

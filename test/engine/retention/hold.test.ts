@@ -163,13 +163,23 @@ describe("hold()", () => {
     await holdPoint(repository, "s0");
   });
 
-  test("is not hindered by a forget of another volume, or by one that has been dead for a day", async () => {
-    const { repository, clock } = await setUp();
+  test("is not hindered by a forget of another volume, nor by a dead one, which it buries first", async () => {
+    const { repository, inner, clock } = await setUp();
     await announceForget(repository, "other");
     await holdPoint(repository, "s0");
+    const others = await keysOf(inner, LEASES);
     await announceForget(repository, VOLUME);
     clock.now += LEASE_DEAD_MS;
     await holdPoint(repository, "s1");
+    expect(await keysOf(inner, LEASES)).toEqual(others);
+  });
+
+  test("throws conflict where a dead forget cannot be buried: it may wake up", async () => {
+    const { repository, clock } = await setUp();
+    await announceForget(repository, VOLUME);
+    clock.now += LEASE_DEAD_MS;
+    const { repository: locked } = hooked(repository, { refuse: (key) => key.startsWith(LEASES) });
+    expect((await errorOf(holdPoint(locked, "s1"))).code).toBe("conflict");
   });
 
   test(
