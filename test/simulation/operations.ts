@@ -348,23 +348,27 @@ async function runErase({ repository, oracle, context }: Work): Promise<string> 
   return `${deleted.objects} deleted, ${leases} leases`;
 }
 
-/** What was here from beginning to end is there then, unless somebody forgot it there. */
+/** What was here from beginning to end is there then, unless somebody forgot it there; what it copied itself stays. */
 async function runCopy({ world, repository, second, context }: Work): Promise<string> {
+  const { oracle } = world.second;
   const before = [...world.oracle.points.keys()];
+  const missing = before.filter((key) => !oracle.isStored(key));
   const options = { project: PROJECT, secret: SECRET, to: second.store };
   const { points, damaged } = await copy(repository, options, context);
-  const { oracle } = world.second;
   // A store may go on saying for a while that it has a point that was forgotten.
   const wrong = damaged.filter((point) => !world.oracle.isForgotten(manifestKey(point)));
   if (wrong.length > 0 && !world.oracle.isBroken) {
     oracle.fail(`a copy finds damage: ${JSON.stringify(wrong)}`);
   }
   const left = new Set(damaged.map(manifestKey));
-  for (const key of before) {
-    if (!world.oracle.points.has(key) || left.has(key)) continue;
-    // A store that errs may show nothing for a while.
-    if (!world.errs || oracle.isStored(key)) oracle.reported(key);
+  const isStillHere = (key: string) => world.oracle.points.has(key) && !left.has(key);
+  // What another copy has just put there it may yet withdraw.
+  if (points.copied === missing.length && points.present === before.length - missing.length) {
+    missing.filter(isStillHere).forEach((key) => oracle.reported(key));
   }
+  // A store that errs may show nothing for a while.
+  const lost = before.find((key) => isStillHere(key) && !oracle.isStored(key) && !oracle.isForgotten(key));
+  if (lost !== undefined && !world.errs) oracle.fail(`${lost} was not copied`);
   return `${points.copied} copied, ${points.present} present, ${points.forgotten} forgotten`;
 }
 
