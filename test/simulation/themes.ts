@@ -66,6 +66,8 @@ const PLACES: Record<Operation, Places> = {
 
 /** Of 10,000. */
 const ALWAYS = 10_000;
+/** Volumes with a chunk in common, each with one of its own. */
+const ALIKE = ["1230", "1231"];
 const MINUTE_MS = 60_000;
 /** After this a lease is dead. */
 const LONG_MS = DAY_MS + HOUR_MS;
@@ -230,6 +232,7 @@ export const THEMES: readonly Theme[] = [
   // A backup, or a copy, that is told wrongly of the plans once.
   {
     async prepare(world, next) {
+      world.volumes = ALIKE;
       await garbage(world, "forget");
       await missPlan(world, { operation: "backup", collector: "gc", next });
     },
@@ -238,6 +241,7 @@ export const THEMES: readonly Theme[] = [
   },
   {
     async prepare(world, next) {
+      world.volumes = ALIKE;
       const operations = ["backup", "copy", "forget there", "forget", "backup"] as const;
       await calmly(world, { operations, gapMs: HOUR_MS });
       await missPlan(world, { operation: "copy", collector: "gc there", next });
@@ -271,6 +275,7 @@ export const THEMES: readonly Theme[] = [
   {
     async prepare(world, next) {
       world.volumesUsed = 1;
+      world.volumes = ALIKE;
       await points(world);
       const process = start(world, "standing backup", "backup");
       await goOnFor(world, process, 0, /get \S+\/keys\//);
