@@ -74,7 +74,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
     {
       file: "engine/backup/commit.ts",
-      find: "      lease.confirm(),\n",
+      find: "      lease.confirm(undefined),\n",
       replace: "",
     },
   ],
@@ -98,7 +98,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "further attempts need a trusted lease": [
     {
       file: "engine/gc/lease.ts",
-      find: "      this.#isSettled = false;\n      await this.seenMs(this.#context.signal);",
+      find: "      this.#isSettled = false;\n      await this.confirm(signal);",
       replace: "      this.#isSettled = false;",
     },
   ],
@@ -211,7 +211,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "the store is asked for the lease before what must not be late": [
     {
       file: "engine/gc/lease.ts",
-      find: "    await this.seenMs(this.#context.signal);\n    const beforeRetry",
+      find: "    await this.confirm(signal);\n    const beforeRetry",
       replace: "    this.checkTrust();\n    const beforeRetry",
     },
   ],

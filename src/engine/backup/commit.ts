@@ -45,7 +45,7 @@ export async function commitManifest(
   try {
     [isLost] = await Promise.all([
       isGone(project, manifest.info, {}),
-      lease.confirm(),
+      lease.confirm(undefined),
       project.checkNotErased({}),
       newest === undefined ? undefined : checkNewest(project, { manifest, newest }),
     ]);

@@ -161,15 +161,18 @@ export class Lease {
     return nowMs;
   }
 
-  /** After what must not have come too late: a question and a listing must both find the lease. Throws `conflict`. */
-  async confirm(): Promise<void> {
-    const [, isListed] = await Promise.all([this.seenMs(undefined), this.#isListed()]);
+  /**
+   * Before what must not come too late, and after it: a question and a listing must both find the lease, for one answer may
+   * be wrong. Throws `conflict`.
+   */
+  async confirm(signal: AbortSignal | undefined): Promise<void> {
+    const [, isListed] = await Promise.all([this.seenMs(signal), this.#isListed(signal)]);
     if (!isListed) throw this.#lost(GONE);
   }
 
-  async #isListed(): Promise<boolean> {
+  async #isListed(signal: AbortSignal | undefined): Promise<boolean> {
     const key = this.#storeKey;
-    for await (const info of this.#project.store.list(key)) return info.key === key;
+    for await (const info of this.#project.store.list(key, { signal })) return info.key === key;
     return false;
   }
 
@@ -179,10 +182,11 @@ export class Lease {
    * lease then stays, and ends by its age. Throws `conflict`, and what the request throws.
    */
   async send<T>(request: (options: RequestOptions) => Promise<T>): Promise<T> {
-    await this.seenMs(this.#context.signal);
+    const { signal } = this.#context;
+    await this.confirm(signal);
     const beforeRetry = async () => {
       this.#isSettled = false;
-      await this.seenMs(this.#context.signal);
+      await this.confirm(signal);
     };
     try {
       return await request({ beforeRetry });

@@ -79,6 +79,7 @@ describe("backup()", () => {
       "head keys",
       "list gc/",
       "head lease",
+      "list lease",
       "put manifest",
       "head manifest",
       "head lease",
