@@ -27,7 +27,7 @@ import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts
 import type { Source, VolumeDiff } from "../../source/source.ts";
 import { isGone, type OpenManifest } from "../catalog.ts";
 import { openChunkCache, openLeafCache } from "../chunks/caches.ts";
-import type { WrittenObject } from "../chunks/present_objects.ts";
+import { later, type WrittenObject } from "../chunks/present_objects.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import { ChunkWriter } from "../chunks/write_chunk.ts";
 import { commitManifest } from "./commit.ts";
@@ -205,7 +205,8 @@ async function storeAll(run: Run, context: Context): Promise<Prepared[]> {
   for await (const diff of run.options.source.diffs()) {
     const earlier = prepared.map(({ manifest }) => manifest);
     const point = await storeDiff(run, { diff, prepared: earlier }, context);
-    prepared.push(point);
+    // It may refer to all that those before it refer to.
+    prepared.push({ ...point, newest: later(prepared.at(-1)?.newest, point.newest) });
     run.latest = point.manifest;
   }
   return prepared;
