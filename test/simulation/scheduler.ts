@@ -66,6 +66,10 @@ export class Process {
   readonly #died = Promise.withResolvers<void>();
   readonly #seed: number;
   readonly #random: Random;
+  /** Random bytes that it has asked for. */
+  #drawn = 0;
+  /** From so many on they are others: those that a process had asked for before it was put back it has again, and no more. */
+  #others: { from: number; random: Random } | undefined;
   /** What it chose to do. */
   #choice: unknown;
   /** What it was told until now, by what it had asked for. */
@@ -82,7 +86,8 @@ export class Process {
 
   /** The same whenever a process with this seed asks for the first bytes, the next, and so on. */
   randomBytes(count: number): Uint8Array<ArrayBuffer> {
-    return Uint8Array.from({ length: count }, () => this.#random(256));
+    const { from = Infinity, random } = this.#others ?? {};
+    return Uint8Array.from({ length: count }, () => this.#drawn++ < from ? this.#random(256) : random!(256));
   }
 
   /** What it does is chosen once. */
@@ -105,11 +110,13 @@ export class Process {
    */
   snapshot(): () => Process {
     const heard = [...this.#heard].map(([label, list]): [string, Heard[]] => [label, [...list]]);
+    const drawn = this.#drawn;
     return () => {
       const { clockOffsetMs } = this;
       const process = new Process(`${this.name} put back`, { clockOffsetMs, seed: this.#seed });
       process.clocks = "still";
       process.#choice = this.#choice;
+      process.#others = { from: drawn, random: random(this.#seed + 1) };
       process.#memory = new Map(heard.map(([label, list]) => [label, [...list]]));
       return process;
     };
