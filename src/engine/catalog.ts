@@ -408,11 +408,16 @@ function pagesOf({ size_bytes, chunk_bytes, page_chunks }: ManifestInfo): number
   return Math.ceil(Math.ceil(size_bytes / chunk_bytes) / page_chunks);
 }
 
-/** The manifest as it is stored, other bytes each time. Writing it is the moment from which the backup exists. */
-export function sealManifest(project: Project, { info, pages, key }: OpenManifest): Uint8Array {
+/** Writes a manifest: the moment from which the backup exists. */
+export async function writeManifest(
+  project: Project,
+  manifest: OpenManifest,
+  options: RequestOptions,
+): Promise<void> {
+  const { info, pages, key } = manifest;
   const name = manifestName(info.volume, info.backup);
   const object = { type: OBJECT_TYPE.manifest, name, front: encodeInfo(info), content: pages.encode() };
-  return project.seal(object, key);
+  await project.write(object, { ...options, key });
 }
 
 function briefly(info: ManifestInfo, held: boolean): BackupInfo {

@@ -186,20 +186,13 @@ export class Project {
     object: { type: ObjectType; name: string; front?: Uint8Array; content: Uint8Array },
     options: RequestOptions & { key: ProjectKey },
   ): Promise<number> {
-    const bytes = this.seal(object, options.key);
+    const bytes = sealObject(object, options.key);
+    if (bytes.length > maxObjectBytes(object.type)) {
+      const state = `with ${bytes.length} bytes it is larger than such an object can be`;
+      throw new VarveError("failed", `Cannot write "${this.key(object.name)}": ${state}`);
+    }
     await this.store.put(this.key(object.name), bytes, options);
     return bytes.length;
-  }
-
-  /** The object as it is stored; other bytes each time. Throws `failed` where it is too large. */
-  seal(
-    object: { type: ObjectType; name: string; front?: Uint8Array; content: Uint8Array },
-    key: ProjectKey,
-  ): Uint8Array {
-    const bytes = sealObject(object, key);
-    if (bytes.length <= maxObjectBytes(object.type)) return bytes;
-    const state = `with ${bytes.length} bytes it is larger than such an object can be`;
-    throw new VarveError("failed", `Cannot write "${this.key(object.name)}": ${state}`);
   }
 
   /**

@@ -69,8 +69,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "the lease is looked at around the manifest": [
     {
       file: "engine/backup/commit.ts",
-      find: "await lease.send((options) => {",
-      replace: "await ((request: any) => request({}))((options: any) => {",
+      find: "await lease.send((options) => writeManifest(project, { ...manifest, info }, options));",
+      replace: "await writeManifest(project, { ...manifest, info }, {});",
     },
     {
       file: "engine/backup/commit.ts",

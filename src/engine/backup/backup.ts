@@ -131,12 +131,12 @@ export async function backup(
     const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
     const run = await beginRun({ options, project, lease, workshop, cache, chunkCache, leafCache }, guarded);
     const prepared = await storeAll(run, guarded);
-    const committed = await commitAll(run, prepared, guarded);
-    const manifests = committed.map(({ manifest }) => manifest);
+    const manifests = prepared.map(({ manifest }) => manifest);
+    await commitAll(run, prepared, guarded);
     if (manifests.length > 0) await cache.renew(manifests.at(-1)!, { isLatest: true });
     if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
     await chunkCache?.trim();
-    return committed.map(report);
+    return prepared.map(report);
   } finally {
     await cache.close();
     await leafCache?.close();
@@ -269,7 +269,7 @@ async function storeDiff(
     pages,
     key: keys,
     info: {
-      backup: backupId(run.startedMs + work.prepared.length, randomBytes(4)), // until it is written
+      backup: backupId(run.startedMs + work.prepared.length, randomBytes(4)),
       project: project.name,
       volume: options.volume,
       time: new Date(run.startedMs + work.prepared.length).toISOString(),
@@ -363,26 +363,17 @@ function checkSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): vo
   throw new VarveError("failed", `${cannot} the ${most} that chunks of ${chunkBytes} bytes allow`);
 }
 
-/** One after the other, each as it was committed; an interruption in between says how far it came. */
-async function commitAll(run: Run, prepared: readonly Prepared[], context: Context): Promise<Prepared[]> {
-  const committed: Prepared[] = [];
-  /** By the names that they had until then. */
-  const names = new Map<string, string>();
-  for (const [at, point] of prepared.entries()) {
-    if (context.signal.reason instanceof InterruptedError && at > 0) {
-      throw new InterruptedError(`Interrupted: ${at} of ${prepared.length} restore points were committed`);
+/** One after the other; an interruption in between says how far it came. */
+async function commitAll(run: Run, prepared: readonly Prepared[], context: Context): Promise<void> {
+  for (const [committed, { manifest, newest }] of prepared.entries()) {
+    if (context.signal.reason instanceof InterruptedError && committed > 0) {
+      throw new InterruptedError(
+        `Interrupted: ${committed} of ${prepared.length} restore points were committed`,
+      );
     }
     context.signal.throwIfAborted();
-    const { info } = point.manifest;
-    const base = info.base === null ? null : names.get(info.base) ?? info.base;
-    const unnamed = { ...point.manifest, info: { ...info, base } };
-    const { project, lease, condemned } = run;
-    const options = { lease, condemned, newest: point.newest, timeMs: run.startedMs + at };
-    const manifest = await commitManifest(project, { manifest: unnamed, ...options }, context);
-    names.set(info.backup, manifest.info.backup);
-    committed.push({ ...point, manifest });
+    await commitManifest(run.project, { manifest, ...run, newest }, context);
   }
-  return committed;
 }
 
 /** A file that was not written to since the backup began is that backup: a restore to it need not read it. */

@@ -1,25 +1,18 @@
 /** The last step of a backup or copy: the manifest, between two looks at the lease. docs/gc.md. */
 import { describeError, InterruptedError, StoreError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
-import { backupId } from "../../format/backup_id.ts";
 import { holdName, manifestName } from "../../format/layout.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
-import { isGone, type OpenManifest, sealManifest } from "../catalog.ts";
+import { isGone, type OpenManifest, writeManifest } from "../catalog.ts";
 import type { WrittenObject } from "../chunks/present_objects.ts";
 import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import type { Lease } from "../gc/lease.ts";
-import { randomBytes } from "../random.ts";
 import { readForgotten, recordForgotten } from "../retention/forgotten.ts";
 import type { Project } from "../project.ts";
+import { isWhole } from "./whole.ts";
 
 export interface Commit {
   manifest: OpenManifest;
-  /**
-   * Of a new point, when its backup began: it gets its name right before it is written, for whoever is put back to a copy of his
-   * memory must not write, nor withdraw, a point of before. Without it the manifest keeps the name that it has.
-   */
-  timeMs?: number;
   lease: Lease;
   /** As they were read after the lease was written. */
   condemned: Condemned;
@@ -27,14 +20,8 @@ export interface Commit {
   newest: WrittenObject | undefined;
 }
 
-/** A manifest, and the bytes of it that were sent. */
-interface Sent {
-  manifest: OpenManifest;
-  bytes: Uint8Array;
-}
-
 /**
- * Writes the manifest, last; as it was written. A lease that is gone before or after means that a gc may have deleted what the point
+ * Writes the manifest, last. A lease that is gone before or after means that a gc may have deleted what the point
  * relies on, or that the project was erased: then nothing of it stays. Once the manifest is on its way an interruption
  * comes too late, or it would not be known whether there is a restore point. Throws `conflict`, and where the store
  * failed an error that says what is known of the point.
@@ -42,24 +29,19 @@ interface Sent {
  */
 export async function commitManifest(
   project: Project,
-  { lease, condemned, newest, ...named }: Commit,
+  { manifest, lease, condemned, newest }: Commit,
   context: Context,
-): Promise<OpenManifest> {
+): Promise<void> {
   await Promise.all([
     project.checkNotErased({ signal: context.signal }),
     condemned.checkUnseen(lease),
   ]);
-  let sent: Sent | undefined;
+  const info = { ...manifest.info, lease_ms: lease.startedMs ?? undefined };
   try {
-    await lease.send((options) => {
-      sent = seal(project, named, lease);
-      return project.store.put(keyOf(project, sent.manifest), sent.bytes, options);
-    });
+    await lease.send((options) => writeManifest(project, { ...manifest, info }, options));
   } catch (error) {
-    if (sent === undefined) throw error;
-    await checkStored(project, { ...sent, error }, context);
+    await checkStored(project, { manifest, error }, context);
   }
-  const { manifest } = sent!;
   let isLost: boolean;
   try {
     [isLost] = await Promise.all([
@@ -69,26 +51,36 @@ export async function commitManifest(
       newest === undefined ? undefined : checkNewest(project, { manifest, newest }),
     ]);
   } catch (error) {
-    await withdraw(project, { ...sent!, lease }, context);
+    if (await canStay(project, { manifest, error }, context)) return;
+    await withdraw(project, { manifest, lease }, context);
     throw error;
   }
   if (isLost) await explainLost(project, manifest, context);
-  return manifest;
 }
 
-function seal(
+/**
+ * Whether the point can do without the lease that was lost. It is not withdrawn then: another copy may rely on it, or the same
+ * backup may have been told long ago that it is done, before its host was put back to a copy of its memory.
+ */
+async function canStay(
   project: Project,
-  { manifest, timeMs }: Pick<Commit, "manifest" | "timeMs">,
-  lease: Lease,
-): Sent {
-  const backup = timeMs === undefined ? manifest.info.backup : backupId(timeMs, randomBytes(4));
-  const info = { ...manifest.info, backup, lease_ms: lease.startedMs ?? undefined };
-  const named = { ...manifest, info };
-  return { manifest: named, bytes: sealManifest(project, named) };
-}
-
-function keyOf(project: Project, { info }: OpenManifest): string {
-  return project.key(manifestName(info.volume, info.backup));
+  { manifest, error }: { manifest: OpenManifest; error: unknown },
+  context: Context,
+): Promise<boolean> {
+  if (!(error instanceof VarveError) || error.code !== "conflict") return false;
+  const uninterrupted = { ...context, signal: new AbortController().signal };
+  const looks = async () => {
+    await project.checkNotErased({});
+    return !await isGone(project, manifest.info, {}) && await isWhole(project, manifest, uninterrupted);
+  };
+  const isGood = await looks().catch(() => false);
+  if (isGood) {
+    context.log.warn(
+      { err: error },
+      `${manifest.info.backup} was looked at as a whole instead, and is stored`,
+    );
+  }
+  return isGood;
 }
 
 /** A store that is put back loses what was written last first: while that is there, so is all that is older. */
@@ -153,18 +145,10 @@ async function isHeld(project: Project, { volume, backup }: ManifestInfo): Promi
   return await project.store.head(key).then((info) => info !== undefined, () => false);
 }
 
-/** Another copy may have written the same point since: what it wrote is its own. */
-async function isAnothers(
-  key: string,
-  { project, bytes }: { project: Project; bytes: Uint8Array },
-): Promise<boolean> {
-  return await project.store.get(key).then((there) => !equalBytes(there, bytes), () => false);
-}
-
 /** Written down like what a forget takes: a gc may have seen it. Not where the project was erased: nothing of it stays. */
 async function withdraw(
   project: Project,
-  { manifest: { info }, bytes, lease }: Sent & { lease: Lease },
+  { manifest: { info }, lease }: { manifest: OpenManifest; lease: Lease },
   context: Context,
 ): Promise<void> {
   const name = manifestName(info.volume, info.backup);
@@ -175,7 +159,6 @@ async function withdraw(
       `the backup ${info.backup} is held and stays; verify whether it is whole`,
     );
   }
-  if (await isAnothers(key, { project, bytes })) return;
   await project.checkNotErased({})
     .then(() => recordForgotten(project, { names: [name], lease: lease.idHex }, {}))
     .catch((error) => context.log.debug({ err: error }, "the withdrawal was not written down"));

@@ -5,7 +5,7 @@ import { openProject } from "../../../src/engine/project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { StoreError } from "../../../src/errors.ts";
 import { fromUtf8 } from "../../../src/format/bytes.ts";
-import { OBJECT_TYPE } from "../../../src/format/object.ts";
+import { OBJECT_TYPE, objectType } from "../../../src/format/object.ts";
 import type { Source } from "../../../src/source/source.ts";
 import {
   backUp,
@@ -117,14 +117,52 @@ describe("backup()", () => {
     expect(await keysOf(inner, LEASES)).toEqual([]);
   });
 
-  test("says conflict and withdraws its manifest when its lease is gone right behind it", async () => {
+  test("stays when its lease is gone right behind its manifest and nothing of it is", async () => {
+    const warnings: string[] = [];
+    const log = { ...testContext().log, warn: (_: object, text: string) => void warnings.push(text) };
     const { inner, hooked } = await setUp({
       after: async ({ op, key }) => {
         if (op === "put" && key.startsWith(MANIFESTS)) await inner.delete(await keysOf(inner, LEASES));
       },
     });
+    await backUp(hooked, [NEXT], { context: testContext({ log }) });
+    const [, stored] = await keysOf(inner, MANIFESTS);
+    const id = stored!.split("/").at(-1);
+    expect(warnings).toEqual([`${id} was looked at as a whole instead, and is stored`]);
+  });
+
+  test.each(["a chunk of its base", "its page"])(
+    "says conflict and withdraws its manifest when its lease and %s are gone right behind it",
+    async (what) => {
+      const old = new Set<string>();
+      const { inner, hooked } = await setUp({
+        after: async ({ op, key }) => {
+          if (op !== "put" || !key.startsWith(MANIFESTS)) return;
+          const chunks = await keysOf(inner, CHUNKS);
+          const types = await Promise.all(chunks.map(async (key) => objectType(await inner.get(key))));
+          const wanted = what === "its page" ? OBJECT_TYPE.page : OBJECT_TYPE.chunk;
+          const lost = chunks.filter((key, at) =>
+            types[at] === wanted && old.has(key) === (wanted !== OBJECT_TYPE.page)
+          );
+          await inner.delete([...await keysOf(inner, LEASES), lost.at(-1)!]);
+        },
+      });
+      for (const key of await keysOf(inner, CHUNKS)) old.add(key);
+      expect((await errorOf(backUp(hooked, [NEXT]))).code).toBe("conflict");
+      expect((await keysOf(inner, MANIFESTS)).length).toBe(1);
+    },
+  );
+
+  test("says conflict and withdraws its manifest when its lease is gone and a plan condemns its chunk", async () => {
+    const { inner, repository, hooked } = await setUp({
+      after: async ({ op, key }) => {
+        if (op !== "put" || !key.startsWith(MANIFESTS)) return;
+        await inner.delete(await keysOf(inner, LEASES));
+        await inner.put(`projects/${PROJECT}/gc/${"5e".repeat(16)}/all`, new Uint8Array(3)); // may condemn anything
+      },
+    });
     expect((await errorOf(backUp(hooked, [NEXT]))).code).toBe("conflict");
-    expect((await keysOf(inner, MANIFESTS)).length).toBe(1);
+    expect((await keysOf(repository.store, MANIFESTS)).length).toBe(1);
   });
 
   test("withdraws its manifest when it cannot see whether its lease is there", async () => {
@@ -161,7 +199,8 @@ describe("backup()", () => {
     const log = { ...testContext().log, error: (fields: object) => errors.push(fields) };
     const { inner, hooked } = await setUp({
       after: async ({ op, key }) => {
-        if (op === "put" && key.startsWith(MANIFESTS)) await inner.delete(await keysOf(inner, LEASES));
+        if (op !== "put" || !key.startsWith(MANIFESTS)) return;
+        await inner.delete([...await keysOf(inner, LEASES), ...await keysOf(inner, CHUNKS)]);
       },
       refuse: (key) => key.startsWith(MANIFESTS),
     });
