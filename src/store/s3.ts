@@ -19,7 +19,7 @@ import { readBody } from "./s3_body.ts";
 import type { S3Bucket } from "./s3_bucket.ts";
 import { S3Deleter } from "./s3_deleter.ts";
 import { answerOf } from "./s3_errors.ts";
-import { type Md5, md5Of, md5OfEtag } from "./s3_etag.ts";
+import { crc32Of, md5Of, md5OfEtag } from "./s3_etag.ts";
 import { expecting, type SendOptions } from "./s3_handler.ts";
 import { S3History } from "./s3_history.ts";
 import {
@@ -54,6 +54,8 @@ export class S3Store implements Store {
   readonly #bucket: S3Bucket;
   readonly #root: string;
   readonly #deleter: S3Deleter;
+  /** Until the store refuses a write that says it. */
+  #takesCrc32 = true;
 
   /** `prefix` is empty or a key; the bucket must exist. */
   constructor(bucket: S3Bucket, prefix = "") {
@@ -84,15 +86,20 @@ export class S3Store implements Store {
 
   async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
     const path = this.#pathOf(key);
-    const md5 = md5Of(body);
-    const command = () =>
-      new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body, ContentMD5: md5.base64 });
+    const command = () => {
+      const sum = this.#takesCrc32 ? { ChecksumCRC32: crc32Of(body) } : { ContentMD5: md5Of(body).base64 };
+      return new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body, ...sum });
+    };
     await this.#bucket.request({ action: "write", path, signal }, async (options) => {
       for (let denials = 1;; denials++) {
         try {
           const answer = await this.#bucket.client.send(command(), expecting(options, WRITTEN));
-          return this.#checkWritten(answer, md5);
+          return this.#checkWritten(answer, body);
         } catch (error) {
+          if (this.#takesCrc32 && mayBeOfChecksum(error)) {
+            this.#takesCrc32 = false;
+            continue;
+          }
           if (answerOf(error).code !== "AccessDenied" || denials === PUT_DENIALS_MAX) throw error;
         }
       }
@@ -207,11 +214,17 @@ export class S3Store implements Store {
     throw new AnswerError(`it is a ${status} to HEAD for an object that GET gives`);
   }
 
-  #checkWritten(answer: PutObjectCommandOutput, md5: Md5): void {
-    const { ETag } = answer;
+  /** By the CRC-32 where the store repeats it, for that costs nothing; else by the ETag, where it is an MD5. */
+  #checkWritten(answer: PutObjectCommandOutput, body: Uint8Array): void {
+    const { ETag, ChecksumCRC32 } = answer;
     if (!ETag) throw new AnswerError("it has no ETag: it does not say that anything was stored");
-    const stored = md5OfEtag(answer, this.#bucket.name) ?? md5.hex;
-    if (stored !== md5.hex) throw new AnswerError(`its ETag ${ETag} is that of other bytes than were sent`);
+    if (ChecksumCRC32 !== undefined) {
+      if (ChecksumCRC32 === crc32Of(body)) return;
+      throw new AnswerError(`its CRC-32 ${ChecksumCRC32} is that of other bytes than were sent`);
+    }
+    const stored = md5OfEtag(answer, this.#bucket.name);
+    if (stored === undefined || stored === md5Of(body).hex) return;
+    throw new AnswerError(`its ETag ${ETag} is that of other bytes than were sent`);
   }
 
   async *#pages(
@@ -281,4 +294,10 @@ function infoOf(key: string, { ContentLength, LastModified, ETag }: HeadObjectCo
   if (!isSize(ContentLength)) throw new AnswerError("it has no length that can be (Content-Length)");
   if (!isTime(LastModified)) throw new AnswerError("it has no time (Last-Modified)");
   return { key, sizeBytes: ContentLength, modifiedMs: LastModified.getTime() };
+}
+
+/** The store may not know the checksum, or ask for an MD5: whatever it says, it refuses the write for good. */
+function mayBeOfChecksum(error: unknown): boolean {
+  const { status = 0, code } = answerOf(error);
+  return (status === 400 || status === 501) && !mayPass({ status, code });
 }

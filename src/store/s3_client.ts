@@ -51,7 +51,7 @@ export async function connectS3(options: S3Options = {}): Promise<ConnectedClien
 
 /**
  * Servers before 2025 refuse the SDK's own checksums, so they are sent where the settings ask for them. The signature
- * covers the body's SHA-256 in any case, and each write has its MD5.
+ * covers the body's SHA-256 in any case, and each write has its CRC-32 in a header, or its MD5.
  */
 function checksumsOf({ hasChecksumSetting: { request, response } }: S3Settings): Partial<S3ClientConfig> {
   return {

@@ -1,4 +1,4 @@
-/** What an ETag proves of an object's bytes. Part of the S3 store. */
+/** What an ETag, or a checksum, proves of an object's bytes. Part of the S3 store. */
 
 /** What an answer says beside the ETag itself, as the SDK names it. */
 export interface EtagContext {
@@ -12,6 +12,13 @@ export interface Md5 {
   base64: string;
   /** As an ETag has it. */
   hex: string;
+}
+
+/** For `x-amz-checksum-crc32`; a fiftieth of the work that an MD5 takes. `bytes` may be shared memory. */
+export function crc32Of(bytes: Uint8Array): string {
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32BE(Bun.hash.crc32(bytes));
+  return sum.toString("base64");
 }
 
 /** `bytes` may be shared memory. */

@@ -262,7 +262,8 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
   describe("a write", () => {
     const isWrite = (part: string) => ({ method, key }: Call) => method === "PUT" && key.includes(part);
     const withEtag =
-      (etag: string | undefined) => ({ headers: { etag: _, ...headers } }: Required<Reply>) => ({
+      (etag: string | undefined) =>
+      ({ headers: { etag: _, "x-amz-checksum-crc32": __, ...headers } }: Required<Reply>) => ({
         headers: etag === undefined ? headers : { ...headers, etag },
       });
     const LIES: [what: string, fault: Fault, says: string][] = [
@@ -274,6 +275,11 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       ],
       ["has no ETag", { headers: { "content-length": "0" } }, "it has no ETag"],
       ["has no ETag, though it is stored", withEtag(undefined), "it has no ETag"],
+      [
+        "has the CRC-32 of other bytes",
+        ({ headers }) => ({ headers: { ...headers, "x-amz-checksum-crc32": "AAAAAA==" } }),
+        "that of other bytes",
+      ],
       ["has the ETag of other bytes", withEtag('"00000000000000000000000000000000"'), "that of other bytes"],
       ["is only accepted", { status: 202, headers: { etag: '"x"' } }, "it has the status 202"],
       ["is answered by a page that says 404", webPage(404), "it is a 404 with a web page"],
@@ -301,9 +307,9 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       await committed(result);
     });
     test("with an ETag that is no MD5 has stored it when the store says that it encrypts", async () => {
-      const headers = (answer: Required<Reply>) => ({
+      const headers = ({ headers: { "x-amz-checksum-crc32": _, ...headers } }: Required<Reply>) => ({
         headers: {
-          ...answer.headers,
+          ...headers,
           etag: '"00000000000000000000000000000000"',
           "x-amz-server-side-encryption": "aws:kms",
         },
@@ -311,13 +317,13 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       answer(({ method }) => method === "PUT", headers);
       await committed(await backUp(SOON));
     });
-    test("has an MD5, which buckets with a default retention ask for", async () => {
-      answer(
-        ({ method, headers }) => method === "PUT" && !headers["content-md5"],
-        s3Failure(400, "InvalidRequest"),
-      );
-      await committed(await backUp(SOON));
-    });
+    test.each(["content-md5", "x-amz-checksum-crc32"])(
+      "has a %s, where the store asks for one",
+      async (name) => {
+        answer(({ method, headers }) => method === "PUT" && !headers[name], s3Failure(400, "InvalidRequest"));
+        await committed(await backUp(SOON));
+      },
+    );
 
     const PASSING: [status: number, code: string][] = [
       [403, "RequestTimeTooSkewed"],

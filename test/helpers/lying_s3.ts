@@ -78,13 +78,14 @@ function kindsOf(call: Call, hasOld: boolean): Lie[] {
   return ["page"];
 }
 
-/** As if it were stored: the ETag is that of what was sent. */
+/** As if it were stored: the checksum is that of what was sent. */
 function acknowledged({ headers }: Call): Reply {
-  const md5 = Buffer.from(String(headers["content-md5"] ?? ""), "base64").toString("hex");
-  return { status: 200, headers: { etag: `"${md5}"`, "content-length": "0" } };
+  const sum = String(headers["x-amz-checksum-crc32"]);
+  return { status: 200, headers: { etag: '"stored"', "x-amz-checksum-crc32": sum, "content-length": "0" } };
 }
 
-function withEtag({ status, headers }: Required<Reply>): Reply {
+/** Of other bytes. */
+function withEtag({ status, headers: { "x-amz-checksum-crc32": _, ...headers } }: Required<Reply>): Reply {
   return { status, headers: { ...headers, etag: `"${"0".repeat(32)}"` } };
 }
 
