@@ -5,15 +5,17 @@ import type { Project } from "./project.ts";
 /** An object of a project, as a listing tells it. */
 export type NamedObject = ObjectInfo & { name: string };
 
-/** What one of two listings tells below the prefix, ascending by name, and as the later one says. */
+/** What one of two listings, side by side, tells below the prefix, ascending by name, and as fresh as either says. */
 export async function listTwice(
   project: Project,
   prefix: string,
   { signal }: RequestOptions,
 ): Promise<NamedObject[]> {
+  const looks = [1, 2].map(() => Array.fromAsync(project.list(prefix, { signal })));
   const found = new Map<string, NamedObject>();
-  for (let look = 0; look < 2; look++) {
-    for await (const object of project.list(prefix, { signal })) found.set(object.name, object);
+  for (const object of (await Promise.all(looks)).flat()) {
+    const known = found.get(object.name);
+    if (known === undefined || known.modifiedMs < object.modifiedMs) found.set(object.name, object);
   }
   return [...found.values()].sort((a, b) => a.name < b.name ? -1 : 1);
 }

@@ -23,8 +23,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
     {
       file: "engine/backup/backup.ts",
-      find: "const condemned = await Condemned.read(project, context);",
-      replace: "const condemned = (options as unknown as { early: Condemned }).early;",
+      find: "    Condemned.read(project, context),\n",
+      replace: "    (options as unknown as { early: Condemned }).early,\n",
     },
   ],
   "the lease is written before the base is read": [
@@ -175,8 +175,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "a backup looks for the project's key after its lease, and around the manifest": [
     {
       file: "engine/backup/backup.ts",
-      find: "await project.checkNotErased({ signal: context.signal });",
-      replace: "",
+      find: "    project.checkNotErased({ signal: context.signal }),\n  ]);\n  const place",
+      replace: "  ]);\n  const place",
     },
     {
       file: "engine/backup/commit.ts",

@@ -143,6 +143,8 @@ export const THEMES: readonly Theme[] = [
   // A backup that goes on from a point which refers to what an older plan condemns, and which is forgotten meanwhile.
   {
     async prepare(world, next) {
+      world.volumesUsed = 1;
+      world.volumes = ALIKE;
       await waitingPlan(world, next);
       const process = await stand(world, "backup", next);
       await calmly(world, { operations: ["forget", "gc"], gapMs: HOUR_MS });

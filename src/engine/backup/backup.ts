@@ -154,16 +154,18 @@ async function beginLease(project: Project, options: BackupOptions, context: Con
   );
 }
 
-/** After the lease is written, and in this order: the store's time, the key, the plans, the newest backup. */
+/** After the lease is written: the store's time, the key, the plans and the marks, side by side, then the newest backup. */
 async function beginRun(
   parts: Pick<Run, "options" | "project" | "lease" | "workshop" | "cache" | "chunkCache" | "leafCache">,
   context: Context,
 ): Promise<Run> {
   const { project, options } = parts;
-  const seenMs = await parts.lease.seenMs(context.signal);
-  await project.checkNotErased({ signal: context.signal });
-  const condemned = await Condemned.read(project, context);
-  const marked = await MarkedObjects.read(project, context);
+  const [seenMs, condemned, marked] = await Promise.all([
+    parts.lease.seenMs(context.signal),
+    Condemned.read(project, context),
+    MarkedObjects.read(project, context),
+    project.checkNotErased({ signal: context.signal }),
+  ]);
   const place = { volume: options.volume, seenMs };
   const { latest, latestMs = -Infinity, passedOver, isNone } = await findLatest(project, place, context);
   if (latest !== undefined) parts.cache.expect(latest);

@@ -68,11 +68,12 @@ describe("backup()", () => {
       "list keys",
       "get keys",
       "put lease",
+      // Side by side.
       "head lease",
-      "head keys",
       "list gc/",
       "list marked/",
       "list marked/",
+      "head keys",
       "list manifest",
       "list manifest",
       "get manifest",
