@@ -27,6 +27,7 @@ import { concat, equalBytes, fromHex, toHex } from "../format/bytes.ts";
 import { isBackupId } from "../format/backup_id.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
 import {
+  CHUNKS_PREFIX,
   HOLDS_PREFIX,
   keyName,
   KEYS_PREFIX,
@@ -201,24 +202,31 @@ export class Project {
    */
   async *list(prefix: string, options: ListOptions): AsyncGenerator<ObjectInfo & { name: string }> {
     const skip = this.key("").length;
+    // They are millions, and whoever lists them looks at each name.
+    const isChunks = prefix.startsWith(CHUNKS_PREFIX);
     let beneath: string | undefined;
     for await (const info of this.store.list(this.key(prefix), options)) {
-      if (!isKey(info.key) || (beneath !== undefined && info.key.startsWith(beneath))) continue;
+      if (!isChunks && (!isKey(info.key) || (beneath !== undefined && info.key.startsWith(beneath)))) {
+        continue;
+      }
       const name = info.key.slice(skip);
       yield { ...info, name };
-      if (!mayHide(name)) continue;
+      if (isChunks || !mayHide(name)) continue;
       beneath = `${info.key}/`;
       yield* this.list(`${name}/`, { ...options, after: undefined });
     }
   }
 }
 
+/** Below these there are folders within folders. */
+const HIDING = [VOLUMES_PREFIX, HOLDS_PREFIX];
+
 /**
  * Whether an object stands where only folders should: MinIO tells nothing of what is beneath it unless it is asked for just
  * that.
  */
 function mayHide(name: string): boolean {
-  return (name.startsWith(VOLUMES_PREFIX) || name.startsWith(HOLDS_PREFIX)) &&
+  return HIDING.some((prefix) => name.startsWith(prefix)) &&
     !isBackupId(name.slice(name.lastIndexOf("/") + 1));
 }
 
