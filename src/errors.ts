@@ -8,6 +8,7 @@ export type ErrorCode =
   | "failed"
   | "usage"
   | "damage"
+  | "not_found"
   | "no_repository"
   | "conflict"
   | "format_version"

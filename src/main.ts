@@ -41,6 +41,8 @@ function exitCode(code: ErrorCode): number {
       return 2;
     case "damage":
       return 3;
+    case "not_found":
+      return 4;
     case "no_repository":
       return 10;
     case "conflict":

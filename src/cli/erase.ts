@@ -82,6 +82,16 @@ async function run(
     onWait: (leases, waitMs) => options.quiet || screen.write(waitLine(project, leases, waitMs)),
   }, session.context);
   screen.erase();
+  if (isNothing(report)) {
+    const { listProjects } = await import("../engine/project.ts");
+    const { namesOf } = await import("../engine/not_found.ts");
+    const names = await Array.fromAsync(listProjects(repository, session.context));
+    const there = names.length === 0 ? "there are none" : `there is ${namesOf(names)}`;
+    throw new VarveError(
+      "not_found",
+      `Cannot erase "${project}": there is no such project in "${session.store.url}"; ${there}`,
+    );
+  }
   if (options.json) printJson(report);
   else if (!options.quiet) print(summary(report));
   if (!report.empty) throw new VarveError("failed", `Cannot erase all of "${project}": ${leftText(report)}`);
@@ -92,6 +102,11 @@ function waitLine(project: string, leases: number, waitMs: number): string {
     formatDuration(waitMs / 1000)
   } ` +
     `until that has noticed\n`;
+}
+
+/** A report would be the proof of nothing. */
+function isNothing({ empty, deleted }: EraseReport): boolean {
+  return empty && deleted.objects + deleted.delete_markers + deleted.unfinished_uploads === 0;
 }
 
 function summary({ project, deleted, duration_s }: EraseReport): string {

@@ -18,6 +18,7 @@ import { listTwice } from "./list_twice.ts";
 import { Holds, readHold } from "./retention/holds.ts";
 import { findPoint, type FoundPoint } from "./point.ts";
 import { orderPoints } from "./point_order.ts";
+import { noBackups } from "./not_found.ts";
 import { listProjects, openProject, type Project } from "./project.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
@@ -76,10 +77,13 @@ export async function listBackups(
       });
     if (project === undefined) continue;
     const holds = await Holds.read(project, options.volume, context);
+    let count = 0;
     for await (const { info } of readPoints(project, options.volume, context)) {
+      count++;
       if (info instanceof DamageError) tellProblem(info, context);
       else list.push(briefly(info, holds.has(info)));
     }
+    if (count === 0 && options.volume !== undefined) throw await noBackups(project, options.volume, context);
   }
   return list;
 }
@@ -148,7 +152,7 @@ export async function listBackupIds(
 
 /**
  * The id of the backup that `point` means, among those that can be read. One that cannot be read and might be meant is told
- * of as a problem. Throws `failed` where there is none, or more than one; `DamageError` where it may be one that cannot be read.
+ * of as a problem. Throws `not_found` where there is none, or more than one; `DamageError` where it may be one that cannot be read.
  */
 export async function findBackup(
   project: Project,
@@ -157,6 +161,7 @@ export async function findBackup(
 ): Promise<string> {
   if (isBackupId(point) && await project.has(manifestName(volume, point), context)) return point;
   const known = await readVolume(project, volume, context);
+  if (known.infos.size + known.damaged.size === 0) throw await noBackups(project, volume, context);
   const found = await chooseReadable(project, { volume, point, known }, context);
   const { damaged } = known;
   if (point === "latest") {
@@ -221,11 +226,7 @@ async function readVolume(project: Project, volume: string, context: Context): P
 
 async function choose(point: string, thing: string, { infos, damaged }: KnownPoints): Promise<FoundPoint> {
   const cause = [...damaged.values()].at(-1);
-  if (infos.size === 0) {
-    throw cause === undefined
-      ? new VarveError("failed", `Cannot find "${thing}": it has no backups`)
-      : reasonOf(cause);
-  }
+  if (infos.size === 0) throw reasonOf(cause!);
   const { made, dated } = orderPoints([...infos.values()]);
   const snapshots = () => Promise.resolve(made.map((id) => infos.get(id)!.to_snapshot));
   const choices = { thing, ids: made, dated, unreadable: [...damaged.keys()], snapshots };
@@ -234,7 +235,9 @@ async function choose(point: string, thing: string, { infos, damaged }: KnownPoi
   } catch (error) {
     // It may be one that cannot be read; of an id nothing but the name has to be known.
     const isCertain = cause === undefined || isBackupId(point);
-    if (isCertain || !(error instanceof VarveError) || error.code !== "failed") throw error;
+    if (
+      isCertain || !(error instanceof VarveError) || (error.code !== "not_found" && error.code !== "failed")
+    ) throw error;
     throw new DamageError(cause.key, `${error.message}; ${damaged.size} cannot be read`, { cause });
   }
 }

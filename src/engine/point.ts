@@ -45,7 +45,7 @@ export async function findPoint(point: string, choices: PointChoices): Promise<F
   if (id !== undefined) return { id, untilMs: Infinity };
   const timeMs = kind === undefined || kind === "time" ? parseTime(rest) : undefined;
   if (timeMs !== undefined) return { id: atTime(choices, { point, timeMs }), untilMs: timeMs };
-  throw notFound(choices, { point, why: "no backup has that id, snapshot or time" });
+  throw unclear("not_found", choices, { point, why: "no backup has that id, snapshot or time" });
 }
 
 async function findId(
@@ -64,7 +64,7 @@ async function findId(
   if (byPrefix.length === 1) return byPrefix[0];
   const isTime = kind === undefined && parseTime(rest) !== undefined;
   if (byPrefix.length > 1 && !isTime) {
-    throw notFound(choices, { point, why: `${byPrefix.length} backups begin so` });
+    throw unclear("failed", choices, { point, why: `${byPrefix.length} backups begin so` });
   }
 }
 
@@ -76,9 +76,13 @@ async function ofSnapshot(name: string, { ids, snapshots }: PointChoices): Promi
   return ids[at];
 }
 
-function notFound({ thing }: PointChoices, { point, why }: { point: string; why: string }): VarveError {
+function unclear(
+  code: "failed" | "not_found",
+  { thing }: PointChoices,
+  { point, why }: { point: string; why: string },
+): VarveError {
   return new VarveError(
-    "failed",
+    code,
     `Cannot find ${quote(`${thing}@${point}`)}: ${why}; "varve list ${thing}" shows them`,
   );
 }
@@ -88,7 +92,7 @@ function before({ ids, dated = ids, thing }: PointChoices, count: number): strin
   const counted = dated.includes(ids.at(-1)!) ? dated : [...dated, ids.at(-1)!];
   const id = counted[counted.length - 1 - count];
   if (id !== undefined) return id;
-  throw new VarveError("failed", `Cannot find "${thing}@~${count}": there are ${counted.length} backups`);
+  throw new VarveError("not_found", `Cannot find "${thing}@~${count}": there are ${counted.length} backups`);
 }
 
 function atTime(
@@ -97,7 +101,7 @@ function atTime(
 ): string {
   const id = dated.findLast((id) => backupTimeMs(id)! <= wanted.timeMs);
   if (id !== undefined) return id;
-  throw new VarveError("failed", `Cannot find "${thing}@${wanted.point}": no backup is that old`);
+  throw new VarveError("not_found", `Cannot find "${thing}@${wanted.point}": no backup is that old`);
 }
 
 /** ISO dates and times; without a zone they are local, as an operator reads a clock. A bare date is its end. */

@@ -41,6 +41,7 @@ import { decodeHeader, HEADER_BYTES, maxObjectBytes, type ObjectType, objectType
 import { isKey } from "../store/key.ts";
 import type { ListOptions, ObjectInfo, RequestOptions, Store } from "../store/store.ts";
 import { type Context, tellProblem } from "./context.ts";
+import { namesOf } from "./not_found.ts";
 import { randomBytes } from "./random.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
@@ -249,7 +250,7 @@ export async function* listProjects(repository: Repository, context: Context): A
 
 /**
  * Opens a project; with `create` it is made where it is not there. A key that is damaged is told of, and the project is
- * opened by its others. Throws `wrong_secret` where the secret does not open it, `failed` where there is no such project,
+ * opened by its others. Throws `wrong_secret` where the secret does not open it, `not_found` where there is no such project,
  * `DamageError` where none of its keys can be read.
  */
 export async function openProject(
@@ -265,9 +266,11 @@ export async function openProject(
     stored = await listKeys(repository, options.name, context);
   }
   if (stored.length === 0) {
+    const names = await Array.fromAsync(listProjects(repository, context));
     throw new VarveError(
-      "failed",
-      `Cannot open project "${options.name}": there is none of that name in "${repository.store.url}"`,
+      "not_found",
+      `Cannot open project "${options.name}": there is none of that name in "${repository.store.url}"; ` +
+        (names.length === 0 ? "there are none" : `there is ${namesOf(names)}`),
     );
   }
   const found = await readKeys(repository, { ...options, stored }, context);

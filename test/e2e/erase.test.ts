@@ -40,7 +40,7 @@ async function makeRepository(place: { url?: string; env?: Record<string, string
 /** What every erased project leaves: nothing, and the others as they were. */
 async function expectErased(repository: TestRepository): Promise<void> {
   await repository.expectIntact();
-  expectOneLine(await repository.run(["list", "acme"]), { code: 1, line: "there is none" });
+  expectOneLine(await repository.run(["list", "acme"]), { code: 4, line: "there is none" });
 }
 
 describe("varve erase in a directory", () => {
@@ -57,8 +57,12 @@ describe("varve erase in a directory", () => {
     const left = await Array.fromAsync(new Bun.Glob("*/acme/**").scan(repository.path("cache/varve")));
     expect(left).toEqual([]);
     await expectErased(repository);
-    const again = await repository.run(["erase", "acme", ...YES]);
-    expect(again).toEqual({ code: 0, stdout: "acme: nothing was deleted\n", stderr: "" });
+    for (const json of [[], ["--json"]]) {
+      expectOneLine(await repository.run(["erase", "acme", ...YES, ...json]), {
+        code: 4,
+        line: /^varve: Cannot erase "acme": there is no such project in ".*"; there is "/,
+      });
+    }
     await repository.remove();
   }, RUN_LIMIT_MS);
 
@@ -100,7 +104,11 @@ describe("varve erase in a directory", () => {
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130]);
     expect(terminal.output).toContain('"acme" is erased in part; run it again');
-    expect((await repository.json<EraseReport>(["erase", "acme", ...YES])).deleted.objects).toBe(0);
+    // Nothing was left but the wait.
+    expectOneLine(await repository.run(["erase", "acme", ...YES]), {
+      code: 4,
+      line: "there is no such project",
+    });
     await expectErased(repository);
     await repository.remove();
   }, RUN_LIMIT_MS);

@@ -83,13 +83,13 @@ describe("resolvePoint()", () => {
 
   test.each([
     ["", "usage", "what follows the @ is empty"],
-    ["~4", "failed", "there are 4 backups"],
-    ["~99999999999999999999", "failed", "there are 4 backups"],
+    ["~4", "not_found", "there are 4 backups"],
+    ["~99999999999999999999", "not_found", "there are 4 backups"],
     ["2026", "failed", "backups begin so"],
-    ["1999-01-01", "failed", "no backup is that old"],
-    ["2026-13-45", "failed", "no backup has that id, snapshot or time"],
-    ["~", "failed", "no backup has that"],
-    ["a\nb", "failed", "no backup has that"],
+    ["1999-01-01", "not_found", "no backup is that old"],
+    ["2026-13-45", "not_found", "no backup has that id, snapshot or time"],
+    ["~", "not_found", "no backup has that"],
+    ["a\nb", "not_found", "no backup has that"],
   ])("says why %p means no backup", async (point, code, state) => {
     const error = await errorOf(resolve(point));
     expect([error.code as string, error.message]).toEqual([code, expect.stringContaining(state)]);

@@ -85,7 +85,10 @@ describe("a project", () => {
     const missing = await errorOf(restoreTo(repository, { project: "new" }));
     expect(missing.message).toStartWith('Cannot open project "new": there is none of that name');
     const error = await errorOf(restoreTo(repository, { project: "none", volume: "new" }));
-    expect(error.message).toBe('Cannot find "none/new": it has no backups');
+    expect([error.code, error.message]).toEqual([
+      "not_found",
+      expect.stringMatching(/^Cannot find "none\/new": it has no backups; "none" has "/),
+    ]);
     expect(await keysOf(repository.store, "")).toEqual(before);
   });
 

@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
-import { describeError, isUnreadable, VarveError } from "../../errors.ts";
+import { describeError, isUnreadable } from "../../errors.ts";
 import type { EntryList } from "../../format/entries.ts";
 import { manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
@@ -17,6 +17,7 @@ import type { Context } from "../context.ts";
 import { copyKeys, openSecond } from "./copy_target.ts";
 import { Lease } from "../gc/lease.ts";
 import { listTwice } from "../list_twice.ts";
+import { noBackups } from "../not_found.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { MarkedObjects } from "../verify/marks.ts";
@@ -119,7 +120,7 @@ async function findPlaces(source: Project, options: CopyOptions, context: Contex
     ? await listBackupIds(source, volume, context)
     : [await findBackup(source, { volume, point }, context)];
   if (backups.length > 0) return backups.map((backup) => ({ volume, backup }));
-  throw new VarveError("failed", `Cannot find "${source.name}/${volume}": it has no backups`);
+  throw await noBackups(source, volume, context);
 }
 
 /** Every point of the project, oldest first within a volume. */

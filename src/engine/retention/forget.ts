@@ -14,6 +14,7 @@ import { type ForgetPolicy, type ForgetRow, type JudgedPoint, planForget } from 
 import { recordForgotten } from "./forgotten.ts";
 import { Holds, type Place } from "./holds.ts";
 import { ALL_VOLUMES, Lease } from "../gc/lease.ts";
+import { noBackups } from "../not_found.ts";
 import { openProject, type Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { refillReserve, spendingReserve } from "../reserve.ts";
@@ -115,7 +116,7 @@ async function pointsOf(
     points.push({ ...place, timeMs: timeOf(place.backup).getTime(), held: holds.has(place), tags, damage });
   }
   if (points.length > 0 || volume === undefined) return points;
-  throw new VarveError("failed", `Cannot find "${project.name}/${volume}": it has no backups`);
+  throw await noBackups(project, volume, context);
 }
 
 /** Where we may not write, by the newest object: nothing was written after that. */

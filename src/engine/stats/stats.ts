@@ -3,9 +3,10 @@
  * over all pages; objects are numbers in a flat table, never JavaScript objects.
  */
 import type { Secret } from "../../codec/keys.ts";
-import { describeError, type UnreadableError, VarveError } from "../../errors.ts";
+import { describeError, type UnreadableError } from "../../errors.ts";
 import { checkVolumeName } from "../../format/names.ts";
 import type { Context } from "../context.ts";
+import { noBackups } from "../not_found.ts";
 import { openProject } from "../project.ts";
 import { MarkedObjects } from "../verify/marks.ts";
 import type { Repository } from "../repository.ts";
@@ -88,7 +89,7 @@ export async function stats(
   // In this order: whatever a manifest needs was there before it.
   const places = await listPlaces(project, context);
   if (volume !== undefined && !places.has(volume)) {
-    throw new VarveError("failed", `Cannot find "${name}/${volume}": it has no backups`);
+    throw await noBackups(project, volume, context);
   }
   const progress = { objects: 0, pages: 0 };
   const tell = (part: Partial<StatsProgress>) => options.onProgress?.(Object.assign(progress, part));

@@ -23,6 +23,7 @@ import { type Finding, findingOf, type Located, locateFindings } from "./finding
 import { isWhole } from "./look_again.ts";
 import { MarkedObjects, removeMarks } from "./marks.ts";
 import { type PointReport, type SeenPoint, seenPoint } from "./points.ts";
+import { noBackups } from "../not_found.ts";
 import { openProject, type Project } from "../project.ts";
 import {
   ALL_IDS,
@@ -93,7 +94,10 @@ export interface Verifying extends Pick<VerifyOptions, "sample" | "maxAgeDays" |
   verified: VerifiedChunks;
 }
 
-/** Verifies a project, one of its volumes or one point. Damage is in the report, only what stops the work is thrown. */
+/**
+ * Verifies a project, one of its volumes or one point. Damage is in the report, only what stops the work is thrown, and
+ * `not_found` where there is nothing of that name, nor was at the last gc.
+ */
 export async function verify(
   repository: Repository,
   options: VerifyOptions,
@@ -103,7 +107,10 @@ export async function verify(
   const project = await openProject(repository, { name, secret, create: false }, context);
   const scope = await scopeOf(project, options, context);
   const verified = await VerifiedChunks.open(project, context);
-  return (await verifyProject(project, { ...options, scope, verified }, context)).report;
+  const { report } = await verifyProject(project, { ...options, scope, verified }, context);
+  const isNothing = report.points.length === 0 && report.findings.length === 0;
+  if (scope.volume !== undefined && isNothing) throw await noBackups(project, scope.volume, context);
+  return report;
 }
 
 /** The same for a project that is open. */

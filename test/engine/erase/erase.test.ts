@@ -193,7 +193,10 @@ describe("erase() on a versioned store", () => {
     await backUp(repository, volumeOf(CONTENT));
     expect(await eraseProject(repository)).toMatchObject({ empty: false, held: { objects: 1, keys: 1 } });
     const { code, message } = await errorOf(bytesOf(repository));
-    expect({ code, message }).toEqual({ code: "failed", message: expect.stringContaining("there is none") });
+    expect({ code, message }).toEqual({
+      code: "not_found",
+      message: expect.stringContaining("there is none"),
+    });
   });
 });
 

@@ -108,7 +108,9 @@ describe("stats()", () => {
     const { volumes } = await count("b");
     expect(volumes).toHaveLength(1);
     expect(volumes[0]).toMatchObject({ volume: "b", backups: [{ backup, size_bytes: CHUNK_BYTES }] });
-    expect((await errorOf(count("c"))).message).toBe(`Cannot find "${PROJECT}/c": it has no backups`);
+    expect((await errorOf(count("c"))).message).toBe(
+      `Cannot find "${PROJECT}/c": it has no backups; "${PROJECT}" has "a", "b"`,
+    );
   });
 
   test("tells what forgetting a point frees, as forgetting and gc then show", async () => {
