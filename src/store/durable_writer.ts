@@ -19,6 +19,10 @@ const RENAME_ATTEMPTS_MAX = 16;
 /** Folders remembered as durable; beyond that they are synced once more, which costs time and nothing else. */
 const DURABLE_FOLDERS_MAX = 65_536;
 
+/** Nobody but the owner reads a repository, whatever the umask: a project may be without a passphrase. */
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+
 export class DurableWriter {
   readonly #root: string;
   readonly #temporaryFolder: string;
@@ -63,7 +67,7 @@ export class DurableWriter {
   /** Only the first write makes the root: one that is gone later was unmounted or moved, and is not made anew. */
   async #makeRoot(): Promise<void> {
     if (this.#rootMade) return await makeFolder(this.#temporaryFolder);
-    const created = await mkdir(this.#root, { recursive: true });
+    const created = await mkdir(this.#root, { recursive: true, mode: FOLDER_MODE });
     if (created !== undefined) await this.#syncChain(this.#root, dirname(created));
     await makeFolder(this.#temporaryFolder);
     if (this.#rootMade) return; // by another write meanwhile
@@ -142,7 +146,7 @@ export class DurableWriter {
 }
 
 async function writeSynced(path: string, body: Uint8Array): Promise<void> {
-  await using file = await open(path, "wx");
+  await using file = await open(path, "wx", FILE_MODE);
   for (let at = 0; at < body.length;) {
     const { bytesWritten } = await file.write(body, at, body.length - at);
     if (bytesWritten === 0) throw new Error("the file system takes no more bytes, and says not why");
@@ -153,7 +157,7 @@ async function writeSynced(path: string, body: Uint8Array): Promise<void> {
 
 /** Its parent must be there; it may be there itself. */
 async function makeFolder(path: string): Promise<void> {
-  await mkdir(path).catch((error) => {
+  await mkdir(path, FOLDER_MODE).catch((error) => {
     if (errnoOf(error) !== "EEXIST") throw error;
   });
 }

@@ -78,6 +78,28 @@ describe("DirectoryStore", () => {
     expect(await rejection(store.put("tmp/a", bytes("x")))).toBeInstanceOf(StoreError);
     expect(await rejection(store.put("tmp", bytes("x")))).toBeInstanceOf(StoreError);
   });
+  test("put() makes folders and files that only their owner can read, whatever the umask", async () => {
+    const folder = await makeFolder();
+    const before = process.umask(0);
+    try {
+      await new DirectoryStore(join(folder, "made", "by")).put("a/b/c", bytes("x"));
+    } finally {
+      process.umask(before);
+    }
+    const entries = await readdir(folder, { recursive: true });
+    expect(entries.toSorted()).toEqual([
+      "made",
+      "made/by",
+      "made/by/a",
+      "made/by/a/b",
+      "made/by/a/b/c",
+      "made/by/tmp",
+    ]);
+    for (const name of entries) {
+      const found = await stat(join(folder, name));
+      expect([name, found.mode & 0o777]).toEqual([name, found.isFile() ? 0o600 : 0o700]);
+    }
+  });
   test("put() leaves no temporary file when it succeeds or fails", async () => {
     const root = await makeFolder();
     const store = new DirectoryStore(root);

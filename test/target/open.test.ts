@@ -50,7 +50,20 @@ describe("openTarget() on a new file", () => {
   test("openTarget() throws when the folder does not exist", async () => {
     const name = path.join(folder, "absent", "x.img");
     const text = await failure(openTarget(name, { sizeBytes: 1, force: false, signal }));
-    expect(text).toStartWith(`Cannot restore to "${name}": ENOENT`);
+    expect(text).toBe(
+      `Cannot restore to "${name}": there is no folder "${path.dirname(name)}"; mount or make it first`,
+    );
+  });
+
+  test("openTarget() makes no file in the place of a device that is not there", async () => {
+    fs.symlinkSync("/dev", path.join(folder, "devices"));
+    for (const name of ["/dev/varve-nothing", path.join(folder, "devices", "varve-nothing")]) {
+      for (const readOnly of [false, true]) {
+        const text = await failure(openTarget(name, { sizeBytes: 1, force: true, readOnly, signal }));
+        expect(text).toBe(`Cannot restore to "${name}": there is no such device; map or attach it first`);
+      }
+    }
+    expect(fs.existsSync("/dev/varve-nothing")).toBe(false);
   });
 });
 
