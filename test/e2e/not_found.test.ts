@@ -1,4 +1,5 @@
 /** A name that does not exist: the same answer from every command. */
+import { symlink } from "node:fs/promises";
 import { afterAll, beforeAll, describe, setDefaultTimeout, test } from "bun:test";
 import { CHUNK_BYTES, expectOneLine, noise, TestRepository } from "../helpers/repository.ts";
 
@@ -44,6 +45,16 @@ describe("a name that does not exist is exit code 4, with what there is instead"
       expectOneLine(result, { code: 4, line: line! });
     });
   }
+
+  test("varve copy to the same repository, by whatever name, is refused", async () => {
+    await symlink(repository.url, repository.path("alias"));
+    for (const to of [repository.url, repository.path("alias")]) {
+      expectOneLine(await repository.run(["copy", "acme", "--to", to]), {
+        code: 2,
+        line: "it is the same repository",
+      });
+    }
+  });
 
   test.each([["acmee", PROJECT], ["acme/dbb", VOLUME], ["acme/db@monday", POINT]])(
     "varve copy %s",

@@ -4,9 +4,9 @@
  */
 import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
-import { describeError, isUnreadable } from "../../errors.ts";
+import { describeError, isUnreadable, UsageError } from "../../errors.ts";
 import type { EntryList } from "../../format/entries.ts";
-import { manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
+import { leaseName, manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import { findBackup, listBackupIds, readManifest } from "../catalog.ts";
 import { ChunkCopier, type ChunkCopierOptions, type CopyBase } from "./chunk_copier.ts";
@@ -84,7 +84,7 @@ interface Run extends Copying {
 /**
  * Copies what the other repository, which is made where there is none, does not have. A point that is damaged is
  * reported and left out. Throws `conflict` where the other has another chunk size or another project of that name,
- * `wrong_secret`, `StoreError`.
+ * `wrong_secret`, `StoreError`, `UsageError` where the other is the same.
  */
 export async function copy(
   repository: Repository,
@@ -99,6 +99,7 @@ export async function copy(
     const guarded = sourceLease?.guard(context) ?? context;
     const places = await findPlaces(source, options, guarded);
     const second = await openSecond(to, repository.chunkBytes, guarded);
+    await refuseItself(repository, { second, source, sourceLease }, guarded);
     await copyKeys({ from: repository.store, to, project: name }, guarded);
     const target = await openProject(second, { name, secret, create: false }, guarded);
     const report = await copyPlaces(source, { target, places, options }, guarded);
@@ -106,6 +107,20 @@ export async function copy(
   } finally {
     await sourceLease?.end();
   }
+}
+
+/** Throws where both are one: by its address, or because it has the lease that was just written to the first. */
+async function refuseItself(
+  repository: Repository,
+  { second, source, sourceLease }: { second: Repository; source: Project; sourceLease: Lease | undefined },
+  context: Context,
+): Promise<void> {
+  if (second.id !== repository.id) return;
+  const { store } = second;
+  const hasLease = sourceLease !== undefined &&
+    await store.head(source.key(leaseName(sourceLease.id)), context) !== undefined;
+  if (!hasLease && store.url !== repository.store.url) return;
+  throw new UsageError(`Cannot copy "${source.name}" to "${store.url}": it is the same repository`);
 }
 
 function leaseOptions(project: Project, { volume }: CopyOptions) {
