@@ -280,22 +280,4 @@ export const NOTICED_BY: Readonly<Record<string, number>> = {
   "of all clocks the one that says most counts": 84,
 };
 
-/** Rules whose absence no seed has shown since stores err in the simulation: the seeds are to be found, or the faults. */
-export const NOT_NOTICED: readonly string[] = [
-  "the lease is written before the base is read",
-  "a condemned key is never used again",
-  "what only the base refers to is held against the plans",
-  "further attempts need a trusted lease",
-  "a swept plan goes on condemning",
-  "a copy's lease is written before the plans are read",
-  "what a copy finds may be condemned",
-  "whoever deletes lists the manifests twice",
-  "a manifest that is listed and not given is not forgotten",
-  "a backup looks at the plans again before its manifest",
-  "the store is asked for the lease before what must not be late",
-  "a forget asks twice whether a point is held",
-  "a forget's deletion does not outlive its lease",
-  "points that are missing stop a gc",
-];
-
 export type RuleName = string;

@@ -109,6 +109,19 @@ async function missPlan(
   world.scheduler.thaw(process);
 }
 
+/** A backup about to write its manifest, and a collector that is told once that there is no lease, when it asks whom its plan waits for. */
+async function missLease(world: World): Promise<void> {
+  const { work, looks } = PLACES.backup;
+  const process = start(world, "standing backup", "backup");
+  for (const label of [work, looks[0]]) await goOnFor(world, process, 0, label);
+  const collector = start(world, "standing gc", "gc");
+  await goOnFor(world, collector, 0, LOOKS_OF_GC[0]);
+  world.faults = { ...QUIET, lies: ALWAYS, denies: true, liesAbout: /\/leases\/$/ };
+  await goOn(world, collector);
+  world.faults = QUIET;
+  world.scheduler.thaw(process);
+}
+
 const takingTurns: Theme = {
   async prepare(world, next) {
     await garbage(world, "forget");
@@ -231,12 +244,13 @@ export const THEMES: readonly Theme[] = [
     duel: [["backup"], ["gc"]],
     errs: true,
   },
-  // A backup, or a copy, that is told wrongly of the plans once.
+  // A backup, or a copy, that is told wrongly of the plans once, or a collector of the leases.
   {
     async prepare(world, next) {
       world.volumes = ALIKE;
       await garbage(world, "forget");
-      await missPlan(world, { operation: "backup", collector: "gc", next });
+      if (next(2) === 0) await missLease(world);
+      else await missPlan(world, { operation: "backup", collector: "gc", next });
     },
     duel: [["backup"]],
     errs: true,
