@@ -34,9 +34,10 @@ fail() {
 last_backed_up() {
   local code=0 said
   { said=$(varve show "$volume" --field to_snapshot 2>&1 >&3) || code=$?; } 3>&1
-  [[ $code == 0 || $code == 10 ]] && return # 10: no repository yet
-  [[ $said == *": it has no backups"* || $said == *": there is none of that name in "* ]] ||
-    fail "$code" "cannot read the last backup of $volume: $said"
+  case $code in
+    0 | 4 | 10) ;; # 4: no backup of it yet, 10: no repository yet
+    *) fail "$code" "cannot read the last backup of $volume: $said" ;;
+  esac
 }
 
 has_snapshot() {

@@ -47,10 +47,14 @@ const inShell = async (line: string) => {
   return { codes: codes.trim(), stderr };
 };
 
-describe("varve restore exits with 1 when the target", () => {
+describe("varve restore writes nothing when the target", () => {
   test("is in a folder that is not there", async () => {
     const to = repository.path("no/such/folder/restored.img");
-    expectOneLine(await restore(to), { code: 1, line: `Cannot restore to "${to}": ENOENT` });
+    const line = `Cannot restore to "${to}": there is no folder "${
+      repository.path("no/such/folder")
+    }"; mount or make it`;
+    expectOneLine(await restore(to), { code: 1, line });
+    expect(existsSync(repository.path("no"))).toBe(false);
   });
 
   test("is a folder", async () => {
@@ -74,7 +78,7 @@ describe("varve restore exits with 1 when the target", () => {
   test("would be another point, which there is not", async () => {
     const to = repository.path("none.img");
     const result = await repository.run(["restore", `${VOLUME}@tuesday`, "--to", to]);
-    expectOneLine(result, { code: 1, line: /Cannot find "acme\/vm@tuesday"/ });
+    expectOneLine(result, { code: 4, line: /Cannot find "acme\/vm@tuesday"/ });
     expect(existsSync(to)).toBe(false);
   });
 });
