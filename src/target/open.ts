@@ -1,9 +1,9 @@
 /** From the name that the operator gave to a target: a file, a block device, or a stream. */
 import * as fs from "node:fs";
-import * as path from "node:path";
 import { VarveError } from "../errors.ts";
 import { openBlockDevice } from "./block_device.ts";
 import { openFd, systemCode } from "../os/fd.ts";
+import { refusePlace } from "./new_file.ts";
 import { openRegularFile } from "./regular_file.ts";
 import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
 import type { Target } from "./target.ts";
@@ -57,24 +57,6 @@ async function openPath(
   }
   const kind = present.isDirectory() ? "a directory" : "a socket";
   throw new VarveError("failed", `Cannot restore to "${name}": it is ${kind}`);
-}
-
-/** Throws where a new file would be made in the place of a device that is not there, or where no folder is. */
-function refusePlace(name: string): void {
-  const folder = path.dirname(path.resolve(name));
-  if (!fs.existsSync(folder)) {
-    throw new VarveError(
-      "failed",
-      `Cannot restore to "${name}": there is no folder "${folder}"; mount or make it first`,
-    );
-  }
-  const real = fs.realpathSync(folder);
-  if ((real === "/dev" || real.startsWith("/dev/")) && !real.startsWith("/dev/shm")) {
-    throw new VarveError(
-      "failed",
-      `Cannot restore to "${name}": there is no such device; map or attach it first`,
-    );
-  }
 }
 
 /** A FIFO opens only once it has a reader. */

@@ -29,6 +29,7 @@ describe("a name that does not exist is exit code 4, with what there is instead"
     [["stats", "VOLUME"], VOLUME],
     [["gc", "PROJECT"], PROJECT],
     [["repair", "PROJECT"], PROJECT],
+    [["repair", "VOLUME"], VOLUME],
     [["forget", "PROJECT", "--keep-last", "1"], PROJECT],
     [["forget", "VOLUME", "--keep-last", "1"], VOLUME],
     [["forget", "POINT"], POINT],

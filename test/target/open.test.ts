@@ -57,7 +57,10 @@ describe("openTarget() on a new file", () => {
 
   test("openTarget() makes no file in the place of a device that is not there", async () => {
     fs.symlinkSync("/dev", path.join(folder, "devices"));
-    for (const name of ["/dev/varve-nothing", path.join(folder, "devices", "varve-nothing")]) {
+    fs.symlinkSync("/dev/varve-nothing", path.join(folder, "dangling"));
+    fs.symlinkSync("dangling", path.join(folder, "again"));
+    const names = ["devices/varve-nothing", "dangling", "again"].map((name) => path.join(folder, name));
+    for (const name of ["/dev/varve-nothing", ...names]) {
       for (const readOnly of [false, true]) {
         const text = await failure(openTarget(name, { sizeBytes: 1, force: true, readOnly, signal }));
         expect(text).toBe(`Cannot restore to "${name}": there is no such device; map or attach it first`);

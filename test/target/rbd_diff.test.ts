@@ -1,6 +1,6 @@
 /** openRbdDiffTarget(): the stream that a restore writes, decoded again. */
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeError } from "../../src/errors.ts";
@@ -106,7 +106,7 @@ test("openRbdDiffTarget() throws and names the path when it cannot be made", asy
   const { signal } = new AbortController();
   const options = { sizeBytes: 1, fromSnapshot: undefined, toSnapshot: undefined, dryRun: false, signal };
   const error = await openRbdDiffTarget(path, options).catch((error) => error);
-  expect(describeError(error)).toStartWith(`Cannot write the stream "${path}": ENOENT`);
+  expect(describeError(error)).toStartWith(`Cannot restore to "${path}": there is no folder "`);
 });
 
 test("read() and dropCache() throw: a stream cannot be read", async () => {
@@ -116,4 +116,19 @@ test("read() and dropCache() throw: a stream cannot be read", async () => {
       expect(await work.catch(describeError)).toBe(`Cannot read "${file}": it is a stream`);
     }
   });
+});
+
+test("openRbdDiffTarget() makes no file in the place of a device that is not there", async () => {
+  const name = "/dev/varve-nothing";
+  const options = {
+    sizeBytes: MIB,
+    fromSnapshot: undefined,
+    toSnapshot: undefined,
+    signal: new AbortController().signal,
+  };
+  for (const dryRun of [false, true]) {
+    const text = await openRbdDiffTarget(name, { ...options, dryRun }).then(() => "no error", describeError);
+    expect(text).toBe(`Cannot restore to "${name}": there is no such device; map or attach it first`);
+  }
+  expect(existsSync(name)).toBe(false);
 });

@@ -109,7 +109,7 @@ export async function copy(
   }
 }
 
-/** Throws where both are one: by its address, or because it has the lease that was just written to the first. */
+/** Throws where both are one: it has the lease that was just written to the first, or where none could be, its address. */
 async function refuseItself(
   repository: Repository,
   { second, source, sourceLease }: { second: Repository; source: Project; sourceLease: Lease | undefined },
@@ -117,9 +117,10 @@ async function refuseItself(
 ): Promise<void> {
   if (second.id !== repository.id) return;
   const { store } = second;
-  const hasLease = sourceLease !== undefined &&
-    await store.head(source.key(leaseName(sourceLease.id)), context) !== undefined;
-  if (!hasLease && store.url !== repository.store.url) return;
+  const isSame = sourceLease === undefined
+    ? store.url === repository.store.url && store.host === repository.store.host
+    : await store.head(source.key(leaseName(sourceLease.id)), context) !== undefined;
+  if (!isSame) return;
   throw new UsageError(`Cannot copy "${source.name}" to "${store.url}": it is the same repository`);
 }
 

@@ -6,9 +6,11 @@
 import { hostname } from "node:os";
 import type { Source } from "../../source/source.ts";
 import type { Store } from "../../store/store.ts";
+import { listBackupIds } from "../catalog.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import { Lease } from "../gc/lease.ts";
+import { noBackups } from "../not_found.ts";
 import { openProject, type Project, type Secret } from "../project.ts";
 import { openRepository, type Repository } from "../repository.ts";
 import { bringBackHolds, bringBackKeys, bringBackPoints, type BroughtBack } from "./bring_back.ts";
@@ -85,11 +87,15 @@ export async function repair(
     const run: Run = { options, project, other, lease, verified, source };
     const back = await bringBack(run, guarded);
     const { healed, ...report } = await healAll(run, guarded);
+    const all = { healed: [...keys, ...back.healed, ...healed], left: [...back.left, ...report.left] };
+    const isNothing = all.healed.length + all.left.length === 0;
+    if (volume !== undefined && isNothing && (await listBackupIds(project, volume, guarded)).length === 0) {
+      throw await noBackups(project, volume, guarded);
+    }
     return {
       project: name,
       ...report,
-      healed: [...keys, ...back.healed, ...healed],
-      left: [...back.left, ...report.left],
+      ...all,
       not_missed: back.notMissed,
       duration_s: (context.clock.now() - startedMs) / 1000,
     };

@@ -139,6 +139,19 @@ describe("copy()", () => {
     expect(await bytesOf(await second())).toEqual(bytes);
   });
 
+  test("goes to a mirror, which has the same id and perhaps the same address, and not to itself", async () => {
+    await point(noiseChunks(1, 2));
+    await to.put("varve.json", await source.store.get("varve.json"));
+    expect(to.url).toBe(source.store.url);
+    expect((await copyTo(to)).points).toMatchObject({ copied: 1 });
+    const error = await errorOf(copyTo(source.store));
+    expect([error.code, error.message]).toEqual([
+      "usage",
+      expect.stringContaining("it is the same repository"),
+    ]);
+    expect(await keysOf(source.store, LEASES)).toEqual([]);
+  });
+
   test("sends a chunk once when it is at many positions", async () => {
     await point(noiseChunks(...Array.from({ length: 40 }, () => 7)));
     const watched = new HookedStore(to);
