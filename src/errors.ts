@@ -67,6 +67,11 @@ export class StoreError extends VarveError {
     this.isFull = options.isFull ?? false;
     this.retryAfterMs = options.retryAfterMs;
   }
+
+  /** Of a write: the store said that it has other bytes than were sent. What lies there must not be used. */
+  get isOfOtherBytes(): boolean {
+    return (this.cause as { isOfOtherBytes?: boolean } | undefined)?.isOfOtherBytes === true;
+  }
 }
 
 /**

@@ -14,7 +14,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { MissingError } from "../errors.ts";
 import { checkKey, checkPrefix, checkRange } from "./key.ts";
-import { AnswerError } from "./s3_answers.ts";
+import { AnswerError, OtherBytesError } from "./s3_answers.ts";
 import { readBody } from "./s3_body.ts";
 import type { S3Bucket } from "./s3_bucket.ts";
 import { S3Deleter } from "./s3_deleter.ts";
@@ -220,11 +220,11 @@ export class S3Store implements Store {
     if (!ETag) throw new AnswerError("it has no ETag: it does not say that anything was stored");
     if (ChecksumCRC32 !== undefined) {
       if (ChecksumCRC32 === crc32Of(body)) return;
-      throw new AnswerError(`its CRC-32 ${ChecksumCRC32} is that of other bytes than were sent`);
+      throw new OtherBytesError(`its CRC-32 ${ChecksumCRC32} is that of other bytes than were sent`);
     }
     const stored = md5OfEtag(answer, this.#bucket.name);
     if (stored === undefined || stored === md5Of(body).hex) return;
-    throw new AnswerError(`its ETag ${ETag} is that of other bytes than were sent`);
+    throw new OtherBytesError(`its ETag ${ETag} is that of other bytes than were sent`);
   }
 
   async *#pages(

@@ -9,6 +9,11 @@ export class AnswerError extends Error {
   override readonly name = "AnswerError";
 }
 
+/** The answer to a write says that the store has other bytes than were sent. */
+export class OtherBytesError extends AnswerError {
+  readonly isOfOtherBytes = true;
+}
+
 /** A server that wants TLS was asked without. */
 export class PlainTextError extends Error {
   override readonly name = "PlainTextError";

@@ -153,6 +153,18 @@ describe("S3Store.put()", () => {
     expect(seen.length).toBe(code === "AccessDenied" ? 3 : status === 400 ? 2 : 1);
     expect(lines).toEqual([]);
   });
+  test("says that the store has other bytes where it says so, by CRC-32 or ETag", async () => {
+    for (
+      const headers of [{ etag: '"x"', "x-amz-checksum-crc32": "AAAAAA==" }, { etag: `"${"0".repeat(32)}"` }]
+    ) {
+      const { store } = await serve(() => new Response("", { headers }));
+      const error = await rejection(store.put("a", bytes("hello"))) as StoreError;
+      expect([error.isOfOtherBytes, error.message]).toEqual([
+        true,
+        expect.stringContaining("of other bytes"),
+      ]);
+    }
+  });
   test("goes on with an MD5 where the store refuses a CRC-32", async () => {
     const { store, seen } = await serve((request) =>
       request.headers.has("x-amz-checksum-crc32") ? failed(400, "InvalidRequest") : stored(request)

@@ -7,7 +7,7 @@ import type { LeafCache } from "../../cache/leaf_cache.ts";
 import { differentBlocks, patchId } from "../../codec/ids.ts";
 import type { ProjectKey } from "../../codec/keys.ts";
 import { SEAL_BYTES, sealedBytes } from "../../codec/seal.ts";
-import { isUnreadable } from "../../errors.ts";
+import { describeError, isUnreadable, StoreError } from "../../errors.ts";
 import { equalBytes, toHex } from "../../format/bytes.ts";
 import type { Range } from "../../format/coverage.ts";
 import { type Entry, EntryList, type Place, refsOf, wholeAt } from "../../format/entries.ts";
@@ -21,7 +21,7 @@ import type { Context } from "../context.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import { IdSet } from "../id_set.ts";
 import type { Project } from "../project.ts";
-import type { MarkedObjects } from "../verify/marks.ts";
+import { type MarkedObjects, writeMark } from "../verify/marks.ts";
 import { frontOf, LeafReader } from "./leaves.ts";
 import { PresentObjects, type WrittenObject } from "./present_objects.ts";
 import { StoredObjects } from "./stored_objects.ts";
@@ -231,7 +231,8 @@ export class ChunkWriter {
     const ref = isKnown ? known : await this.#place(id);
     if (await this.#isThere(ref, pageSizes(page))) return ref;
     const object = { type: OBJECT_TYPE.page, name: chunkName(ref), content: page };
-    await this.#uploaded(ref, await project.write(object, { key: keys, signal: this.#context.signal }));
+    const options = { key: keys, signal: this.#context.signal };
+    await this.#uploaded(ref, await this.#put(ref, () => project.write(object, options)));
     return ref;
   }
 
@@ -280,7 +281,8 @@ export class ChunkWriter {
     { sealed, keep, position }: { sealed: SharedBuffer; keep: boolean; position: number },
   ): Promise<void> {
     const { cache, leafCache } = this.#options;
-    const body = await sealChunk(chunk, ref, { ...this.#options, sealed, signal: this.#context.signal });
+    const options = { ...this.#options, sealed, signal: this.#context.signal };
+    const body = await this.#put(ref, () => sealChunk(chunk, ref, options));
     await this.#uploaded(ref, body.length);
     await leafCache?.put(position, frontOf(body));
     if (keep) await cache?.put(chunkName(ref), body);
@@ -295,7 +297,7 @@ export class ChunkWriter {
     const { cache, keys } = this.#options;
     const ref = await this.#place(patchId(keys.patchKey, id, patch.base));
     const options = { ...this.#options, sealed, patch, signal: this.#context.signal };
-    const body = await sealChunk(chunk, ref, options);
+    const body = await this.#put(ref, () => sealChunk(chunk, ref, options));
     await this.#uploaded(ref, body.length);
     await cache?.put(chunkName(ref), body);
     return { place: { id, object: ref, base: patch.base }, outcome: "patched" };
@@ -329,6 +331,26 @@ export class ChunkWriter {
     if (sizeBytes === undefined || sizeBytes < least || sizeBytes > most) return false;
     await this.#stored.add(ref, sizeBytes);
     return true;
+  }
+
+  /** An object of which the store says that it holds other bytes is marked, or the next backup would take it for present. */
+  async #put<T>(ref: ObjectRef, put: () => Promise<T>): Promise<T> {
+    try {
+      return await put();
+    } catch (error) {
+      if (error instanceof StoreError && error.isOfOtherBytes) {
+        const { clock } = this.#context;
+        const about = {
+          found: "damaged" as const,
+          reason: describeError(error),
+          at: new Date(clock.now()).toISOString(),
+        };
+        await writeMark(this.#options.project, { ref, ...about }, this.#context).catch((err) =>
+          this.#context.log.debug({ err }, "an object that holds other bytes could not be marked")
+        );
+      }
+      throw error;
+    }
   }
 
   /** Added only now: many uploads are under way at once, and `+= await` adds to what the sum was before the wait. */

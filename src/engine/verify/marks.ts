@@ -16,9 +16,9 @@ import type { FindingKind } from "./findings.ts";
 export interface MarkContent {
   found: FindingKind;
   reason: string;
-  /** Where the repair ran. */
+  /** Where the repair ran, or the backup whose write went wrong. */
   host: string;
-  /** When the repair began, by the store's clock: ISO 8601, UTC. */
+  /** When the repair began, by the store's clock, or the write failed, by the host's: ISO 8601, UTC. */
   at: string;
 }
 

@@ -9,6 +9,7 @@ import { DamageError, describeError, StoreError } from "../../../src/errors.ts";
 import type { Context } from "../../../src/engine/context.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { CHUNKS_PREFIX, MARKED_PREFIX } from "../../../src/format/layout.ts";
+import { OtherBytesError } from "../../../src/store/s3_answers.ts";
 import type { RequestOptions, Store } from "../../../src/store/store.ts";
 import {
   backUp,
@@ -233,6 +234,30 @@ describe("backup() into a store that says it stored what it did not", () => {
       expect(await keysOf(store, MANIFESTS)).toEqual(before);
       await backUp(repository, changed, options);
     }
+  });
+
+  test("is not believed by the next backup where it said that it holds other bytes", async () => {
+    const store = newStore();
+    const repository = await newRepository(store);
+    const changed: string[] = [];
+    class Changing extends HookedStore {
+      override async put(key: string, body: Uint8Array, options?: RequestOptions): Promise<void> {
+        if (!key.startsWith(CHUNKS)) return await super.put(key, body, options);
+        await super.put(key, body.map((byte, at) => at === body.length - 1 ? byte ^ 1 : byte), options);
+        changed.push(key);
+        throw new StoreError(`Cannot write "${key}"`, {
+          retryable: true,
+          cause: new OtherBytesError("its CRC-32"),
+        });
+      }
+    }
+    await errorOf(backUp(through(repository, new Changing(store)), [full(VOLUME)]));
+    expect(changed.length).toBeGreaterThan(0);
+    const marks = await keysOf(store, markOf(CHUNKS));
+    expect(marks.toSorted()).toEqual(changed.map(markOf).toSorted());
+    const [report] = await backUp(repository, [full(VOLUME)]);
+    expect(report!.chunks).toMatchObject({ new: 5, reused: 0 });
+    await expectWhole(repository, VOLUME);
   });
 
   test("is asked once more before it is called a liar", async () => {
