@@ -86,17 +86,18 @@ export class S3Store implements Store {
 
   async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
     const path = this.#pathOf(key);
-    const command = () => {
-      const sum = this.#takesCrc32 ? { ChecksumCRC32: crc32Of(body) } : { ContentMD5: md5Of(body).base64 };
+    const command = (isCrc32: boolean) => {
+      const sum = isCrc32 ? { ChecksumCRC32: crc32Of(body) } : { ContentMD5: md5Of(body).base64 };
       return new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body, ...sum });
     };
     await this.#bucket.request({ action: "write", path, signal }, async (options) => {
       for (let denials = 1;; denials++) {
+        const isCrc32 = this.#takesCrc32;
         try {
-          const answer = await this.#bucket.client.send(command(), expecting(options, WRITTEN));
+          const answer = await this.#bucket.client.send(command(isCrc32), expecting(options, WRITTEN));
           return this.#checkWritten(answer, body);
         } catch (error) {
-          if (this.#takesCrc32 && mayBeOfChecksum(error)) {
+          if (isCrc32 && mayBeOfChecksum(error)) {
             this.#takesCrc32 = false;
             continue;
           }

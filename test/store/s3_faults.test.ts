@@ -176,6 +176,12 @@ describe("S3Store.put()", () => {
       new Bun.MD5().update("hello").digest("base64"),
     ]);
   });
+  test("goes on with an MD5 in each of several writes that were refused at once", async () => {
+    const { store } = await serve((request) =>
+      request.headers.has("x-amz-checksum-crc32") ? failed(400, "InvalidRequest") : stored(request)
+    );
+    await Promise.all(["a", "b", "c"].map((key) => store.put(key, bytes("hello"))));
+  });
   test("succeeds when access is denied only for a moment", async () => {
     const { store, lines } = await serve((request, index) =>
       index < 2 ? failed(403, "AccessDenied") : stored(request)
