@@ -82,15 +82,10 @@ async function run(
     onWait: (leases, waitMs) => options.quiet || screen.write(waitLine(project, leases, waitMs)),
   }, session.context);
   screen.erase();
-  if (isNothing(report)) {
-    const { listProjects } = await import("../engine/project.ts");
-    const { namesOf } = await import("../engine/not_found.ts");
-    const names = await Array.fromAsync(listProjects(repository, session.context));
-    const there = names.length === 0 ? "there are none" : `there is ${namesOf(names)}`;
-    throw new VarveError(
-      "not_found",
-      `Cannot erase "${project}": there is no such project in "${session.store.url}"; ${there}`,
-    );
+  // A report would be the proof of nothing.
+  if (report.empty && isNothing(report)) {
+    const { noProject } = await import("../engine/project.ts");
+    throw await noProject(repository, `Cannot erase "${project}": there is no such project`, session.context);
   }
   if (options.json) printJson(report);
   else if (!options.quiet) print(summary(report));
@@ -104,14 +99,14 @@ function waitLine(project: string, leases: number, waitMs: number): string {
     `until that has noticed\n`;
 }
 
-/** A report would be the proof of nothing. */
-function isNothing({ empty, deleted }: EraseReport): boolean {
-  return empty && deleted.objects + deleted.delete_markers + deleted.unfinished_uploads === 0;
+function isNothing({ deleted: { objects, delete_markers, unfinished_uploads } }: EraseReport): boolean {
+  return objects + delete_markers + unfinished_uploads === 0;
 }
 
-function summary({ project, deleted, duration_s }: EraseReport): string {
+function summary(report: EraseReport): string {
+  const { project, deleted, duration_s } = report;
   const { objects, bytes, delete_markers, unfinished_uploads } = deleted;
-  if (objects + delete_markers + unfinished_uploads === 0) return `${project}: nothing was deleted\n`;
+  if (isNothing(report)) return `${project}: nothing was deleted\n`;
   return `${project}: ${objects} objects (${formatSize(bytes)}), ${delete_markers} delete markers and ` +
     `${unfinished_uploads} unfinished uploads deleted in ${formatDuration(duration_s)}\n`;
 }

@@ -248,6 +248,13 @@ export async function* listProjects(repository: Repository, context: Context): A
   }
 }
 
+/** The error of a name that no project has: `what`, where, and which projects there are. */
+export async function noProject(repository: Repository, what: string, context: Context): Promise<VarveError> {
+  const names = await Array.fromAsync(listProjects(repository, context));
+  const there = names.length === 0 ? "there are none" : `there is ${namesOf(names)}`;
+  return new VarveError("not_found", `${what} in "${repository.store.url}"; ${there}`);
+}
+
 /**
  * Opens a project; with `create` it is made where it is not there. A key that is damaged is told of, and the project is
  * opened by its others. Throws `wrong_secret` where the secret does not open it, `not_found` where there is no such project,
@@ -266,11 +273,10 @@ export async function openProject(
     stored = await listKeys(repository, options.name, context);
   }
   if (stored.length === 0) {
-    const names = await Array.fromAsync(listProjects(repository, context));
-    throw new VarveError(
-      "not_found",
-      `Cannot open project "${options.name}": there is none of that name in "${repository.store.url}"; ` +
-        (names.length === 0 ? "there are none" : `there is ${namesOf(names)}`),
+    throw await noProject(
+      repository,
+      `Cannot open project "${options.name}": there is none of that name`,
+      context,
     );
   }
   const found = await readKeys(repository, { ...options, stored }, context);

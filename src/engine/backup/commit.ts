@@ -77,7 +77,7 @@ async function canStay(
   if (isGood) {
     context.log.warn(
       { err: error },
-      `${manifest.info.backup} was looked at as a whole instead, and is stored`,
+      `the backup ${manifest.info.backup} is stored: its lease was lost, and the whole point was checked instead`,
     );
   }
   return isGood;

@@ -129,7 +129,9 @@ describe("backup()", () => {
     await backUp(hooked, [NEXT], { context: testContext({ log }) });
     const [, stored] = await keysOf(inner, MANIFESTS);
     const id = stored!.split("/").at(-1);
-    expect(warnings).toEqual([`${id} was looked at as a whole instead, and is stored`]);
+    expect(warnings).toEqual([
+      `the backup ${id} is stored: its lease was lost, and the whole point was checked instead`,
+    ]);
   });
 
   test.each(["a chunk of its base", "its page"])(
