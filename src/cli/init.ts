@@ -8,7 +8,9 @@ import { formatSize, parseSize } from "./units.ts";
 
 export function addInit(program: Root, invocation: Invocation): void {
   program.command("init")
-    .description("Make a repository.")
+    .description("Make a repository where there is none, and projects in it.")
+    .argument("[projects...]", "PROJECT, each with a key of its own")
+    .option("--no-encryption", "make the projects without a secret: who can read the store can read them")
     .option(
       "--chunk-size <size>",
       `how volumes are cut, for good (default: ${formatSize(DEFAULT_CHUNK_BYTES)})`,
@@ -21,17 +23,26 @@ export function addInit(program: Root, invocation: Invocation): void {
         ["varve init --repo /mnt/nas/varve --chunk-size 1M", "in a directory, with smaller chunks"],
       ),
     )
-    .action(async (_, command) => {
+    .action(async (projects, _, command) => {
       const options = command.optsWithGlobals();
       await withSession(
         { options, invocation, interrupted: "there may be a repository now" },
-        async ({ store, context }) => {
-          const { initRepository } = await import("../engine/repository.ts");
+        async ({ store, context, secret }) => {
+          const { initRepository, openRepository } = await import("../engine/repository.ts");
           const chunkBytes = options.chunkSize ?? DEFAULT_CHUNK_BYTES;
           const { refillReserve } = await import("../engine/reserve.ts");
           const { id } = await initRepository(store, { chunkBytes }, context);
           await refillReserve(store, context);
           if (store.caveat !== undefined) context.log.warn({}, store.caveat);
+          const { createProject } = await import("../engine/project.ts");
+          const repository = await openRepository(store, context);
+          for (const name of projects) {
+            await createProject(
+              repository,
+              { name, secret: options.encryption ? secret : { kind: "none" } },
+              context,
+            );
+          }
           if (options.json) printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes });
           else if (!options.quiet) invocation.screen.write(`Made the repository "${store.url}"\n`);
         },

@@ -284,6 +284,20 @@ export async function openProject(
   return new Project(repository, options.name, { ...found, findKey });
 }
 
+/** Makes a project with its key, wrapped for `secret`. Throws `conflict` where there is one of that name. */
+export async function createProject(
+  repository: Repository,
+  options: { name: string; secret: Secret },
+  context: Context,
+): Promise<void> {
+  checkProjectName(options.name);
+  for (let look = 1; look <= 2; look++) { // one look is no proof
+    if ((await listKeys(repository, options.name, context)).length === 0) continue;
+    throw new VarveError("conflict", `Cannot make project "${options.name}": there is one already`);
+  }
+  await createKey(repository, options, context);
+}
+
 async function readKeys(
   repository: Repository,
   options: { name: string; secret: Secret; stored: readonly string[] },
