@@ -26,6 +26,16 @@ export class VarveError extends Error {
   }
 }
 
+/** There is no repository at `url` (exit code 10). */
+export class NoRepositoryError extends VarveError {
+  readonly url: string;
+
+  constructor(url: string, advice: string) {
+    super("no_repository", `Cannot open the repository "${url}": there is none; ${advice}`);
+    this.url = url;
+  }
+}
+
 /** The command line or an argument is not valid (exit code 2). */
 export class UsageError extends VarveError {
   constructor(message: string, options?: { cause?: unknown }) {

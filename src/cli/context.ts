@@ -2,19 +2,19 @@
 import { availableParallelism, homedir } from "node:os";
 import * as path from "node:path";
 import { type Context, systemClock } from "../engine/context.ts";
-import type { Secret } from "../engine/project.ts";
-import { InterruptedError } from "../errors.ts";
+import type { Secret } from "../engine/open_project.ts";
+import { InterruptedError, NoRepositoryError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
 import { Problems } from "./problems.ts";
 import type { GlobalOptions, Invocation } from "./root.ts";
-import { type Environment, readSecret } from "./secret.ts";
+import { adviseNoRepository } from "./no_repository.ts";
+import { type Environment, readSecrets } from "./secrets.ts";
 
 export interface Session {
   context: Context;
   store: Store;
-  secret: Secret;
-  /** No repository was named: the first backup may make this one. */
-  isDefaultStore: boolean;
+  /** Each project takes what fits. */
+  secrets: readonly Secret[];
 }
 
 export interface Command {
@@ -34,14 +34,20 @@ export async function withSession(
   { options, invocation, interrupted, needsNoSecret }: Command,
   run: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const secret = needsNoSecret ? { kind: "none" } as const : readSecret(options, invocation.env);
   const problems = new Problems(invocation.screen);
   const context = { ...await createContext(options, invocation), onProblem: problems.tell };
+  const warn = (line: string) => context.log.warn({}, line);
+  const secrets = needsNoSecret ? [] : readSecrets(options, invocation.env, warn);
   const store = await openNamedStore(options, { context, invocation });
   try {
-    await run({ context, store, secret, isDefaultStore: options.repo === undefined });
+    await run({ context, store, secrets });
     problems.check(store.url);
   } catch (error) {
+    if (error instanceof NoRepositoryError) {
+      const open = (url: string) => openOtherStore(url, { options, context });
+      const isNamed = options.repo !== undefined || error.url !== store.url;
+      throw await adviseNoRepository(error, { isNamed, open, signal: context.signal });
+    }
     if (!invocation.signal.aborted || saysMore(error, invocation.signal)) throw error;
     // Whatever fails after Ctrl-C (a child that got it too, a closed socket) was interrupted.
     context.log.debug({ err: error }, "ended by");

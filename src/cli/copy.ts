@@ -56,14 +56,14 @@ async function run(
   scope: Scope,
   { options, session, invocation }: { options: CopyOptions; session: Session; invocation: Invocation },
 ): Promise<void> {
-  const { context, store, secret } = session;
+  const { context, store, secrets } = session;
   const { openRepository } = await import("../engine/repository.ts");
   const { copy } = await import("../engine/copy/copy.ts");
   const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
   const to = await openSecond(options, context);
   try {
     const report = await copy(await openRepository(store, context), {
-      ...{ ...scope, secret, to },
+      ...{ ...scope, secrets, to },
       onProgress: (state) => progress.update(progressState(state)),
     }, context);
     progress.end(summary(report));

@@ -84,7 +84,7 @@ async function run(
   screen.erase();
   // A report would be the proof of nothing.
   if (report.empty && isNothing(report)) {
-    const { noProject } = await import("../engine/project.ts");
+    const { noProject } = await import("../engine/open_project.ts");
     throw await noProject(repository, `Cannot erase "${project}": there is no such project`, session.context);
   }
   if (options.json) printJson(report);

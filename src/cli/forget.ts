@@ -110,10 +110,10 @@ async function run(
 ): Promise<ForgetRow[]> {
   const { openRepository } = await import("../engine/repository.ts");
   const { forget, forgetPoint } = await import("../engine/retention/forget.ts");
-  const { store, secret, context } = session;
+  const { store, secrets, context } = session;
   const repository = await openRepository(store, context);
   const { dryRun = false, force = false, timeZone, maxDrop: maxDropPercent } = options;
-  const common = { dryRun, secret };
+  const common = { dryRun, secrets };
   if (target.kind === "point") return await forgetPoint(repository, { ...target, ...common }, context);
   return await forget(repository, { ...target, timeZone, maxDropPercent, force, ...common }, context);
 }

@@ -38,15 +38,15 @@ export function addGc(program: Root, invocation: Invocation): void {
       if (project !== undefined) checkProjectName(project);
       await withSession(
         { options, invocation, interrupted: "what was not deleted yet is left to the next gc" },
-        async ({ store, secret, context }) => {
+        async ({ store, secrets, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
           const { gc } = await import("../engine/gc/gc.ts");
-          const { listProjects } = await import("../engine/project.ts");
+          const { listProjects } = await import("../engine/open_project.ts");
           const repository = await openRepository(store, context);
           const names = project === undefined ? listProjects(repository, context) : [project];
           const dryRun = options.dryRun === true;
           const request = {
-            secret,
+            secrets,
             dryRun,
             graceMs: options.grace ?? DEFAULT_GRACE_MS,
             force: options.force === true,

@@ -56,7 +56,7 @@ async function run(
   }
   const interrupted = "varve list shows whether it is held";
   await withSession({ options, invocation, interrupted }, async (session) => {
-    const report = await work(session, { project, volume, point, secret: session.secret });
+    const report = await work(session, { project, volume, point, secrets: session.secrets });
     if (options.json) printJson(report);
     else if (!options.quiet) invocation.screen.write(`${project}/${volume}@${report.backup}: ${verb}\n`);
   });

@@ -23,13 +23,16 @@ export function addList(program: Root, invocation: Invocation): void {
       const scope = readName(name);
       await withSession(
         { options, invocation, interrupted: "nothing was changed" },
-        async ({ store, secret, context }) => {
+        async ({ store, secrets, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
           const { listBackups } = await import("../engine/catalog.ts");
           const repository = await openRepository(store, context);
-          const backups = await listBackups(repository, { ...scope, secret }, context);
+          const backups = await listBackups(repository, { ...scope, secrets }, context);
           if (options.json) printJson(backups);
-          else printTable(["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS", "HELD"], backups.map(row));
+          else {printTable(
+              ["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS", "HELD", "ENCRYPTION"],
+              backups.map(row),
+            );}
         },
       );
     });
@@ -53,5 +56,6 @@ function row(info: BackupInfo): string[] {
     snapshot === undefined ? "" : snapshotText(snapshot),
     info.tags.join(","),
     info.held ? "held" : "",
+    info.encryption,
   ];
 }

@@ -59,7 +59,7 @@ async function run(
   scope: { project: string; volume?: string },
   { options, session, invocation }: { options: RepairOptions; session: Session; invocation: Invocation },
 ): Promise<RepairReport> {
-  const { context, store, secret } = session;
+  const { context, store, secrets } = session;
   const { openRepository } = await import("../engine/repository.ts");
   const { repair } = await import("../engine/verify/repair.ts");
   const repository = await openRepository(store, context);
@@ -68,7 +68,7 @@ async function run(
     ? undefined
     : await openOtherStore(options.fromRepo, { options, context });
   try {
-    return await repair(repository, { ...scope, secret, source, fromStore }, context);
+    return await repair(repository, { ...scope, secrets, source, fromStore }, context);
   } finally {
     await fromStore?.close();
   }

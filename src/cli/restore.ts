@@ -167,7 +167,7 @@ function request(spec: string, { options, session, invocation }: Run, changes: S
   const knownPoint = options.changedSince ?? options.from;
   const { offset = 0, length } = options;
   return {
-    ...{ project, volume, point, secret: session.secret },
+    ...{ project, volume, point, secrets: session.secrets },
     keepGoing: options.keepGoing === true,
     known: knownPoint === undefined ? undefined : { point: knownPoint, changes },
     trustCache: options.trustCache,

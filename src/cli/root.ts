@@ -1,6 +1,6 @@
 /** The program itself: its name, version and the options that every command takes. */
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import type { Environment } from "./secret.ts";
+import type { Environment } from "./secrets.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
 import { RETRY_FOR_MS } from "../store/retry.ts";
 import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
@@ -39,7 +39,7 @@ export function createRoot({ screen }: Invocation) {
     .addOption(
       new Option(
         "--repo <url>",
-        "the repository: s3://BUCKET/PREFIX or a directory (default: one in the user's data folder)",
+        "the repository: s3://BUCKET/PREFIX or a directory (default: one in the user's data folder, if init made it)",
       )
         .env("VARVE_REPO"),
     )
@@ -71,9 +71,14 @@ export function createRoot({ screen }: Invocation) {
     )
     .option(
       "--passphrase-file <path>",
-      "holds the passphrase (env: VARVE_PASSPHRASE_FILE, or VARVE_PASSPHRASE itself)",
+      "holds the passphrase; may be repeated (env: VARVE_PASSPHRASE_FILE, or VARVE_PASSPHRASE itself)",
+      collect,
     )
-    .option("--key-file <path>", "32 random bytes, instead of a passphrase (env: VARVE_KEY_FILE)")
+    .option(
+      "--key-file <path>",
+      "32 random bytes, instead of a passphrase; may be repeated (env: VARVE_KEY_FILE)",
+      collect,
+    )
     .addOption(
       new Option(
         "--jobs <count>",

@@ -27,11 +27,11 @@ export function addShow(program: Root, invocation: Invocation): void {
       const { project, volume, point } = parseVolumeSpec(spec);
       await withSession(
         { options, invocation, interrupted: "nothing was changed" },
-        async ({ store, secret, context }) => {
+        async ({ store, secrets, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
           const { showBackup } = await import("../engine/catalog.ts");
           const repository = await openRepository(store, context);
-          const details = await showBackup(repository, { project, volume, point, secret }, context);
+          const details = await showBackup(repository, { project, volume, point, secrets }, context);
           if (options.field !== undefined) printField(details, options.field);
           else printDetails(details, { json: options.json === true });
         },

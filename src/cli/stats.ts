@@ -47,10 +47,10 @@ async function run(
   scope: Scope | undefined,
   { options, session, invocation }: { options: GlobalOptions; session: Session; invocation: Invocation },
 ): Promise<void> {
-  const { context, store, secret } = session;
+  const { context, store, secrets } = session;
   const { screen } = invocation;
   const { openRepository } = await import("../engine/repository.ts");
-  const { listProjects } = await import("../engine/project.ts");
+  const { listProjects } = await import("../engine/open_project.ts");
   const { stats } = await import("../engine/stats/stats.ts");
   const repository = await openRepository(store, context);
   const isShown = screen.isTerminal && !options.json && !options.quiet;
@@ -61,7 +61,7 @@ async function run(
   ) {
     const onProgress: StatsOptions["onProgress"] = ({ objects, pages }) =>
       isShown && screen.show(`${project}: ${objects} objects, ${pages} pages`);
-    const work = () => stats(repository, { project, volume, secret, onProgress }, context);
+    const work = () => stats(repository, { project, volume, secrets, onProgress }, context);
     const report = scope === undefined ? await closed.unless(project, work) : await work();
     if (report !== undefined) counted.push(report);
   }

@@ -55,9 +55,9 @@ export function addVerify(program: Root, invocation: Invocation): void {
       const sample: Sample = options.exists === true ? { kind: "none" } : options.sample ?? { kind: "all" };
       await withSession(
         { options, invocation, interrupted: "what was not read is not verified" },
-        async ({ store, secret, context }) => {
+        async ({ store, secrets, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
-          const { listProjects } = await import("../engine/project.ts");
+          const { listProjects } = await import("../engine/open_project.ts");
           const { verify } = await import("../engine/verify/verify.ts");
           const repository = await openRepository(store, context);
           const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
@@ -73,7 +73,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
           const closed = new ClosedProjects(invocation.screen);
           try {
             for await (const scope of scopes) {
-              const request = { ...scope, secret, sample, maxAgeDays: options.maxAge, onProgress };
+              const request = { ...scope, secrets, sample, maxAgeDays: options.maxAge, onProgress };
               const work = () => verify(repository, request, context);
               const report = spec === undefined ? await closed.unless(scope.project, work) : await work();
               if (report !== undefined) reports.push(report);
@@ -100,7 +100,7 @@ async function compare(
   }
   await withSession(
     { options, invocation, interrupted: "not all was compared" },
-    async ({ store, secret, context }) => {
+    async ({ store, secrets, context }) => {
       const { openRepository } = await import("../engine/repository.ts");
       const { verifySource } = await import("../engine/verify/verify_source.ts");
       const { openSource } = await import("../source/open.ts");
@@ -108,7 +108,7 @@ async function compare(
       const repository = await openRepository(store, context);
       const source = await openSource({ path }, { format: "raw", signal, stderr: screen });
       try {
-        const report = await verifySource(repository, { ...parseVolumeSpec(spec), secret, source }, context);
+        const report = await verifySource(repository, { ...parseVolumeSpec(spec), secrets, source }, context);
         if (options.json) printJson(report);
         else if (!options.quiet) print(comparison(spec, report));
         if (report.differences.length === 0) return;

@@ -1,7 +1,7 @@
 /** A project's catalogue: its volumes, their backups, and which one a `@POINT` means. */
 import { infoCachePath } from "../cache/cache_folder.ts";
 import { InfoCache } from "../cache/info_cache.ts";
-import type { ProjectKey, Secret } from "../codec/keys.ts";
+import type { HolderKind, ProjectKey, Secret } from "../codec/keys.ts";
 import { frontEnd } from "../codec/seal.ts";
 import { DamageError, describeError, isUnreadable, MissingError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
@@ -19,7 +19,8 @@ import { Holds, readHold } from "./retention/holds.ts";
 import { findPoint, type FoundPoint } from "./point.ts";
 import { orderPoints } from "./point_order.ts";
 import { noBackups } from "./not_found.ts";
-import { listProjects, openProject, type Project } from "./project.ts";
+import { listProjects, openProject } from "./open_project.ts";
+import type { Project } from "./project.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
 import { rememberedBackup } from "./volume_cache.ts";
@@ -42,10 +43,13 @@ export interface BackupInfo {
   tags: string[];
   /** It cannot be forgotten. */
   held: boolean;
+  /** What its project opens with: `none` is for whoever can read the store. */
+  encryption: HolderKind;
 }
 
 /** What `show` tells: everything of a manifest but its pages. */
 export interface BackupDetails extends ManifestInfo {
+  encryption: HolderKind;
   held: boolean;
   /** What was said when it was held. */
   hold_reason: string | null;
@@ -63,14 +67,14 @@ export interface OpenManifest extends Manifest {
  */
 export async function listBackups(
   repository: Repository,
-  options: { project?: string | undefined; volume?: string | undefined; secret: Secret },
+  options: { project?: string | undefined; volume?: string | undefined; secrets: readonly Secret[] },
   context: Context,
 ): Promise<BackupInfo[]> {
   const list: BackupInfo[] = [];
   if (options.project !== undefined) checkProjectName(options.project);
   const projects = options.project === undefined ? listProjects(repository, context) : [options.project];
   for await (const name of projects) {
-    const project = await openProject(repository, { name, secret: options.secret, create: false }, context)
+    const project = await openProject(repository, { name, secrets: options.secrets }, context)
       .catch((error) => {
         if (options.project !== undefined) throw error;
         return passOver(name, error, context);
@@ -81,7 +85,7 @@ export async function listBackups(
     for await (const { info } of readPoints(project, options.volume, context)) {
       count++;
       if (info instanceof DamageError) tellProblem(info, context);
-      else list.push(briefly(info, holds.has(info)));
+      else list.push(briefly(info, { held: holds.has(info), encryption: project.encryption }));
     }
     if (count === 0 && options.volume !== undefined) throw await noBackups(project, options.volume, context);
   }
@@ -98,14 +102,10 @@ function passOver(project: string, error: unknown, context: Context): undefined 
 /** Everything that is known of one backup. */
 export async function showBackup(
   repository: Repository,
-  options: { project: string; volume: string; point: string | undefined; secret: Secret },
+  options: { project: string; volume: string; point: string | undefined; secrets: readonly Secret[] },
   context: Context,
 ): Promise<BackupDetails> {
-  const project = await openProject(repository, {
-    name: options.project,
-    secret: options.secret,
-    create: false,
-  }, context);
+  const project = await openProject(repository, { name: options.project, secrets: options.secrets }, context);
   const backup = await findBackup(project, options, context);
   const place = { volume: options.volume, backup };
   const info = await readInfo(project, place, context);
@@ -114,7 +114,7 @@ export async function showBackup(
     from_snapshot: snapshotFromJson(info.from_snapshot) ?? null,
     to_snapshot: snapshotFromJson(info.to_snapshot) ?? null,
   };
-  return { ...info, held, hold_reason: reason, raw };
+  return { ...info, encryption: project.encryption, held, hold_reason: reason, raw };
 }
 
 /** Whatever has a hold's name is one; of one that cannot be read just the reason is not known. */
@@ -423,7 +423,7 @@ export async function writeManifest(
   await project.write(object, { ...options, key });
 }
 
-function briefly(info: ManifestInfo, held: boolean): BackupInfo {
+function briefly(info: ManifestInfo, state: Pick<BackupInfo, "held" | "encryption">): BackupInfo {
   const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags } = info;
-  return { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags, held };
+  return { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags, ...state };
 }

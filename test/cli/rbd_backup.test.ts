@@ -31,7 +31,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
       ...{ PATH: `${folder}/bin:${process.env.PATH}`, HOME: folder, CEPH_CONF: ceph.env.CEPH_CONF! },
       ...{ VARVE_REPO: `${folder}/repository`, RBD_BACKUP_LOCK_FOLDER: folder },
     };
-    ok("varve", "init", "--quiet");
+    ok("varve", "init", "acme", "--no-encryption", "--quiet");
   }, BOOT_LIMIT_MS);
   afterAll(async () => {
     await ceph?.stop();

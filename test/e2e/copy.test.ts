@@ -91,7 +91,9 @@ describe("varve copy to a directory", () => {
     await other.expectIntact();
     await other.remove();
     const coarse = first.path("coarse");
-    await first.run(["init", "--chunk-size", "1M"], { env: { VARVE_REPO: coarse } });
+    await first.run(["init", "acme", "--no-encryption", "--chunk-size", "1M"], {
+      env: { VARVE_REPO: coarse },
+    });
     expectOneLine(await run("acme", "--to", coarse), { code: 11, line: "chunks have 1048576 bytes" });
     expectOneLine(await run("none", "--to", coarse), { code: 4, line: 'project "none"' });
     expectOneLine(await run("acme/b", "--to", coarse), { code: 4, line: "no backups" });

@@ -39,7 +39,7 @@ for (const [name, parts, start] of PLACES) {
     beforeAll(async () => {
       place = await start();
       bench = new Workbench(scratch, place.env);
-      await bench.json(["init"]);
+      await bench.json(["init", "acme", "--no-encryption"]);
       ids = await backUpAll(bench);
     }, LIMIT_MS);
     const scratch = scratchFolder();
@@ -115,7 +115,7 @@ describeWith(["MinIO"], "varve forget with rights that do not include deleting",
     root = new Workbench(scratch, env);
     const session = await assumeRole(minio, JSON.stringify({ Version: "2012-10-17", Statement }));
     user = new Workbench(scratch, { ...env, ...session });
-    await root.json(["init"]);
+    await root.json(["init", "acme", "--no-encryption"]);
   }, LIMIT_MS);
   afterAll(() => minio?.stop(), LIMIT_MS);
 

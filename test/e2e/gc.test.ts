@@ -24,7 +24,7 @@ setDefaultTimeout(RUN_LIMIT_MS);
 /** A directory repository with small chunks. */
 async function newWorkbench(): Promise<Workbench> {
   const bench = new Workbench(mkdtempSync(join(tmpdir(), "varve-gc-")));
-  expect((await bench.run(["init", "--chunk-size", "64K"])).code).toBe(0);
+  expect((await bench.run(["init", "acme", "--no-encryption", "--chunk-size", "64K"])).code).toBe(0);
   return bench;
 }
 

@@ -39,7 +39,7 @@ export class TestRepository {
   static async make(place: Place = {}): Promise<TestRepository> {
     const repository = new TestRepository(await mkdtemp(join(tmpdir(), "varve-e2e-")), place);
     place.mount?.(repository.path("mount"));
-    await repository.json(["init", "--chunk-size", String(CHUNK_BYTES)]);
+    await repository.json(["init", "acme", "--no-encryption", "--chunk-size", String(CHUNK_BYTES)]);
     return repository;
   }
 

@@ -38,7 +38,8 @@ import { findLatest } from "./find_latest.ts";
 import { Lease } from "../gc/lease.ts";
 import { PageTable } from "../page_table.ts";
 import { MarkedObjects } from "../verify/marks.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
 import { VolumeCache } from "../volume_cache.ts";
@@ -48,7 +49,7 @@ export interface BackupOptions {
   project: string;
   volume: string;
   source: Source;
-  secret: Secret;
+  secrets: readonly Secret[];
   tags: string[];
   onProgress?: ((progress: BackupProgress) => void) | undefined;
 }
@@ -116,11 +117,7 @@ export async function backup(
     ...context,
     onProblem: (problem: VarveError) => context.log.warn({}, describeError(problem)),
   };
-  const project = await openProject(repository, {
-    name: options.project,
-    secret: options.secret,
-    create: true,
-  }, told);
+  const project = await openProject(repository, { name: options.project, secrets: options.secrets }, told);
   const lease = await beginLease(project, options, context);
   const guarded = lease.guard(told);
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);

@@ -15,7 +15,8 @@ import { recordForgotten } from "./forgotten.ts";
 import { Holds, type Place } from "./holds.ts";
 import { ALL_VOLUMES, Lease } from "../gc/lease.ts";
 import { noBackups } from "../not_found.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { refillReserve, spendingReserve } from "../reserve.ts";
 import type { RequestOptions } from "../../store/store.ts";
@@ -25,7 +26,7 @@ export interface ForgetOptions extends ForgetPolicy {
   /** Without it, each volume of the project by itself. */
   volume?: string | undefined;
   dryRun: boolean;
-  secret: Secret;
+  secrets: readonly Secret[];
 }
 
 export interface ForgetPointOptions {
@@ -33,7 +34,7 @@ export interface ForgetPointOptions {
   volume: string;
   point: string;
   dryRun: boolean;
-  secret: Secret;
+  secrets: readonly Secret[];
 }
 
 /**
@@ -78,7 +79,7 @@ interface RunOptions {
   project: string;
   volume: string;
   dryRun: boolean;
-  secret: Secret;
+  secrets: readonly Secret[];
   /** Says what is to go. */
   work: (run: Run) => Promise<ForgetRow[]>;
 }
@@ -86,12 +87,12 @@ interface RunOptions {
 /** Lease, plan, drop. The holds are read after the lease is written: hold.ts says why. */
 async function run(
   repository: Repository,
-  { project: name, volume, dryRun, secret, work }: RunOptions,
+  { project: name, volume, dryRun, secrets, work }: RunOptions,
   context: Context,
 ): Promise<ForgetRow[]> {
   const { store } = repository;
   const through = dryRun ? repository : { ...repository, store: spendingReserve(store, context) };
-  const project = await openProject(through, { name, secret, create: false }, context);
+  const project = await openProject(through, { name, secrets }, context);
   const announcement = { work: "forget", volume, host: hostname(), key: project.firstKey } as const;
   const lease = await Lease.tryBegin(project, announcement, context);
   try {

@@ -19,8 +19,6 @@ import {
 } from "../../helpers/engine.ts";
 import { data } from "../../helpers/memory_source.ts";
 import { block, objectKey, placesOf, written } from "../../helpers/patches.ts";
-
-const SECRET = { kind: "none" } as const;
 const FIRST = noiseChunks(1, 2, 3);
 const CHANGES = [block(0, 4, 100), block(1, 9, 200)];
 const SECOND = written(FIRST, CHANGES);
@@ -37,7 +35,7 @@ const sizeOf = async (key: string) => (await repository.store.get(key)).length;
 
 async function forgetAndCollect(point: string): Promise<string[]> {
   const before = await keysOf(repository.store, CHUNKS);
-  const project = { project: PROJECT, secret: SECRET, dryRun: false };
+  const project = { project: PROJECT, secrets: [], dryRun: false };
   await forgetPoint(repository, { ...project, volume: VOLUME, point }, testContext());
   await gc(repository, { ...project, ...AT_ONCE }, testContext());
   const after = await keysOf(repository.store, CHUNKS);
@@ -64,17 +62,17 @@ describe("gc() of a project with patches", () => {
 
 describe("stats() of a project with patches", () => {
   test("counts them, and what they are over for all points that need it", async () => {
-    const report = await stats(repository, { project: PROJECT, secret: SECRET }, testContext());
+    const report = await stats(repository, { project: PROJECT, secrets: [] }, testContext());
     // Three whole chunks, two patches, two pages, two manifests.
     expect(report).toMatchObject({ points: 2, objects: 9, unreferenced_bytes: 0 });
     const alone = await forgetAndCollect("b");
     expect(alone).toHaveLength(3); // two patches and a page
-    const left = await stats(repository, { project: PROJECT, secret: SECRET }, testContext());
+    const left = await stats(repository, { project: PROJECT, secrets: [] }, testContext());
     expect(left).toMatchObject({ points: 1, objects: 5, unreferenced_bytes: 0 });
   });
 
   test("says of a point that forgetting it frees its patches", async () => {
-    const options = { project: PROJECT, volume: VOLUME, secret: SECRET };
+    const options = { project: PROJECT, volume: VOLUME, secrets: [] };
     const { volumes } = await stats(repository, options, testContext());
     const [first, second] = volumes[0]!.backups!;
     const places = await placesOf(repository);

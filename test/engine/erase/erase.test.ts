@@ -9,7 +9,7 @@ import { lookOf, recordFile } from "../../../src/cache/file_record.ts";
 import type { Clock, Context } from "../../../src/engine/context.ts";
 import { erase, type EraseReport, NOTICE_MS } from "../../../src/engine/erase/erase.ts";
 import { LEASE_REFRESH_MS } from "../../../src/engine/gc/lease.ts";
-import { listProjects } from "../../../src/engine/project.ts";
+import { listProjects } from "../../../src/engine/open_project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { tracePages } from "../../../src/store/history.ts";
 import { HookedStore } from "../../helpers/hooked_store.ts";
@@ -17,6 +17,7 @@ import { LOCKED_UNTIL_MS, VersionedStore } from "../../helpers/versioned_store.t
 import {
   backUp,
   bytesOf,
+  emptyRepository,
   errorOf,
   KEYS,
   keysOf,
@@ -91,7 +92,7 @@ describe("erase()", () => {
   });
 
   test("deletes nothing, and says so, when there is no such project", async () => {
-    const report = await eraseProject(await newRepository());
+    const report = await eraseProject(await emptyRepository());
     expect(report).toMatchObject({ empty: true, deleted: { objects: 0, keys: 0 } });
   });
 
@@ -108,7 +109,7 @@ describe("erase()", () => {
     await eraseProject(through(repository, failing)).then(() => expect.unreachable(), () => {});
     expect(await keysOf(store, KEYS)).toEqual([]);
     expect(await keysOf(store, PREFIX)).not.toEqual([]);
-    expect(await Array.fromAsync(listProjects(repository, testContext()))).toEqual([]);
+    expect(await Array.fromAsync(listProjects(repository, testContext()))).toEqual([PROJECT]);
     expect((await eraseProject(repository)).empty).toBe(true);
     expect(await keysOf(store, PREFIX)).toEqual([]);
   });
