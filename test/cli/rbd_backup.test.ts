@@ -193,6 +193,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     const sealed = { ...env, VARVE_PASSPHRASE: "correct horse" };
     const night = (env: Record<string, string>) =>
       spawnSync(SCRIPT, [image, `sealed/${volume}`], { env, encoding: "utf8" });
+    expect(spawnSync("varve", ["init", "sealed"], { env: sealed }).status).toBe(0);
     expect(night(sealed).status).toBe(0);
     const before = snapshots();
     program("rbd", `[[ "$1 $2" != "snap create" ]] || exit 99; exec /usr/bin/rbd "$@"`);

@@ -117,7 +117,7 @@ export async function backup(
     ...context,
     onProblem: (problem: VarveError) => context.log.warn({}, describeError(problem)),
   };
-  const project = await openProject(repository, { name: options.project, secrets: options.secrets }, told);
+  const project = await openMade(repository, options, told);
   const lease = await beginLease(project, options, context);
   const guarded = lease.guard(told);
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
@@ -139,6 +139,20 @@ export async function backup(
     await leafCache?.close();
     await workshop.close();
     await lease.end();
+  }
+}
+
+/** The project, which nothing but `varve init` makes: a mistyped name must not begin a new one. */
+async function openMade(
+  repository: Repository,
+  { project: name, secrets }: BackupOptions,
+  context: Context,
+): Promise<Project> {
+  try {
+    return await openProject(repository, { name, secrets }, context);
+  } catch (cause) {
+    if (!(cause instanceof VarveError) || cause.code !== "not_found") throw cause;
+    throw new VarveError("not_found", `${cause.message}; make it with "varve init ${name}"`);
   }
 }
 
