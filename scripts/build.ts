@@ -2,8 +2,9 @@
  * Builds the one executable file: `bun scripts/build.ts [--target bun-linux-arm64] [--outfile dist/varve]`.
  *
  * Piscina looks for its worker and zstd-napi for its addon in files beside their own; neither exists in a compiled file.
- * The plugin points Piscina at the embedded entry point, and names the addon literally so that Bun embeds it. An addon
- * cannot be cross-compiled: other targets are built without it and use Bun's own zstd.
+ * The plugin points Piscina at the embedded entry point, and has the addon embedded as a file, which Bun would otherwise
+ * unpack to the temporary folder under a name that can be guessed: `src/os/addon.ts` loads it. An addon cannot be
+ * cross-compiled: other targets are built without it and use Bun's own zstd.
  *
  * Bun's runtime runs any JavaScript that some variables of the environment name, and has no option to leave that out. Their
  * names are made unusable in the file, so that an environment that sudo or cron hands on runs nothing.
@@ -62,8 +63,13 @@ const result = await Bun.build({
       build.onLoad({ filter: /zstd-napi\/binding\.js$/ }, () => ({
         loader: "js",
         contents: addon
-          ? 'module.exports = require("./build/Release/binding.node");'
+          ? `const { loadAddon } = require("${ROOT}src/os/addon.ts");
+             module.exports = loadAddon(require("./build/Release/binding.node"));`
           : "module.exports = {};",
+      }));
+      build.onLoad({ filter: /zstd-napi\/build\/Release\/binding\.node$/ }, async ({ path }) => ({
+        loader: "file",
+        contents: await Bun.file(path).bytes(),
       }));
     },
   }],
