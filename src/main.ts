@@ -4,7 +4,9 @@ import { standardError } from "./cli/screen.ts";
 import { watchProcessSignals } from "./cli/signals.ts";
 import { INTERRUPTED_EXIT_CODE, UNWAITED } from "./cli/watchdog.ts";
 import { describeError, type ErrorCode, VarveError } from "./errors.ts";
+import { forbidDumps } from "./os/dumps.ts";
 
+forbidDumps();
 const screen = standardError();
 const signal = watchProcessSignals(endAtOnce);
 const program = createProgram({ env: process.env, screen, signal });
