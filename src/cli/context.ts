@@ -5,6 +5,7 @@ import { type Context, systemClock } from "../engine/context.ts";
 import type { Secret } from "../engine/project.ts";
 import { InterruptedError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
+import { ClosedProjects } from "./closed_projects.ts";
 import { Problems } from "./problems.ts";
 import type { GlobalOptions, Invocation } from "./root.ts";
 import { type Environment, readSecret } from "./secret.ts";
@@ -13,6 +14,8 @@ export interface Session {
   context: Context;
   store: Store;
   secret: Secret;
+  /** Where the command is over all projects: those that it could not work on. */
+  closed: ClosedProjects;
   /** No repository was named: the first backup may make this one. */
   isDefaultStore: boolean;
 }
@@ -27,8 +30,8 @@ export interface Command {
 }
 
 /**
- * Opens what the options name, runs the command, and closes the store whatever happened. Throws `damage` in the end where
- * the engine has told of problems on the way.
+ * Opens what the options name, runs the command, and closes the store whatever happened. Throws in the end where the
+ * engine has told of problems on the way (`damage`), or projects were left out.
  */
 export async function withSession(
   { options, invocation, interrupted, needsNoSecret }: Command,
@@ -36,11 +39,13 @@ export async function withSession(
 ): Promise<void> {
   const secret = needsNoSecret ? { kind: "none" } as const : readSecret(options, invocation.env);
   const problems = new Problems(invocation.screen);
+  const closed = new ClosedProjects(invocation.screen);
   const context = { ...await createContext(options, invocation), onProblem: problems.tell };
   const store = await openNamedStore(options, { context, invocation });
   try {
-    await run({ context, store, secret, isDefaultStore: options.repo === undefined });
+    await run({ context, store, secret, closed, isDefaultStore: options.repo === undefined });
     problems.check(store.url);
+    closed.check(store.url);
   } catch (error) {
     if (!invocation.signal.aborted || saysMore(error, invocation.signal)) throw error;
     // Whatever fails after Ctrl-C (a child that got it too, a closed socket) was interrupted.

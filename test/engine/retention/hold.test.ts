@@ -78,7 +78,9 @@ async function announceForget(repository: Repository, volume: string): Promise<v
 }
 
 async function heldOf(repository: Repository): Promise<boolean[]> {
-  return (await listBackups(repository, { secret: SECRET }, testContext())).map(({ held }) => held);
+  return (await listBackups(repository, { project: PROJECT, secret: SECRET }, testContext())).map((
+    { held },
+  ) => held);
 }
 
 describe("hold()", () => {
