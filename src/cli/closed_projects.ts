@@ -1,6 +1,6 @@
 /** Projects that a command over all of them could not work on: it goes on with the others. */
 import { counted } from "../counted.ts";
-import { describeError, InterruptedError, VarveError } from "../errors.ts";
+import { describeError, InterruptedError, StoreError, VarveError } from "../errors.ts";
 import type { Screen } from "./screen.ts";
 
 export class ClosedProjects {
@@ -21,7 +21,7 @@ export class ClosedProjects {
       try {
         results.push(await work(project));
       } catch (error) {
-        if (!(error instanceof VarveError) || error instanceof InterruptedError) throw error;
+        if (!isOfOne(error)) throw error;
         this.leaveOut(project, error);
       }
     }
@@ -43,6 +43,12 @@ export class ClosedProjects {
     } left out`;
     throw new VarveError(worst.code, `Cannot do this for all of "${thing}": ${were}; the rest was done`);
   }
+}
+
+/** What says nothing of the other projects. A store that is away, or an interruption, ends the work. */
+function isOfOne(error: unknown): error is VarveError {
+  if (!(error instanceof VarveError) || error instanceof InterruptedError) return false;
+  return !(error instanceof StoreError && error.retryable);
 }
 
 function rank({ code }: VarveError): number {

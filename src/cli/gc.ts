@@ -5,7 +5,7 @@ import type { PlanWait, WaitingPlan } from "../engine/gc/settle_plans.ts";
 import { VarveError } from "../errors.ts";
 import { checkProjectName } from "../format/names.ts";
 import { withSession } from "./context.ts";
-import { print, printJson } from "./output.ts";
+import { print, printJson, reportDone } from "./output.ts";
 import { examples, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize, parseDuration } from "./units.ts";
 
@@ -54,8 +54,12 @@ export function addGc(program: Root, invocation: Invocation): void {
           const reports = project === undefined
             ? await closed.each(listProjects(repository, context), work)
             : [await work(project)];
-          if (options.json) printJson(project === undefined ? reports : reports[0]);
-          else if (!options.quiet) print(reports.map((report) => summary(report, dryRun)).join(""));
+          const tell = () => {
+            if (options.json) printJson(project === undefined ? reports : reports[0]);
+            else if (!options.quiet) print(reports.map((report) => summary(report, dryRun)).join(""));
+          };
+          if (dryRun) tell();
+          else reportDone(invocation.screen, tell);
           for (const { project: name, stopped } of reports) {
             if (stopped === null) continue;
             const error = new VarveError("failed", stopped);

@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
 import { withSession } from "./context.ts";
-import { printJson } from "./output.ts";
+import { printJson, reportDone } from "./output.ts";
 import { examples, type Invocation, type Root } from "./root.ts";
 import { formatSize, parseSize } from "./units.ts";
 
@@ -43,7 +43,8 @@ export function addInit(program: Root, invocation: Invocation): void {
               context,
             );
           }
-          if (options.json) printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes });
+          const made = { repository: id, url: store.url, chunk_size_bytes: chunkBytes };
+          if (options.json) reportDone(invocation.screen, () => printJson(made));
           else if (!options.quiet) invocation.screen.write(`Made the repository "${store.url}"\n`);
         },
       );
