@@ -6,7 +6,7 @@ import { UsageError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import type { SourceSpec } from "../source/open.ts";
 import { type Session, withSession } from "./context.ts";
-import { printJson } from "./output.ts";
+import { printJson, reportDone } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
 import { collect, examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize } from "./units.ts";
@@ -87,7 +87,7 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
     const reports = await backup(repository, request, context);
     progress.end(reports.map(summary).join(""));
     for (const report of reports) context.log.info(report, "backed up");
-    if (options.json) printJson(reports.length === 1 ? reports[0] : reports);
+    if (options.json) reportDone(screen, () => printJson(reports.length === 1 ? reports[0] : reports));
   } finally {
     progress.end();
     await source.close();

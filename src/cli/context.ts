@@ -5,6 +5,7 @@ import { type Context, systemClock } from "../engine/context.ts";
 import type { Secret } from "../engine/open_project.ts";
 import { InterruptedError, NoRepositoryError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
+import { ClosedProjects } from "./closed_projects.ts";
 import { Problems } from "./problems.ts";
 import type { GlobalOptions, Invocation } from "./root.ts";
 import { adviseNoRepository } from "./no_repository.ts";
@@ -15,6 +16,8 @@ export interface Session {
   store: Store;
   /** Each project takes what fits. */
   secrets: readonly Secret[];
+  /** Where the command is over all projects: those that it could not work on. */
+  closed: ClosedProjects;
 }
 
 export interface Command {
@@ -27,21 +30,23 @@ export interface Command {
 }
 
 /**
- * Opens what the options name, runs the command, and closes the store whatever happened. Throws `damage` in the end where
- * the engine has told of problems on the way.
+ * Opens what the options name, runs the command, and closes the store whatever happened. Throws in the end where the
+ * engine has told of problems on the way (`damage`), or projects were left out.
  */
 export async function withSession(
   { options, invocation, interrupted, needsNoSecret }: Command,
   run: (session: Session) => Promise<void>,
 ): Promise<void> {
   const problems = new Problems(invocation.screen);
+  const closed = new ClosedProjects(invocation.screen);
   const context = { ...await createContext(options, invocation), onProblem: problems.tell };
   const warn = (line: string) => context.log.warn({}, line);
   const secrets = needsNoSecret ? [] : readSecrets(options, invocation.env, warn);
   const store = await openNamedStore(options, { context, invocation });
   try {
-    await run({ context, store, secrets });
+    await run({ context, store, secrets, closed });
     problems.check(store.url);
+    closed.check(store.url);
   } catch (error) {
     if (error instanceof NoRepositoryError) {
       const open = (url: string) => openOtherStore(url, { options, context });

@@ -6,7 +6,7 @@ import { NoRepositoryError, UsageError, VarveError } from "../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
 import { checkProjectName } from "../format/names.ts";
 import { type Session, withSession } from "./context.ts";
-import { printJson } from "./output.ts";
+import { printJson, reportDone } from "./output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { type Secret, warnOfShort } from "./secrets.ts";
 import { formatSize, parseSize } from "./units.ts";
@@ -69,7 +69,8 @@ async function run(names: readonly string[], { options, session, invocation }: R
   const { id, chunkBytes } = repository;
   if (options.json) {
     const made = projects.map(({ name, encryption }) => ({ project: name, encryption }));
-    return printJson({ repository: id, url: store.url, chunk_size_bytes: chunkBytes, projects: made });
+    const report = { repository: id, url: store.url, chunk_size_bytes: chunkBytes, projects: made };
+    return reportDone(invocation.screen, () => printJson(report));
   }
   if (options.quiet) return;
   const { screen } = invocation;

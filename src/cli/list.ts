@@ -23,11 +23,16 @@ export function addList(program: Root, invocation: Invocation): void {
       const scope = readName(name);
       await withSession(
         { options, invocation, interrupted: "nothing was changed" },
-        async ({ store, secrets, context }) => {
+        async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../engine/repository.ts");
+          const { listProjects } = await import("../engine/open_project.ts");
           const { listBackups } = await import("../engine/catalog.ts");
           const repository = await openRepository(store, context);
-          const backups = await listBackups(repository, { ...scope, secrets }, context);
+          const list = (project: string) =>
+            listBackups(repository, { project, volume: scope.volume, secrets }, context);
+          const backups = scope.project === undefined
+            ? (await closed.each(listProjects(repository, context), list)).flat()
+            : await list(scope.project);
           if (options.json) printJson(backups);
           else {printTable(
               ["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS", "HELD", "ENCRYPTION"],

@@ -8,7 +8,7 @@ import { EntryList } from "../format/entries.ts";
 import { manifestName, parseManifestName, volumePrefix, VOLUMES_PREFIX } from "../format/layout.ts";
 import { decodeInfo, encodeInfo, type Manifest, type ManifestInfo } from "../format/manifest.ts";
 import { backupTimeMs, isBackupId } from "../format/backup_id.ts";
-import { checkProjectName, checkVolumeName } from "../format/names.ts";
+import { checkVolumeName } from "../format/names.ts";
 import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../format/object.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
 import type { RequestOptions } from "../store/store.ts";
@@ -19,7 +19,7 @@ import { Holds, readHold } from "./retention/holds.ts";
 import { findPoint, type FoundPoint } from "./point.ts";
 import { orderPoints } from "./point_order.ts";
 import { noBackups } from "./not_found.ts";
-import { listProjects, openProject } from "./open_project.ts";
+import { openProject } from "./open_project.ts";
 import type { Project } from "./project.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
@@ -62,41 +62,28 @@ export interface OpenManifest extends Manifest {
 }
 
 /**
- * The backups of all projects, of one, or of one volume; oldest first within a volume. A project, backup or hold that
- * cannot be read is told of as a problem.
+ * The backups of a project, or of one volume; oldest first within a volume. A backup that cannot be read is told of as a
+ * problem. Throws `not_found` where there is no such project, or the volume has no backups.
  */
 export async function listBackups(
   repository: Repository,
-  options: { project?: string | undefined; volume?: string | undefined; secrets: readonly Secret[] },
+  { project: name, volume, secrets }: {
+    project: string;
+    volume?: string | undefined;
+    secrets: readonly Secret[];
+  },
   context: Context,
 ): Promise<BackupInfo[]> {
+  const project = await openProject(repository, { name, secrets }, context);
+  const holds = await Holds.read(project, volume, context);
+  const points = await Array.fromAsync(readPoints(project, volume, context));
+  if (points.length === 0 && volume !== undefined) throw await noBackups(project, volume, context);
   const list: BackupInfo[] = [];
-  if (options.project !== undefined) checkProjectName(options.project);
-  const projects = options.project === undefined ? listProjects(repository, context) : [options.project];
-  for await (const name of projects) {
-    const project = await openProject(repository, { name, secrets: options.secrets }, context)
-      .catch((error) => {
-        if (options.project !== undefined) throw error;
-        return passOver(name, error, context);
-      });
-    if (project === undefined) continue;
-    const holds = await Holds.read(project, options.volume, context);
-    let count = 0;
-    for await (const { info } of readPoints(project, options.volume, context)) {
-      count++;
-      if (info instanceof DamageError) tellProblem(info, context);
-      else list.push(briefly(info, { held: holds.has(info), encryption: project.encryption }));
-    }
-    if (count === 0 && options.volume !== undefined) throw await noBackups(project, options.volume, context);
+  for (const { info } of points) {
+    if (info instanceof DamageError) tellProblem(info, context);
+    else list.push(briefly(info, { held: holds.has(info), encryption: project.encryption }));
   }
   return list;
-}
-
-/** The other projects can still be listed. */
-function passOver(project: string, error: unknown, context: Context): undefined {
-  if (isUnreadable(error)) return tellProblem(error, context) as undefined;
-  if (!(error instanceof VarveError) || error.code !== "wrong_secret") throw error;
-  context.log.warn({ project }, describeError(error));
 }
 
 /** Everything that is known of one backup. */

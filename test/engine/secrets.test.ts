@@ -63,9 +63,9 @@ describe("a project", () => {
 
   test("is opened by whichever of several secrets fits", async () => {
     const secrets = [OTHER_KEY, WRONG_PASSPHRASE, KEY_FILE, PASSPHRASE];
-    const names = SECRETS.map(([name]) => name).sort();
-    const found = await listBackups(repository, { secrets }, testContext());
-    expect(found.map(({ project }) => project)).toEqual(names);
+    for (const [project] of SECRETS) {
+      expect(await listBackups(repository, { project, secrets }, testContext())).toHaveLength(1);
+    }
   });
 
   const wrong: [project: string, secret: Secret | undefined, state: string][] = [

@@ -145,9 +145,13 @@ export function noise(sizeBytes: number, seed: string | number): Uint8Array {
   return bytes;
 }
 
-/** A failure as the operator should see it: a code, nothing on standard output, one line without a stack trace. */
+/**
+ * A failure as the operator should see it: a code, nothing on standard output, one line without a stack trace. Of a run with
+ * `--json` that line is a document, which says the same.
+ */
 export function expectOneLine(result: VarveResult, expected: { code: number; line: RegExp | string }): void {
-  const { code, stdout, stderr } = result;
+  const { code, stdout } = result;
+  const stderr = lastLineText(result);
   expect({ code, stdout, stderr }).toEqual({
     code: expected.code,
     stdout: "",
@@ -155,4 +159,13 @@ export function expectOneLine(result: VarveResult, expected: { code: number; lin
   });
   expect(stderr).toMatch(expected.line);
   expect(stderr).not.toMatch(/\.[jt]s:\d/);
+}
+
+/** Standard error, its last line as it is without `--json`. */
+export function lastLineText({ code, stderr }: Pick<VarveResult, "code" | "stderr">): string {
+  const [, before = "", last] = /^(.*\n)?(\{"error":.*\}\n)$/s.exec(stderr) ?? [];
+  if (last === undefined) return stderr;
+  const { error } = JSON.parse(last) as { error: { exit: number; message: string } };
+  expect(error.exit).toBe(code!);
+  return `${before}varve: ${error.message}\n`;
 }

@@ -106,8 +106,10 @@ export async function restore(
   const name = options.project;
   const project = await openProject(repository, { name, secrets: options.secrets }, context);
   const announcement = { volume: options.volume, host: hostname(), key: project.firstKey };
-  // A gc waits for it; where we may not write, the restore goes on all the same.
-  const lease = await Lease.tryBegin(project, { work: "restore", ...announcement }, context);
+  // A gc waits for it; where we may not write, the restore goes on all the same. A dry run writes nothing at all.
+  const lease = options.dryRun
+    ? undefined
+    : await Lease.tryBegin(project, { work: "restore", ...announcement }, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   try {
     const report = await restoreInto(project, { options, cache }, context);

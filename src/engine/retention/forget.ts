@@ -49,7 +49,7 @@ export async function forget(
   checkPolicy(options.policy);
   const work = async ({ project, lease }: Run) => {
     const points = await pointsOf(project, options.volume, context);
-    const nowMs = await storeTimeMs(points, lease, context);
+    const nowMs = await storeTimeMs(points, { lease, dryRun: options.dryRun }, context);
     return planForget(points, { ...options, nowMs });
   };
   return await run(repository, { ...options, volume: options.volume ?? ALL_VOLUMES, work }, context);
@@ -94,14 +94,14 @@ async function run(
   const through = dryRun ? repository : { ...repository, store: spendingReserve(store, context) };
   const project = await openProject(through, { name, secrets }, context);
   const announcement = { work: "forget", volume, host: hostname(), key: project.firstKey } as const;
-  const lease = await Lease.tryBegin(project, announcement, context);
+  const lease = dryRun ? undefined : await Lease.tryBegin(project, announcement, context);
   try {
     const rows = await work({ project, lease });
     if (!dryRun) await drop(rows, { project, lease }, context);
     return rows;
   } finally {
     await lease?.end();
-    if (!dryRun && lease !== undefined) await refillReserve(store, context);
+    if (lease !== undefined) await refillReserve(store, context);
   }
 }
 
@@ -120,14 +120,18 @@ async function pointsOf(
   throw await noBackups(project, volume, context);
 }
 
-/** Where we may not write, by the newest object: nothing was written after that. */
+/**
+ * Where we may not write, by the newest object: nothing was written after that. A dry run decides nothing, so it may also take
+ * this host's time.
+ */
 async function storeTimeMs(
   points: readonly JudgedPoint[],
-  lease: Lease | undefined,
-  { signal }: Context,
+  { lease, dryRun }: { lease: Lease | undefined; dryRun: boolean },
+  { signal, clock }: Context,
 ): Promise<number> {
   if (lease !== undefined) return await lease.seenMs(signal);
-  return points.reduce((newest, { modifiedMs }) => Math.max(newest, modifiedMs), 0);
+  const newestMs = points.reduce((newest, { modifiedMs }) => Math.max(newest, modifiedMs), 0);
+  return dryRun ? Math.max(newestMs, clock.now()) : newestMs;
 }
 
 async function refuseHeld(project: Project, { volume, backup }: Place, context: Context): Promise<void> {

@@ -126,7 +126,7 @@ describe("backup() beside a name that nobody has sealed", () => {
       expect(next.slice(0, 4)).toBe("2026");
       const problems: string[] = [];
       const context = testContext({ onProblem: ({ message }) => void problems.push(message) });
-      const listed = await listBackups(repository, { secrets: [] }, context);
+      const listed = await listBackups(repository, { project: PROJECT, secrets: [] }, context);
       expect(listed.map(({ backup }) => backup).at(-1)).toBe(next);
       expect(problems).toEqual([expect.stringContaining(name)]);
     },

@@ -79,8 +79,8 @@ describe("copy()", () => {
     const target = await second();
     expect(target.chunkBytes).toBe(CHUNK_BYTES);
     expect(target.id).not.toBe(source.id);
-    expect(await listBackups(target, { secrets: [] }, testContext())).toEqual(
-      await listBackups(source, { secrets: [] }, testContext()),
+    expect(await listBackups(target, { project: PROJECT, secrets: [] }, testContext())).toEqual(
+      await listBackups(source, { project: PROJECT, secrets: [] }, testContext()),
     );
     for (const [i, backup] of points.entries()) {
       expect(await bytesOf(target, { point: backup })).toEqual(contents[i]!);

@@ -76,7 +76,9 @@ async function announceForget(repository: Repository, volume: string): Promise<v
 }
 
 async function heldOf(repository: Repository): Promise<boolean[]> {
-  return (await listBackups(repository, { secrets: [] }, testContext())).map(({ held }) => held);
+  return (await listBackups(repository, { project: PROJECT, secrets: [] }, testContext())).map((
+    { held },
+  ) => held);
 }
 
 describe("hold()", () => {
