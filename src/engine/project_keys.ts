@@ -125,7 +125,7 @@ export async function openKeys(
   }
   const { opened, untried } = await openEach(found, { name, secrets });
   const usable = preferSealed(opened, found);
-  if (usable.length === 0) throw noneOpens(name, { secrets, found, damaged });
+  if (usable.length === 0) throw noneOpens(name, { secrets, found, damaged, untried });
   for (const stored of found.filter((stored) => !usable.some((key) => key.stored === stored))) {
     const state = isOpen(stored) ? LIES_OPEN : untried.has(stored) ? COSTS_TOO_MUCH : STAYS_CLOSED;
     damaged.set(stored.id, new UnusableKeyError(stored.key, state));
@@ -224,12 +224,17 @@ function preferSealed(opened: readonly OpenedKey[], found: readonly StoredKey[])
 
 function noneOpens(
   name: string,
-  { secrets, found, damaged }: {
+  { secrets, found, damaged, untried }: {
     secrets: readonly Secret[];
     found: readonly StoredKey[];
     damaged: ReadonlyMap<string, UnreadableError>;
+    untried: ReadonlySet<StoredKey>;
   },
 ): VarveError {
+  for (const { key } of untried) {
+    const cause = new UnusableKeyError(key, COSTS_TOO_MUCH);
+    return new DamageError(key, `Cannot open project "${name}": ${cause.message}`);
+  }
   const kinds = new Set(found.flatMap(({ holders }) => holders.map(({ kind }) => kind)));
   if (kinds.size > 0) return wrongSecret(name, { secrets, kinds });
   const [cause] = damaged.values();

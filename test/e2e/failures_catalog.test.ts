@@ -58,7 +58,7 @@ function nothing(from: string, to: string): Uint8Array {
 }
 
 beforeAll(async () => {
-  whole = await TestRepository.make();
+  whole = await TestRepository.make({ projects: ["acme", "beta"] });
   CONTENT.monday = Buffer.from(noise(SIZE_BYTES, "monday"));
   await whole.json(["backup", VOLUME], { stdin: fullStream(CONTENT.monday, "monday") });
   await whole.json(["backup", VOLUME], { stdin: increment("monday", "tuesday") });

@@ -323,7 +323,7 @@ test("varve restore takes a chunk's version that is not its manifest's for damag
 });
 
 function changeVersion(file: string): void {
-  change(file, (bytes) => bytes.with(VERSION_AT, 3));
+  change(file, (bytes) => bytes.with(VERSION_AT, 4));
 }
 
 describe("varve exits with 13", () => {
@@ -332,6 +332,8 @@ describe("varve exits with 13", () => {
     writeFileSync(whole.path("right.key"), noise(32, "right"));
     writeFileSync(whole.path("wrong.key"), noise(32, "wrong"));
     const stdin = encodeDiff([{ tag: "s", sizeBytes: 0 }, { tag: "e" }]);
+    await whole.json(["init", "sealed"], { env: right });
+    await whole.json(["init", "keyed", "--key-file", whole.path("right.key")]);
     await whole.json(["backup", "sealed/vm"], { stdin, env: right });
     await whole.json(["backup", "keyed/vm", "--key-file", whole.path("right.key")], { stdin });
   });

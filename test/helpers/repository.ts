@@ -18,6 +18,8 @@ export const RUN_LIMIT_MS = 120_000;
 export interface Place {
   url?: string | undefined;
   env?: Record<string, string> | undefined;
+  /** Projects that it has, not encrypted; `acme` if nothing is said. */
+  projects?: readonly string[] | undefined;
   /** Mounts something on the new folder `path`, in which the repository is made. */
   mount?: ((path: string) => void) | undefined;
 }
@@ -39,7 +41,8 @@ export class TestRepository {
   static async make(place: Place = {}): Promise<TestRepository> {
     const repository = new TestRepository(await mkdtemp(join(tmpdir(), "varve-e2e-")), place);
     place.mount?.(repository.path("mount"));
-    await repository.json(["init", "acme", "--no-encryption", "--chunk-size", String(CHUNK_BYTES)]);
+    const projects = place.projects ?? ["acme"];
+    await repository.json(["init", ...projects, "--no-encryption", "--chunk-size", String(CHUNK_BYTES)]);
     return repository;
   }
 
