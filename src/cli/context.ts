@@ -37,7 +37,7 @@ export async function withSession(
   { options, invocation, interrupted, needsNoSecret }: Command,
   run: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const secret = needsNoSecret ? { kind: "none" } as const : readSecret(options, invocation.env);
+  const secret = readSecretUnless(needsNoSecret === true, { options, invocation });
   const problems = new Problems(invocation.screen);
   const closed = new ClosedProjects(invocation.screen);
   const context = { ...await createContext(options, invocation), onProblem: problems.tell };
@@ -53,6 +53,18 @@ export async function withSession(
     throw new InterruptedError(`Interrupted: ${interrupted}`);
   } finally {
     await store.close();
+  }
+}
+
+function readSecretUnless(
+  isSpared: boolean,
+  { options, invocation }: Pick<Command, "options" | "invocation">,
+): Secret {
+  try {
+    return readSecret(options, invocation.env);
+  } catch (error) {
+    if (!isSpared) throw error;
+    return { kind: "none" };
   }
 }
 

@@ -355,6 +355,15 @@ async function listKeys(repository: Repository, project: string, { signal }: Con
   return keys;
 }
 
+/** Ids in hex of the project's keys, as one listing tells them. */
+export async function listKeyIds(
+  repository: Repository,
+  project: string,
+  context: Context,
+): Promise<string[]> {
+  return (await listKeys(repository, project, context)).map(keyIdOf);
+}
+
 async function createKey(
   repository: Repository,
   options: { name: string; secret: Secret },
