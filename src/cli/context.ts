@@ -1,4 +1,4 @@
-/** From the options that every command takes to what the engine wants: store, secret, log, and when to stop. */
+/** From the options that every command takes to what the engine wants: store, secrets, log, and when to stop. */
 import { availableParallelism, homedir } from "node:os";
 import * as path from "node:path";
 import { type Context, systemClock } from "../engine/context.ts";
@@ -40,8 +40,7 @@ export async function withSession(
   const problems = new Problems(invocation.screen);
   const closed = new ClosedProjects(invocation.screen);
   const context = { ...await createContext(options, invocation), onProblem: problems.tell };
-  const warn = (line: string) => context.log.warn({}, line);
-  const secrets = needsNoSecret ? [] : readSecrets(options, invocation.env, warn);
+  const secrets = readSecretsUnless(needsNoSecret === true, { options, invocation, context });
   const store = await openNamedStore(options, { context, invocation });
   try {
     await run({ context, store, secrets, closed });
@@ -59,6 +58,18 @@ export async function withSession(
     throw new InterruptedError(`Interrupted: ${interrupted}`);
   } finally {
     await store.close();
+  }
+}
+
+function readSecretsUnless(
+  isSpared: boolean,
+  { options, invocation, context }: Pick<Command, "options" | "invocation"> & { context: Context },
+): Secret[] {
+  try {
+    return readSecrets(options, invocation.env, (line) => context.log.warn({}, line));
+  } catch (error) {
+    if (!isSpared) throw error;
+    return [];
   }
 }
 

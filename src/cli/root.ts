@@ -12,6 +12,7 @@ import type { Screen } from "./screen.ts";
 
 /** Set by the build. */
 declare const VARVE_VERSION: string | undefined;
+export const VERSION = typeof VARVE_VERSION === "string" ? VARVE_VERSION : "(from source)";
 
 /** What a command is given of the process that it runs in. */
 export interface Invocation {
@@ -35,7 +36,7 @@ const EXAMPLES = examples(
 export function createRoot({ screen }: Invocation) {
   return new Command("varve")
     .description("Incremental, deduplicated, off-site backups of block volumes.")
-    .version(`varve ${typeof VARVE_VERSION === "string" ? VARVE_VERSION : "(from source)"}`, "-V, --version")
+    .version(`varve ${VERSION}`, "-V, --version")
     .addOption(
       new Option(
         "--repo <url>",

@@ -73,6 +73,15 @@ export async function listKeys(store: Store, project: string, { signal }: Contex
   return keys;
 }
 
+/** Ids in hex of the project's keys, as one listing tells them. */
+export async function listKeyIds(store: Store, project: string, context: Context): Promise<string[]> {
+  return (await listKeys(store, project, context)).map(keyIdOf);
+}
+
+function keyIdOf(key: string): string {
+  return key.slice(key.lastIndexOf("/") + 1);
+}
+
 /** Writes a new key for the project `name`, wrapped for `secret`, or for nobody. Returns its id in hex. */
 export async function createKey(
   store: Store,
@@ -120,7 +129,7 @@ export async function openKeys(
       found.push(await readKey(store, { key, project: name }, context));
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      damaged.set(key.slice(key.lastIndexOf("/") + 1), error);
+      damaged.set(keyIdOf(key), error);
     }
   }
   const { opened, untried } = await openEach(found, { name, secrets });

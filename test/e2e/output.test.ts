@@ -84,6 +84,7 @@ describe("an error with --json is one line of JSON, the last on standard error",
     [["lisst"], "usage", 2, "unknown command"],
     [["list", "--bogus"], "usage", 2, "unknown option"],
     [["list", "--repo", "/nonexistent"], "no_repository", 10, "Cannot open the repository"],
+    [["restore", "acme/vm", "--to", "-"], "usage", 2, "Cannot print JSON"],
     [["init"], "conflict", 11, "there is one already"],
     [["forget", "acme/vm", "--keep-tag", "t"], "usage", 2, "say what is to stay"],
   ])("varve %p: %s", async (args, code, exit, text) => {

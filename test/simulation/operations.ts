@@ -2,6 +2,7 @@
 import { backup } from "../../src/engine/backup/backup.ts";
 import { copy } from "../../src/engine/copy/copy.ts";
 import { erase } from "../../src/engine/erase/erase.ts";
+import { surveyProject } from "../../src/engine/erase/survey.ts";
 import type { Context } from "../../src/engine/context.ts";
 import { forgetPoint } from "../../src/engine/retention/forget.ts";
 import { hold } from "../../src/engine/retention/hold.ts";
@@ -340,8 +341,10 @@ async function runRepair({ repository, context }: Work): Promise<string> {
 
 async function runErase({ repository, oracle, context }: Work): Promise<string> {
   const keys = oracle.erases();
-  const { deleted, leases, empty } = await erase(repository, { project: PROJECT }, context);
-  if (empty) oracle.erased(keys);
+  const survey = await surveyProject(repository, PROJECT, context);
+  const options = { survey, overridden: [], by: "root@host", varve: "1" };
+  const { deleted, leases, listed_after: left } = await erase(repository, options, context);
+  if (left === 0) oracle.erased(keys);
   return `${deleted.objects} deleted, ${leases} leases`;
 }
 

@@ -1,6 +1,7 @@
 /** A project with patches, to those who count and remove its objects: stats, forget and gc, erase. */
 import { beforeEach, describe, expect, test } from "bun:test";
 import { erase } from "../../../src/engine/erase/erase.ts";
+import { surveyProject } from "../../../src/engine/erase/survey.ts";
 import { gc } from "../../../src/engine/gc/gc.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
@@ -86,7 +87,8 @@ describe("stats() of a project with patches", () => {
 
 describe("erase() of a project with patches", () => {
   test("leaves nothing", async () => {
-    await erase(repository, { project: PROJECT }, testContext());
+    const survey = await surveyProject(repository, PROJECT, testContext());
+    await erase(repository, { survey, overridden: [], by: "root@host", varve: "1" }, testContext());
     expect(await keysOf(repository.store, `projects/${PROJECT}/`)).toEqual([]);
   });
 });
