@@ -33,7 +33,8 @@ const YES = ["--yes-erase", "acme"];
 
 /** Two projects with two points each, the one that is erased with a passphrase. */
 async function makeRepository(place: { url?: string; env?: Record<string, string> } = {}) {
-  const repository = await TestRepository.make(place);
+  const repository = await TestRepository.make({ ...place, projects: ["acme-2"] });
+  await repository.json(["init", "acme"], { env: PASSPHRASE });
   for (const volume of ["acme/a", "acme/b/c"]) {
     const { stderr, code } = await repository.run(["backup", volume, "--format", "raw", "-"], {
       env: PASSPHRASE,
@@ -178,6 +179,7 @@ describe("varve erase in a directory", () => {
       const report = await repository.json<EraseReport>(["erase", "acme", ...YES]);
       expect(report).toMatchObject({ keys: [], volumes: ["a", "b/c"], points: 2, listed_after: 0 });
       await expectErased(repository);
+      await repository.json(["init", "acme", "--no-encryption"]);
       await repository.backUp("acme/new", CONTENT);
       terminal.type("acme\n");
       expect(await terminal.ended()).toEqual([11]);

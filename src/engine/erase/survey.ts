@@ -1,5 +1,5 @@
 /**
- * What an erasure will take, told by names and sizes in the store: nothing of it needs the project's secrets, which may be
+ * What an erasure will take, told by names and sizes in the store: nothing of it needs the project's secret, which may be
  * lost. docs/operating.md, "Erasing a project".
  */
 import { backupTimeMs } from "../../format/backup_id.ts";

@@ -23,6 +23,7 @@ import {
   KEYS,
   keysOf,
   LEASES,
+  makeProject,
   newRepository,
   newStore,
   noiseChunks,
@@ -178,6 +179,7 @@ describe("erase() of a project that is made anew meanwhile", () => {
     await backUp(repository, volumeOf(CONTENT));
     const survey = await surveyProject(repository, PROJECT, testContext());
     await eraseProject(repository);
+    await makeProject(repository);
     await backUp(repository, volumeOf(CONTENT));
     const options = { survey, overridden: [], by: "root@host", varve: "1" };
     expect((await errorOf(erase(repository, options, testContext()))).code).toBe("conflict");
