@@ -1,6 +1,6 @@
 /** `varve verify`: reads back what restore points need, and tells what is missing or damaged. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
-import type { VerifySourceReport } from "../engine/verify/verify_source.ts";
+import type { RangeReport, VerifySourceReport } from "../engine/verify/verify_source.ts";
 import type { Sample, VerifyReport } from "../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { projectPrefix } from "../format/layout.ts";
@@ -23,12 +23,18 @@ const EXAMPLES = examples(
   ["varve verify acme --sample 5%", "some chunks, others each time"],
   [
     "varve verify acme/db@monday --source /dev/rbd0",
-    "compares the point with the mapped snapshot, and says which is wrong",
+    "compares the point with the mapped snapshot, and says where they differ",
+  ],
+  [
+    "rbd export rbd/db@monday - | varve verify acme/db@monday --source -",
+    "the same without mapping it",
   ],
 );
 
 /** Objects that are told by their keys. */
 const MAX_OBJECTS = 20;
+/** Ranges of one kind that get a line each. */
+const MAX_RANGES = 20;
 const DAY_MS = 24 * 3600_000;
 
 export function addVerify(program: Root, invocation: Invocation): void {
@@ -42,7 +48,10 @@ export function addVerify(program: Root, invocation: Invocation): void {
       "pass over what this host found whole so many days ago at most, like 30d",
       readDays,
     )
-    .option("--source <path>", "compare one point with a device or image, instead of reading chunks back")
+    .option(
+      "--source <path>",
+      "compare one point with a device or image, or - for what is piped in, instead of reading chunks back",
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
@@ -111,11 +120,7 @@ async function compare(
         const report = await verifySource(repository, { ...parseVolumeSpec(spec), secret, source }, context);
         if (options.json) printJson(report);
         else if (!options.quiet) print(comparison(spec, report));
-        if (report.differences.length === 0) return;
-        throw new VarveError(
-          "damage",
-          `Cannot vouch for "${spec}": ${report.differences.length} chunks differ from "${path}"`,
-        );
+        refuseDifferences(report, { spec, source: source.name });
       } finally {
         await source.close();
       }
@@ -123,12 +128,41 @@ async function compare(
   );
 }
 
-function comparison(spec: string, { backup, chunks, differences, duration_s }: VerifySourceReport): string {
-  const lines = [`${spec} (${backup}): ${chunks} chunks compared in ${formatDuration(duration_s)}`];
-  for (const { offset, length, wrong, reason } of differences) {
-    lines.push(`offset ${offset}, ${length} bytes: the ${wrong} is wrong: ${reason}`);
+function comparison(spec: string, report: VerifySourceReport): string {
+  const { backup, chunks, differs, unreadable, duration_s } = report;
+  return [
+    `${spec} (${backup}): ${counted(chunks, "chunk")} compared in ${formatDuration(duration_s)}`,
+    ...rangeLines("differs", differs),
+    ...rangeLines("cannot be read", unreadable),
+    ...unreadable.reason === null ? [] : [`first: ${unreadable.reason}`],
+  ].map((line) => `${line}\n`).join("");
+}
+
+function rangeLines(what: string, { ranges, more_ranges }: RangeReport): string[] {
+  const shown = ranges.slice(0, MAX_RANGES);
+  const lines = shown.map(({ offset, length }) => `${what}: ${length} bytes at offset ${offset}`);
+  const more = ranges.length - shown.length + more_ranges;
+  return more === 0 ? lines : [...lines, `${what}: and ${counted(more, "more range")}`];
+}
+
+/** What can be read is what was backed up: which of the two is right, nobody can tell from here. */
+function refuseDifferences(
+  { differs, unreadable }: VerifySourceReport,
+  { spec, source }: { spec: string; source: string },
+): void {
+  const states: string[] = [];
+  if (unreadable.bytes > 0) {
+    states.push(`${formatSize(unreadable.bytes)} of it cannot be read; see "varve verify ${spec}"`);
   }
-  return lines.join("\n") + "\n";
+  if (differs.bytes > 0) {
+    states.push(
+      `${
+        formatSize(differs.bytes)
+      } differ from "${source}": the source may have changed since, or be another snapshot, ` +
+        "or the backup was taken against another base; if it is that snapshot, unchanged, back up in full",
+    );
+  }
+  if (states.length > 0) throw new VarveError("damage", `Cannot vouch for "${spec}": ${states.join("; ")}`);
 }
 
 /** `5%`, or `1/7`: the part of today, counted from 1970 in UTC. */
