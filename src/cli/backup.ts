@@ -7,10 +7,12 @@ import { UsageError, VarveError } from "../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import type { SourceSpec } from "../source/open.ts";
+import { counted } from "../counted.ts";
 import { type Session, withSession } from "./context.ts";
 import { printJson } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
 import { collect, examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
+import { readShare, type Share } from "./sample.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EXAMPLES = examples(
@@ -33,6 +35,7 @@ interface BackupOptions extends GlobalOptions {
   format: "auto" | "raw";
   exec?: true | undefined;
   tag?: string[] | undefined;
+  checkSample?: Share | undefined;
 }
 
 export function addBackup(program: Root, invocation: Invocation): void {
@@ -49,6 +52,11 @@ export function addBackup(program: Root, invocation: Invocation): void {
     )
     .option("--exec", "run the command after -- and back up what it prints, if it exits with 0")
     .option("--tag <tag>", "a word to find the backup by; may be repeated", collectTags)
+    .option(
+      "--check-sample <part>",
+      "compare a share of the chunks that did not come in with the image, like 1/1000 or 5%",
+      readShare,
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (volume, source, _, command) => {
       const options = command.optsWithGlobals();
@@ -84,7 +92,8 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
   const onProgress = (state: BackupProgress) => progress.update(progressState(state));
   try {
-    const request = { project, volume, source, secret, tags: options.tag ?? [], onProgress };
+    const checkSample = options.checkSample && { ...options.checkSample, random: Math.random };
+    const request = { project, volume, source, secret, tags: options.tag ?? [], checkSample, onProgress };
     const reports = await backup(repository, request, context);
     progress.end(reports.map(summary).join(""));
     for (const report of reports) context.log.info(report, "backed up");
@@ -95,8 +104,8 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   }
 }
 
-/** Two lines for people. */
-function summary({ project, volume, backup, chunks, ...report }: BackupReport): string {
+/** Two lines for people, and one of what was compared beside it. */
+function summary({ project, volume, backup, chunks, checked_chunks, ...report }: BackupReport): string {
   const { changed, total } = chunks;
   const rate = Math.round(report.stream_bytes / Math.max(report.duration_s, 0.001));
   const took = `in ${formatDuration(report.duration_s)} (${formatSize(rate)}/s)`;
@@ -104,7 +113,8 @@ function summary({ project, volume, backup, chunks, ...report }: BackupReport): 
     formatSize(report.size_bytes)
   }, ${changed} of ${total} chunks came in: ` +
     `${chunks.new} new, ${chunks.reused} reused, ${chunks.zero} zero\n` +
-    `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n`;
+    `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n` +
+    (checked_chunks === 0 ? "" : `compared ${counted(checked_chunks, "other chunk")} with the source\n`);
 }
 
 function progressState(

@@ -12,6 +12,7 @@ import { counted } from "../counted.ts";
 import { printPointTable } from "./point_table.ts";
 import { Progress } from "./progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
+import { readShare } from "./sample.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EXAMPLES = examples(
@@ -165,15 +166,11 @@ function refuseDifferences(
   if (states.length > 0) throw new VarveError("damage", `Cannot vouch for "${spec}": ${states.join("; ")}`);
 }
 
-/** `5%`, or `1/7`: the part of today, counted from 1970 in UTC. */
+/** A share of the chunks by chance; or the part of today, counted from 1970 in UTC. */
 function readSample(text: string): Sample {
-  const percent = /^(\d+(?:\.\d+)?)%$/.exec(text);
-  if (percent !== null && Number(percent[1]) > 0 && Number(percent[1]) <= 100) {
-    return { kind: "share", share: Number(percent[1]) / 100, random: Math.random };
-  }
-  const parts = Number(/^1\/(\d{1,4})$/.exec(text)?.[1] ?? 0);
-  if (parts > 0) return { kind: "part", parts, part: Math.floor(Date.now() / DAY_MS) % parts };
-  throw new InvalidArgumentError("Expected a share like 5%, or a part like 1/7.");
+  const { share, parts } = readShare(text);
+  if (parts === undefined) return { kind: "share", share, random: Math.random };
+  return { kind: "part", parts, part: Math.floor(Date.now() / DAY_MS) % parts };
 }
 
 function readDays(text: string): number {

@@ -31,6 +31,11 @@ export interface Source {
   /** For messages: a path, `standard input`, or the command. */
   readonly name: string;
   diffs(): AsyncGenerator<VolumeDiff>;
+  /**
+   * Fills `into` with what the volume holds from `offset` on, in the state that the difference handed out last leads to,
+   * also where no extent was. Only of a source that can be read anywhere.
+   */
+  readAt?(into: Uint8Array, offset: number): Promise<void>;
   /** The path, where the source is the bytes of a regular file. */
   readonly file?: string | undefined;
   /** Bytes read so far. */

@@ -74,6 +74,7 @@ describe("varve backup", () => {
         ...{ patched: expect.any(Number), reused: expect.any(Number) },
       },
       downloaded_bytes: expect.any(Number),
+      checked_chunks: 0,
       duration_s: expect.any(Number),
     });
   });
