@@ -23,6 +23,12 @@ export interface VolumeDiff {
   extents(): AsyncGenerator<Extent>;
 }
 
+/** Reads a volume anywhere, one read at a time. */
+export interface VolumeReader {
+  /** Fills `into`, which may be shared memory, with the volume's bytes from `offset` on. */
+  readAt(into: Uint8Array, offset: number): Promise<void>;
+}
+
 /**
  * Where a volume's bytes come from. `diffs` returns only when the whole source was valid: for a stream its end
  * record, then end of file, then exit code 0 of the child. Anything else throws, and nothing may be committed.
@@ -32,10 +38,10 @@ export interface Source {
   readonly name: string;
   diffs(): AsyncGenerator<VolumeDiff>;
   /**
-   * Fills `into` with what the volume holds from `offset` on, in the state that the difference handed out last leads to,
-   * also where no extent was. Only of a source that can be read anywhere.
+   * Opens the state that the difference handed out last leads to, to be read anywhere. Only of a source that can be read so;
+   * closed with it.
    */
-  readAt?(into: Uint8Array, offset: number): Promise<void>;
+  openReader?(): Promise<VolumeReader>;
   /** The path, where the source is the bytes of a regular file. */
   readonly file?: string | undefined;
   /** Bytes read so far. */

@@ -47,7 +47,7 @@ export function readableSource(diff: TestDiff, content: Uint8Array): Source & { 
     reads.push(offset);
     into.set(content.subarray(offset, offset + into.length));
   };
-  return { ...memorySource([diff]), readAt, reads };
+  return { ...memorySource([diff]), openReader: async () => ({ readAt }), reads };
 }
 
 function volumeDiff(diff: TestDiff): VolumeDiff {

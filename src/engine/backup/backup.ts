@@ -241,7 +241,7 @@ async function storeDiff(
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
   const emptyPages = new EntryList(0);
   const table = new PageTable(base?.pages ?? emptyPages, tableOptions);
-  const sample = options.checkSample && new SourceSample(options.source, options.checkSample);
+  const sample = options.checkSample && await SourceSample.open(options.source, options.checkSample);
   const { condemned, marked, lease, chunkCache, leafCache, isFirst } = run;
   const writer = new ChunkWriter(
     {

@@ -6,7 +6,7 @@ import { UsageError, VarveError } from "../../errors.ts";
 import type { ProjectKey } from "../../codec/keys.ts";
 import { equalBytes } from "../../format/bytes.ts";
 import { chunkLength } from "../../format/limits.ts";
-import type { Source } from "../../source/source.ts";
+import type { Source, VolumeReader } from "../../source/source.ts";
 import type { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { PageTable } from "../page_table.ts";
 import { PositionSet } from "../position_set.ts";
@@ -34,13 +34,22 @@ export interface Compared {
 export class SourceSample {
   /** What the difference gave as a whole; of any other chunk at least a part is as it was in the base. */
   readonly covered = new PositionSet();
-  readonly #source: Source;
+  readonly #name: string;
+  readonly #reader: VolumeReader;
   readonly #options: SampleOptions;
 
-  /** The source must be one that can be read anywhere. */
-  constructor(source: Source, options: SampleOptions) {
-    this.#source = source;
+  private constructor(
+    { name }: Source,
+    { reader, options }: { reader: VolumeReader; options: SampleOptions },
+  ) {
+    this.#name = name;
+    this.#reader = reader;
     this.#options = options;
+  }
+
+  /** Of a source that can be read anywhere: what cannot be read is known before its difference is stored. */
+  static async open(source: Source, options: SampleOptions): Promise<SourceSample> {
+    return new SourceSample(source, { reader: await source.openReader!(), options });
   }
 
   /** Compares, and tells how many chunks. Throws `conflict` at the first that the source has otherwise. */
@@ -50,7 +59,7 @@ export class SourceSample {
     let chunks = 0;
     for (const position of choose(this.covered, total, this.#options)) {
       signal.throwIfAborted();
-      if (!await this.#isEqual(position, compared)) throw differs(this.#source, position, compared);
+      if (!await this.#isEqual(position, compared)) throw differs(this.#name, position, compared);
       chunks++;
     }
     return chunks;
@@ -61,7 +70,7 @@ export class SourceSample {
     const length = chunkLength(position, compared);
     const buffer = await workshop.chunks.acquire();
     try {
-      await this.#source.readAt!(buffer.bytes.subarray(0, length), position * chunkBytes);
+      await this.#reader.readAt(buffer.bytes.subarray(0, length), position * chunkBytes);
       const id = await workshop.pool.hash({ buffer, length }, key.idKey);
       const entry = await table.get(position);
       return id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
@@ -85,15 +94,15 @@ function* choose(covered: PositionSet, total: number, { share, random }: SampleO
 
 /** Throws `UsageError` where no sample of the source can be read. */
 export function checkReadable(source: Source): void {
-  if (source.readAt !== undefined) return;
+  if (source.openReader !== undefined) return;
   throw new UsageError(
     `Cannot compare a sample with "${source.name}": it can be read only once; name the image itself, as ` +
       "rbd:POOL/IMAGE@SNAP (of a device or raw file every chunk is compared anyway)",
   );
 }
 
-function differs(source: Source, position: number, { thing, base, chunkBytes }: Compared): VarveError {
-  const place = `"${source.name}" at offset ${position * chunkBytes}`;
+function differs(name: string, position: number, { thing, base, chunkBytes }: Compared): VarveError {
+  const place = `"${name}" at offset ${position * chunkBytes}`;
   const state = base === undefined
     ? `the stream left out what is in ${place}; nothing was committed; check the object map of the image`
     : `the stream does not continue "${thing}@${base}": that has other bytes than ${place}, which the stream left out; ` +

@@ -167,11 +167,28 @@ describe("backup({ checkSample })", () => {
     expect(error).toMatchObject({ code: "damage", message: expect.stringContaining("back up in full") });
   });
 
+  test("a source that cannot be opened ends the backup before its stream is read", async () => {
+    const { repository, content } = await setUp();
+    const source = memorySource([increment(content)]);
+    const diffs = async function* () {
+      for await (const diff of source.diffs()) {
+        const extents = () => {
+          throw new Error("it was read");
+        };
+        yield { ...diff, extents };
+      }
+    };
+    const openReader = () => Promise.reject(new Error("the image is gone"));
+    await expect(check(repository, { ...source, diffs, openReader }, ALL)).rejects.toThrow(
+      "the image is gone",
+    );
+  });
+
   test("a source that cannot be read ends the backup, and nothing is committed", async () => {
     const { repository, store, content } = await setUp();
     const before = await keysOf(store, MANIFESTS);
     const readAt = () => Promise.reject(new Error("the image is gone"));
-    const source = { ...readableSource(increment(content), content), readAt };
+    const source = { ...memorySource([increment(content)]), openReader: async () => ({ readAt }) };
     await expect(check(repository, source, ALL)).rejects.toThrow("the image is gone");
     expect(await keysOf(store, MANIFESTS)).toEqual(before);
   });
