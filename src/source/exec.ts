@@ -14,7 +14,11 @@ export interface ProducerOptions {
   signal: AbortSignal;
   /** Gets the child's stderr as it comes. */
   stderr: { write(bytes: Uint8Array): unknown };
+  /** The child reads what `ask` gives it; otherwise its standard input is empty. */
+  isAsked?: boolean;
 }
+
+type Stdin = "ignore" | "pipe";
 
 /** A running child whose stdout is a pipe of ours. */
 export class Producer {
@@ -22,7 +26,7 @@ export class Producer {
   readonly fd: number;
   /** The program: arguments may hold what should not be shown. */
   readonly name: string;
-  readonly #child: Bun.Subprocess<"ignore", number, "pipe">;
+  readonly #child: Bun.Subprocess<Stdin, number, "pipe">;
   readonly #signal: AbortSignal;
   readonly #stderrDone: Promise<void>;
   #stderrTail = "";
@@ -32,11 +36,18 @@ export class Producer {
     const [program] = command;
     if (program === undefined) throw new UsageError("Cannot run the producer: no command was given");
     this.name = program;
-    ({ fd: this.fd, child: this.#child } = spawn(command, program));
+    const stdin = options.isAsked === true ? "pipe" : "ignore";
+    ({ fd: this.fd, child: this.#child } = spawn(command, { program, stdin }));
     this.#stderrDone = this.#pass(options.stderr);
     this.#signal = options.signal;
     this.#signal.addEventListener("abort", this.#onAbort);
     if (this.#signal.aborted) this.#onAbort();
+  }
+
+  /** Gives the child a line. One that has ended does not hear it, and its output ends. */
+  ask(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
+    this.#child.stdin?.flush();
   }
 
   /**
@@ -75,11 +86,11 @@ export class Producer {
   }
 }
 
-function spawn(command: readonly string[], program: string) {
+function spawn(command: readonly string[], { program, stdin }: { program: string; stdin: Stdin }) {
   const { readFd, writeFd } = makePipe();
   try {
     const child = Bun.spawn(ignoring(ignoredSignals(), command), {
-      stdin: "ignore",
+      stdin,
       stdout: writeFd,
       stderr: "pipe",
     });
