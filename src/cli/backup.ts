@@ -54,7 +54,7 @@ export function addBackup(program: Root, invocation: Invocation): void {
     .option("--tag <tag>", "a word to find the backup by; may be repeated", collectTags)
     .option(
       "--check-sample <part>",
-      "compare a share of the chunks that did not come in with the image, like 1/1000 or 5%",
+      "compare with the image a share of the chunks that it did not send, like 1/1000 or 5%",
       readShare,
     )
     .addHelpText("after", EXAMPLES)

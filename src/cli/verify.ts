@@ -57,6 +57,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       if (options.source !== undefined) {
+        checkAlone(options);
         return await compare(spec, { source: options.source, options, invocation });
       }
       if (options.exists === true && options.sample !== undefined) {
@@ -100,6 +101,16 @@ export function addVerify(program: Root, invocation: Invocation): void {
     });
 }
 
+/** All of the source is compared: what asks for less must not seem to be heard. */
+function checkAlone(options: { exists?: unknown; sample?: unknown; maxAge?: unknown }): void {
+  const others = { "--exists": options.exists, "--sample": options.sample, "--max-age": options.maxAge };
+  const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? [];
+  if (other === undefined) return;
+  throw new UsageError(
+    `Cannot verify: --source compares all of the point, ${other} is for reading chunks back`,
+  );
+}
+
 /** Of one point with a source. */
 async function compare(
   spec: string | undefined,
@@ -131,8 +142,10 @@ async function compare(
 
 function comparison(spec: string, report: VerifySourceReport): string {
   const { backup, chunks, differs, unreadable, duration_s } = report;
+  const isEqual = differs.bytes === 0 && unreadable.bytes === 0;
+  const state = isEqual ? ": all equal" : "";
   return [
-    `${spec} (${backup}): ${counted(chunks, "chunk")} compared in ${formatDuration(duration_s)}`,
+    `${spec} (${backup}): ${counted(chunks, "chunk")} compared in ${formatDuration(duration_s)}${state}`,
     ...rangeLines("differs", differs),
     ...rangeLines("cannot be read", unreadable),
     ...unreadable.reason === null ? [] : [`first: ${unreadable.reason}`],

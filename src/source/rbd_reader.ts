@@ -27,12 +27,16 @@ words = argparse.ArgumentParser(add_help=False)
 words.add_argument("--id", "--user")
 words.add_argument("--name", "-n")
 words.add_argument("--cluster")
-words.add_argument("--conf", "-c", default="")
+words.add_argument("--conf", "-c")
 known, _ = words.parse_known_args(os.environ.get("CEPH_ARGS", "").split())
 name = known.name or (known.id and "client." + known.id)
 out = sys.stdout.buffer
 try:
-    cluster = rados.Rados(name=name, clustername=known.cluster, conffile=known.conf)
+    cluster = rados.Rados(name=name, clustername=known.cluster)
+    try:
+        cluster.conf_read_file(known.conf)
+    except rados.ObjectNotFound:
+        pass
     cluster.conf_parse_env()
     with cluster, cluster.open_ioctx(pool) as ioctx:
         ioctx.set_namespace(namespace)
@@ -41,7 +45,11 @@ try:
             out.write(b".")
             out.flush()
             for line in sys.stdin:
-                out.write(image.read(*map(int, line.split())))
+                offset, length = map(int, line.split())
+                data = image.read(offset, length)
+                if len(data) < length:
+                    sys.exit("it has only %d bytes" % image.size())
+                out.write(data)
                 out.flush()
 except Exception as error:
     sys.exit(str(error))
@@ -69,24 +77,18 @@ export class RbdReader implements VolumeReader {
     const command = [PYTHON, "-I", "-c", SCRIPT, pool, namespace, imageId, String(snapshotId)];
     this.#producer = new Producer(command, { signal, stderr: { write: () => {} }, isAsked: true });
     preparePipe(this.#producer.fd);
-    const atEnd = () => this.#producer.finished();
-    this.#reader = new ByteReader(this.#producer.fd, { name, signal, atEnd });
+    this.#reader = new ByteReader(this.#producer.fd, { name, signal, atEnd: () => this.#ended(signal) });
   }
 
   /** Throws `failed` where the snapshot cannot be opened. */
   static async open(options: RbdReaderOptions): Promise<RbdReader> {
-    const { name, signal } = options;
-    let reader: RbdReader | undefined;
+    const reader = new RbdReader(options);
     try {
-      reader = new RbdReader(options);
       await reader.#fill(new Uint8Array(1));
       return reader;
-    } catch (cause) {
-      await reader?.close();
-      signal.throwIfAborted();
-      throw new VarveError("failed", `Cannot open "${name}" to compare with it: ${describeError(cause)}`, {
-        cause,
-      });
+    } catch (error) {
+      await reader.close();
+      throw error;
     }
   }
 
@@ -102,7 +104,18 @@ export class RbdReader implements VolumeReader {
   }
 
   async #fill(into: Uint8Array): Promise<void> {
-    if (await this.#reader.fill(into) === into.length) return;
-    throw new VarveError("failed", `Cannot read "${this.#name}": what reads it has ended`);
+    if (await this.#reader.fill(into) < into.length) throw this.#error("what reads it has ended");
+  }
+
+  /** The child ends only when it is told to, or cannot read. */
+  async #ended(signal: AbortSignal): Promise<void> {
+    await this.#producer.finished().catch((cause) => {
+      signal.throwIfAborted();
+      throw this.#error(describeError(cause), cause);
+    });
+  }
+
+  #error(state: string, cause?: unknown): VarveError {
+    return new VarveError("failed", `Cannot read "${this.#name}" to compare with it: ${state}`, { cause });
   }
 }

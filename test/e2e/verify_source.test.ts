@@ -44,7 +44,9 @@ describe("varve verify --source", () => {
     ) {
       expect(result).toMatchObject({
         code: 0,
-        stdout: expect.stringMatching(/^acme\/db@monday \(\w+-\w+\): 64 chunks compared in [^\n]+\n$/),
+        stdout: expect.stringMatching(
+          /^acme\/db@monday \(\w+-\w+\): 64 chunks compared in [\d:]+: all equal\n$/,
+        ),
       });
     }
   });
@@ -82,6 +84,16 @@ describe("varve verify --source", () => {
     expect(report.differs.ranges[1]).toEqual({ offset: 2 * CHUNK_BYTES, length: CHUNK_BYTES });
     expect(report.unreadable).toEqual({ bytes: 0, ranges: [], more_ranges: 0, reason: null });
   });
+
+  test.each([["--exists"], ["--sample", "1/7"], ["--max-age", "30d"]])(
+    "refuses %s beside it",
+    async (...other) => {
+      expectOneLine(await compare("--source", image, ...other), {
+        code: 2,
+        line: `--source compares all of the point, ${other[0]} is for reading chunks back`,
+      });
+    },
+  );
 
   test("refuses a source of another size", async () => {
     const short = repository.path("short");
