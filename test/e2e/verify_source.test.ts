@@ -35,7 +35,7 @@ describe("varve verify --source", () => {
     return path;
   }
 
-  test("is silent about what is equal, from a file and from a pipe", async () => {
+  test("says that all is equal, from a file and from a pipe", async () => {
     for (
       const result of [
         await compare("--source", image),
@@ -85,12 +85,12 @@ describe("varve verify --source", () => {
     expect(report.unreadable).toEqual({ bytes: 0, ranges: [], more_ranges: 0, reason: null });
   });
 
-  test.each([["--exists"], ["--sample", "1/7"], ["--max-age", "30d"]])(
+  test.each(["--exists", "--sample 1/7", "--max-age 30d"])(
     "refuses %s beside it",
-    async (...other) => {
-      expectOneLine(await compare("--source", image, ...other), {
+    async (other) => {
+      expectOneLine(await compare("--source", image, ...other.split(" ")), {
         code: 2,
-        line: `--source compares all of the point, ${other[0]} is for reading chunks back`,
+        line: `--source compares all of the point, ${other.split(" ")[0]} is for reading chunks back`,
       });
     },
   );
