@@ -5,6 +5,7 @@ import type { Sample, VerifyReport } from "../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { projectPrefix } from "../format/layout.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
+import { sourceOf } from "../source/source_spec.ts";
 import { withSession } from "./context.ts";
 import { ClosedProjects } from "./closed_projects.ts";
 import { print, printJson } from "./output.ts";
@@ -51,7 +52,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
     )
     .option(
       "--source <path>",
-      "compare one point with a device or image, or - for what is piped in, instead of reading chunks back",
+      "compare one point with a device, file or rbd:POOL/IMAGE@SNAP, or - for what is piped in, instead of reading chunks back",
     )
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
@@ -126,8 +127,9 @@ async function compare(
       const { verifySource } = await import("../engine/verify/verify_source.ts");
       const { openSource } = await import("../source/open.ts");
       const { signal, screen } = invocation;
+      const warn = (line: string) => context.log.warn({}, line);
       const repository = await openRepository(store, context);
-      const source = await openSource({ path }, { format: "raw", signal, stderr: screen });
+      const source = await openSource(sourceOf(path), { format: "raw", signal, stderr: screen, warn });
       try {
         const report = await verifySource(repository, { ...parseVolumeSpec(spec), secret, source }, context);
         if (options.json) printJson(report);

@@ -4,9 +4,8 @@
  * and what goes wrong in a large library ends that child alone.
  */
 import { describeError, VarveError } from "../errors.ts";
-import { ByteReader } from "./byte_reader.ts";
 import { Producer } from "./exec.ts";
-import { preparePipe } from "./libc.ts";
+import { type Input, producerInput } from "./input.ts";
 import type { VolumeReader } from "./source.ts";
 
 /** The bindings are packaged for the system's Python, which need not be the first in PATH. */
@@ -69,15 +68,14 @@ export interface RbdReaderOptions {
 export class RbdReader implements VolumeReader {
   readonly #name: string;
   readonly #producer: Producer;
-  readonly #reader: ByteReader;
+  readonly #input: Input;
 
   private constructor({ name, signal, ...options }: RbdReaderOptions) {
     const { pool, namespace = "", imageId, snapshotId } = options;
     this.#name = name;
     const command = [PYTHON, "-I", "-c", SCRIPT, pool, namespace, imageId, String(snapshotId)];
     this.#producer = new Producer(command, { signal, stderr: { write: () => {} }, isAsked: true });
-    preparePipe(this.#producer.fd);
-    this.#reader = new ByteReader(this.#producer.fd, { name, signal, atEnd: () => this.#ended(signal) });
+    this.#input = producerInput(this.#producer, { name, signal, atEnd: () => this.#ended(signal) });
   }
 
   /** Throws `failed` where the snapshot cannot be opened. */
@@ -98,13 +96,12 @@ export class RbdReader implements VolumeReader {
   }
 
   /** Safe at any time and twice. */
-  async close(): Promise<void> {
-    this.#reader.close();
-    await this.#producer.stop();
+  close(): Promise<void> {
+    return this.#input.close();
   }
 
   async #fill(into: Uint8Array): Promise<void> {
-    if (await this.#reader.fill(into) < into.length) throw this.#error("what reads it has ended");
+    if (await this.#input.reader.fill(into) < into.length) throw this.#error("what reads it has ended");
   }
 
   /** The child ends only when it is told to, or cannot read. */

@@ -106,6 +106,6 @@ function differs(name: string, position: number, { thing, base, chunkBytes }: Co
   const state = base === undefined
     ? `the stream left out what is in ${place}; nothing was committed; check the object map of the image`
     : `the stream does not continue "${thing}@${base}": that has other bytes than ${place}, which the stream left out; ` +
-      "nothing was committed; back up in full";
+      "nothing was committed; back up in full, with --full";
   return new VarveError("conflict", `Cannot back up "${thing}": ${state}`);
 }
