@@ -24,6 +24,10 @@ const EXAMPLES = examples(
     "an image of Ceph: makes a snapshot, sends what changed since the last one",
   ],
   ["varve backup acme/vm1 rbd:rbd/vm1@before-upgrade", "a snapshot that is there, which stays"],
+  [
+    "varve backup acme/vm1 rbd:rbd/vm1 --check-sample 1/1000",
+    "compares a thousandth of what did not change, too: does the base fit?",
+  ],
   ["varve backup acme/db /dev/vg0/db-snapshot --tag nightly", "a block device"],
   ["varve backup acme/disk disk.img --format raw", "any file or pipe, byte for byte"],
   [

@@ -27,10 +27,7 @@ const EXAMPLES = examples(
     "varve verify acme/db@monday --source /dev/rbd0",
     "compares the point with the mapped snapshot, and says where they differ",
   ],
-  [
-    "rbd export rbd/db@monday - | varve verify acme/db@monday --source -",
-    "the same without mapping it",
-  ],
+  ["varve verify acme/db@monday --source rbd:rbd/db@monday", "the same without mapping it"],
 );
 
 /** Objects that are told by their keys. */
