@@ -8,7 +8,7 @@ import { Producer } from "./exec.ts";
 import { type Input, producerInput } from "./input.ts";
 import type { VolumeReader } from "./source.ts";
 
-/** The bindings are packaged for the system's Python, which need not be the first in PATH. */
+/** The bindings are packaged for the system's Python, which need not be the first in PATH; `ceph` itself is a program of it. */
 const PYTHON = "/usr/bin/python3";
 
 /**
