@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { BackupProgress, BackupReport } from "../engine/backup/backup.ts";
 import { UsageError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
+import { counted } from "../counted.ts";
 import { isSourceId, MAX_SOURCE_ID_CHARS, type SourceIds } from "../format/source_ids.ts";
 import { identified } from "../source/identified.ts";
 import type { RbdSpec } from "../source/rbd_spec.ts";
@@ -12,6 +13,7 @@ import { type Session, withSession } from "./context.ts";
 import { printJson, reportDone } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
 import { collect, examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
+import { readShare, type Share } from "./sample.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EXAMPLES = examples(
@@ -20,6 +22,10 @@ const EXAMPLES = examples(
     "an image of Ceph: makes a snapshot, sends what changed since the last one",
   ],
   ["varve backup acme/vm1 rbd:rbd/vm1@before-upgrade", "a snapshot that is there, which stays"],
+  [
+    "varve backup acme/vm1 rbd:rbd/vm1 --check-sample 1/1000",
+    "compares a thousandth of what did not change, too: does the base fit?",
+  ],
   ["varve backup acme/db /dev/vg0/db-snapshot --tag nightly", "a block device"],
   ["varve backup acme/disk disk.img --format raw", "any file or pipe, byte for byte"],
   [
@@ -35,6 +41,7 @@ interface BackupOptions extends GlobalOptions {
   format: "auto" | "raw";
   exec?: true | undefined;
   tag?: string[] | undefined;
+  checkSample?: Share | undefined;
   full?: true | undefined;
   base?: string | undefined;
   sourceId?: string | undefined;
@@ -58,6 +65,11 @@ export function addBackup(program: Root, invocation: Invocation): void {
     )
     .option("--exec", "run the command after -- and back up what it prints, if it exits with 0")
     .option("--tag <tag>", "a word to find the backup by; may be repeated", collectTags)
+    .option(
+      "--check-sample <part>",
+      "compare with the image a share of the chunks that it did not send, like 1/1000 or 5%",
+      readShare,
+    )
     .option("--full", "of rbd:…, the whole image even where what changed since a backup would do")
     .option(
       "--base <point>",
@@ -122,7 +134,8 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   const onProgress = (state: BackupProgress) => progress.update(progressState(state));
   try {
     const { tag: tags = [], base } = options;
-    const request = { project, volume, source, secrets, tags, base, onProgress };
+    const checkSample = options.checkSample && { ...options.checkSample, random: Math.random };
+    const request = { project, volume, source, secrets, tags, base, checkSample, onProgress };
     const reports = await backup(repository, request, context);
     progress.end(reports.map(summary).join(""));
     for (const report of reports) context.log.info(report, "backed up");
@@ -133,8 +146,8 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   }
 }
 
-/** Two lines for people. */
-function summary({ project, volume, backup, chunks, ...report }: BackupReport): string {
+/** Two lines for people, and one of what was compared beside it. */
+function summary({ project, volume, backup, chunks, checked_chunks, ...report }: BackupReport): string {
   const { changed, total } = chunks;
   const rate = Math.round(report.stream_bytes / Math.max(report.duration_s, 0.001));
   const took = `in ${formatDuration(report.duration_s)} (${formatSize(rate)}/s)`;
@@ -142,7 +155,8 @@ function summary({ project, volume, backup, chunks, ...report }: BackupReport): 
     formatSize(report.size_bytes)
   }, ${changed} of ${total} chunks came in: ` +
     `${chunks.new} new, ${chunks.reused} reused, ${chunks.zero} zero\n` +
-    `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n`;
+    `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n` +
+    (checked_chunks === 0 ? "" : `compared ${counted(checked_chunks, "other chunk")} with the source\n`);
 }
 
 function progressState(

@@ -15,6 +15,8 @@ export interface ProducerOptions {
   signal: AbortSignal;
   /** Gets the child's stderr as it comes. */
   stderr: { write(bytes: Uint8Array): unknown };
+  /** The child reads what `ask` gives it; otherwise its standard input is empty. */
+  isAsked?: boolean;
 }
 
 /** A child did not end well. */
@@ -31,13 +33,15 @@ export class ExitError extends VarveError {
   }
 }
 
+type Stdin = "ignore" | "pipe";
+
 /** A running child whose stdout is a pipe of ours. */
 export class Producer {
   /** The end to read from; its reader closes it. */
   readonly fd: number;
   /** The program: arguments may hold what should not be shown. */
   readonly name: string;
-  readonly #child: Bun.Subprocess<"ignore", number, "pipe">;
+  readonly #child: Bun.Subprocess<Stdin, number, "pipe">;
   readonly #signal: AbortSignal;
   readonly #stderrDone: Promise<void>;
   #stderrTail = "";
@@ -47,11 +51,18 @@ export class Producer {
     const [program] = command;
     if (program === undefined) throw new UsageError("Cannot run the producer: no command was given");
     this.name = program;
-    ({ fd: this.fd, child: this.#child } = spawn(command, program));
+    const stdin = options.isAsked === true ? "pipe" : "ignore";
+    ({ fd: this.fd, child: this.#child } = spawn(command, { program, stdin }));
     this.#stderrDone = this.#pass(options.stderr);
     this.#signal = options.signal;
     this.#signal.addEventListener("abort", this.#onAbort);
     if (this.#signal.aborted) this.#onAbort();
+  }
+
+  /** Gives the child a line. One that has ended does not hear it, and its output ends. */
+  ask(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
+    this.#child.stdin?.flush();
   }
 
   /**
@@ -93,11 +104,11 @@ export class Producer {
   }
 }
 
-function spawn(command: readonly string[], program: string) {
+function spawn(command: readonly string[], { program, stdin }: { program: string; stdin: Stdin }) {
   const { readFd, writeFd } = makePipe();
   try {
     const child = Bun.spawn(ignoring(ignoredSignals(), command), {
-      stdin: "ignore",
+      stdin,
       stdout: writeFd,
       stderr: "pipe",
       env: childEnvironment(),

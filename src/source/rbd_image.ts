@@ -3,6 +3,7 @@ import { VarveError } from "../errors.ts";
 import { askCeph, type CephCommand, ENOENT, runCephTool, startCephTool } from "./ceph_tool.ts";
 import { ExitError } from "./exec.ts";
 import { type Input, producerInput } from "./input.ts";
+import { RbdReader } from "./rbd_reader.ts";
 import { imageText, type RbdSpec } from "./rbd_spec.ts";
 
 export interface RbdSnapshot {
@@ -19,11 +20,16 @@ export class RbdImage {
   /** `CLUSTER/POOL/IMAGE`, all by their ids: the same as long as the image is the same, however it is renamed. */
   readonly sourceId: string;
   readonly #spec: RbdSpec;
+  readonly #id: string;
 
-  private constructor(spec: RbdSpec, sourceId: string) {
+  private constructor(
+    spec: RbdSpec,
+    { cluster, pool, image }: { cluster: string; pool: number; image: string },
+  ) {
     this.#spec = spec;
+    this.#id = image;
     this.name = nameOf(spec);
-    this.sourceId = sourceId;
+    this.sourceId = [cluster, pool, image].join("/");
   }
 
   /** Looks which image that is. Throws `not_found`, and `failed` where the cluster cannot be asked. */
@@ -44,12 +50,11 @@ export class RbdImage {
       const list = [spec.pool, ...spec.namespace === undefined ? [] : [spec.namespace]].join("/");
       throw missingOr(info.reason, `there is no such image; "rbd ls ${list}" shows them`, name);
     }
-    const ids = [
-      field(cluster.value, "fsid", "string"),
-      field(pool.value, "pool_id", "number"),
-      field(info.value, "id", "string"),
-    ];
-    return new RbdImage(spec, ids.join("/"));
+    return new RbdImage(spec, {
+      cluster: field(cluster.value, "fsid", "string"),
+      pool: field(pool.value, "pool_id", "number"),
+      image: field(info.value, "id", "string"),
+    });
   }
 
   /** The image's snapshots, oldest first. */
@@ -118,6 +123,13 @@ export class RbdImage {
   /** Opens `rbd export` of a snapshot: all its bytes. */
   export(to: RbdSnapshot, signal: AbortSignal): Input {
     return this.#open(["rbd", "export", ...this.#snapshotArgs(to.name), "--path=-"], [to], signal);
+  }
+
+  /** Opens a snapshot to be read anywhere. */
+  async openReader({ id, name }: RbdSnapshot, signal: AbortSignal): Promise<RbdReader> {
+    const { pool, namespace } = this.#spec;
+    const ids = { imageId: this.#id, snapshotId: id };
+    return await RbdReader.open({ pool, namespace, ...ids, name: `${this.name}@${name}`, signal });
   }
 
   /** What the command prints; its end is none unless the command ended well and what it used is still there. */

@@ -6,9 +6,10 @@ import { createHash, randomBytes } from "node:crypto";
 import { describeError } from "../errors.ts";
 import type { Input } from "./input.ts";
 import type { RbdImage, RbdSnapshot } from "./rbd_image.ts";
+import type { RbdReader } from "./rbd_reader.ts";
 import { chooseSince } from "./rbd_since.ts";
 import { RbdStreamSource } from "./rbd_stream.ts";
-import type { Source, VolumeDiff, VolumeState } from "./source.ts";
+import type { Source, VolumeDiff, VolumeReader, VolumeState } from "./source.ts";
 
 /** How long the last command of a run may take, which removes its snapshot. */
 const CLEANUP_LIMIT_MS = 60_000;
@@ -27,6 +28,7 @@ export class RbdSource implements Source {
   readonly #image: RbdImage;
   readonly #options: RbdSourceOptions;
   #input: Input | undefined;
+  #reader: RbdReader | undefined;
   #to: RbdSnapshot | undefined;
   #since: RbdSnapshot | undefined;
   /** What all names of own snapshots of the volume begin with, once one of them was made. */
@@ -71,6 +73,10 @@ export class RbdSource implements Source {
     for await (const diff of new RbdStreamSource(this.#input).diffs()) yield Object.assign(diff, { ids });
   }
 
+  async openReader(): Promise<VolumeReader> {
+    return this.#reader = await this.#image.openReader(this.#to!, this.#options.signal);
+  }
+
   async committed({ isAlone }: { isAlone: boolean }): Promise<void> {
     this.#made = undefined;
     if (this.#own === undefined || !isAlone) return;
@@ -80,7 +86,7 @@ export class RbdSource implements Source {
   }
 
   async close(): Promise<void> {
-    await this.#input?.close();
+    await Promise.all([this.#input?.close(), this.#reader?.close()]);
     const made = this.#made;
     if (made === undefined) return;
     this.#made = undefined;

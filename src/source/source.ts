@@ -27,6 +27,12 @@ export interface VolumeDiff {
   extents(): AsyncGenerator<Extent>;
 }
 
+/** Reads a volume anywhere, one read at a time. */
+export interface VolumeReader {
+  /** Fills `into`, which may be shared memory, with the volume's bytes from `offset` on. */
+  readAt(into: Uint8Array, offset: number): Promise<void>;
+}
+
 /** A point that the volume has already. */
 export interface EarlierPoint extends Pick<SourceIds, "source_id" | "source_snapshot_id"> {
   backup: string;
@@ -51,6 +57,11 @@ export interface Source {
   /** Of a source that chooses itself what to begin at: called once, before `diffs`, while the work is announced. */
   prepare?(volume: VolumeState): Promise<void>;
   diffs(): AsyncGenerator<VolumeDiff>;
+  /**
+   * Opens the state that the difference handed out last leads to, to be read anywhere. Only of a source that can be read so;
+   * closed with it.
+   */
+  openReader?(): Promise<VolumeReader>;
   /**
    * All that it gave is committed. `isAlone`: no other backup of the volume is running, so nobody needs what older points
    * began at. Never throws.

@@ -62,6 +62,18 @@ describe("varve init", () => {
 });
 
 describe("varve backup", () => {
+  test("--check-sample is a mistake where the source is read only once, and nothing is made", () => {
+    const input = fs.readFileSync(volume);
+    expect(varve(["backup", "other/piped", "--format", "raw", "--check-sample", "1/9"], { env, input }))
+      .toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(
+          /^varve: Cannot compare a sample with "standard input": .* rbd:POOL\/IMAGE@SNAP /,
+        ),
+      });
+    expect(varve(["list", "other"], { env })).toMatchObject({ code: 4 });
+  });
+
   test("backup prints one document when JSON is asked for", () => {
     const input = fs.readFileSync(volume);
     expect(json(["backup", "acme/piped", "-", "--format", "raw"], { input })).toEqual({
@@ -79,6 +91,7 @@ describe("varve backup", () => {
         ...{ patched: expect.any(Number), reused: expect.any(Number) },
       },
       downloaded_bytes: expect.any(Number),
+      checked_chunks: 0,
       duration_s: expect.any(Number),
     });
   });

@@ -39,6 +39,7 @@ import type { Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
 import { VolumeCache } from "../volume_cache.ts";
+import { checkReadable, type SampleOptions, SourceSample } from "./source_sample.ts";
 import { VolumeWriter } from "./volume_writer.ts";
 
 export interface BackupOptions {
@@ -49,6 +50,8 @@ export interface BackupOptions {
   tags: string[];
   /** The point that an increment begins at, where its snapshot's name does not tell. */
   base?: string | undefined;
+  /** Of a source that can be read anywhere: how much of what its differences leave out is compared with it. */
+  checkSample?: SampleOptions | undefined;
   onProgress?: ((progress: BackupProgress) => void) | undefined;
 }
 
@@ -78,6 +81,8 @@ export interface BackupReport extends KnownIds {
   uploaded_bytes: number;
   /** Of chunks: leaves, patches, and what streams that cut blocks need. */
   downloaded_bytes: number;
+  /** Chunks that did not come in as a whole, and were compared with the source. */
+  checked_chunks: number;
   duration_s: number;
 }
 
@@ -105,7 +110,7 @@ interface Run {
 
 /**
  * Backs up every difference that the source holds, one restore point each. No manifest is written before the whole
- * source was read and valid. Throws `StreamError`, `StoreError`, `conflict`, `wrong_secret`.
+ * source was read and valid. Throws `StreamError`, `StoreError`, `conflict`, `wrong_secret`, `UsageError`.
  */
 export async function backup(
   repository: Repository,
@@ -113,6 +118,7 @@ export async function backup(
   context: Context,
 ): Promise<BackupReport[]> {
   checkVolumeName(options.volume);
+  if (options.checkSample !== undefined) checkReadable(options.source);
   // Whatever else of the project is damaged, the new point is whole: that is said, and no reason to fail.
   const told = {
     ...context,
@@ -216,6 +222,7 @@ interface Prepared {
   /** Of what was put or found for it. */
   newest: WrittenObject | undefined;
   downloadedBytes: number;
+  checkedChunks: number;
 }
 
 /** Reads the whole source; the manifests of what it held, none of them written yet. */
@@ -248,6 +255,8 @@ async function storeDiff(
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
   const emptyPages = new EntryList(0);
+  const table = new PageTable(base?.pages ?? emptyPages, tableOptions);
+  const sample = options.checkSample && await SourceSample.open(options.source, options.checkSample);
   const { condemned, marked, lease, chunkCache, leafCache, isFirst } = run;
   const writer = new ChunkWriter(
     {
@@ -269,7 +278,8 @@ async function storeDiff(
     writer,
     doubt: base && await condemned.against(base.info),
     marked,
-    table: new PageTable(base?.pages ?? emptyPages, tableOptions),
+    table,
+    covered: sample?.covered,
     hints: base === undefined ? new PageTable(hintsOf(run)?.pages ?? emptyPages, tableOptions) : undefined,
     onLostHints: (error) =>
       context.log.warn({}, `${describeError(error)}; the chunks that it names are looked for one by one`),
@@ -277,9 +287,16 @@ async function storeDiff(
     chunkCache,
     onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
   }, context.signal);
-  const { pages, counts, sizeBytes, broken } = await volume.write(diff)
-    .catch((error) => explainUnreadable(project, { error, base, volume: options.volume }, context));
+  const explain = (error: unknown) =>
+    explainUnreadable(project, { error, base, volume: options.volume }, context);
+  const { pages, counts, sizeBytes, broken } = await volume.write(diff).catch(explain);
   checkSize(run, sizeBytes);
+  const checkedChunks = await sample?.compare({
+    ...{ table, key: keys, sizeBytes, workshop, signal: context.signal },
+    chunkBytes: project.chunkBytes,
+    thing: `${project.name}/${options.volume}`,
+    base: base?.info.backup,
+  }).catch(explain) ?? 0;
   if (base !== undefined) sayBroken(base, broken, context);
   await writer.checkStored();
   const manifest = {
@@ -307,7 +324,7 @@ async function storeDiff(
       duration_s: (context.clock.now() - startedMs) / 1000,
     },
   };
-  return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes };
+  return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes, checkedChunks };
 }
 
 function hintsOf({ latest, project }: Run): OpenManifest | undefined {
@@ -358,7 +375,7 @@ async function rememberFile(
   await recordFile(fileRecordsFolder(cacheRoot), options.source.file!, { known: look, content });
 }
 
-function report({ manifest: { info }, downloadedBytes }: Prepared): BackupReport {
+function report({ manifest: { info }, downloadedBytes, checkedChunks }: Prepared): BackupReport {
   const { backup, project, volume, from_snapshot, to_snapshot, size_bytes, stream_bytes, chunks } = info;
   const { base, uploaded_bytes, duration_s } = info;
   return {
@@ -374,6 +391,7 @@ function report({ manifest: { info }, downloadedBytes }: Prepared): BackupReport
     chunks,
     uploaded_bytes,
     downloaded_bytes: downloadedBytes,
+    checked_chunks: checkedChunks,
     duration_s,
   };
 }
