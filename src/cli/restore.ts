@@ -45,6 +45,7 @@ interface RestoreOptions extends GlobalOptions {
   dryRun?: true | undefined;
   verifyTarget?: true | undefined;
   force?: true | undefined;
+  resize?: true | undefined;
   keepGoing?: true | undefined;
 }
 
@@ -69,6 +70,7 @@ export function addRestore(program: Root, invocation: Invocation): void {
     .option("--no-trust-cache", "read a file also where it was not written to since it was last restored")
     .option("--dry-run", "compare and say what would be fetched and written, change nothing")
     .option("--verify-target", "in the end read everything back from the device and compare")
+    .option("--resize", "cut a file that is larger than the volume")
     .option("--force", "also write to a device that is mounted or in use")
     .option("--keep-going", "restore all that can be where some of it is damaged")
     .addHelpText("after", EXAMPLES)
@@ -179,7 +181,7 @@ function request(spec: string, { options, session, invocation }: Run, changes: S
 }
 
 function openTargetOf(options: RestoreOptions, { signal }: Invocation): Request["openTarget"] {
-  const { to, head, dryRun, force } = options;
+  const { to, head, dryRun, resize, force } = options;
   return async ({ info, base, end }) => {
     if (options.format === "rbd-diff") {
       const { openRbdDiffTarget } = await import("../target/rbd_diff.ts");
@@ -200,6 +202,7 @@ function openTargetOf(options: RestoreOptions, { signal }: Invocation): Request[
       sizeBytes: end,
       partFrom: isPart ? options.offset ?? 0 : undefined,
       readOnly: dryRun === true,
+      resize: resize === true,
       force: force === true,
       signal,
     });
