@@ -5,6 +5,7 @@ import type { Sample, VerifyReport } from "../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { projectPrefix } from "../format/layout.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
+import { sourceOf } from "../source/source_spec.ts";
 import { withSession } from "./context.ts";
 import { ClosedProjects } from "./closed_projects.ts";
 import { print, printJson } from "./output.ts";
@@ -42,7 +43,10 @@ export function addVerify(program: Root, invocation: Invocation): void {
       "pass over what this host found whole so many days ago at most, like 30d",
       readDays,
     )
-    .option("--source <path>", "compare one point with a device or image, instead of reading chunks back")
+    .option(
+      "--source <path>",
+      "compare one point with a device, file or rbd:POOL/IMAGE@SNAP, instead of reading chunks back",
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
@@ -105,8 +109,9 @@ async function compare(
       const { verifySource } = await import("../engine/verify/verify_source.ts");
       const { openSource } = await import("../source/open.ts");
       const { signal, screen } = invocation;
+      const warn = (line: string) => context.log.warn({}, line);
       const repository = await openRepository(store, context);
-      const source = await openSource({ path }, { format: "raw", signal, stderr: screen });
+      const source = await openSource(sourceOf(path), { format: "raw", signal, stderr: screen, warn });
       try {
         const report = await verifySource(repository, { ...parseVolumeSpec(spec), secret, source }, context);
         if (options.json) printJson(report);

@@ -17,6 +17,20 @@ export interface ProducerOptions {
   stderr: { write(bytes: Uint8Array): unknown };
 }
 
+/** A child did not end well. */
+export class ExitError extends VarveError {
+  /** `null` where a signal ended it. */
+  readonly exitCode: number | null;
+  /** How it ended, and the last line that it printed on stderr. */
+  readonly end: string;
+
+  constructor(program: string, { exitCode, end }: { exitCode: number | null; end: string }) {
+    super("failed", `Cannot run "${program}": it ${end}`);
+    this.exitCode = exitCode;
+    this.end = end;
+  }
+}
+
 /** Between us and one of the child's standard streams. */
 interface ChildPipe {
   stream: "stdin" | "stdout";
@@ -53,7 +67,7 @@ class Child {
   /**
    * Resolves once the child has ended well.
    *
-   * @throws {VarveError} where its exit code was not 0 or a signal ended it
+   * @throws {ExitError} where its exit code was not 0 or a signal ended it
    */
   async finished(): Promise<void> {
     const code = await this.#child.exited;
@@ -61,9 +75,12 @@ class Child {
     this.#signal.throwIfAborted();
     if (code === 0) return;
     const { signalCode } = this.#child;
-    const end = signalCode === null ? `it exited with code ${code}` : `it was ended by ${signalCode}`;
+    const end = signalCode === null ? `exited with code ${code}` : `was ended by ${signalCode}`;
     const line = lastLine(this.#stderrTail);
-    throw new VarveError("failed", `Cannot run "${this.name}": ${end}${line === "" ? "" : `: ${line}`}`);
+    throw new ExitError(this.name, {
+      exitCode: signalCode === null ? code : null,
+      end: line === "" ? end : `${end}: ${line}`,
+    });
   }
 
   /** Ends the child if it still runs. Safe at any time and twice. */

@@ -67,6 +67,7 @@ describe("varve backup", () => {
         volume: "piped",
         from_snapshot: null,
         to_snapshot: null,
+        ...{ source_id: null, source_snapshot_id: null, from_snapshot_id: null, base: null },
       },
       ...{ size_bytes: VOLUME_BYTES, stream_bytes: VOLUME_BYTES, uploaded_bytes: expect.any(Number) },
       chunks: {

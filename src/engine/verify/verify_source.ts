@@ -11,6 +11,7 @@ import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
 import { readChunk } from "../chunks/read_chunk.ts";
 import { ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
 import { type ChunkPiece, cutChunks, type Piece } from "../backup/chunker.ts";
+import { volumeId } from "../backup/source_state.ts";
 import type { Context } from "../context.ts";
 import { PageTable } from "../page_table.ts";
 import { openProject, type Project } from "../project.ts";
@@ -57,6 +58,7 @@ export async function verifySource(
   const project = await openProject(repository, { name, secret, create: false }, context);
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
+  await options.source.prepare?.({ id: volumeId(project, volume), points: [manifest.info] });
   const cache = await VolumeCache.open({ project, volume }, context);
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   try {
