@@ -56,7 +56,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
         { options, invocation, interrupted: "what was not read is not verified" },
         async ({ store, secret, context, closed }) => {
           const { openRepository } = await import("../engine/repository.ts");
-          const { listProjects } = await import("../engine/project.ts");
+          const { expectedProjects } = await import("../engine/seen_points.ts");
           const { verify } = await import("../engine/verify/verify.ts");
           const repository = await openRepository(store, context);
           const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
@@ -70,7 +70,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
           const work = (scope: Scope) =>
             verify(repository, { ...scope, secret, sample, maxAgeDays: options.maxAge, onProgress }, context);
           const reports = await (spec === undefined
-            ? closed.each(listProjects(repository, context), (project) =>
+            ? closed.each(await expectedProjects(repository, context), (project) =>
               work({ project }))
             : Promise.all([work(readScope(spec))])).finally(() => progress.end());
           if (options.json) printJson(spec === undefined ? reports : reports[0]);

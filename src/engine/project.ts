@@ -88,6 +88,11 @@ export class Project {
     return this.#keys.values().next().value!;
   }
 
+  /** The key of this id in hex, if it is one of the project's. */
+  knownKey(id: string): ProjectKey | undefined {
+    return this.#keys.get(id);
+  }
+
   /** The store's key of the object `name`. */
   key(name: string): string {
     return projectPrefix(this.name) + name;
@@ -355,13 +360,14 @@ async function listKeys(repository: Repository, project: string, { signal }: Con
   return keys;
 }
 
-/** Ids in hex of the project's keys, as one listing tells them. */
-export async function listKeyIds(
+/** Ids in hex of the project's keys, ascending: what either of two listings tells. */
+export async function keysOfProject(
   repository: Repository,
   project: string,
   context: Context,
 ): Promise<string[]> {
-  return (await listKeys(repository, project, context)).map(keyIdOf);
+  const looks = [await listKeys(repository, project, context), await listKeys(repository, project, context)];
+  return [...new Set(looks.flat().map(keyIdOf))].sort();
 }
 
 async function createKey(

@@ -41,6 +41,7 @@ import { MarkedObjects } from "../verify/marks.ts";
 import { openProject, type Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
+import { findMissed, noteOwn, sayIfProjectIsGone } from "../seen_points.ts";
 import { VolumeCache } from "../volume_cache.ts";
 import { VolumeWriter, type WrittenVolume } from "./volume_writer.ts";
 
@@ -120,7 +121,7 @@ export async function backup(
     name: options.project,
     secret: options.secret,
     create: true,
-  }, told);
+  }, told).catch((error) => sayIfProjectIsGone(repository, { project: options.project, error }, told));
   const lease = await beginLease(project, options, context);
   const guarded = lease.guard(told);
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
@@ -133,7 +134,10 @@ export async function backup(
     const prepared = await storeAll(run, guarded);
     const manifests = prepared.map(({ manifest }) => manifest);
     await commitAll(run, prepared, guarded);
-    if (manifests.length > 0) await cache.renew(manifests.at(-1)!, { isLatest: true });
+    if (manifests.length > 0) {
+      await noteOwn(project, manifests.at(-1)!.info, context);
+      await cache.renew(manifests.at(-1)!, { isLatest: true });
+    }
     if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
     await chunkCache?.trim();
     return prepared.map(report);
@@ -167,11 +171,14 @@ async function beginRun(
     project.checkNotErased({ signal: context.signal }),
   ]);
   const place = { volume: options.volume, seenMs };
-  const { latest, latestMs = -Infinity, passedOver, isNone } = await findLatest(project, place, context);
+  const { latest, latestMs = -Infinity, passedOver, ids } = await findLatest(project, place, context);
+  const readable = new Set([...passedOver, latest?.info.backup]);
+  const points = ids.map((backup) => ({ volume: place.volume, backup, isReadable: readable.has(backup) }));
+  await findMissed(project, { volume: place.volume, points }, context);
   if (latest !== undefined) parts.cache.expect(latest);
   const startedMs = Math.max(seenMs, latestMs + 1);
   checkTime(options, startedMs);
-  const isFirst = isNone && await holdsNothing(project, context);
+  const isFirst = ids.length === 0 && await holdsNothing(project, context);
   return { ...parts, condemned, marked, latest, passedOver, startedMs, isFirst };
 }
 

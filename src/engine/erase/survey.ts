@@ -13,7 +13,7 @@ import {
 import { checkProjectName } from "../../format/names.ts";
 import { historyOf, tracePages } from "../../store/history.ts";
 import type { Context } from "../context.ts";
-import { listKeyIds } from "../project.ts";
+import { keysOfProject } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import type { Place } from "../retention/holds.ts";
 
@@ -75,17 +75,4 @@ export async function surveyProject(
 /** Chunks are millions, and their names tell nothing. */
 function addName(names: Set<string>, name: string): void {
   if (name.startsWith(HOLDS_PREFIX) || name.startsWith(VOLUMES_PREFIX)) names.add(name);
-}
-
-/** What either of two listings tells. */
-export async function keysOfProject(
-  repository: Repository,
-  project: string,
-  context: Context,
-): Promise<string[]> {
-  const looks = [
-    await listKeyIds(repository, project, context),
-    await listKeyIds(repository, project, context),
-  ];
-  return [...new Set(looks.flat())].sort();
 }
