@@ -65,7 +65,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
         { options, invocation, interrupted: "what was not read is not verified" },
         async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../engine/repository.ts");
-          const { listProjects } = await import("../engine/open_project.ts");
+          const { expectedProjects } = await import("../engine/seen_points.ts");
           const { verify } = await import("../engine/verify/verify.ts");
           const repository = await openRepository(store, context);
           const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
@@ -83,7 +83,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
               context,
             );
           const reports = await (spec === undefined
-            ? closed.each(listProjects(repository, context), (project) =>
+            ? closed.each(await expectedProjects(repository, context), (project) =>
               work({ project }))
             : Promise.all([work(readScope(spec))])).finally(() => progress.end());
           if (options.json) printJson(spec === undefined ? reports : reports[0]);

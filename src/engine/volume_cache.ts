@@ -120,15 +120,6 @@ export class VolumeCache implements LocalPages {
   }
 }
 
-/** The newest backup of the volume that this host has made or restored, as far as it remembers. */
-export async function rememberedBackup(place: VolumePlace, context: Context): Promise<string | undefined> {
-  const at = cachePlace(place.project, context);
-  const cache = at === undefined ? undefined : await HashCache.open(hashCachePath(at, place.volume));
-  if (cache === undefined || cache === "damaged") return undefined;
-  await cache.close();
-  return isOf(place, cache) ? cache.head.backup : undefined;
-}
-
 function isOf({ project, volume }: VolumePlace, { head }: HashCache): boolean {
   return head.repository === project.repositoryId && head.project === project.name && head.volume === volume;
 }
