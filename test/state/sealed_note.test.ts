@@ -11,7 +11,7 @@ import { flippedBits } from "../helpers/damage.ts";
 const folder = mkdtempSync(join(tmpdir(), "varve-note-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const [KEY, OTHER] = [1, 2].map((seed) => deriveKeys(new Uint8Array(32).fill(seed)), "acme") as [
+const [KEY, OTHER] = [1, 2].map((seed) => deriveKeys(new Uint8Array(32).fill(seed), "acme")) as [
   ReturnType<typeof deriveKeys>,
   ReturnType<typeof deriveKeys>,
 ];
