@@ -111,6 +111,10 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
     level: options.logLevel ?? (options.quiet ? "error" : "warn"),
     format: options.logFormat ?? (screen.isTerminal ? "pretty" : "json"),
   });
-  const cacheRoot = cacheFolder(env, homedir());
+  const { openCacheRoot } = await import("../cache/cache_root.ts");
+  const cacheRoot = await openCacheRoot(cacheFolder(env, homedir()), {
+    onWarning: (line) => log.warn({}, line),
+    onDebug: (line) => log.debug({}, line),
+  });
   return { signal, log, clock: systemClock, threads: availableParallelism(), jobs: options.jobs, cacheRoot };
 }
