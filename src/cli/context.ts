@@ -142,7 +142,11 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
     level: options.logLevel ?? (options.quiet ? "error" : "warn"),
     format: options.logFormat ?? (screen.isTerminal ? "pretty" : "json"),
   });
-  const cacheRoot = cacheFolder(env, homedir());
+  const { openCacheRoot } = await import("../cache/cache_root.ts");
+  const cacheRoot = await openCacheRoot(cacheFolder(env, homedir()), {
+    onWarning: (line) => log.warn({}, line),
+    onDebug: (line) => log.debug({}, line),
+  });
   const stateRoot = stateFolder(env, homedir());
   if (stateRoot === undefined) log.debug({}, "there is no home folder: which points were seen is not noted");
   const { jobs } = options;

@@ -3,7 +3,6 @@
  * way of the data, docs/gc.md the order of its steps.
  */
 import { hostname } from "node:os";
-import { fileRecordsFolder } from "../../cache/cache_folder.ts";
 import { type FileLook, lookOf, recordFile } from "../../cache/file_record.ts";
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import type { LeafCache } from "../../cache/leaf_cache.ts";
@@ -19,6 +18,7 @@ import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts
 import { type KnownIds, knownIds } from "../../format/source_ids.ts";
 import type { Source, VolumeDiff } from "../../source/source.ts";
 import type { OpenManifest } from "../catalog.ts";
+import { cachePlace } from "../cache_place.ts";
 import { openChunkCache, openLeafCache } from "../chunks/caches.ts";
 import { later, type WrittenObject } from "../chunks/present_objects.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
@@ -375,12 +375,13 @@ async function commitAll(run: Run, prepared: readonly Prepared[], context: Conte
 async function rememberFile(
   { options, project }: Run,
   { look, manifest }: { look: FileLook; manifest: OpenManifest },
-  { cacheRoot }: Context,
+  context: Context,
 ): Promise<void> {
-  if (cacheRoot === undefined) return;
+  const place = cachePlace(project, context);
+  if (place === undefined) return;
   const { volume, backup } = manifest.info;
   const content = { repository: project.repositoryId, project: project.name, volume, backup };
-  await recordFile(fileRecordsFolder(cacheRoot), options.source.file!, { known: look, content });
+  await recordFile(place, options.source.file!, { known: look, content });
 }
 
 function report({ manifest: { info }, downloadedBytes, checkedChunks }: Prepared): BackupReport {
