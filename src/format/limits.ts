@@ -9,6 +9,8 @@ export const MIB = 1024 * KIB;
 export const BLOCK_BYTES = 4 * KIB;
 /** A leaf is a SHA-256 cut to this length. */
 export const LEAF_BYTES = 16;
+/** One block of SHA-256: hashed before each block of a chunk. */
+export const LEAF_KEY_BYTES = 64;
 export const ID_BYTES = 32;
 export const LEASE_ID_BYTES = 16;
 export const KEY_ID_BYTES = 8;

@@ -301,7 +301,7 @@ export class Oracle implements Watcher {
   /** Notes what the manifest refers to. Throws where something is not there, or not what the snapshot held. */
   #checkPages(info: ManifestInfo, pages: EntryList, point: Point): void {
     const { snapshot, sealedBy } = point;
-    const wanted = chunkIds(this.contents.get(snapshot)!, sealedBy.idKey);
+    const wanted = chunkIds(this.contents.get(snapshot)!, sealedBy);
     if (info.size_bytes > wanted.length * CHUNK_BYTES) throw new Violation(`${snapshot} has the wrong size`);
     const page = pages.get(0)?.object;
     const entries = page === undefined ? undefined : this.#page(page, point);

@@ -125,7 +125,7 @@ class Comparison {
     const { workshop, manifest } = this.#parts;
     let id: Uint8Array | undefined;
     try {
-      id = await workshop.pool.hash(piece, manifest.key.idKey);
+      id = await workshop.pool.hash(piece, manifest.key);
     } finally {
       piece.buffer.release();
     }
