@@ -52,7 +52,7 @@ export class LeafHasher {
 
   #hash(block: Uint8Array): Uint8Array {
     this.#input.set(block, LEAF_KEY_BYTES);
-    this.#input.fill(0, LEAF_KEY_BYTES + block.length);
+    if (block.length < BLOCK_BYTES) this.#input.fill(0, LEAF_KEY_BYTES + block.length);
     Bun.SHA256.hash(this.#input, this.#digest);
     return this.#digest.subarray(0, LEAF_BYTES);
   }
