@@ -1,5 +1,6 @@
 /** The log: pino in this process, written to the screen's lines, so that it never tears the progress line. */
 import { Writable } from "node:stream";
+import { escapeControls, escapeLine } from "../errors.ts";
 import type { Logger } from "../engine/context.ts";
 import type { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
 import type { Screen } from "./screen.ts";
@@ -17,8 +18,18 @@ export async function createLogger(screen: Screen, options: LoggerOptions): Prom
     base: null,
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (level) => ({ level }) },
+    hooks: { streamWrite: escapeTexts },
   }, destination);
   return logger;
+}
+
+/** Names, hosts and reasons come from the store: no text in a line of the log steers a terminal, or makes another line. */
+function escapeTexts(line: string): string {
+  const escape = (name: string, value: unknown) => {
+    if (typeof value !== "string") return value;
+    return name === "stack" ? escapeControls(value) : escapeLine(value);
+  };
+  return `${JSON.stringify(JSON.parse(line, escape))}\n`;
 }
 
 async function prettyStream(screen: Screen): Promise<Writable> {

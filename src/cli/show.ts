@@ -1,11 +1,14 @@
 /** `varve show`: everything that is known of one backup, or one field of it for a script. */
+import { isatty } from "node:tty";
 import type { BackupDetails } from "../engine/catalog.ts";
-import { UsageError } from "../errors.ts";
+import { escapeLine, UsageError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import { snapshotFromJson, type SnapshotJson, snapshotText } from "../format/snapshot_name.ts";
 import { withSession } from "./context.ts";
 import { print, printBytes, printJson } from "./output.ts";
 import { examples, type Invocation, type Root } from "./root.ts";
+
+const STDOUT_FD = 1;
 
 const EXAMPLES = examples(
   ["varve show acme/vm1", "the latest backup"],
@@ -46,9 +49,12 @@ function printDetails({ raw: _, ...details }: BackupDetails, { json }: { json: b
   print(names.map((name) => `${name.padEnd(width)}  ${text(name, details[name])}`.trimEnd() + "\n").join(""));
 }
 
-/** A line of its own; a snapshot's name as the bytes it has. Nothing but the newline where there is no value. */
+/**
+ * A line of its own; a snapshot's name as the bytes it has, but on a terminal, which they could steer. Nothing but the newline
+ * where there is no value.
+ */
 function printField({ raw, ...details }: BackupDetails, name: string): void {
-  if (name === "from_snapshot" || name === "to_snapshot") {
+  if ((name === "from_snapshot" || name === "to_snapshot") && !isatty(STDOUT_FD)) {
     return printBytes(Buffer.concat([raw[name] ?? new Uint8Array(), Buffer.from("\n")]));
   }
   const value = Object.entries(details).find(([field]) => field === name);
@@ -62,5 +68,5 @@ function text(name: string, value: unknown): string {
     return snapshot === undefined ? "" : snapshotText(snapshot);
   }
   if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "object" ? JSON.stringify(value) : escapeLine(String(value));
 }
