@@ -1,9 +1,8 @@
 /** Removes what this host remembers of a project: its folder, and the records of files that equal one of its backups. */
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { decodeCheckedJson } from "../format/checked_json.ts";
 import { fileRecordsFolder, projectFolder } from "./cache_folder.ts";
-import type { FileContent } from "./file_record.ts";
+import { decodeRecord, type FileContent } from "./file_record.ts";
 
 /** Throws where something cannot be removed; nothing being there is no error, nor is a host that remembers nothing. */
 export async function eraseCaches(
@@ -25,7 +24,7 @@ export async function eraseCaches(
 /** `undefined` for what cannot be read: it helps nobody, and may name the project. */
 async function contentOf(path: string): Promise<FileContent | undefined> {
   try {
-    return decodeCheckedJson(await readFile(path), path).content as FileContent;
+    return decodeRecord(await readFile(path), path).content;
   } catch {
     return undefined;
   }

@@ -8,6 +8,8 @@ import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { record, text } from "../format/document.ts";
+import * as field from "../format/fields.ts";
 import { settleTimes } from "../os/file_times.ts";
 import { replaceFile } from "./cache_folder.ts";
 
@@ -40,6 +42,23 @@ export interface FileContent {
 interface FileRecord {
   look: FileLook;
   content: FileContent;
+}
+
+/** A decimal number, as `FileLook` has them. */
+const digits = text({ most: 32 });
+const readRecord = record<FileRecord>({
+  look: record<FileLook>({ dev: digits, ino: digits, size: digits, mtime: digits, ctime: digits }),
+  content: record<FileContent>({
+    repository: field.name,
+    project: field.name,
+    volume: field.name,
+    backup: field.backupId,
+  }),
+});
+
+/** What the file at `path` notes. Throws where it notes nothing. */
+export function decodeRecord(bytes: Uint8Array, path: string): FileRecord {
+  return readRecord(decodeCheckedJson(bytes, path));
 }
 
 /**
@@ -82,10 +101,10 @@ export async function recordFile(
   note: { known: FileLook; content: FileContent },
 ) {
   if (!sameLook(await glanceAt(path), note.known)) return;
-  const record = encodeCheckedJson({ look: note.known, content: note.content });
+  const bytes = encodeCheckedJson({ look: note.known, content: note.content });
   await replaceFile(
     recordPath(folder, note.known),
-    (temporary) => writeFile(temporary, record, { mode: 0o600 }),
+    (temporary) => writeFile(temporary, bytes, { mode: 0o600 }),
   ).catch(() => {});
 }
 
@@ -95,8 +114,8 @@ export async function recordedContent(folder: string, path: string): Promise<Fil
   if (look === undefined) return undefined;
   try {
     const path = recordPath(folder, look);
-    const record = decodeCheckedJson(await readFile(path), path) as unknown as FileRecord;
-    return sameLook(record.look, look) ? record.content : undefined;
+    const known = decodeRecord(await readFile(path), path);
+    return sameLook(known.look, look) ? known.content : undefined;
   } catch {
     return undefined;
   }

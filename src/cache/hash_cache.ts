@@ -13,7 +13,11 @@
  * ```
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { equalBytes, fromUtf8, utf8 } from "../format/bytes.ts";
+import { equalBytes, utf8 } from "../format/bytes.ts";
+import { decodeDocument, record, whole } from "../format/document.ts";
+import * as field from "../format/fields.ts";
+import { MAX_PAGES } from "../format/limits.ts";
+import { maxParts, OBJECT_TYPE } from "../format/object.ts";
 import { replaceFile } from "./cache_folder.ts";
 
 const HEAD_BYTES = 4096;
@@ -27,6 +31,17 @@ export interface HashCacheHead {
   backup: string;
   pages: number;
 }
+
+const readHead = record<HashCacheHead & { size: number }>({
+  repository: field.name,
+  project: field.name,
+  volume: field.name,
+  backup: field.backupId,
+  pages: whole({ most: MAX_PAGES }),
+  size: field.count,
+});
+
+const { content: MAX_PAGE_BYTES } = maxParts(OBJECT_TYPE.page);
 
 export class HashCache {
   readonly head: HashCacheHead;
@@ -44,7 +59,7 @@ export class HashCache {
     const file = await open(path, "r").catch(() => undefined);
     if (file === undefined) return undefined;
     try {
-      const cache = await HashCache.#read(file);
+      const cache = await HashCache.#read(file, path);
       if (cache !== undefined) return cache;
     } catch {
       // As good as damaged.
@@ -53,13 +68,11 @@ export class HashCache {
     return "damaged";
   }
 
-  static async #read(file: FileHandle): Promise<HashCache | undefined> {
+  static async #read(file: FileHandle, path: string): Promise<HashCache | undefined> {
     const top = await readAt(file, 0, HEAD_BYTES);
     const view = new DataView(top.buffer);
-    const json = fromUtf8(
-      top.subarray(SUM_BYTES + 4, SUM_BYTES + 4 + Math.min(view.getUint32(SUM_BYTES, true), HEAD_BYTES)),
-    );
-    const head = JSON.parse(json ?? "null") as HashCacheHead & { size: number };
+    const json = top.subarray(SUM_BYTES + 4).subarray(0, view.getUint32(SUM_BYTES, true));
+    const head = decodeDocument(json, { key: path, read: readHead });
     if (head.size !== (await file.stat()).size || HEAD_BYTES + head.pages * INDEX_BYTES > head.size) {
       return undefined;
     }
@@ -73,6 +86,7 @@ export class HashCache {
     if (page >= this.head.pages) return undefined;
     const length = this.#index.getUint32(page * INDEX_BYTES + 8, true);
     if (length === 0) return undefined;
+    if (length > MAX_PAGE_BYTES) throw new RangeError("the cache has a page that is none");
     return await readAt(this.#file, Number(this.#index.getBigUint64(page * INDEX_BYTES, true)), length);
   }
 

@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { BackupProgress, BackupReport } from "../engine/backup/backup.ts";
 import type { Repository } from "../engine/repository.ts";
 import { UsageError, VarveError } from "../errors.ts";
-import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
+import { DEFAULT_CHUNK_BYTES, MAX_TAGS } from "../format/limits.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import type { SourceSpec } from "../source/open.ts";
 import { type Session, withSession } from "./context.ts";
@@ -62,8 +62,13 @@ export function addBackup(program: Root, invocation: Invocation): void {
 
 /** A tag stands in tables, in lists with commas, and on command lines: it is one word. */
 function collectTags(tag: string, tags?: string[]): string[] {
-  if (/^[^\s,\p{C}]{1,100}$/u.test(tag)) return collect(tag, tags);
-  throw new InvalidArgumentError("Expected one word, of at most 100 characters.");
+  if (!/^[^\s,\p{C}]{1,100}$/u.test(tag)) {
+    throw new InvalidArgumentError("Expected one word, of at most 100 characters.");
+  }
+  if (tags !== undefined && tags.length >= MAX_TAGS) {
+    throw new InvalidArgumentError(`A backup has at most ${MAX_TAGS} tags.`);
+  }
+  return collect(tag, tags);
 }
 
 interface Run {

@@ -7,6 +7,7 @@
 import { isBackupId } from "./backup_id.ts";
 import { fromHex, toHex } from "./bytes.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
+import { isVolumeName } from "./names.ts";
 
 export const REPOSITORY_KEY = "varve.json";
 export const PROJECTS_PREFIX = "projects/";
@@ -71,14 +72,13 @@ export function manifestName(volume: string, backup: string): string {
   return `${volumePrefix(volume)}${backup}`;
 }
 
-/** Volume and backup id behind a manifest's name; `undefined` for anything else. */
+/** Volume and backup id behind a manifest's name; `undefined` for anything else, such as what no volume can be called. */
 export function parseManifestName(name: string): { volume: string; backup: string } | undefined {
   const slash = name.lastIndexOf("/");
   const backup = name.slice(slash + 1);
-  if (!name.startsWith(VOLUMES_PREFIX) || slash < VOLUMES_PREFIX.length || !isBackupId(backup)) {
-    return undefined;
-  }
-  return { volume: name.slice(VOLUMES_PREFIX.length, slash), backup };
+  if (!name.startsWith(VOLUMES_PREFIX) || !isBackupId(backup)) return undefined;
+  const volume = name.slice(VOLUMES_PREFIX.length, slash);
+  return isVolumeName(volume) ? { volume, backup } : undefined;
 }
 
 /** What keeps a backup from being forgotten. */

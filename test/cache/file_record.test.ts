@@ -18,7 +18,12 @@ import { scratchFolder } from "./scratch.ts";
 const folder = scratchFolder();
 const records = join(folder, "records");
 const file = join(folder, "disk");
-const CONTENT: FileContent = { repository: "r", project: "acme", volume: "vm", backup: "b-1" };
+const CONTENT: FileContent = {
+  repository: "r",
+  project: "acme",
+  volume: "vm",
+  backup: "20260101T000000000Z-00000001",
+};
 const known = () => recordedContent(records, file);
 
 async function record(path = file, content = CONTENT): Promise<void> {

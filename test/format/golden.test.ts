@@ -99,8 +99,8 @@ describe("the golden repository of format 2", () => {
   test("has a manifest with its info in front, that names the page", async () => {
     const name = layout.manifestName(golden.VOLUME, golden.BACKUP);
     const manifest = await object(OBJECT_TYPE.manifest, name);
-    const at = { key: name, volume: golden.VOLUME, backup: golden.BACKUP };
-    expect(decodeInfo(manifest.front(), at)).toEqual(golden.INFO);
+    const at = { key: name, project: "plain", volume: golden.VOLUME, backup: golden.BACKUP };
+    expect(decodeInfo(manifest.front(), { ...at, chunkBytes: golden.CHUNK_BYTES })).toEqual(golden.INFO);
     const pages = EntryList.decode(manifest.content());
     expect([pages.length, pages.get(0)]).toEqual([1, wholeAt(page)]);
   });
@@ -124,15 +124,15 @@ describe("the golden repository of format 2", () => {
 
   test("has the plan's head, with the points that it saw, and its end", async () => {
     const head = await object(OBJECT_TYPE.planHead, layout.planHeadName(golden.PLAN_ID));
-    expect(decodePlanHead(head.front())).toEqual(golden.PLAN_HEAD);
-    expect(decodeNames(head.content())).toEqual(golden.POINTS);
+    expect(decodePlanHead(head.front(), "k")).toEqual(golden.PLAN_HEAD);
+    expect(decodeNames(head.content(), "k")).toEqual(golden.POINTS);
     const end = await object(OBJECT_TYPE.planEnd, layout.planEndName(golden.PLAN_ID));
     expect(end.content().length).toBe(0);
   });
 
   test("has the record of a forget", async () => {
     const record = await object(OBJECT_TYPE.forgotten, layout.forgottenName(toHex(golden.LEASE_ID)));
-    expect(decodeNames(record.content())).toEqual(golden.POINTS);
+    expect(decodeNames(record.content(), "k")).toEqual(golden.POINTS);
   });
 
   test("has a mark", async () => {

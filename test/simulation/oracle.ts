@@ -276,7 +276,12 @@ export class Oracle implements Watcher {
       if (!this.isErasing) throw new Violation(`${key} is sealed under a key that is not there`);
       return;
     }
-    const info = decodeInfo(openFront(bytes, object, sealedBy), { key, ...place });
+    const info = decodeInfo(openFront(bytes, object, sealedBy), {
+      key,
+      project: PROJECT,
+      ...place,
+      chunkBytes: CHUNK_BYTES,
+    });
     const snapshot = snapshotText(snapshotFromJson(info.to_snapshot)!);
     const pages = EntryList.decode(openContent(bytes, object, sealedBy));
     const point = { key, ...place, snapshot, sealedBy, refs: new Set<string>() };

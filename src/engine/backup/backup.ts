@@ -19,7 +19,7 @@ import {
 } from "../../errors.ts";
 import { backupId } from "../../format/backup_id.ts";
 import { EntryList } from "../../format/entries.ts";
-import { CHUNKS_PREFIX, manifestName } from "../../format/layout.ts";
+import { CHUNKS_PREFIX } from "../../format/layout.ts";
 import { MAX_VOLUME_BYTES, maxVolumeBytes, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import { checkVolumeName } from "../../format/names.ts";
@@ -228,7 +228,6 @@ async function storeDiff(
   const base = fromSnapshot === undefined
     ? undefined
     : await findBase(project, { volume: options.volume, fromSnapshot, atHand, passedOver }, context);
-  if (base !== undefined) checkChunkSize(run, base);
   // A volume goes on under the key that its base is sealed with.
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
@@ -255,7 +254,7 @@ async function storeDiff(
     doubt: base && await condemned.against(base.info),
     marked,
     table: new PageTable(base?.pages ?? emptyPages, tableOptions),
-    hints: base === undefined ? new PageTable(hintsOf(run)?.pages ?? emptyPages, tableOptions) : undefined,
+    hints: base === undefined ? new PageTable(run.latest?.pages ?? emptyPages, tableOptions) : undefined,
     onLostHints: (error) =>
       context.log.warn({}, `${describeError(error)}; the chunks that it names are looked for one by one`),
     baseSizeBytes: base?.info.size_bytes ?? 0,
@@ -288,24 +287,10 @@ async function storeDiff(
         work.prepared.reduce((sum, { info }) => sum + info.stream_bytes, 0),
       chunks: counts,
       uploaded_bytes: writer.uploadedBytes,
-      duration_s: (context.clock.now() - startedMs) / 1000,
+      duration_s: Math.max(0, context.clock.now() - startedMs) / 1000,
     },
   };
   return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes };
-}
-
-function hintsOf({ latest, project }: Run): OpenManifest | undefined {
-  return latest?.info.chunk_bytes === project.chunkBytes ? latest : undefined;
-}
-
-/** A repository whose `varve.json` was lost and made anew may cut volumes otherwise than its older points were cut. */
-function checkChunkSize({ project, options }: Run, { info }: OpenManifest): void {
-  if (info.chunk_bytes === project.chunkBytes) return;
-  throw new DamageError(
-    project.key(manifestName(info.volume, info.backup)),
-    `Cannot back up "${project.name}/${options.volume}": its base ${info.backup} has chunks of ${info.chunk_bytes} bytes, ` +
-      `the repository of ${project.chunkBytes}; back up in full, or put the right varve.json back`,
-  );
 }
 
 /** The point is as whole as its base, and of what is known to be broken there a full backup stores again what it has. */
