@@ -137,12 +137,16 @@ function encodeRecord(record: FileRecord, key: Uint8Array): Uint8Array {
   return utf8(`${line}\n${toHex(recordMac(line, key))}\n`);
 }
 
-/** `undefined` for what was not written with the key. */
+/** `undefined` for what was not written with the key, or is no record. */
 function decodeRecord(bytes: Uint8Array, key: Uint8Array): FileRecord | undefined {
   const [line = "", hex = ""] = (fromUtf8(bytes) ?? "").split("\n");
   const mac = fromHex(hex, MAC_BYTES);
   if (mac === undefined || !equalBytes(mac, recordMac(line, key))) return undefined;
-  return parseRecord(line);
+  try {
+    return parseRecord(line);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Throws where the line is no record. */
