@@ -1,8 +1,9 @@
 /** The hash cache of one volume as the engine uses it: pages out of it are checked against their ids, and it is renewed. */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKey } from "../codec/keys.ts";
-import { type CachePath, hashCachePath, pathOf } from "../cache/cache_folder.ts";
+import { hashCachePath, pathOf } from "../cache/cache_folder.ts";
 import { HashCache, writeHashCache } from "../cache/hash_cache.ts";
+import type { CachePath } from "../cache/own_files.ts";
 import { describeError } from "../errors.ts";
 import { equalBytes } from "../format/bytes.ts";
 import { EntryList } from "../format/entries.ts";
