@@ -50,6 +50,12 @@ export function checkVolumeName(name: string): void {
   }
 }
 
+/** Whether `name` can name a volume. */
+export function isVolumeName(name: string): boolean {
+  const isPart = (part: string) => SEGMENT.test(part) && !isBackupId(part);
+  return Buffer.byteLength(name) <= MAX_NAME_BYTES && name.split("/").every(isPart);
+}
+
 function checkLength(kind: string, name: string): void {
   const bytes = Buffer.byteLength(name);
   if (bytes === 0) throw new UsageError(`Cannot use an empty name as a ${kind}`);
