@@ -29,6 +29,7 @@
 #     2   the command line or the environment is wrong; nothing was done
 #    20   rbd or ceph failed; not backed up
 #    21   backed up, but an older snapshot stays, such as one that is protected; the line says which
+#    22   a restore of the image was not finished (rbd-restore.sh): it is a mixture; nothing was done
 #    75   another run of this image is going on here (EX_TEMPFAIL); nothing was done
 #   else  not backed up, with varve's exit code: 1 failed, 4 there is no such project, 11 other hosts were in the way,
 #         13 wrong passphrase, 130 interrupted, and so on
@@ -38,7 +39,7 @@
 # each other: one that loses its snapshot to another begins anew.
 set -euo pipefail
 
-readonly CEPH_FAILED=20 SNAPSHOT_STAYS=21 CONFLICT=11 BUSY=75
+readonly CEPH_FAILED=20 SNAPSHOT_STAYS=21 MIXTURE=22 CONFLICT=11 BUSY=75
 readonly ATTEMPTS=3 # where other hosts back up the same image to the same volume
 readonly LOOK_BACK=3 # points before the latest that may be a base
 
@@ -163,6 +164,14 @@ identify() {
   source_id=$cluster/$pool_id/$image_id
 }
 
+# rbd-restore.sh marks the image until it is a point again.
+refuse_mixture() {
+  local metadata
+  metadata=$(ask 'read the metadata' rbd image-meta list --format json "$image")
+  [[ $metadata != *'"varve-restore":'* ]] ||
+    fail "$MIXTURE" 'a restore of the image was not finished, it is a mixture: run rbd-restore.sh again'
+}
+
 remove_taken() {
   [[ -n $new ]] || return 0
   ask "remove the snapshot $new, which the next run does" rbd snap rm --no-progress "$image" --snap "$new" || true
@@ -244,6 +253,7 @@ lock "${RBD_BACKUP_LOCK_FOLDER:-${XDG_STATE_HOME:-$HOME/.local/state}/rbd-backup
 new=
 trap remove_taken EXIT
 identify
+refuse_mixture
 for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
   code=0
   back_up "$@" || code=$?
