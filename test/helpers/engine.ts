@@ -69,7 +69,7 @@ export interface Where {
 export async function backUp(
   repository: Repository,
   source: readonly TestDiff[] | Source,
-  options: Where = {},
+  options: Where & { base?: string | undefined } = {},
 ): Promise<BackupReport[]> {
   return await backup(repository, {
     project: options.project ?? PROJECT,
@@ -77,6 +77,7 @@ export async function backUp(
     source: "diffs" in source ? source : memorySource(source),
     secret: options.secret ?? NO_SECRET,
     tags: [],
+    base: options.base,
   }, options.context ?? testContext());
 }
 
