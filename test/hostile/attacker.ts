@@ -1,7 +1,8 @@
 /** Who attacks: somebody who can write to the store, has seen all that ever lay in it, and holds the key of no sealed project. */
+import { REPOSITORY_KEY } from "../../src/format/layout.ts";
 import { noise } from "../helpers/repository.ts";
 import type { Forger } from "./forger.ts";
-import type { Template } from "./template.ts";
+import { type ProjectName, PROJECTS, type Template } from "./template.ts";
 import type { Victim } from "./victim.ts";
 
 /** One way to attack; each time it draws anew what it does. */
@@ -9,6 +10,8 @@ export interface Attack {
   weight: number;
   /** It needs the directory itself: a bucket has no links. */
   onFiles?: true;
+  /** It needs the key of the project that is not encrypted. */
+  forges?: true;
   /** Resolves to what it did, for the trace. */
   act: (attacker: Attacker) => Promise<string>;
 }
@@ -22,6 +25,7 @@ export interface AttackerOptions {
   canary: string;
   /** Files that are none (a pipe, a socket, a device), by what they are; each can be linked to. */
   special: Readonly<Record<string, string>>;
+  focus: ProjectName;
 }
 
 export class Attacker {
@@ -31,6 +35,8 @@ export class Attacker {
   readonly forger: Forger;
   readonly canary: string;
   readonly special: Readonly<Record<string, string>>;
+  /** The project that most of it is about. */
+  readonly focus: ProjectName;
   /** Something that is validly sealed says to be so large that honest work on it takes its time. */
   plantedGiant = false;
 
@@ -40,6 +46,7 @@ export class Attacker {
     this.template = options.template;
     this.forger = options.forger;
     this.canary = options.canary;
+    this.focus = options.focus;
     this.special = options.special;
   }
 
@@ -52,12 +59,18 @@ export class Attacker {
     return this.draw(times) === 0;
   }
 
+  project(): ProjectName {
+    return this.once(2) ? this.focus : this.pick(PROJECTS);
+  }
+
   /** An object's key. First its kind is drawn, for most are chunks. */
-  key(project?: string): string {
+  key(project: string | undefined = this.once(2) ? this.focus : undefined): string {
     const keys = [...this.template.objects.keys()].filter((key) =>
       project === undefined || key.startsWith(`projects/${project}/`)
     );
-    const kind = this.pick([...new Set(keys.map(kindOf))]);
+    // Without it there is no repository, and nothing else to be tried.
+    const kinds = new Set(keys.filter((key) => key !== REPOSITORY_KEY || this.once(8)).map(kindOf));
+    const kind = this.pick([...kinds]);
     return this.pick(keys.filter((key) => kindOf(key) === kind));
   }
 

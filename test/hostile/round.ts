@@ -7,9 +7,9 @@ import { type Attack, Attacker } from "./attacker.ts";
 import { ATTACKS } from "./attacks/all.ts";
 import { differences, lookAt, makeCanary } from "./canary.ts";
 import { COMMANDS } from "./commands.ts";
-import type { Forger } from "./forger.ts";
+import { type Forger, OPEN_PROJECT } from "./forger.ts";
 import { type Ran, run } from "./run.ts";
-import type { Point, ProjectName, Template } from "./template.ts";
+import { type Point, type ProjectName, SEALED, type Template } from "./template.ts";
 import { judge } from "./told.ts";
 import { BucketVictim, DirectoryVictim, type Victim } from "./victim.ts";
 
@@ -17,6 +17,7 @@ import { BucketVictim, DirectoryVictim, type Victim } from "./victim.ts";
 const ASKED_AFTER_MS = 5000;
 /** One command in so many is sent SIGTERM somewhere in its first fifth of a second. */
 const ASKED_ONE_IN = 12;
+const PASSPHRASE_ONE_IN = 8;
 /** Beside the repository a round has these, and nothing may be made in the last two or beside them. */
 const OWN = ["repository", "second", "cache", "state", "targets"];
 
@@ -48,10 +49,14 @@ export class Round {
   readonly draw: (limit: number) => number;
   readonly template: Template;
   readonly victim: Victim;
+  /** The project that most of the round is about. */
+  readonly focus: ProjectName;
   /** What did not hold. */
   readonly violations: string[] = [];
   /** Points that commands of this round made. */
   readonly made: Point[] = [];
+  /** Projects that commands of this round made again: with other keys, or none. */
+  readonly remade = new Set<string>();
   commands = 0;
   readonly #folder: string;
   readonly #attacker: Attacker;
@@ -66,7 +71,10 @@ export class Round {
     this.#trace = trace;
     const { template, forger, special } = world;
     const canary = this.path("canary");
-    this.#attacker = new Attacker({ draw: this.draw, victim, template, forger, special, canary });
+    // A passphrase takes its time to stretch.
+    this.focus = this.once(PASSPHRASE_ONE_IN) ? "phrase" : this.pick(["acme", "beta", "open"]);
+    const { draw, focus } = this;
+    this.#attacker = new Attacker({ draw, victim, template, forger, special, canary, focus });
   }
 
   /** Plays the round of that seed. */
@@ -87,6 +95,11 @@ export class Round {
   points(project: ProjectName, volume: string): Point[] {
     const made = this.made.filter((point) => point.project === project && point.volume === volume);
     return [...this.template.pointsOf(project, volume), ...made];
+  }
+
+  /** Whether only the project's holder can have made what is in it. */
+  isSealed(project: ProjectName): boolean {
+    return SEALED.includes(project) && !this.remade.has(project);
   }
 
   pick<T>(from: readonly T[]): T {
@@ -147,12 +160,11 @@ export class Round {
   }
 
   async #attack(): Promise<void> {
-    const attacks = Object.fromEntries(
-      Object.entries(ATTACKS).filter(([, attack]) =>
-        attack.onFiles !== true || this.victim.folder !== undefined
-      ),
-    );
-    for (let left = 1 + this.draw(4); left > 0; left--) {
+    const forges = this.focus === OPEN_PROJECT || this.once(8);
+    const isPossible = ({ onFiles, forges: needsKey }: Attack) =>
+      (onFiles !== true || this.victim.folder !== undefined) && (needsKey !== true || forges);
+    const attacks = Object.fromEntries(Object.entries(ATTACKS).filter(([, attack]) => isPossible(attack)));
+    for (let left = 1 + this.draw(6); left > 0; left--) {
       this.#trace(` ${await pickWeighted<Attack>(attacks, this.draw).act(this.#attacker)}`);
     }
     this.#beside = this.#lookBeside();

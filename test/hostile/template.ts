@@ -100,6 +100,7 @@ export class Template {
     await this.#backUp("acme", "web/root");
     await this.#varve(["init", "--chunk-size", String(CHUNK_BYTES)], "second");
     await this.#varve(["copy", "acme", "--to", this.path("second"), ...secret]);
+    for (const name of ["repository", "second"]) fs.truncateSync(this.path(`${name}/reserve`), 4096); // a round copies it
     this.#keep();
   }
 

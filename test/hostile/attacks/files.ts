@@ -3,7 +3,6 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Attack, Attacker } from "../attacker.ts";
 import { CANARY_FILES, CANARY_PATHS } from "../canary.ts";
-import { PROJECTS } from "../template.ts";
 import { attempt } from "../victim.ts";
 import { newKey } from "./objects.ts";
 
@@ -148,7 +147,7 @@ function link(a: Attacker, from: string, key: string): void {
 
 /** A file, a folder, or a name that nothing has. */
 function placeOf(a: Attacker): string {
-  const project = a.pick(PROJECTS);
+  const project = a.project();
   const stray = [
     "tmp",
     "tmp/old",
@@ -185,7 +184,7 @@ function linkTarget(a: Attacker): string {
     ".",
     "itself",
     a.victim.folder!,
-    inside(a, `projects/${a.pick(PROJECTS)}`),
+    inside(a, `projects/${a.project()}`),
     inside(a, a.key()),
     a.special.device ?? a.special.pipe!,
     a.special.pipe!,

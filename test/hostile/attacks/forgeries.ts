@@ -67,7 +67,7 @@ const ODD_TEXTS = [
   "\u0000",
 ];
 
-export const FORGED_ATTACKS: Record<string, Attack> = {
+const FORGERIES: Record<string, Attack> = {
   oddInfo: {
     weight: 6,
     act: (a) => {
@@ -236,6 +236,10 @@ export const FORGED_ATTACKS: Record<string, Attack> = {
     },
   },
 };
+
+export const FORGED_ATTACKS: Record<string, Attack> = Object.fromEntries(
+  Object.entries(FORGERIES).map(([name, attack]) => [name, { ...attack, forges: true }]),
+);
 
 interface ManifestChange {
   info?: Record<string, unknown>;

@@ -4,7 +4,6 @@ import { deriveKeys } from "../../../src/codec/keys.ts";
 import { toHex } from "../../../src/format/bytes.ts";
 import { encodeCheckedJson } from "../../../src/format/checked_json.ts";
 import type { Attack, Attacker } from "../attacker.ts";
-import { PROJECTS } from "../template.ts";
 
 const ODD_VALUES = [
   0,
@@ -39,7 +38,7 @@ export const KEY_ATTACKS: Record<string, Attack> = {
   openKey: {
     weight: 4,
     act: (a) => {
-      const project = a.pick(PROJECTS);
+      const project = a.project();
       const secret = a.noise(32);
       const id = toHex(deriveKeys(secret).id);
       return writeKey(a, project, id, [{ kind: "none", secret: toHex(secret) }]);
@@ -75,7 +74,7 @@ export const KEY_ATTACKS: Record<string, Attack> = {
       ]);
       if (a.once(2)) holder[a.pick(Object.keys(holder))] = a.pick(ODD_VALUES);
       const holders = a.once(4) ? a.pick(ODD_VALUES) : [holder, a.once(3) ? a.pick(ODD_VALUES) : holder];
-      const project = a.pick(PROJECTS);
+      const project = a.project();
       return writeKey(a, project, a.once(2) ? a.template.keyIds(project)[0]! : a.hex(16), holders);
     },
   },

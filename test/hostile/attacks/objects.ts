@@ -1,6 +1,5 @@
 /** Attacks on single objects: other bytes, fewer, more, none, older ones, another's. */
 import type { Attack, Attacker } from "../attacker.ts";
-import { PROJECTS } from "../template.ts";
 
 /** Larger than any object can be; on a disk it takes no room. A bucket is sent what is just beyond a manifest's limit. */
 const BUCKET_GIANT_BYTES = 66 * 1024 * 1024;
@@ -95,7 +94,7 @@ export const OBJECT_ATTACKS: Record<string, Attack> = {
     weight: 3,
     act: (a) => {
       const from = a.key("acme");
-      const to = a.pick(PROJECTS);
+      const to = a.project();
       return a.write(from.replace("projects/acme/", `projects/${to}/`), a.original(from), "a copy of acme's");
     },
   },
@@ -138,5 +137,5 @@ export function newKey(a: Attacker): string {
     `chunks/${id.slice(0, 2)}/${id}${a.once(2) ? "" : `.${a.hex(32)}`}`,
     `marked/${id.slice(0, 2)}/${id}`,
   ]);
-  return `projects/${a.pick(PROJECTS)}/${name}`;
+  return `projects/${a.project()}/${name}`;
 }

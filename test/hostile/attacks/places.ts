@@ -51,7 +51,7 @@ export const PLACE_ATTACKS: Record<string, Attack> = {
     weight: 4,
     act: async (a) => {
       const folder = a.pick(["", ...FOLDERS]);
-      const [one, other] = [a.pick(PROJECTS), a.pick(PROJECTS)];
+      const [one, other] = [a.project(), a.project()];
       const before = [below(a, one, folder), below(a, other, folder)] as const;
       for (const key of [...before[0].keys(), ...before[1].keys()]) await a.victim.remove(key);
       await moveAll(a, before[0], { from: one, to: other });
@@ -63,7 +63,7 @@ export const PLACE_ATTACKS: Record<string, Attack> = {
     weight: 4,
     act: async (a) => {
       const folder = a.pick(["", ...FOLDERS]);
-      const [from, to] = [a.pick(PROJECTS), a.pick([...PROJECTS, "zeta"])];
+      const [from, to] = [a.project(), a.pick([...PROJECTS, "zeta"])];
       await moveAll(a, below(a, from, folder), { from, to });
       return `"${folder}" of ${from}: copied to ${to}`;
     },
@@ -71,7 +71,7 @@ export const PLACE_ATTACKS: Record<string, Attack> = {
   removeFolder: {
     weight: 3,
     act: async (a) => {
-      const project = a.pick(PROJECTS);
+      const project = a.project();
       const folder = a.pick(["", ...FOLDERS]);
       for (const key of below(a, project, folder).keys()) await a.victim.remove(key);
       return `"${folder}" of ${project}: removed`;
@@ -80,7 +80,7 @@ export const PLACE_ATTACKS: Record<string, Attack> = {
   removeNewest: {
     weight: 3,
     act: async (a) => {
-      const newest = [...below(a, a.pick(PROJECTS), "volumes/db").keys()].sort().slice(-1 - a.draw(2));
+      const newest = [...below(a, a.project(), "volumes/db").keys()].sort().slice(-1 - a.draw(2));
       for (const key of newest) await a.victim.remove(key);
       return `the newest of ${newest[0]}: removed`;
     },
@@ -118,7 +118,7 @@ export const PLACE_ATTACKS: Record<string, Attack> = {
     weight: 1,
     act: async (a) => {
       const folder = a.pick(["keys", "leases", "volumes/db", "gc", "holds/db"]);
-      const project = a.pick(PROJECTS);
+      const project = a.project();
       for (let i = 0; i < 40; i++) {
         const name = folder === "keys" ? a.hex(16) : folder === "gc" ? `${a.hex(32)}/head` : a.hex(32);
         const last = folder.endsWith("/db")
