@@ -58,7 +58,7 @@ export function varve(file: string, { sealed }: { sealed: boolean }): Program {
       ...(sealed ? { VARVE_PASSPHRASE: PASSWORD } : {}),
       ...(s3 === undefined ? {} : awsEnv(s3)),
     }),
-    init: `${file} -q init`,
+    init: `${file} -q init acme${sealed ? "" : " --no-encryption"}`,
     backUp: ({ stream }) => `cat '${stream}' | ${file} -q backup acme/db`,
     restore: `mkdir out; ${file} -q restore acme/db --to out/db`,
   };

@@ -16,7 +16,7 @@ import { noise, testContext, through } from "../test/helpers/engine.ts";
 import { data, memorySource, type TestDiff } from "../test/helpers/memory_source.ts";
 import { CountingStore, type Requests } from "./counting_store.ts";
 import { SyntheticIds } from "./synthetic_ids.ts";
-import { chunksOf, makeProject, PROJECT, SECRET, type Shape } from "./synthetic_project.ts";
+import { chunksOf, makeProject, PROJECT, type Shape } from "./synthetic_project.ts";
 import { SyntheticStore } from "./synthetic_store.ts";
 
 /** What a case prints. */
@@ -63,7 +63,7 @@ async function collect(dryRun: boolean): Promise<Figures> {
   return await measure(repository, async (repository) => {
     const report = await gc(
       repository,
-      { project: PROJECT, secret: SECRET, dryRun, graceMs: 0, force: true },
+      { project: PROJECT, secrets: [], dryRun, graceMs: 0, force: true },
       CONTEXT,
     );
     const { objects, garbage, deleted } = report;
@@ -74,7 +74,7 @@ async function collect(dryRun: boolean): Promise<Figures> {
 async function verifyListing(): Promise<Figures> {
   const { repository } = await manyChunks();
   return await measure(repository, async (repository) => {
-    const options = { project: PROJECT, secret: SECRET, sample: { kind: "none" } } as const;
+    const options = { project: PROJECT, secrets: [], sample: { kind: "none" } } as const;
     const { chunks, findings } = await verify(repository, options, CONTEXT);
     return `${chunks} chunks, ${findings.length} findings`;
   });
@@ -104,7 +104,7 @@ async function backUpUnchanged(warm: boolean): Promise<Figures> {
       project: PROJECT,
       volume: "vm-0",
       source: memorySource([diff]),
-      secret: SECRET,
+      secrets: [],
       tags: [],
     };
     const [report] = await backup(repository, options, { ...CONTEXT, cacheRoot: folder });
@@ -124,7 +124,7 @@ async function firstBackup(): Promise<Figures> {
       project: PROJECT,
       volume: "vm-0",
       source: memorySource([diff]),
-      secret: SECRET,
+      secrets: [],
       tags: [],
     };
     const [report] = await backup(repository, options, { ...CONTEXT, cacheRoot: folder });
@@ -136,7 +136,7 @@ async function list(warm: boolean): Promise<Figures> {
   const repository = await pointsOnly({ volumes: 10, points: 1000, volumeChunks: 32_768, changedChunks: 0 });
   const listAll = async (repository: Repository) => {
     const context = { ...CONTEXT, cacheRoot: folder };
-    const points = await listBackups(repository, { project: PROJECT, secret: SECRET }, context);
+    const points = await listBackups(repository, { project: PROJECT, secrets: [] }, context);
     return `${points.length} points`;
   };
   if (warm) await listAll(repository);

@@ -5,7 +5,8 @@
 import { pageId } from "../src/codec/ids.ts";
 import { sealObject } from "../src/codec/seal.ts";
 import { writeManifest } from "../src/engine/catalog.ts";
-import { openProject, type Project } from "../src/engine/project.ts";
+import { createProject } from "../src/engine/open_project.ts";
+import type { Project } from "../src/engine/project.ts";
 import { initRepository, type Repository } from "../src/engine/repository.ts";
 import { backupId } from "../src/format/backup_id.ts";
 import { EntryList, wholeAt } from "../src/format/entries.ts";
@@ -16,7 +17,6 @@ import type { Store } from "../src/store/store.ts";
 import { testContext } from "../test/helpers/engine.ts";
 
 export const PROJECT = "acme";
-export const SECRET = { kind: "none" } as const;
 const FIRST_POINT_MS = Date.UTC(2026, 0, 1);
 const DAY_MS = 24 * 3600_000;
 /** Pages that a point after the first changes. */
@@ -43,7 +43,7 @@ export async function makeProject(
 ): Promise<Repository> {
   const context = testContext();
   const repository = await initRepository(store, { chunkBytes: DEFAULT_CHUNK_BYTES }, context);
-  const project = await openProject(repository, { name: PROJECT, secret: SECRET, create: true }, context);
+  const project = await createProject(repository, { name: PROJECT, secret: undefined }, context);
   let chunks = 0;
   const next = (): ObjectRef => ({ id: idOf(chunks++), lease: undefined });
   for (let volume = 0; volume < shape.volumes; volume++) {

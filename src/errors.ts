@@ -26,6 +26,16 @@ export class VarveError extends Error {
   }
 }
 
+/** There is no repository at `url` (exit code 10). */
+export class NoRepositoryError extends VarveError {
+  readonly url: string;
+
+  constructor(url: string, advice: string) {
+    super("no_repository", `Cannot open the repository "${url}": there is none; ${advice}`);
+    this.url = url;
+  }
+}
+
 /** The command line or an argument is not valid (exit code 2). */
 export class UsageError extends VarveError {
   constructor(message: string, options?: { cause?: unknown }) {
@@ -134,9 +144,23 @@ export function describeError(error: unknown): string {
   return escapeControls(parts.join(": ").replace(/\s*[\r\n]+\s*/g, " "));
 }
 
-/** Control characters but tab and newline as escapes: what a stream or a store says must not steer a terminal. */
+/** Control characters but tab and newline, what turns the direction of text around, and what other programs take for a newline. */
+// deno-lint-ignore no-control-regex
+const STEERING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+/** Text for people: what a stream or a store says must not steer a terminal, nor look like what it is not. */
 export function escapeControls(text: string): string {
-  // deno-lint-ignore no-control-regex
-  const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
-  return text.replace(controls, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return text.replace(STEERING, (char) => {
+    const code = char.charCodeAt(0);
+    return code > 0xff ? unicodeEscape(char) : `\\x${code.toString(16).padStart(2, "0")}`;
+  });
+}
+
+/** JSON, of which the same is said by JSON's own escapes: it stays the same document. */
+export function escapeJson(text: string): string {
+  return text.replace(STEERING, unicodeEscape);
+}
+
+function unicodeEscape(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

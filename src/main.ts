@@ -1,25 +1,36 @@
 /** The program: arguments in, exit code out. The only place that maps errors to exit codes. */
+import { lastLine, wantsJson } from "./cli/last_line.ts";
 import { createProgram, runProgram } from "./cli/program.ts";
 import { standardError } from "./cli/screen.ts";
 import { watchProcessSignals } from "./cli/signals.ts";
 import { INTERRUPTED_EXIT_CODE, UNWAITED } from "./cli/watchdog.ts";
 import { describeError, type ErrorCode, VarveError } from "./errors.ts";
+import { forbidDumps } from "./os/dumps.ts";
 
+forbidDumps();
 const screen = standardError();
-const signal = watchProcessSignals(endAtOnce);
+const words = process.argv.slice(2);
+const json = wantsJson(words);
+const unwaited = lastLine(
+  { code: "interrupted", exit: INTERRUPTED_EXIT_CODE, message: UNWAITED },
+  { json },
+);
+const signal = watchProcessSignals({ exit: endAtOnce, lastLine: unwaited });
 const program = createProgram({ env: process.env, screen, signal });
 
 process.on("uncaughtException", (error) => process.exit(report(error)));
 process.on("unhandledRejection", (error) => process.exit(report(error)));
-process.exit(await runProgram(program, process.argv.slice(2)).then(() => 0, report));
+process.exit(await runProgram(program, words).then(() => 0, report));
 
-/** One line for people; returns the exit code. */
+/** The error, as the last line; returns the exit code. */
 function report(error: unknown): number {
   screen.erase();
-  screen.write(`varve: ${describeError(error)}\n`);
   const { logLevel } = program.opts();
   if (logLevel === "debug" || logLevel === "trace") screen.write(stacks(error));
-  return exitCode(error instanceof VarveError ? error.code : "failed");
+  const code = error instanceof VarveError ? error.code : "failed";
+  const exit = exitCode(code);
+  screen.write(lastLine({ code, exit, message: describeError(error) }, { json }));
+  return exit;
 }
 
 /** Where the error and its causes come from, without the source: that is one long line in the built file. */
@@ -29,7 +40,7 @@ function stacks(error: unknown): string {
 
 function endAtOnce(): never {
   screen.erase();
-  screen.write(UNWAITED);
+  screen.write(unwaited);
   process.exit(exitCode("interrupted"));
 }
 

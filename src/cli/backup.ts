@@ -2,13 +2,11 @@
 import { isatty } from "node:tty";
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { BackupProgress, BackupReport } from "../engine/backup/backup.ts";
-import type { Repository } from "../engine/repository.ts";
-import { UsageError, VarveError } from "../errors.ts";
-import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
+import { UsageError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import type { SourceSpec } from "../source/open.ts";
 import { type Session, withSession } from "./context.ts";
-import { printJson } from "./output.ts";
+import { printJson, reportDone } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
 import { collect, examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize } from "./units.ts";
@@ -75,20 +73,21 @@ interface Run {
 
 async function run(volumeSpec: string, { spec, options, session, invocation }: Run): Promise<void> {
   const { project, volume } = readVolume(volumeSpec);
-  const { context, secret } = session;
+  const { context, secrets } = session;
   const { screen, signal } = invocation;
-  const repository = await openOrInit(session);
+  const { openRepository } = await import("../engine/repository.ts");
+  const repository = await openRepository(session.store, context);
   const { openSource } = await import("../source/open.ts");
   const { backup } = await import("../engine/backup/backup.ts");
   const source = await openSource(spec, { format: options.format, signal, stderr: screen });
   const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
   const onProgress = (state: BackupProgress) => progress.update(progressState(state));
   try {
-    const request = { project, volume, source, secret, tags: options.tag ?? [], onProgress };
+    const request = { project, volume, source, secrets, tags: options.tag ?? [], onProgress };
     const reports = await backup(repository, request, context);
     progress.end(reports.map(summary).join(""));
     for (const report of reports) context.log.info(report, "backed up");
-    if (options.json) printJson(reports.length === 1 ? reports[0] : reports);
+    if (options.json) reportDone(screen, () => printJson(reports.length === 1 ? reports[0] : reports));
   } finally {
     progress.end();
     await source.close();
@@ -112,18 +111,6 @@ function progressState(
 ): ProgressState {
   const notes = [`new ${formatSize(newBytes)}`, `reused ${formatSize(reusedBytes)}`];
   return { doneBytes: position, sizeBytes, workBytes: streamBytes, notes };
-}
-
-/** Only the default repository comes into being by itself: a mistyped `--repo` must not. */
-async function openOrInit({ store, context, isDefaultStore }: Session): Promise<Repository> {
-  const { initRepository, openRepository } = await import("../engine/repository.ts");
-  try {
-    return await openRepository(store, context);
-  } catch (error) {
-    if (!(error instanceof VarveError) || error.code !== "no_repository" || !isDefaultStore) throw error;
-    for await (const _ of store.list("", { signal: context.signal })) throw error;
-    return await initRepository(store, { chunkBytes: DEFAULT_CHUNK_BYTES }, context);
-  }
 }
 
 function readVolume(text: string): { project: string; volume: string } {

@@ -1,33 +1,56 @@
-/** Projects that a command over all of them could not open: it goes on with the others. */
-import { describeError, isUnreadable, VarveError } from "../errors.ts";
-import type { Invocation } from "./root.ts";
+/** Projects that a command over all of them could not work on: it goes on with the others. */
+import { counted } from "../counted.ts";
+import { describeError, InterruptedError, StoreError, VarveError } from "../errors.ts";
+import type { Screen } from "./screen.ts";
 
 export class ClosedProjects {
-  readonly #screen: Invocation["screen"];
-  readonly #failures: { project: string; error: VarveError }[] = [];
+  readonly #screen: Screen;
+  readonly #errors: VarveError[] = [];
 
-  constructor(screen: Invocation["screen"]) {
+  constructor(screen: Screen) {
     this.#screen = screen;
   }
 
-  /** What `work` gives; `undefined` where the project is another secret's, or damaged. */
-  async unless<T>(project: string, work: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await work();
-    } catch (error) {
-      const isClosed = error instanceof VarveError && (isUnreadable(error) || error.code === "wrong_secret");
-      if (!isClosed) throw error;
-      this.#screen.write(`left out: ${project}: ${describeError(error)}\n`);
-      this.#failures.push({ project, error });
-      return undefined;
+  /** What `work` gives of each project; those that it fails for are named and left out. */
+  async each<T>(
+    projects: AsyncIterable<string> | Iterable<string>,
+    work: (project: string) => Promise<T>,
+  ): Promise<T[]> {
+    const results: T[] = [];
+    for await (const project of projects) {
+      try {
+        results.push(await work(project));
+      } catch (error) {
+        if (!isOfOne(error)) throw error;
+        this.leaveOut(project, error);
+      }
     }
+    return results;
   }
 
-  /** Throws where there were any: damage before a wrong secret. */
-  refuse(verb: string): void {
-    const first = this.#failures.find(({ error }) => error.code === "damage") ?? this.#failures[0];
-    if (first === undefined) return;
-    const count = this.#failures.length === 1 ? "1 project was" : `${this.#failures.length} projects were`;
-    throw new VarveError(first.error.code, `Cannot ${verb} all projects: ${count} left out`);
+  /** To be called also for a project that was not wholly worked on. */
+  leaveOut(project: string, error: VarveError): void {
+    this.#screen.write(`left out: ${project}: ${describeError(error)}\n`);
+    this.#errors.push(error);
   }
+
+  /** Throws where there were any: damage comes first, and a wrong secret, which may be meant, last. */
+  check(thing: string): void {
+    const worst = this.#errors.toSorted((a, b) => rank(a) - rank(b))[0];
+    if (worst === undefined) return;
+    const were = `${counted(this.#errors.length, "project")} named above ${
+      this.#errors.length === 1 ? "was" : "were"
+    } left out`;
+    throw new VarveError(worst.code, `Cannot do this for all of "${thing}": ${were}; the rest was done`);
+  }
+}
+
+/** What says nothing of the other projects. A store that is away, or an interruption, ends the work. */
+function isOfOne(error: unknown): error is VarveError {
+  if (!(error instanceof VarveError) || error instanceof InterruptedError) return false;
+  return !(error instanceof StoreError && error.retryable);
+}
+
+function rank({ code }: VarveError): number {
+  return code === "damage" ? 0 : code === "wrong_secret" ? 2 : 1;
 }

@@ -1,20 +1,23 @@
-/** From the options that every command takes to what the engine wants: store, secret, log, and when to stop. */
+/** From the options that every command takes to what the engine wants: store, secrets, log, and when to stop. */
 import { availableParallelism, homedir } from "node:os";
 import * as path from "node:path";
 import { type Context, systemClock } from "../engine/context.ts";
-import type { Secret } from "../engine/project.ts";
-import { InterruptedError } from "../errors.ts";
+import type { Secret } from "../engine/open_project.ts";
+import { InterruptedError, NoRepositoryError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
+import { ClosedProjects } from "./closed_projects.ts";
 import { Problems } from "./problems.ts";
 import type { GlobalOptions, Invocation } from "./root.ts";
-import { type Environment, readSecret } from "./secret.ts";
+import { adviseNoRepository } from "./no_repository.ts";
+import { type Environment, readSecrets } from "./secrets.ts";
 
 export interface Session {
   context: Context;
   store: Store;
-  secret: Secret;
-  /** No repository was named: the first backup may make this one. */
-  isDefaultStore: boolean;
+  /** Each project takes what fits. */
+  secrets: readonly Secret[];
+  /** Where the command is over all projects: those that it could not work on. */
+  closed: ClosedProjects;
 }
 
 export interface Command {
@@ -27,27 +30,46 @@ export interface Command {
 }
 
 /**
- * Opens what the options name, runs the command, and closes the store whatever happened. Throws `damage` in the end where
- * the engine has told of problems on the way.
+ * Opens what the options name, runs the command, and closes the store whatever happened. Throws in the end where the
+ * engine has told of problems on the way (`damage`), or projects were left out.
  */
 export async function withSession(
   { options, invocation, interrupted, needsNoSecret }: Command,
   run: (session: Session) => Promise<void>,
 ): Promise<void> {
-  const secret = needsNoSecret ? { kind: "none" } as const : readSecret(options, invocation.env);
   const problems = new Problems(invocation.screen);
+  const closed = new ClosedProjects(invocation.screen);
   const context = { ...await createContext(options, invocation), onProblem: problems.tell };
+  const secrets = readSecretsUnless(needsNoSecret === true, { options, invocation, context });
   const store = await openNamedStore(options, { context, invocation });
   try {
-    await run({ context, store, secret, isDefaultStore: options.repo === undefined });
+    await run({ context, store, secrets, closed });
     problems.check(store.url);
+    closed.check(store.url);
   } catch (error) {
+    if (error instanceof NoRepositoryError) {
+      const open = (url: string) => openOtherStore(url, { options, context });
+      const isNamed = options.repo !== undefined || error.url !== store.url;
+      throw await adviseNoRepository(error, { isNamed, open, signal: context.signal });
+    }
     if (!invocation.signal.aborted || saysMore(error, invocation.signal)) throw error;
     // Whatever fails after Ctrl-C (a child that got it too, a closed socket) was interrupted.
     context.log.debug({ err: error }, "ended by");
     throw new InterruptedError(`Interrupted: ${interrupted}`);
   } finally {
     await store.close();
+  }
+}
+
+function readSecretsUnless(
+  isSpared: boolean,
+  { options, invocation, context }: Pick<Command, "options" | "invocation"> & { context: Context },
+): Secret[] {
+  try {
+    return readSecrets(options, invocation.env, (line) => context.log.warn({}, line));
+  } catch (error) {
+    if (!isSpared) throw error;
+    return [];
   }
 }
 

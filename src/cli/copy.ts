@@ -5,7 +5,7 @@ import { VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import type { Store } from "../store/store.ts";
 import { openOtherStore, type Session, withSession } from "./context.ts";
-import { printJson } from "./output.ts";
+import { printJson, reportDone } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize } from "./units.ts";
@@ -56,20 +56,20 @@ async function run(
   scope: Scope,
   { options, session, invocation }: { options: CopyOptions; session: Session; invocation: Invocation },
 ): Promise<void> {
-  const { context, store, secret } = session;
+  const { context, store, secrets } = session;
   const { openRepository } = await import("../engine/repository.ts");
   const { copy } = await import("../engine/copy/copy.ts");
   const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
   const to = await openSecond(options, context);
   try {
-    const report = await copy(await openRepository(store, context), {
-      ...{ ...scope, secret, to },
+    const copied = await copy(await openRepository(store, context), {
+      ...{ ...scope, secrets, to },
       onProgress: (state) => progress.update(progressState(state)),
     }, context);
-    progress.end(summary(report));
-    context.log.info(report, "copied");
-    if (options.json) printJson(report);
-    refuseDamage(report, invocation);
+    progress.end(summary(copied));
+    context.log.info(copied, "copied");
+    if (options.json) reportDone(invocation.screen, () => printJson(copied));
+    refuseDamage(copied, invocation);
   } finally {
     progress.end();
     await to.close();

@@ -1,11 +1,12 @@
 /** `varve forget`: drops the restore points that a policy does not keep, or a named one. */
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { ForgetRow } from "../engine/retention/forget_plan.ts";
-import { UsageError, VarveError } from "../errors.ts";
+import { counted } from "../counted.ts";
+import { escapeControls, UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec, quote } from "../format/names.ts";
 import { checkPolicy, type RetentionPolicy } from "../format/retention.ts";
 import { type Session, withSession } from "./context.ts";
-import { printJson, printTable } from "./output.ts";
+import { printJson, printTable, reportDone } from "./output.ts";
 import { collect, examples, type GlobalOptions, type Invocation, readCount, type Root } from "./root.ts";
 import type { Screen } from "./screen.ts";
 import { parseDuration } from "./units.ts";
@@ -110,10 +111,10 @@ async function run(
 ): Promise<ForgetRow[]> {
   const { openRepository } = await import("../engine/repository.ts");
   const { forget, forgetPoint } = await import("../engine/retention/forget.ts");
-  const { store, secret, context } = session;
+  const { store, secrets, context } = session;
   const repository = await openRepository(store, context);
   const { dryRun = false, force = false, timeZone, maxDrop: maxDropPercent } = options;
-  const common = { dryRun, secret };
+  const common = { dryRun, secrets };
   if (target.kind === "point") return await forgetPoint(repository, { ...target, ...common }, context);
   return await forget(repository, { ...target, timeZone, maxDropPercent, force, ...common }, context);
 }
@@ -123,18 +124,32 @@ function report(
   name: string,
   { rows, options, screen }: { rows: ForgetRow[]; options: ForgetFlags; screen: Screen },
 ): void {
-  if (options.json) printJson(rows);
+  if (options.json && options.dryRun) printJson(rows);
+  else if (options.json) reportDone(screen, () => printJson(rows));
   else if (options.dryRun) printTable(["VOLUME", "BACKUP", "TIME", "ACTION", "RULES"], rows.map(tableRow));
-  const gone = rows.filter(({ kept, problem }) => !kept && problem === null).length;
-  if (!options.json && !options.quiet) {
-    const verb = options.dryRun ? "would be forgotten" : "forgotten";
-    screen.write(`${name}: ${gone} of ${rows.length} points ${verb}\n`);
-  }
+  if (!options.json && !options.quiet) screen.write(`${name}: ${summary(rows, options)}\n`);
   refuseProblems(name, { rows, screen });
 }
 
-function tableRow({ project, volume, backup, time, kept, rules }: ForgetRow): string[] {
-  return [`${project}/${volume}`, backup, time, kept ? "keep" : "drop", rules.join(", ")];
+function tableRow(row: ForgetRow): string[] {
+  const { project, volume, backup, time, rules } = row;
+  return [`${project}/${volume}`, backup, time, actionOf(row), rules.join(", ")];
+}
+
+/** `refused`: it should go, and stays. */
+function actionOf({ kept, rules, problem }: ForgetRow): "drop" | "refused" | "held" | "keep" {
+  if (!kept) return problem === null ? "drop" : "refused";
+  return rules.includes("held") ? "held" : "keep";
+}
+
+/** `3 of 5 points forgotten, 2 kept (1 held)`: each point is counted once, but for the held ones among those that are kept. */
+function summary(rows: readonly ForgetRow[], { dryRun }: ForgetFlags): string {
+  const count = (...actions: ReturnType<typeof actionOf>[]) =>
+    rows.filter((row) => actions.includes(actionOf(row))).length;
+  const verb = dryRun ? "would be forgotten" : "forgotten";
+  const held = count("held") > 0 ? ` (${count("held")} held)` : "";
+  const refused = count("refused") > 0 ? `, ${count("refused")} refused` : "";
+  return `${count("drop")} of ${rows.length} points ${verb}, ${count("keep", "held")} kept${held}${refused}`;
 }
 
 /** One line for each volume and what is wrong with it, then the error. */
@@ -142,14 +157,14 @@ function refuseProblems(name: string, { rows, screen }: { rows: ForgetRow[]; scr
   const staying = rows.filter(({ problem }) => problem !== null);
   if (staying.length === 0) return;
   const lines = Map.groupBy(staying, ({ project, volume, problem }) => `${project}/${volume}: ${problem}`);
-  for (const [line, { length }] of lines) screen.write(`${length} of ${line}\n`);
-  const [code, what] = staying.every(({ kept }) => kept)
-    ? ["damage", "cannot be read"] as const
-    : ["failed", "should go or cannot be read"] as const;
-  throw new VarveError(
-    code,
-    `Cannot forget all of ${quote(name)}: ${staying.length} points stay that ${what}`,
-  );
+  for (const [line, [row]] of lines) {
+    screen.write(escapeControls(`${row!.kept ? "unreadable" : "refused"}: ${line}\n`));
+  }
+  const refused = staying.filter(({ kept }) => !kept).length;
+  const [code, what] = refused === 0
+    ? ["damage", `${counted(staying.length, "point")} cannot be read`] as const
+    : ["failed", `${counted(refused, "point")} should go and ${refused === 1 ? "stays" : "stay"}`] as const;
+  throw new VarveError(code, `Cannot forget all of ${quote(name)}: ${what}`);
 }
 
 function readAge(text: string): number {

@@ -2,10 +2,10 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { GcReport } from "../engine/gc/gc_report.ts";
 import type { PlanWait, WaitingPlan } from "../engine/gc/settle_plans.ts";
-import { describeError, InterruptedError, VarveError } from "../errors.ts";
+import { VarveError } from "../errors.ts";
 import { checkProjectName } from "../format/names.ts";
 import { withSession } from "./context.ts";
-import { print, printJson } from "./output.ts";
+import { print, printJson, reportDone } from "./output.ts";
 import { examples, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize, parseDuration } from "./units.ts";
 
@@ -38,42 +38,34 @@ export function addGc(program: Root, invocation: Invocation): void {
       if (project !== undefined) checkProjectName(project);
       await withSession(
         { options, invocation, interrupted: "what was not deleted yet is left to the next gc" },
-        async ({ store, secret, context }) => {
+        async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../engine/repository.ts");
           const { gc } = await import("../engine/gc/gc.ts");
-          const { listProjects } = await import("../engine/project.ts");
+          const { listProjects } = await import("../engine/open_project.ts");
           const repository = await openRepository(store, context);
-          const names = project === undefined ? listProjects(repository, context) : [project];
           const dryRun = options.dryRun === true;
           const request = {
-            secret,
+            secrets,
             dryRun,
             graceMs: options.grace ?? DEFAULT_GRACE_MS,
             force: options.force === true,
           };
-          const reports: GcReport[] = [];
-          const problems: VarveError[] = [];
-          for await (const name of names) {
-            try {
-              const report = await gc(repository, { project: name, ...request }, context);
-              reports.push(report);
-              if (report.stopped !== null) problems.push(new VarveError("failed", report.stopped));
-            } catch (error) {
-              // What is wrong with one project keeps none of the others from being collected.
-              if (!(error instanceof VarveError) || error instanceof InterruptedError) throw error;
-              problems.push(error);
-            }
+          const work = (name: string) => gc(repository, { project: name, ...request }, context);
+          const reports = project === undefined
+            ? await closed.each(listProjects(repository, context), work)
+            : [await work(project)];
+          const tell = () => {
+            if (options.json) printJson(project === undefined ? reports : reports[0]);
+            else if (!options.quiet) print(reports.map((report) => summary(report, dryRun)).join(""));
+          };
+          if (dryRun) tell();
+          else reportDone(invocation.screen, tell);
+          for (const { project: name, stopped } of reports) {
+            if (stopped === null) continue;
+            const error = new VarveError("failed", stopped);
+            if (project !== undefined) throw error;
+            closed.leaveOut(name, error);
           }
-          if (options.json) {
-            if (project === undefined || reports.length > 0) {
-              printJson(project === undefined ? reports : reports[0]);
-            }
-          } else if (!options.quiet) print(reports.map((report) => summary(report, dryRun)).join(""));
-          for (const problem of problems.slice(0, -1)) {
-            invocation.screen.write(`varve: ${describeError(problem)}\n`);
-          }
-          const last = problems.at(-1);
-          if (last !== undefined) throw last;
         },
       );
     });

@@ -3,7 +3,7 @@ import type { HoldOptions, HoldReport } from "../engine/retention/hold.ts";
 import { UsageError } from "../errors.ts";
 import { parseVolumeSpec, quote } from "../format/names.ts";
 import { type Session, withSession } from "./context.ts";
-import { printJson } from "./output.ts";
+import { printJson, reportDone } from "./output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 
 const POINT = "PROJECT/VOLUME@POINT; a POINT is latest, a backup, a snapshot (snap:NAME), ~N or a time";
@@ -56,8 +56,8 @@ async function run(
   }
   const interrupted = "varve list shows whether it is held";
   await withSession({ options, invocation, interrupted }, async (session) => {
-    const report = await work(session, { project, volume, point, secret: session.secret });
-    if (options.json) printJson(report);
-    else if (!options.quiet) invocation.screen.write(`${project}/${volume}@${report.backup}: ${verb}\n`);
+    const done = await work(session, { project, volume, point, secrets: session.secrets });
+    if (options.json) reportDone(invocation.screen, () => printJson(done));
+    else if (!options.quiet) invocation.screen.write(`${project}/${volume}@${done.backup}: ${verb}\n`);
   });
 }

@@ -23,13 +23,21 @@ export function addList(program: Root, invocation: Invocation): void {
       const scope = readName(name);
       await withSession(
         { options, invocation, interrupted: "nothing was changed" },
-        async ({ store, secret, context }) => {
+        async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../engine/repository.ts");
+          const { listProjects } = await import("../engine/open_project.ts");
           const { listBackups } = await import("../engine/catalog.ts");
           const repository = await openRepository(store, context);
-          const backups = await listBackups(repository, { ...scope, secret }, context);
+          const list = (project: string) =>
+            listBackups(repository, { project, volume: scope.volume, secrets }, context);
+          const backups = scope.project === undefined
+            ? (await closed.each(listProjects(repository, context), list)).flat()
+            : await list(scope.project);
           if (options.json) printJson(backups);
-          else printTable(["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS", "HELD"], backups.map(row));
+          else {printTable(
+              ["VOLUME", "BACKUP", "TIME", "SIZE", "SNAPSHOT", "TAGS", "HELD", "ENCRYPTION"],
+              backups.map(row),
+            );}
         },
       );
     });
@@ -53,5 +61,6 @@ function row(info: BackupInfo): string[] {
     snapshot === undefined ? "" : snapshotText(snapshot),
     info.tags.join(","),
     info.held ? "held" : "",
+    info.encryption,
   ];
 }

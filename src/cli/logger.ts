@@ -1,8 +1,13 @@
 /** The log: pino in this process, written to the screen's lines, so that it never tears the progress line. */
 import { Writable } from "node:stream";
+import { escapeControls, escapeJson } from "../errors.ts";
 import type { Logger } from "../engine/context.ts";
 import type { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
 import type { Screen } from "./screen.ts";
+
+/** ECMA-48 SGR. */
+// deno-lint-ignore no-control-regex
+const COLOUR = /(\u001b\[[\d;]*m)/;
 
 export interface LoggerOptions {
   level: (typeof LOG_LEVELS)[number];
@@ -11,7 +16,9 @@ export interface LoggerOptions {
 
 export async function createLogger(screen: Screen, options: LoggerOptions): Promise<Logger> {
   const { pino, stdTimeFunctions } = await import("pino");
-  const destination = options.format === "pretty" ? await prettyStream(screen) : screen;
+  const destination = options.format === "pretty"
+    ? await prettyStream(screen)
+    : { write: (line: string) => screen.write(escapeJson(line)) };
   const logger: Logger = pino({
     level: options.level,
     base: null,
@@ -25,7 +32,7 @@ async function prettyStream(screen: Screen): Promise<Writable> {
   const { default: pretty } = await import("pino-pretty");
   const destination = new Writable({
     write(text, _encoding, done) {
-      screen.write(String(text));
+      screen.write(escapeAll(String(text)));
       done();
     },
   });
@@ -36,4 +43,9 @@ async function prettyStream(screen: Screen): Promise<Writable> {
     singleLine: true,
     translateTime: "SYS:HH:MM:ss",
   });
+}
+
+/** All that could steer a terminal but the colours. */
+function escapeAll(text: string): string {
+  return text.split(COLOUR).map((part, at) => at % 2 === 1 ? part : escapeControls(part)).join("");
 }

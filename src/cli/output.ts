@@ -1,11 +1,14 @@
 /** What a command answers, on standard output. No other file of the command line prints there. */
-import { escapeControls, VarveError } from "../errors.ts";
+import { describeError, escapeControls, escapeJson, VarveError } from "../errors.ts";
+import { wasClosed } from "../os/closed_stream.ts";
+import type { Screen } from "./screen.ts";
 import { hasCode, writeAll } from "./write_all.ts";
 
 const STDOUT_FD = 1;
 
 /** A reader that has gone (`varve list | head -1`) is no error: it has seen what it wanted. */
 export function printBytes(bytes: Uint8Array): void {
+  if (wasClosed(STDOUT_FD)) throw new VarveError("failed", 'Cannot write "standard output": it is closed');
   try {
     writeAll(STDOUT_FD, bytes);
   } catch (cause) {
@@ -14,14 +17,26 @@ export function printBytes(bytes: Uint8Array): void {
   }
 }
 
-/** Text for people, or JSON: whatever names and tags hold, no control character gets through but tab and newline. */
+/** Text for people: whatever names and tags hold, no control character gets through but tab and newline. */
 export function print(text: string): void {
   printBytes(Buffer.from(escapeControls(text)));
 }
 
 /** One JSON document. */
 export function printJson(value: unknown): void {
-  print(`${JSON.stringify(value, null, 2)}\n`);
+  printBytes(Buffer.from(`${escapeJson(JSON.stringify(value, null, 2))}\n`));
+}
+
+/**
+ * Prints the report of what was done already. That nobody can read it undoes nothing and is no failure: it is said on
+ * standard error.
+ */
+export function reportDone(screen: Screen, printIt: () => void): void {
+  try {
+    printIt();
+  } catch (error) {
+    screen.write(`warning: all was done, but not its report: ${describeError(error)}\n`);
+  }
 }
 
 /** Rows in columns, each as wide as its widest cell, under a heading. Nothing for no rows. */

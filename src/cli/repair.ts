@@ -5,7 +5,7 @@ import type { RepairReport } from "../engine/verify/repair.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import { openOtherStore, type Session, withSession } from "./context.ts";
-import { print, printJson } from "./output.ts";
+import { print, printJson, reportDone } from "./output.ts";
 import { counted } from "../counted.ts";
 import { printPointTable } from "./point_table.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
@@ -43,10 +43,12 @@ export function addRepair(program: Root, invocation: Invocation): void {
       await withSession(
         { options, invocation, interrupted: "what was healed stays healed" },
         async (session) => {
-          const report = await run(scope, { options, session, invocation });
-          if (options.json) printJson(report);
-          else if (!options.quiet) printReport(report);
-          const { length: left } = report.left;
+          const repaired = await run(scope, { options, session, invocation });
+          reportDone(invocation.screen, () => {
+            if (options.json) printJson(repaired);
+            else if (!options.quiet) printReport(repaired);
+          });
+          const { length: left } = repaired.left;
           if (left === 0) return;
           const objects = left === 1 ? "1 object is" : `${left} objects are`;
           throw new VarveError("damage", `Cannot heal all of "${spec}" now: ${objects} left`);
@@ -59,7 +61,7 @@ async function run(
   scope: { project: string; volume?: string },
   { options, session, invocation }: { options: RepairOptions; session: Session; invocation: Invocation },
 ): Promise<RepairReport> {
-  const { context, store, secret } = session;
+  const { context, store, secrets } = session;
   const { openRepository } = await import("../engine/repository.ts");
   const { repair } = await import("../engine/verify/repair.ts");
   const repository = await openRepository(store, context);
@@ -68,7 +70,7 @@ async function run(
     ? undefined
     : await openOtherStore(options.fromRepo, { options, context });
   try {
-    return await repair(repository, { ...scope, secret, source, fromStore }, context);
+    return await repair(repository, { ...scope, secrets, source, fromStore }, context);
   } finally {
     await fromStore?.close();
   }

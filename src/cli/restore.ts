@@ -7,7 +7,7 @@ import { parseVolumeSpec } from "../format/names.ts";
 import { snapshotFromJson } from "../format/snapshot_name.ts";
 import type { Source } from "../source/source.ts";
 import { type Session, withSession } from "./context.ts";
-import { print, printJson } from "./output.ts";
+import { print, printJson, reportDone } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize, parseSize } from "./units.ts";
@@ -145,7 +145,8 @@ async function run(spec: string, { options, session, invocation }: Run): Promise
       print(summary(spec, report));
     }
     context.log.info(report, "restored");
-    if (options.json) printJson(report);
+    if (options.json && options.dryRun) printJson(report);
+    else if (options.json) reportDone(screen, () => printJson(report));
     refuseDamage(report, { spec, options, screen });
   } finally {
     progress.end();
@@ -167,7 +168,7 @@ function request(spec: string, { options, session, invocation }: Run, changes: S
   const knownPoint = options.changedSince ?? options.from;
   const { offset = 0, length } = options;
   return {
-    ...{ project, volume, point, secret: session.secret },
+    ...{ project, volume, point, secrets: session.secrets },
     keepGoing: options.keepGoing === true,
     known: knownPoint === undefined ? undefined : { point: knownPoint, changes },
     trustCache: options.trustCache,

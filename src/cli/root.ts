@@ -1,6 +1,6 @@
 /** The program itself: its name, version and the options that every command takes. */
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import type { Environment } from "./secret.ts";
+import type { Environment } from "./secrets.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
 import { RETRY_FOR_MS } from "../store/retry.ts";
 import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
@@ -12,6 +12,7 @@ import type { Screen } from "./screen.ts";
 
 /** Set by the build. */
 declare const VARVE_VERSION: string | undefined;
+export const VERSION = typeof VARVE_VERSION === "string" ? VARVE_VERSION : "(from source)";
 
 /** What a command is given of the process that it runs in. */
 export interface Invocation {
@@ -35,11 +36,11 @@ const EXAMPLES = examples(
 export function createRoot({ screen }: Invocation) {
   return new Command("varve")
     .description("Incremental, deduplicated, off-site backups of block volumes.")
-    .version(`varve ${typeof VARVE_VERSION === "string" ? VARVE_VERSION : "(from source)"}`, "-V, --version")
+    .version(`varve ${VERSION}`, "-V, --version")
     .addOption(
       new Option(
         "--repo <url>",
-        "the repository: s3://BUCKET/PREFIX or a directory (default: one in the user's data folder)",
+        "the repository: s3://BUCKET/PREFIX or a directory (default: one in the user's data folder, if init made it)",
       )
         .env("VARVE_REPO"),
     )
@@ -71,9 +72,14 @@ export function createRoot({ screen }: Invocation) {
     )
     .option(
       "--passphrase-file <path>",
-      "holds the passphrase (env: VARVE_PASSPHRASE_FILE, or VARVE_PASSPHRASE itself)",
+      "holds the passphrase; may be repeated (env: VARVE_PASSPHRASE_FILE, or VARVE_PASSPHRASE itself)",
+      collect,
     )
-    .option("--key-file <path>", "32 random bytes, instead of a passphrase (env: VARVE_KEY_FILE)")
+    .option(
+      "--key-file <path>",
+      "32 random bytes, instead of a passphrase; may be repeated (env: VARVE_KEY_FILE)",
+      collect,
+    )
     .addOption(
       new Option(
         "--jobs <count>",

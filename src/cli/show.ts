@@ -1,4 +1,5 @@
 /** `varve show`: everything that is known of one backup, or one field of it for a script. */
+import { isatty } from "node:tty";
 import type { BackupDetails } from "../engine/catalog.ts";
 import { UsageError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
@@ -13,6 +14,8 @@ const EXAMPLES = examples(
   ["varve show acme/vm1 --field to_snapshot", "the last snapshot that was backed up"],
 );
 
+const STDOUT_FD = 1;
+
 export function addShow(program: Root, invocation: Invocation): void {
   program.command("show")
     .description("Show one backup.")
@@ -20,18 +23,21 @@ export function addShow(program: Root, invocation: Invocation): void {
       "<point>",
       "PROJECT/VOLUME[@POINT]; a POINT is latest, a backup, a snapshot (snap:NAME), ~N or a time",
     )
-    .option("--field <name>", "only the value of one field, a snapshot's name byte for byte")
+    .option(
+      "--field <name>",
+      "only the value of one field; a snapshot's name byte for byte, unless it goes to a terminal",
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       const { project, volume, point } = parseVolumeSpec(spec);
       await withSession(
         { options, invocation, interrupted: "nothing was changed" },
-        async ({ store, secret, context }) => {
+        async ({ store, secrets, context }) => {
           const { openRepository } = await import("../engine/repository.ts");
           const { showBackup } = await import("../engine/catalog.ts");
           const repository = await openRepository(store, context);
-          const details = await showBackup(repository, { project, volume, point, secret }, context);
+          const details = await showBackup(repository, { project, volume, point, secrets }, context);
           if (options.field !== undefined) printField(details, options.field);
           else printDetails(details, { json: options.json === true });
         },
@@ -46,9 +52,9 @@ function printDetails({ raw: _, ...details }: BackupDetails, { json }: { json: b
   print(names.map((name) => `${name.padEnd(width)}  ${text(name, details[name])}`.trimEnd() + "\n").join(""));
 }
 
-/** A line of its own; a snapshot's name as the bytes it has. Nothing but the newline where there is no value. */
+/** A line of its own; a snapshot's name as the bytes it has, but not to a terminal. Nothing but the newline where there is no value. */
 function printField({ raw, ...details }: BackupDetails, name: string): void {
-  if (name === "from_snapshot" || name === "to_snapshot") {
+  if ((name === "from_snapshot" || name === "to_snapshot") && !isatty(STDOUT_FD)) {
     return printBytes(Buffer.concat([raw[name] ?? new Uint8Array(), Buffer.from("\n")]));
   }
   const value = Object.entries(details).find(([field]) => field === name);

@@ -44,8 +44,13 @@ export function watchSignals(options: SignalOptions): AbortSignal {
   return controller.signal;
 }
 
-/** Watches the signals of this process, also while its main thread is not to be spoken to. */
-export function watchProcessSignals(exit: () => void): AbortSignal {
+/**
+ * Watches the signals of this process, also while its main thread is not to be spoken to: then it ends with `lastLine` on
+ * standard error.
+ */
+export function watchProcessSignals(
+  { exit, lastLine }: { exit: () => void; lastLine: string },
+): AbortSignal {
   const ignored = ignoredSignals();
   const watched = SIGNALS.filter((name) => !ignored.includes(name));
   const heard = new Int32Array(new SharedArrayBuffer(4));
@@ -61,7 +66,7 @@ export function watchProcessSignals(exit: () => void): AbortSignal {
     },
   });
   for (const name of watched) once.set(name, new CaughtOnce(name));
-  startWatchdog({ watched, heard });
+  startWatchdog({ watched, heard, lastLine });
   return signal;
 }
 

@@ -2,7 +2,6 @@
 import type { PointStats, ProjectStats, StatsOptions, VolumeStats } from "../engine/stats/stats.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
-import { ClosedProjects } from "./closed_projects.ts";
 import { type Session, withSession } from "./context.ts";
 import { print, printJson, printTable } from "./output.ts";
 import { counted as numbered } from "../counted.ts";
@@ -47,31 +46,27 @@ async function run(
   scope: Scope | undefined,
   { options, session, invocation }: { options: GlobalOptions; session: Session; invocation: Invocation },
 ): Promise<void> {
-  const { context, store, secret } = session;
+  const { context, store, secrets, closed } = session;
   const { screen } = invocation;
   const { openRepository } = await import("../engine/repository.ts");
-  const { listProjects } = await import("../engine/project.ts");
+  const { listProjects } = await import("../engine/open_project.ts");
   const { stats } = await import("../engine/stats/stats.ts");
   const repository = await openRepository(store, context);
   const isShown = screen.isTerminal && !options.json && !options.quiet;
-  const counted: ProjectStats[] = [];
-  const closed = new ClosedProjects(screen);
-  for await (
-    const { project, volume } of scope === undefined ? scopes(listProjects(repository, context)) : [scope]
-  ) {
+  const count = (project: string) => {
     const onProgress: StatsOptions["onProgress"] = ({ objects, pages }) =>
       isShown && screen.show(`${project}: ${objects} objects, ${pages} pages`);
-    const work = () => stats(repository, { project, volume, secret, onProgress }, context);
-    const report = scope === undefined ? await closed.unless(project, work) : await work();
-    if (report !== undefined) counted.push(report);
-  }
+    return stats(repository, { project, volume: scope?.volume, secrets, onProgress }, context);
+  };
+  const counted = scope === undefined
+    ? await closed.each(listProjects(repository, context), count)
+    : [await count(scope.project)];
   screen.erase();
   if (options.json) printJson(scope === undefined ? counted : counted[0]);
   else if (scope?.volume !== undefined) printPoints(counted[0]!);
   else printVolumes(counted);
   if (!options.json && !options.quiet) { for (const project of counted) print(markedNote(project)); }
   refuseUnreadable(counted);
-  closed.refuse("count");
 }
 
 function markedNote({ project, marked }: ProjectStats): string {
@@ -99,10 +94,6 @@ function refuseUnreadable(projects: readonly ProjectStats[]): void {
 
 function formatKnown(bytes: number | null): string {
   return bytes === null ? "?" : formatSize(bytes);
-}
-
-async function* scopes(names: AsyncIterable<string>): AsyncGenerator<Scope> {
-  for await (const project of names) yield { project };
 }
 
 /** A line for each volume, and under them one for the project. */

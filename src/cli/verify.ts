@@ -6,7 +6,6 @@ import { UsageError, VarveError } from "../errors.ts";
 import { projectPrefix } from "../format/layout.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
 import { withSession } from "./context.ts";
-import { ClosedProjects } from "./closed_projects.ts";
 import { print, printJson } from "./output.ts";
 import { counted } from "../counted.ts";
 import { printPointTable } from "./point_table.ts";
@@ -55,9 +54,9 @@ export function addVerify(program: Root, invocation: Invocation): void {
       const sample: Sample = options.exists === true ? { kind: "none" } : options.sample ?? { kind: "all" };
       await withSession(
         { options, invocation, interrupted: "what was not read is not verified" },
-        async ({ store, secret, context }) => {
+        async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../engine/repository.ts");
-          const { listProjects } = await import("../engine/project.ts");
+          const { listProjects } = await import("../engine/open_project.ts");
           const { verify } = await import("../engine/verify/verify.ts");
           const repository = await openRepository(store, context);
           const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
@@ -68,23 +67,19 @@ export function addVerify(program: Root, invocation: Invocation): void {
               workBytes: bytes,
               notes: [`${chunks} chunks`],
             });
-          const scopes = spec === undefined ? mapNames(listProjects(repository, context)) : [readScope(spec)];
-          const reports: VerifyReport[] = [];
-          const closed = new ClosedProjects(invocation.screen);
-          try {
-            for await (const scope of scopes) {
-              const request = { ...scope, secret, sample, maxAgeDays: options.maxAge, onProgress };
-              const work = () => verify(repository, request, context);
-              const report = spec === undefined ? await closed.unless(scope.project, work) : await work();
-              if (report !== undefined) reports.push(report);
-            }
-          } finally {
-            progress.end();
-          }
+          const work = (scope: Scope) =>
+            verify(
+              repository,
+              { ...scope, secrets, sample, maxAgeDays: options.maxAge, onProgress },
+              context,
+            );
+          const reports = await (spec === undefined
+            ? closed.each(listProjects(repository, context), (project) =>
+              work({ project }))
+            : Promise.all([work(readScope(spec))])).finally(() => progress.end());
           if (options.json) printJson(spec === undefined ? reports : reports[0]);
           else if (!options.quiet) printReports(reports, sample);
           refuseFindings(reports);
-          closed.refuse("verify");
         },
       );
     });
@@ -100,7 +95,7 @@ async function compare(
   }
   await withSession(
     { options, invocation, interrupted: "not all was compared" },
-    async ({ store, secret, context }) => {
+    async ({ store, secrets, context }) => {
       const { openRepository } = await import("../engine/repository.ts");
       const { verifySource } = await import("../engine/verify/verify_source.ts");
       const { openSource } = await import("../source/open.ts");
@@ -108,7 +103,7 @@ async function compare(
       const repository = await openRepository(store, context);
       const source = await openSource({ path }, { format: "raw", signal, stderr: screen });
       try {
-        const report = await verifySource(repository, { ...parseVolumeSpec(spec), secret, source }, context);
+        const report = await verifySource(repository, { ...parseVolumeSpec(spec), secrets, source }, context);
         if (options.json) printJson(report);
         else if (!options.quiet) print(comparison(spec, report));
         if (report.differences.length === 0) return;
@@ -148,14 +143,16 @@ function readDays(text: string): number {
   return Number(days);
 }
 
-function readScope(spec: string): { project: string; volume?: string; point?: string | undefined } {
+interface Scope {
+  project: string;
+  volume?: string;
+  point?: string | undefined;
+}
+
+function readScope(spec: string): Scope {
   if (spec.includes("/")) return parseVolumeSpec(spec);
   checkProjectName(spec);
   return { project: spec };
-}
-
-async function* mapNames(names: AsyncIterable<string>): AsyncGenerator<{ project: string }> {
-  for await (const project of names) yield { project };
 }
 
 /** First which points are whole, then what to do, and last by object. */

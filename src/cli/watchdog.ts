@@ -14,14 +14,15 @@ export const DEAF_LIMIT_MS = 1500;
 /** From a second signal on. */
 const SECOND_LIMIT_MS = 400;
 
-export const UNWAITED =
-  "varve: Interrupted, without waiting for what was under way: how that ended is not known\n";
+export const UNWAITED = "Interrupted, without waiting for what was under way: how that ended is not known";
 export const INTERRUPTED_EXIT_CODE = 130;
 
 export interface WatchdogData {
   watched: EndingSignal[];
   /** How many signals the main thread has heard of. */
   heard: Int32Array;
+  /** Written to standard error in the end. */
+  lastLine: string;
 }
 
 /** What a look sees; the times are of a clock that never goes back. */
@@ -48,7 +49,7 @@ export class Patience {
 }
 
 /** Never returns. */
-export function watch({ watched, heard }: WatchdogData): void {
+export function watch({ watched, heard, lastLine }: WatchdogData): void {
   const patience = new Patience();
   const sleep = new Int32Array(new SharedArrayBuffer(4));
   for (;;) {
@@ -58,13 +59,13 @@ export function watch({ watched, heard }: WatchdogData): void {
       isUnheard: watched.some(wasCaught),
       nowMs: performance.now(),
     };
-    if (patience.isOver(look)) end();
+    if (patience.isOver(look)) end(lastLine);
   }
 }
 
-function end(): void {
+function end(lastLine: string): void {
   try {
-    writeSync(2, UNWAITED);
+    writeSync(2, lastLine);
   } catch {
     // There is nowhere left to say it.
   }

@@ -1,10 +1,11 @@
 /**
- * A project's keys: 32 random bytes, the secret, from which HKDF-SHA-256 makes the keys of ids and the data key; and how the secret is wrapped for a passphrase (scrypt) or a key file. docs/format.md, "Keys".
+ * A project's keys: 32 random bytes, the project's secret, from which HKDF-SHA-256, salted with the project's name, makes the
+ * keys of ids and the data key; and how that secret is wrapped for a passphrase (scrypt) or a key file. docs/format.md, "Keys".
  */
 import { createCipheriv, createDecipheriv, scrypt } from "node:crypto";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import { fromHex, toHex, utf8 } from "../format/bytes.ts";
+import { concat, fromHex, toHex, utf8 } from "../format/bytes.ts";
 import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
 import { collectGarbage } from "../os/garbage.ts";
 
@@ -17,20 +18,31 @@ export interface ProjectKey {
   dataKey: Uint8Array;
 }
 
-/** What the operator holds: nothing, a passphrase (stretched), or 32 bytes of a key file (not stretched). */
+/** What an operator holds: the bytes of a passphrase (stretched), or 32 bytes of a key file (not stretched). */
 export type Secret =
-  | { kind: "none" }
-  | { kind: "passphrase"; passphrase: string }
-  | { kind: "key"; key: Uint8Array };
+  | { kind: "passphrase"; passphrase: Uint8Array }
+  | { kind: "key-file"; key: Uint8Array };
+
+/** How a project's secret is kept; `none`: it lies open in the store. */
+export type HolderKind = Secret["kind"] | "none";
 
 /** A wrapped secret, as it stands in a project's key object; bytes in hex. */
 export type WrappedSecret =
   | { kind: "none"; secret: string }
   | { kind: "passphrase"; n: number; r: number; p: number; salt: string; nonce: string; sealed: string }
-  | { kind: "key"; nonce: string; sealed: string };
+  | { kind: "key-file"; nonce: string; sealed: string };
 
-/** A few tenths of a second and 32 MiB: as strong as OWASP's smaller setting of scrypt, and small enough for a storage host. */
-const SCRYPT = { n: 2 ** 15, r: 8, p: 3 };
+/** What a wrapped secret belongs to: authenticated along with it. */
+export interface KeyPlace {
+  project: string;
+  keyId: Uint8Array;
+}
+
+/**
+ * Some tenths of a second and 128 MiB: whoever has a copy of the store may try passphrases for years. OWASP's strongest
+ * setting of scrypt. Nobody has ever written less, so nobody takes less.
+ */
+export const SCRYPT = { n: 2 ** 17, r: 8, p: 1 };
 /** A key object that asks for more memory than this is refused: 128 · n · r bytes; and for so many turns of it. */
 const MAX_SCRYPT_BYTES = 256 * 1024 * 1024;
 const MAX_SCRYPT_P = 16;
@@ -39,9 +51,10 @@ const MAX_HOLDERS = 16;
 const SCRYPT_ROOM_BYTES = 16 * 1024 * 1024;
 const NONCE_BYTES = 12, SALT_BYTES = 16, TAG_BYTES = 16;
 
-export function deriveKeys(secret: Uint8Array): ProjectKey {
+/** The keys of the project `project` whose 32 bytes of secret these are. */
+export function deriveKeys(secret: Uint8Array, project: string): ProjectKey {
   const derive = (purpose: string, length: number) =>
-    hkdf(sha256, secret, undefined, utf8(`varve 2 ${purpose}`), length);
+    hkdf(sha256, secret, utf8(project), utf8(`varve 3 ${purpose}`), length);
   return {
     id: derive("key id", KEY_ID_BYTES),
     idKey: derive("chunk id", 32),
@@ -51,20 +64,28 @@ export function deriveKeys(secret: Uint8Array): ProjectKey {
   };
 }
 
-/** Wraps a project's secret for its holder; `random(n)` gives n random bytes. */
+/** Wraps the secret of a project for its holder, or for nobody; `random(n)` gives n random bytes. */
 export async function wrapSecret(
   secret: Uint8Array,
-  holder: Secret,
+  { project, holder }: { project: string; holder: Secret | undefined },
   random: (bytes: number) => Uint8Array,
 ): Promise<WrappedSecret> {
-  if (holder.kind === "none") return { kind: "none", secret: toHex(secret) };
+  if (holder === undefined) return { kind: "none", secret: toHex(secret) };
   const salt = random(SALT_BYTES);
   const nonce = random(NONCE_BYTES);
-  const key = holder.kind === "key" ? keyFileKey(holder.key) : await stretch(holder.passphrase, salt, SCRYPT);
-  const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(deriveKeys(secret).id);
+  const place = { project, keyId: deriveKeys(secret, project).id };
+  const key = holder.kind === "key-file"
+    ? keyFileKey(holder.key)
+    : await stretch(holder.passphrase, salt, SCRYPT);
+  const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(placeBytes(place));
   const sealed = toHex(Buffer.concat([cipher.update(secret), cipher.final(), cipher.getAuthTag()]));
-  if (holder.kind === "key") return { kind: "key", nonce: toHex(nonce), sealed };
+  if (holder.kind === "key-file") return { kind: "key-file", nonce: toHex(nonce), sealed };
   return { kind: "passphrase", ...SCRYPT, salt: toHex(salt), nonce: toHex(nonce), sealed };
+}
+
+/** The id has always as many bytes: no two places have the same. */
+function placeBytes({ project, keyId }: KeyPlace): Uint8Array {
+  return concat([keyId, utf8(project)]);
 }
 
 /** The `holders` of a key object; `undefined` where they are not what `wrapSecret` makes, or would cost too much. */
@@ -79,7 +100,7 @@ function isWrappedSecret(value: unknown): value is WrappedSecret {
     typeof text === "string" && fromHex(text, bytes) !== undefined;
   if (wrapped.kind === "none") return isHex(wrapped.secret, SECRET_BYTES);
   const isSealed = isHex(wrapped.nonce, NONCE_BYTES) && isHex(wrapped.sealed, SECRET_BYTES + TAG_BYTES);
-  if (wrapped.kind === "key") return isSealed;
+  if (wrapped.kind === "key-file") return isSealed;
   return wrapped.kind === "passphrase" && isSealed && isHex(wrapped.salt, SALT_BYTES) &&
     isScryptCost(wrapped);
 }
@@ -87,16 +108,26 @@ function isWrappedSecret(value: unknown): value is WrappedSecret {
 function isScryptCost({ n, r, p }: Record<string, unknown>): boolean {
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 1;
   return isCount(n) && isCount(r) && isCount(p) && p <= MAX_SCRYPT_P && 128 * n * r <= MAX_SCRYPT_BYTES &&
-    n >= 2 && Number.isInteger(Math.log2(n));
+    n >= SCRYPT.n && r >= SCRYPT.r && Number.isInteger(Math.log2(n));
 }
 
-/** The secret, or `undefined` where the holder's passphrase or key is not the one it was wrapped for. */
-export async function unwrapSecret(wrapped: WrappedSecret, holder: Secret, keyId: Uint8Array) {
-  if (wrapped.kind === "none") return fromHex(wrapped.secret, SECRET_BYTES);
+/** How much work it is to try one passphrase, in that of our own setting; 0 for a key file. */
+export function unwrapCost(wrapped: WrappedSecret): number {
+  if (wrapped.kind !== "passphrase") return 0;
+  return wrapped.n * wrapped.r * wrapped.p / (SCRYPT.n * SCRYPT.r * SCRYPT.p);
+}
+
+/** The project's secret, or `undefined` where this is not the passphrase or key file, or not the place, that it was wrapped for. */
+export async function unwrapSecret(
+  wrapped: WrappedSecret,
+  holder: Secret,
+  place: KeyPlace,
+): Promise<Uint8Array | undefined> {
+  if (wrapped.kind === "none" || wrapped.kind !== holder.kind) return undefined;
   const key = await unwrapKey(wrapped, holder);
-  if (key === undefined) return undefined;
   const sealed = Buffer.from(wrapped.sealed, "hex");
-  const cipher = createDecipheriv("aes-256-gcm", key, Buffer.from(wrapped.nonce, "hex")).setAAD(keyId);
+  const cipher = createDecipheriv("aes-256-gcm", key, Buffer.from(wrapped.nonce, "hex"))
+    .setAAD(placeBytes(place));
   cipher.setAuthTag(sealed.subarray(SECRET_BYTES));
   try {
     return new Uint8Array(Buffer.concat([cipher.update(sealed.subarray(0, SECRET_BYTES)), cipher.final()]));
@@ -105,25 +136,30 @@ export async function unwrapSecret(wrapped: WrappedSecret, holder: Secret, keyId
   }
 }
 
-async function unwrapKey(wrapped: WrappedSecret, holder: Secret): Promise<Uint8Array | undefined> {
-  if (wrapped.kind === "key") return holder.kind === "key" ? keyFileKey(holder.key) : undefined;
-  if (wrapped.kind !== "passphrase" || holder.kind !== "passphrase") return undefined;
-  return await stretch(holder.passphrase, new Uint8Array(Buffer.from(wrapped.salt, "hex")), wrapped);
+/** The secret that is wrapped for nobody. */
+export function openSecret(wrapped: WrappedSecret): Uint8Array | undefined {
+  return wrapped.kind === "none" ? fromHex(wrapped.secret, SECRET_BYTES) : undefined;
+}
+
+async function unwrapKey(wrapped: WrappedSecret, holder: Secret): Promise<Uint8Array> {
+  if (holder.kind === "key-file") return keyFileKey(holder.key);
+  const { salt, ...cost } = wrapped as Extract<WrappedSecret, { kind: "passphrase" }>;
+  return await stretch(holder.passphrase, new Uint8Array(Buffer.from(salt, "hex")), cost);
 }
 
 function keyFileKey(key: Uint8Array): Uint8Array {
-  return hkdf(sha256, key, undefined, utf8("varve 2 key file"), 32);
+  return hkdf(sha256, key, undefined, utf8("varve 3 key file"), 32);
 }
 
-/** The runtime's: its 32 MiB are outside the heap. */
+/** The runtime's: its memory is outside the heap. */
 function stretch(
-  passphrase: string,
+  passphrase: Uint8Array,
   salt: Uint8Array,
   { n, r, p }: { n: number; r: number; p: number },
 ): Promise<Uint8Array> {
   const options = { N: n, r, p, maxmem: MAX_SCRYPT_BYTES + SCRYPT_ROOM_BYTES };
   return new Promise((resolve, reject) => {
-    scrypt(utf8(passphrase.normalize("NFC")), salt, 32, options, (error, key) => {
+    scrypt(passphrase, salt, 32, options, (error, key) => {
       collectGarbage(); // else the allocator keeps what another thread has freed
       if (error) reject(error);
       else resolve(new Uint8Array(key));

@@ -1,6 +1,6 @@
 /**
- * zstd frames: by zstd-napi, which compresses into a given buffer; where its addon cannot be loaded (a temporary folder
- * that is mounted noexec, a cross-built file) by Bun's own zstd. Both write and read the same frames.
+ * zstd frames: by zstd-napi, which compresses into a given buffer; where its addon cannot be loaded (a system
+ * that allows no code in memory, a cross-built file) by Bun's own zstd. Both write and read the same frames.
  */
 
 /**

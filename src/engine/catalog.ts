@@ -1,14 +1,14 @@
 /** A project's catalogue: its volumes, their backups, and which one a `@POINT` means. */
 import { infoCachePath } from "../cache/cache_folder.ts";
 import { InfoCache } from "../cache/info_cache.ts";
-import type { ProjectKey, Secret } from "../codec/keys.ts";
+import type { HolderKind, ProjectKey, Secret } from "../codec/keys.ts";
 import { frontEnd } from "../codec/seal.ts";
 import { DamageError, describeError, isUnreadable, MissingError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
 import { manifestName, parseManifestName, volumePrefix, VOLUMES_PREFIX } from "../format/layout.ts";
 import { decodeInfo, encodeInfo, type Manifest, type ManifestInfo } from "../format/manifest.ts";
 import { backupTimeMs, isBackupId } from "../format/backup_id.ts";
-import { checkProjectName, checkVolumeName } from "../format/names.ts";
+import { checkVolumeName } from "../format/names.ts";
 import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../format/object.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
 import type { RequestOptions } from "../store/store.ts";
@@ -19,7 +19,8 @@ import { Holds, readHold } from "./retention/holds.ts";
 import { findPoint, type FoundPoint } from "./point.ts";
 import { orderPoints } from "./point_order.ts";
 import { noBackups } from "./not_found.ts";
-import { listProjects, openProject, type Project } from "./project.ts";
+import { openProject } from "./open_project.ts";
+import type { Project } from "./project.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
 import { rememberedBackup } from "./volume_cache.ts";
@@ -42,10 +43,13 @@ export interface BackupInfo {
   tags: string[];
   /** It cannot be forgotten. */
   held: boolean;
+  /** What its project opens with: `none` is for whoever can read the store. */
+  encryption: HolderKind;
 }
 
 /** What `show` tells: everything of a manifest but its pages. */
 export interface BackupDetails extends ManifestInfo {
+  encryption: HolderKind;
   held: boolean;
   /** What was said when it was held. */
   hold_reason: string | null;
@@ -58,54 +62,37 @@ export interface OpenManifest extends Manifest {
 }
 
 /**
- * The backups of all projects, of one, or of one volume; oldest first within a volume. A project, backup or hold that
- * cannot be read is told of as a problem.
+ * The backups of a project, or of one volume; oldest first within a volume. A backup that cannot be read is told of as a
+ * problem. Throws `not_found` where there is no such project, or the volume has no backups.
  */
 export async function listBackups(
   repository: Repository,
-  options: { project?: string | undefined; volume?: string | undefined; secret: Secret },
+  { project: name, volume, secrets }: {
+    project: string;
+    volume?: string | undefined;
+    secrets: readonly Secret[];
+  },
   context: Context,
 ): Promise<BackupInfo[]> {
+  const project = await openProject(repository, { name, secrets }, context);
+  const holds = await Holds.read(project, volume, context);
+  const points = await Array.fromAsync(readPoints(project, volume, context));
+  if (points.length === 0 && volume !== undefined) throw await noBackups(project, volume, context);
   const list: BackupInfo[] = [];
-  if (options.project !== undefined) checkProjectName(options.project);
-  const projects = options.project === undefined ? listProjects(repository, context) : [options.project];
-  for await (const name of projects) {
-    const project = await openProject(repository, { name, secret: options.secret, create: false }, context)
-      .catch((error) => {
-        if (options.project !== undefined) throw error;
-        return passOver(name, error, context);
-      });
-    if (project === undefined) continue;
-    const holds = await Holds.read(project, options.volume, context);
-    let count = 0;
-    for await (const { info } of readPoints(project, options.volume, context)) {
-      count++;
-      if (info instanceof DamageError) tellProblem(info, context);
-      else list.push(briefly(info, holds.has(info)));
-    }
-    if (count === 0 && options.volume !== undefined) throw await noBackups(project, options.volume, context);
+  for (const { info } of points) {
+    if (info instanceof DamageError) tellProblem(info, context);
+    else list.push(briefly(info, { held: holds.has(info), encryption: project.encryption }));
   }
   return list;
-}
-
-/** The other projects can still be listed. */
-function passOver(project: string, error: unknown, context: Context): undefined {
-  if (isUnreadable(error)) return tellProblem(error, context) as undefined;
-  if (!(error instanceof VarveError) || error.code !== "wrong_secret") throw error;
-  context.log.warn({ project }, describeError(error));
 }
 
 /** Everything that is known of one backup. */
 export async function showBackup(
   repository: Repository,
-  options: { project: string; volume: string; point: string | undefined; secret: Secret },
+  options: { project: string; volume: string; point: string | undefined; secrets: readonly Secret[] },
   context: Context,
 ): Promise<BackupDetails> {
-  const project = await openProject(repository, {
-    name: options.project,
-    secret: options.secret,
-    create: false,
-  }, context);
+  const project = await openProject(repository, { name: options.project, secrets: options.secrets }, context);
   const backup = await findBackup(project, options, context);
   const place = { volume: options.volume, backup };
   const info = await readInfo(project, place, context);
@@ -114,7 +101,7 @@ export async function showBackup(
     from_snapshot: snapshotFromJson(info.from_snapshot) ?? null,
     to_snapshot: snapshotFromJson(info.to_snapshot) ?? null,
   };
-  return { ...info, held, hold_reason: reason, raw };
+  return { ...info, encryption: project.encryption, held, hold_reason: reason, raw };
 }
 
 /** Whatever has a hold's name is one; of one that cannot be read just the reason is not known. */
@@ -423,7 +410,7 @@ export async function writeManifest(
   await project.write(object, { ...options, key });
 }
 
-function briefly(info: ManifestInfo, held: boolean): BackupInfo {
+function briefly(info: ManifestInfo, state: Pick<BackupInfo, "held" | "encryption">): BackupInfo {
   const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags } = info;
-  return { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags, held };
+  return { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags, ...state };
 }

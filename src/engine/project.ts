@@ -5,48 +5,18 @@
  * key; both stay readable, later backups take the smallest, and a volume goes on under the key it began with. So no
  * race can leave a backup whose key is gone.
  */
-import {
-  deriveKeys,
-  type ProjectKey,
-  readHolders,
-  type Secret,
-  unwrapSecret,
-  type WrappedSecret,
-  wrapSecret,
-} from "../codec/keys.ts";
+import type { HolderKind, ProjectKey } from "../codec/keys.ts";
 import { openContent, openFront, sealObject } from "../codec/seal.ts";
-import {
-  DamageError,
-  describeError,
-  isUnreadable,
-  MissingError,
-  type UnreadableError,
-  VarveError,
-} from "../errors.ts";
-import { concat, equalBytes, fromHex, toHex } from "../format/bytes.ts";
+import { DamageError, type UnreadableError, VarveError } from "../errors.ts";
+import { concat, toHex } from "../format/bytes.ts";
 import { isBackupId } from "../format/backup_id.ts";
-import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
-import {
-  CHUNKS_PREFIX,
-  HOLDS_PREFIX,
-  keyName,
-  KEYS_PREFIX,
-  projectPrefix,
-  PROJECTS_PREFIX,
-  VOLUMES_PREFIX,
-} from "../format/layout.ts";
-import { KEY_ID_BYTES, KIB, SECRET_BYTES } from "../format/limits.ts";
-import { checkProjectName, isProjectName, quote } from "../format/names.ts";
+import { CHUNKS_PREFIX, HOLDS_PREFIX, keyName, projectPrefix, VOLUMES_PREFIX } from "../format/layout.ts";
+import { KIB } from "../format/limits.ts";
 import { decodeHeader, HEADER_BYTES, maxObjectBytes, type ObjectType, objectType } from "../format/object.ts";
 import { isKey } from "../store/key.ts";
 import type { ListOptions, ObjectInfo, RequestOptions, Store } from "../store/store.ts";
-import { type Context, tellProblem } from "./context.ts";
-import { namesOf } from "./not_found.ts";
-import { randomBytes } from "./random.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
-
-export type { Secret } from "../codec/keys.ts";
 
 /** How much of an object is read before its header says how much there is: a page, and nearly every manifest, as a whole. */
 const FIRST_READ_BYTES = 256 * KIB + 1;
@@ -54,11 +24,13 @@ const FIRST_READ_BYTES = 256 * KIB + 1;
 /** Reads the key of this id from the store; `undefined` where there is none. */
 type KeyFinder = (id: string) => Promise<ProjectKey | undefined>;
 
-interface ProjectKeys {
+export interface ProjectKeys {
   /** By id in hex, ascending; at least one. */
   keys: ReadonlyMap<string, ProjectKey>;
-  /** By id in hex: why a key cannot be read. What it has sealed cannot be read either, and nothing else. */
-  damaged?: ReadonlyMap<string, UnreadableError>;
+  /** What the first of them opens with. */
+  encryption: HolderKind;
+  /** By id in hex: why a key cannot be used. What it has sealed cannot be read either, and nothing else. */
+  damaged: ReadonlyMap<string, UnreadableError>;
   /** For keys that another host made since. */
   findKey: KeyFinder;
 }
@@ -68,6 +40,8 @@ export class Project {
   readonly store: Store;
   readonly chunkBytes: number;
   readonly repositoryId: string;
+  /** What it opens with: `none` is for anybody who can read the store. */
+  readonly encryption: HolderKind;
   /** By id in hex, ascending; at least one. Behind them those that were found later. */
   readonly #keys: Map<string, ProjectKey>;
   readonly #damagedKeys: ReadonlyMap<string, UnreadableError>;
@@ -79,7 +53,8 @@ export class Project {
     this.chunkBytes = repository.chunkBytes;
     this.repositoryId = repository.id;
     this.#keys = new Map(options.keys);
-    this.#damagedKeys = options.damaged ?? new Map();
+    this.encryption = options.encryption;
+    this.#damagedKeys = options.damaged;
     this.#findKey = options.findKey;
   }
 
@@ -229,188 +204,4 @@ const HIDING = [VOLUMES_PREFIX, HOLDS_PREFIX];
 function mayHide(name: string): boolean {
   return HIDING.some((prefix) => name.startsWith(prefix)) &&
     !isBackupId(name.slice(name.lastIndexOf("/") + 1));
-}
-
-/**
- * The names of the projects that have a key. Others are none: what an interrupted erasure has left, or a folder that
- * MinIO goes on telling while there are delete markers in it. A folder that no project can be called like is said.
- */
-export async function* listProjects(repository: Repository, context: Context): AsyncGenerator<string> {
-  for await (const name of repository.store.folders(PROJECTS_PREFIX, { signal: context.signal })) {
-    if (!isProjectName(name)) {
-      context.log.warn(
-        {},
-        `the folder ${quote(PROJECTS_PREFIX + name)} is passed over: no project has such a name`,
-      );
-      continue;
-    }
-    if ((await listKeys(repository, name, context)).length > 0) yield name;
-  }
-}
-
-/** The error of a name that no project has: `what`, where, and which projects there are. */
-export async function noProject(repository: Repository, what: string, context: Context): Promise<VarveError> {
-  const names = await Array.fromAsync(listProjects(repository, context));
-  const there = names.length === 0 ? "there are none" : `there is ${namesOf(names)}`;
-  return new VarveError("not_found", `${what} in "${repository.store.url}"; ${there}`);
-}
-
-/**
- * Opens a project; with `create` it is made where it is not there. A key that is damaged is told of, and the project is
- * opened by its others. Throws `wrong_secret` where the secret does not open it, `not_found` where there is no such project,
- * `DamageError` where none of its keys can be read.
- */
-export async function openProject(
-  repository: Repository,
-  options: { name: string; secret: Secret; create: boolean },
-  context: Context,
-): Promise<Project> {
-  checkProjectName(options.name);
-  let stored = await listKeys(repository, options.name, context);
-  if (stored.length === 0) stored = await listKeys(repository, options.name, context); // one look is no proof
-  if (stored.length === 0 && options.create) {
-    await createKey(repository, options, context);
-    stored = await listKeys(repository, options.name, context);
-  }
-  if (stored.length === 0) {
-    throw await noProject(
-      repository,
-      `Cannot open project "${options.name}": there is none of that name`,
-      context,
-    );
-  }
-  const found = await readKeys(repository, { ...options, stored }, context);
-  const findKey = (id: string) => findKeyLater(repository, { ...options, id }, context);
-  return new Project(repository, options.name, { ...found, findKey });
-}
-
-/** Makes a project with its key, wrapped for `secret`. Throws `conflict` where there is one of that name. */
-export async function createProject(
-  repository: Repository,
-  options: { name: string; secret: Secret },
-  context: Context,
-): Promise<void> {
-  checkProjectName(options.name);
-  for (let look = 1; look <= 2; look++) { // one look is no proof
-    if ((await listKeys(repository, options.name, context)).length === 0) continue;
-    throw new VarveError("conflict", `Cannot make project "${options.name}": there is one already`);
-  }
-  await createKey(repository, options, context);
-}
-
-async function readKeys(
-  repository: Repository,
-  options: { name: string; secret: Secret; stored: readonly string[] },
-  context: Context,
-): Promise<Required<Pick<ProjectKeys, "keys" | "damaged">>> {
-  const keys = new Map<string, ProjectKey>();
-  const damaged = new Map<string, UnreadableError>();
-  for (const key of options.stored) {
-    try {
-      keys.set(keyIdOf(key), await readKey(repository, { ...options, key }, context));
-    } catch (error) {
-      if (!isUnreadable(error)) throw error;
-      damaged.set(keyIdOf(key), error);
-    }
-  }
-  const [first] = damaged.values();
-  if (keys.size === 0) throw first!;
-  for (const error of damaged.values()) tellProblem(keyProblem(options.name, error), context);
-  return { keys, damaged };
-}
-
-function keyIdOf(key: string): string {
-  return key.slice(key.lastIndexOf("/") + 1);
-}
-
-function keyProblem(project: string, error: UnreadableError): DamageError {
-  return new DamageError(
-    error.key,
-    `${describeError(error)}; of project "${project}", what is sealed with that key cannot be read`,
-    { cause: error },
-  );
-}
-
-async function findKeyLater(
-  repository: Repository,
-  options: { name: string; secret: Secret; id: string },
-  context: Context,
-): Promise<ProjectKey | undefined> {
-  const key = projectPrefix(options.name) + keyName(options.id);
-  try {
-    return await readKey(repository, { ...options, key }, context);
-  } catch (error) {
-    if (error instanceof MissingError) return undefined;
-    throw error;
-  }
-}
-
-async function listKeys(repository: Repository, project: string, { signal }: Context): Promise<string[]> {
-  const keys: string[] = [];
-  const prefix = projectPrefix(project) + KEYS_PREFIX;
-  for await (const { key } of repository.store.list(prefix, { signal })) {
-    // Whatever else lies there is no key.
-    if (fromHex(key.slice(prefix.length), KEY_ID_BYTES) !== undefined) keys.push(key);
-  }
-  return keys;
-}
-
-async function createKey(
-  repository: Repository,
-  options: { name: string; secret: Secret },
-  { signal }: Context,
-) {
-  const secret = randomBytes(SECRET_BYTES);
-  const id = toHex(deriveKeys(secret).id);
-  const wrapped = await wrapSecret(secret, options.secret, randomBytes);
-  const body = encodeCheckedJson({ key: id, holders: [wrapped] });
-  await repository.store.put(projectPrefix(options.name) + keyName(id), body, { signal });
-}
-
-async function readKey(
-  repository: Repository,
-  options: { name: string; secret: Secret; key: string },
-  context: Context,
-): Promise<ProjectKey> {
-  return await readTwice(() => readKeyOnce(repository, options, context));
-}
-
-async function readKeyOnce(
-  repository: Repository,
-  options: { name: string; secret: Secret; key: string },
-  { signal }: Context,
-): Promise<ProjectKey> {
-  const bytes = await repository.store.get(options.key, { signal, range: CHECKED_JSON_RANGE });
-  const fields = decodeCheckedJson(bytes, options.key);
-  const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
-  const keyId = fromHex(String(fields.key), KEY_ID_BYTES);
-  if (keyId === undefined || !options.key.endsWith(`/${fields.key}`)) {
-    throw damaged("it is not the key that its name says");
-  }
-  const holders = readHolders(fields.holders);
-  if (holders === undefined) throw damaged("it does not say, as varve would, how to unwrap the key");
-  for (const wrapped of holders) {
-    if (wrapped.kind !== options.secret.kind) continue;
-    const secret = await unwrapSecret(wrapped, options.secret, keyId);
-    if (secret !== undefined && equalBytes(deriveKeys(secret).id, keyId)) return deriveKeys(secret);
-  }
-  throw wrongSecret(options, holders.map(({ kind }) => kind));
-}
-
-function wrongSecret(options: { name: string; secret: Secret }, kinds: WrappedSecret["kind"][]): VarveError {
-  const cannot = `Cannot open project "${options.name}":`;
-  if (kinds.includes(options.secret.kind)) {
-    const what = {
-      none: "its key was changed",
-      passphrase: "the passphrase is wrong",
-      key: "it is another key file's",
-    };
-    return new VarveError("wrong_secret", `${cannot} ${what[options.secret.kind]}`);
-  }
-  const wanted = {
-    none: "it was made without a passphrase or key file; run without one",
-    passphrase: "it needs a passphrase: give --passphrase-file or VARVE_PASSPHRASE_FILE",
-    key: "it needs a key file: give --key-file or VARVE_KEY_FILE",
-  };
-  return new VarveError("wrong_secret", `${cannot} ${kinds.map((kind) => wanted[kind]).join(", or ")}`);
 }

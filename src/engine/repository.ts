@@ -1,5 +1,5 @@
 /** A repository: a store with `varve.json` in it. docs/format.md, "The repository". */
-import { DamageError, MissingError, UsageError, VarveError } from "../errors.ts";
+import { DamageError, MissingError, NoRepositoryError, UsageError, VarveError } from "../errors.ts";
 import { fromHex, toHex } from "../format/bytes.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
 import { REPOSITORY_KEY } from "../format/layout.ts";
@@ -19,8 +19,11 @@ export interface Repository {
 }
 
 /** Makes a repository. Throws `conflict` where the store holds one already. */
-export async function initRepository(store: Store, options: { chunkBytes: number }, context: Context) {
-  const { chunkBytes } = options;
+export async function initRepository(
+  store: Store,
+  { chunkBytes }: { chunkBytes: number },
+  context: Context,
+): Promise<Repository> {
   if (!isChunkSize(chunkBytes)) {
     throw new UsageError(
       `Cannot use chunks of ${chunkBytes} bytes: a multiple of ${BLOCK_BYTES}, ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
@@ -76,10 +79,6 @@ async function readRepositoryFile(store: Store, { signal }: Context): Promise<Re
     );
   } catch (cause) {
     if (!(cause instanceof MissingError)) throw cause;
-    throw new VarveError(
-      "no_repository",
-      `Cannot open the repository "${store.url}": there is none; make one with "varve init", or check --repo`,
-      { cause },
-    );
+    throw new NoRepositoryError(store.url, 'make one with "varve init", or check --repo');
   }
 }

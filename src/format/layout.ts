@@ -73,17 +73,24 @@ export function manifestName(volume: string, backup: string): string {
 
 /** Volume and backup id behind a manifest's name; `undefined` for anything else. */
 export function parseManifestName(name: string): { volume: string; backup: string } | undefined {
+  return parsePlace(name, VOLUMES_PREFIX);
+}
+
+function parsePlace(name: string, prefix: string): { volume: string; backup: string } | undefined {
   const slash = name.lastIndexOf("/");
   const backup = name.slice(slash + 1);
-  if (!name.startsWith(VOLUMES_PREFIX) || slash < VOLUMES_PREFIX.length || !isBackupId(backup)) {
-    return undefined;
-  }
-  return { volume: name.slice(VOLUMES_PREFIX.length, slash), backup };
+  if (!name.startsWith(prefix) || slash < prefix.length || !isBackupId(backup)) return undefined;
+  return { volume: name.slice(prefix.length, slash), backup };
 }
 
 /** What keeps a backup from being forgotten. */
 export function holdName(volume: string, backup: string): string {
   return `${HOLDS_PREFIX}${volume}/${backup}`;
+}
+
+/** The backup that an object of this name keeps; `undefined` for anything else. */
+export function parseHoldName(name: string): { volume: string; backup: string } | undefined {
+  return parsePlace(name, HOLDS_PREFIX);
 }
 
 export function leaseName(lease: Uint8Array): string {

@@ -1,6 +1,6 @@
 /** The sizes that the format fixes, and the limits that readers and writers hold to. docs/format.md says why. */
 
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;

@@ -1,6 +1,7 @@
 /** Runs the producer of a stream (`--exec`): its output is the stream, its end is part of what makes it whole. */
 import fs from "node:fs";
 import { describeError, UsageError, VarveError } from "../errors.ts";
+import { childEnvironment } from "../os/child_environment.ts";
 import { type EndingSignal, ignoredSignals } from "../os/signals.ts";
 import { makePipe } from "./libc.ts";
 
@@ -82,6 +83,7 @@ function spawn(command: readonly string[], program: string) {
       stdin: "ignore",
       stdout: writeFd,
       stderr: "pipe",
+      env: childEnvironment(),
     });
     return { fd: readFd, child };
   } catch (cause) {

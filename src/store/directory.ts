@@ -1,11 +1,13 @@
 /**
  * A store in a directory: keys are paths below it. Only ENOENT, and a path that leads through a file or ends at a
- * folder, is "missing"; any other failure is a `StoreError`.
+ * folder, is "missing"; any other failure is a `StoreError`. Below the root no link is followed, and nothing is opened but
+ * folders and regular files (`os/folder.ts`); whoever may write there can at most have an object be refused.
  */
-import { constants } from "node:fs";
-import { type FileHandle, open, readdir, stat, unlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { lstat, readdir, unlink } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { MissingError, StoreError } from "../errors.ts";
+import { closeFd, readSome } from "../os/fd.ts";
+import type { Folder } from "../os/folder.ts";
 import {
   describeFileError,
   directoryError,
@@ -15,8 +17,8 @@ import {
   objectError,
 } from "./directory_errors.ts";
 import { DirectoryRoot } from "./directory_root.ts";
-import { directoryFolders, walkDirectory } from "./directory_walk.ts";
-import { DurableWriter, TEMPORARY_FOLDER } from "./durable_writer.ts";
+import { directoryFolders, infoOf, walkDirectory, type WalkOptions } from "./directory_walk.ts";
+import { DurableWriter, folderOf, TEMPORARY_FOLDER } from "./durable_writer.ts";
 import { checkKey, checkPrefix, checkRange } from "./key.ts";
 import { lookTwice } from "./look_twice.ts";
 import { roomFor } from "./room.ts";
@@ -26,19 +28,25 @@ import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions
 const DELETE_WINDOW = 32;
 /** Four times the largest chunk: no object is as large, and a file that is would take the host's memory. */
 const OBJECT_BYTES_MAX = 128 * 1024 * 1024;
-/** A named pipe in the place of an object must not be waited for. */
-const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
+/** Links that are told of; with more than these it is clear. */
+const LINKS_MAX = 8;
 
 export class DirectoryStore implements Store {
   readonly url: string;
   readonly #root: DirectoryRoot;
   readonly #writer: DurableWriter;
+  readonly #onWarning: (line: string) => void;
+  readonly #links = new Set<string>();
 
   /** `path` is absolute; the first `put` makes the directory where there is none. */
-  constructor(path: string) {
+  constructor(
+    path: string,
+    { onWarning = () => {} }: { onWarning?: ((line: string) => void) | undefined } = {},
+  ) {
     this.url = path;
     this.#root = new DirectoryRoot(path);
-    this.#writer = new DurableWriter(path);
+    this.#writer = new DurableWriter(this.#root);
+    this.#onWarning = onWarning;
   }
 
   get caveat(): string | undefined {
@@ -52,10 +60,10 @@ export class DirectoryStore implements Store {
     const path = this.#pathOf(key);
     const bytes = await this.#attempt(
       { action: "read", path, signal, key },
-      () => lookTwice(path, () => readFile(path, { range, into, signal })),
+      () => this.#look(key, (folder, name) => readFile(folder, name, { range, into, signal })),
     );
     if (bytes !== undefined) return bytes;
-    await this.#attempt({ action: "read", path, signal, key }, () => refuseNamed(path));
+    await this.#attempt({ action: "read", path, signal, key }, () => this.#refuseNamed(key));
     throw new MissingError(key, `Cannot read "${path}": no such object`);
   }
 
@@ -63,22 +71,20 @@ export class DirectoryStore implements Store {
     const path = this.#pathOf(key);
     await this.#attempt({ action: "write", path, signal }, async () => {
       try {
-        await this.#writer.write(path, body, signal);
+        await this.#writer.write(key, body, signal);
       } catch (error) {
         if (errnoOf(error) !== "EIO") throw error;
-        await this.#writer.write(path, body, signal); // another file, perhaps on better sectors
+        await this.#writer.write(key, body, signal); // another file, perhaps on better sectors
       }
     });
   }
 
   async head(key: string, { signal }: RequestOptions = {}): Promise<ObjectInfo | undefined> {
     const path = this.#pathOf(key);
-    const found = await this.#attempt(
+    return await this.#attempt(
       { action: "look up", path, signal, key },
-      () => lookTwice(path, () => stat(path)),
+      () => this.#look(key, (folder) => infoOf(folder, key)),
     );
-    if (found === undefined || !found.isFile()) return undefined;
-    return { key, sizeBytes: found.size, modifiedMs: found.mtimeMs };
   }
 
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
@@ -90,15 +96,16 @@ export class DirectoryStore implements Store {
   }
 
   async delete(keys: readonly string[], { signal }: RequestOptions = {}): Promise<DeleteFailure[]> {
-    const paths = keys.map((key) => this.#pathOf(key));
+    for (const key of keys) this.#pathOf(key);
     return await this.#attempt({ action: "delete in", path: this.url, signal }, async () => {
+      await this.#root.check(); // else what went away with it would look as if it was deleted
       const failures: (DeleteFailure | undefined)[] = [];
       for (let at = 0; at < keys.length; at += DELETE_WINDOW) {
         signal?.throwIfAborted();
         const window = keys.slice(at, at + DELETE_WINDOW);
-        failures.push(...await Promise.all(window.map((key) => deleteFile(this.#pathOf(key), key))));
+        failures.push(...await Promise.all(window.map((key) => this.#deleteFile(key))));
       }
-      await this.#writer.settleDeletions(paths.filter((_, index) => failures[index] === undefined));
+      await this.#writer.settleDeletions(keys.filter((_, index) => failures[index] === undefined));
       return failures.filter((failure) => failure !== undefined);
     });
   }
@@ -117,7 +124,7 @@ export class DirectoryStore implements Store {
     checkPrefix(prefix);
     try {
       await this.#root.check();
-      yield* walk(this.url, { prefix, ...options });
+      yield* walk(this.#root, { prefix, ...options, onLink: (path) => this.#tellLink(path) });
       await this.#root.check(); // else a directory that went away would look as if it held nothing more
     } catch (error) {
       options.signal?.throwIfAborted();
@@ -125,11 +132,51 @@ export class DirectoryStore implements Store {
     }
   }
 
-  /** Runs one action, between two looks at the root, and turns what it throws into the store's errors. */
+  /** What was a folder behind a link, moved elsewhere by somebody, must not look as if it had never been. */
+  #tellLink(path: string): void {
+    if (this.#links.has(path) || this.#links.size >= LINKS_MAX) return;
+    this.#links.add(path);
+    this.#onWarning(
+      `"${join(this.url, path)}" is a link: none is followed here, and what it leads to is left out`,
+    );
+  }
+
+  /** What is found in the key's folder, by two looks. */
+  async #look<T>(key: string, look: (folder: Folder, name: string) => Promise<T>): Promise<T | undefined> {
+    return await lookTwice(async (again) => {
+      using folder = await this.#root.folder(folderOf(key), { again });
+      return await look(folder, basename(key));
+    });
+  }
+
+  /** A file that cannot be found, though its folder names it, is not missing: the file system does not agree with itself. */
+  async #refuseNamed(key: string): Promise<void> {
+    const entries = await this.#look(key, (folder) => readdir(folder.here, { withFileTypes: true }));
+    if (entries?.some((entry) => entry.name === basename(key) && entry.isFile())) {
+      throw new StoreError(
+        `Cannot read "${join(this.url, key)}": its folder names it, but it cannot be found`,
+        {
+          retryable: true,
+        },
+      );
+    }
+  }
+
+  async #deleteFile(key: string): Promise<DeleteFailure | undefined> {
+    try {
+      using folder = await this.#root.folder(folderOf(key));
+      await unlink(folder.at(basename(key))).catch((error) => unlessNothing(error, folder.at(basename(key))));
+    } catch (error) {
+      if (isAbsent(error)) return;
+      if (error instanceof StoreError) throw error;
+      return { key, refused: isRefused(error), reason: describeFileError(error) };
+    }
+  }
+
+  /** Runs one action, looks at the root once more where it found nothing, and turns what it throws into the store's errors. */
   async #attempt<T>(what: Attempt, run: () => Promise<T>): Promise<T> {
     what.signal?.throwIfAborted();
     try {
-      await this.#root.check();
       const result = await run();
       // What is not there must not be missing because the whole directory went away under it.
       if (result === undefined) await this.#root.check();
@@ -143,57 +190,46 @@ export class DirectoryStore implements Store {
   }
 }
 
-type Walk<T> = (root: string, options: { prefix: string } & ListOptions) => AsyncGenerator<T>;
+type Walk<T> = (root: DirectoryRoot, options: WalkOptions) => AsyncGenerator<T>;
 type Attempt = { action: string; path: string; signal: AbortSignal | undefined; key?: string };
 
-/** A file that cannot be found, though its folder names it, is not missing: the file system does not agree with itself. */
-async function refuseNamed(path: string): Promise<void> {
-  const entries = await readdir(dirname(path), { withFileTypes: true }).catch(unlessAbsent);
-  if (entries?.some((entry) => entry.name === basename(path) && entry.isFile())) {
-    throw new StoreError(`Cannot read "${path}": its folder names it, but it cannot be found`, {
-      retryable: true,
-    });
+/** The object's bytes, or `undefined` where a folder has its name. */
+async function readFile(
+  folder: Folder,
+  name: string,
+  { range, into, signal }: GetOptions,
+): Promise<Uint8Array | undefined> {
+  const file = await folder.openFile(name);
+  if (file === undefined) return undefined;
+  try {
+    const sizeBytes = Number(file.stats.size);
+    if (range === undefined && sizeBytes > OBJECT_BYTES_MAX) {
+      throw new Error(`it has ${sizeBytes} bytes, and no object is as large`);
+    }
+    const offset = Math.min(range?.offset ?? 0, sizeBytes);
+    const bytes = roomFor(Math.min(range?.length ?? sizeBytes, sizeBytes - offset), into);
+    await readWhole(file.fd, bytes, { offset, signal });
+    return bytes;
+  } finally {
+    await closeFd(file.fd);
   }
 }
 
-/** The object's bytes, or `undefined` where something else has its name. */
-async function readFile(path: string, { range, into, signal }: GetOptions): Promise<Uint8Array | undefined> {
-  await using file = await open(path, READ_FLAGS);
-  const stats = await file.stat();
-  if (!stats.isFile()) return undefined;
-  if (range === undefined && stats.size > OBJECT_BYTES_MAX) {
-    throw new Error(`it has ${stats.size} bytes, and no object is as large`);
-  }
-  const offset = Math.min(range?.offset ?? 0, stats.size);
-  const bytes = roomFor(Math.min(range?.length ?? stats.size, stats.size - offset), into);
-  await readFully(file, bytes, { offset, signal });
-  return bytes;
-}
-
-async function readFully(
-  file: FileHandle,
+async function readWhole(
+  fd: number,
   into: Uint8Array,
   { offset, signal }: { offset: number; signal: AbortSignal | undefined },
 ): Promise<void> {
   for (let at = 0; at < into.length;) {
     signal?.throwIfAborted();
-    const { bytesRead } = await file.read(into, at, into.length - at, offset + at);
+    const count = await readSome(fd, into.subarray(at), offset + at);
     // A look again tells whether it is shorter, or was only read so.
-    if (bytesRead === 0) throw Object.assign(new Error("it ends before its size"), { code: "EIO" });
-    at += bytesRead;
+    if (count === 0) throw Object.assign(new Error("it ends before its size"), { code: "EIO" });
+    at += count;
   }
 }
 
-async function deleteFile(path: string, key: string): Promise<DeleteFailure | undefined> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    // A read-only file system says so before it looks whether there is anything to delete.
-    if (isAbsent(error) || await stat(path).then(() => false, isAbsent)) return;
-    return { key, refused: isRefused(error), reason: describeFileError(error) };
-  }
-}
-
-function unlessAbsent(error: unknown): undefined {
-  if (!isAbsent(error)) throw error;
+/** A read-only file system says so before it looks whether there is anything to delete. */
+async function unlessNothing(error: unknown, path: string): Promise<void> {
+  if (!await lstat(path).then(() => false, isAbsent)) throw error;
 }

@@ -11,7 +11,7 @@ const STATES: Record<string, string> = {
   EIO: "input/output error",
   ESTALE: "stale file handle",
   ENAMETOOLONG: "the name is too long",
-  ELOOP: "it is a link that leads round in a circle",
+  ELOOP: "links lead round in a circle",
   EUCLEAN: "the file system is damaged",
   EBADMSG: "the file system is damaged",
   ENOTCONN: "the file system's server is gone",

@@ -3,8 +3,8 @@
  * store from which every object is gone, nor take the next chunks.
  */
 import type { BigIntStats } from "node:fs";
-import { stat } from "node:fs/promises";
 import { StoreError, type VarveError } from "../errors.ts";
+import { Folder } from "../os/folder.ts";
 import { directoryError, errnoOf } from "./directory_errors.ts";
 
 export class DirectoryRoot {
@@ -17,20 +17,43 @@ export class DirectoryRoot {
 
   /** Throws a `StoreError` when the directory is no longer the one that was first seen. It may be absent at first. */
   async check(): Promise<void> {
-    const identity = await this.#identify();
-    if (this.#identity !== undefined && this.#identity !== identity) {
-      throw new StoreError(`Cannot use "${this.path}": the directory was unmounted or replaced`, {
-        retryable: false,
-      });
+    try {
+      using _ = await this.open();
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw error;
     }
-    this.#identity = identity;
   }
 
-  async #identify(): Promise<string | undefined> {
+  /** The directory itself. Throws a `StoreError` as `check` does, and ENOENT as long as it was never there. */
+  async open(): Promise<Folder> {
+    const { folder, identity } = await this.#look();
+    if (this.#identity === undefined || this.#identity === identity) {
+      this.#identity = identity;
+      if (folder !== undefined) return folder;
+      throw Object.assign(new Error("there is no such directory"), { code: "ENOENT" });
+    }
+    folder?.[Symbol.dispose]();
+    throw new StoreError(`Cannot use "${this.path}": the directory was unmounted or replaced`, {
+      retryable: false,
+    });
+  }
+
+  /** A folder below it, looked at `again` where a look has failed. Throws as `open` and `Folder.enter` do. */
+  async folder(path: string, { again = false } = {}): Promise<Folder> {
+    using root = await this.open();
+    const folder = await root.enter(path);
+    if (again) await folder.refresh();
+    return folder;
+  }
+
+  async #look(): Promise<{ folder?: Folder; identity?: string }> {
+    let folder: Folder | undefined;
     try {
-      return folderIdentity(await stat(this.path, { bigint: true }));
+      folder = await Folder.open(this.path);
+      return { folder, identity: folderIdentity(await folder.stat()) };
     } catch (error) {
-      if (errnoOf(error) === "ENOENT") return undefined;
+      folder?.[Symbol.dispose]();
+      if (errnoOf(error) === "ENOENT") return {};
       throw awayError(directoryError("open", this.path, error));
     }
   }

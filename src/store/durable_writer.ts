@@ -2,13 +2,14 @@
  * Durable changes of a directory: temporary file, write, fsync, rename, fsync of the folder and of every folder above
  * it that is new. Part of the directory store; the order follows what POSIX leaves open about rename and power loss.
  */
-import { mkdir, open, rename, rm, rmdir, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { Folder } from "../os/folder.ts";
 import { syncFolder } from "../os/sync_folder.ts";
 import { StoreError } from "../errors.ts";
 import { errnoOf, isAbsent } from "./directory_errors.ts";
-import { folderIdentity } from "./directory_root.ts";
-import { removeLeftovers } from "./leftovers.ts";
+import { type DirectoryRoot, folderIdentity } from "./directory_root.ts";
+import { removeLeftovers, temporaryName } from "./leftovers.ts";
 
 /** The folder of unfinished writes, below the root: no key may begin with it. */
 export const TEMPORARY_FOLDER = "tmp";
@@ -23,16 +24,19 @@ const DURABLE_FOLDERS_MAX = 65_536;
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 
+/** The folder that holds the object of a key, as `DirectoryRoot.folder` takes it. */
+export function folderOf(key: string): string {
+  return key.slice(0, Math.max(key.lastIndexOf("/"), 0));
+}
+
 export class DurableWriter {
-  readonly #root: string;
-  readonly #temporaryFolder: string;
+  readonly #root: DirectoryRoot;
   readonly #durableFolders = new Map<string, string>();
   #rootMade = false;
   #foldersAreDurable = true;
 
-  constructor(root: string) {
+  constructor(root: DirectoryRoot) {
     this.#root = root;
-    this.#temporaryFolder = join(root, TEMPORARY_FOLDER);
   }
 
   /** Whether the file system has synced every folder so far; without that a power cut may undo the newest changes. */
@@ -40,58 +44,67 @@ export class DurableWriter {
     return this.#foldersAreDurable;
   }
 
-  /** Writes `body` to `path`, replacing what is there. Nothing of it is visible until all of it is. */
-  async write(path: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
-    await this.#makeRoot();
-    const temporary = join(this.#temporaryFolder, crypto.randomUUID());
+  /** Writes `body` as the object `key`, replacing what is there. Nothing of it is visible until all of it is. */
+  async write(key: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
+    using root = await this.#openRoot();
+    using unfinished = await root.make(TEMPORARY_FOLDER, FOLDER_MODE);
+    await this.#removeLeftovers(unfinished);
+    const temporary = unfinished.at(temporaryName());
     try {
       await writeSynced(temporary, body);
       signal?.throwIfAborted();
-      await this.#moveInto(path, temporary);
+      await this.#moveInto(root, key, temporary);
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to tell
       throw error;
     }
-    await this.#syncFolders(dirname(path));
+    await this.#syncFolders(folderOf(key));
   }
 
-  /** Removes the folders that deleting `paths` has left empty, and makes the deletions durable. */
-  async settleDeletions(paths: readonly string[]): Promise<void> {
+  /** Removes the folders that deleting these objects has left empty, and makes the deletions durable. */
+  async settleDeletions(keys: readonly string[]): Promise<void> {
     const changed = new Set<string>();
-    for (const folder of new Set(paths.map((path) => dirname(path)))) {
-      changed.add(await this.#pruneEmpty(folder));
-    }
+    for (const folder of new Set(keys.map(folderOf))) changed.add(await this.#pruneEmpty(folder));
     for (const folder of changed) await this.#sync(folder).catch(unlessAbsent);
   }
 
   /** Only the first write makes the root: one that is gone later was unmounted or moved, and is not made anew. */
-  async #makeRoot(): Promise<void> {
-    if (this.#rootMade) return await makeFolder(this.#temporaryFolder);
-    const created = await mkdir(this.#root, { recursive: true, mode: FOLDER_MODE });
-    if (created !== undefined) await this.#syncChain(this.#root, dirname(created));
-    await makeFolder(this.#temporaryFolder);
-    if (this.#rootMade) return; // by another write meanwhile
-    this.#rootMade = true;
-    await removeLeftovers(this.#temporaryFolder);
+  async #openRoot(): Promise<Folder> {
+    const { path } = this.#root;
+    if (!this.#rootMade) {
+      await this.#root.check();
+      const created = await mkdir(path, { recursive: true, mode: FOLDER_MODE });
+      if (created !== undefined) await this.#syncChain(path, dirname(created));
+    }
+    return await this.#root.open();
   }
 
-  async #moveInto(path: string, temporary: string): Promise<void> {
+  /** With the first write. */
+  async #removeLeftovers(unfinished: Folder): Promise<void> {
+    if (this.#rootMade) return;
+    this.#rootMade = true;
+    await removeLeftovers(unfinished);
+  }
+
+  async #moveInto(root: Folder, key: string, temporary: string): Promise<void> {
     for (let attempt = 1;; attempt++) {
       try {
-        await this.#makeFolders(dirname(path));
-        return await rename(temporary, path);
+        using folder = await root.make(folderOf(key), FOLDER_MODE);
+        return await rename(temporary, folder.at(basename(key)));
       } catch (error) {
         if (attempt === RENAME_ATTEMPTS_MAX) throw error;
-        if (IN_THE_WAY.has(errnoOf(error) ?? "")) await this.#removeEmpty(path);
+        if (IN_THE_WAY.has(errnoOf(error) ?? "")) await this.#removeEmpty(key);
         else if (errnoOf(error) !== "ENOENT") throw error;
       }
     }
   }
 
   /** An empty folder where the object belongs holds nothing; one with files is somebody's. */
-  async #removeEmpty(path: string): Promise<void> {
-    await rmdir(path).catch((cause) => {
+  async #removeEmpty(key: string): Promise<void> {
+    using folder = await this.#root.folder(folderOf(key));
+    await rmdir(folder.at(basename(key))).catch((cause) => {
       if (isAbsent(cause)) return;
+      const path = join(this.#root.path, key);
       throw new StoreError(`Cannot write "${path}": a folder is in its place; move it away`, {
         retryable: false,
         cause,
@@ -99,52 +112,59 @@ export class DurableWriter {
     });
   }
 
-  /** Makes `folder` and those above it, below the root. */
-  async #makeFolders(folder: string): Promise<void> {
-    try {
-      await makeFolder(folder);
-    } catch (error) {
-      if (errnoOf(error) !== "ENOENT" || dirname(folder) === this.#root) throw error;
-      await this.#makeFolders(dirname(folder));
-      await makeFolder(folder);
-    }
-  }
-
   /** Syncs `folder`, which holds a new name, and those above it whose own name may not be durable yet. */
   async #syncFolders(folder: string): Promise<void> {
     let identity = await this.#sync(folder);
-    for (let at = folder; at !== this.#root && this.#durableFolders.get(at) !== identity; at = dirname(at)) {
-      const above = await this.#sync(dirname(at));
+    for (let at = folder; at !== "" && this.#durableFolders.get(at) !== identity; at = folderOf(at)) {
+      const above = await this.#sync(folderOf(at));
       if (this.#durableFolders.size >= DURABLE_FOLDERS_MAX) this.#durableFolders.clear();
       this.#durableFolders.set(at, identity);
       identity = above;
     }
   }
 
+  /** Of the root and the folders above it. */
   async #syncChain(from: string, upTo: string): Promise<void> {
     for (let at = from;; at = dirname(at)) {
-      await this.#sync(at);
+      using folder = await Folder.open(at);
+      await this.#syncOpened(folder);
       if (at === upTo) return;
     }
   }
 
+  async #sync(path: string): Promise<string> {
+    using folder = await this.#root.folder(path);
+    return await this.#syncOpened(folder);
+  }
+
   /** Resolves to the folder's identity from before it was synced: another one by then is synced once more. */
-  async #sync(folder: string): Promise<string> {
-    const identity = folderIdentity(await stat(folder, { bigint: true }));
-    this.#foldersAreDurable = await syncFolder(folder) && this.#foldersAreDurable;
+  async #syncOpened(folder: Folder): Promise<string> {
+    const identity = folderIdentity(await folder.stat());
+    this.#foldersAreDurable = await syncFolder(folder.here) && this.#foldersAreDurable;
     return identity;
   }
 
   /** Removes `folder` and those above it as far as they are empty; resolves to the first that remains. */
   async #pruneEmpty(folder: string): Promise<string> {
-    for (let at = folder; at !== this.#root; at = dirname(at)) {
-      const removed = await rmdir(at).then(() => true, (error) => isAbsent(error));
-      if (!removed) return at;
+    for (let at = folder; at !== ""; at = folderOf(at)) {
+      if (!await this.#removeFolder(at)) return at;
     }
-    return this.#root;
+    return "";
+  }
+
+  /** Whether it is gone. */
+  async #removeFolder(path: string): Promise<boolean> {
+    try {
+      using above = await this.#root.folder(folderOf(path));
+      await rmdir(above.at(basename(path)));
+      return true;
+    } catch (error) {
+      return isAbsent(error);
+    }
   }
 }
 
+/** `path` is new. */
 async function writeSynced(path: string, body: Uint8Array): Promise<void> {
   await using file = await open(path, "wx", FILE_MODE);
   for (let at = 0; at < body.length;) {
@@ -153,13 +173,6 @@ async function writeSynced(path: string, body: Uint8Array): Promise<void> {
     at += bytesWritten;
   }
   await file.sync();
-}
-
-/** Its parent must be there; it may be there itself. */
-async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, FOLDER_MODE).catch((error) => {
-    if (errnoOf(error) !== "EEXIST") throw error;
-  });
 }
 
 function unlessAbsent(error: unknown): void {

@@ -4,6 +4,9 @@
  */
 import { StoreError } from "../errors.ts";
 
+/** As many as S3 takes. */
+const KEY_BYTES_MAX = 1024;
+
 /** Throws a `StoreError` unless `key` is a non-empty path of printable ASCII without empty, `.` or `..` segments. */
 export function checkKey(key: string): void {
   if (!isKey(key)) {
@@ -22,6 +25,7 @@ const PLAIN = /^[0-9A-Za-z][\x20-\x2e\x30-\x7e]*(?:\/[0-9A-Za-z][\x20-\x2e\x30-\
 
 /** Whether `key` is valid: see `checkKey`. */
 export function isKey(key: string): boolean {
+  if (key.length > KEY_BYTES_MAX) return false;
   return PLAIN.test(key) || (/^[\x20-\x7e]+$/.test(key) && !/(?:^|\/)\.{0,2}(?:\/|$)/.test(key));
 }
 

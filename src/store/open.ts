@@ -37,8 +37,10 @@ export interface OpenStoreOptions {
  * yet. Throws a `UsageError` for any other URL.
  */
 export async function openStore(url: string, options: OpenStoreOptions): Promise<Store> {
-  const store = /^s3:/i.test(url) ? await openS3(url, options) : new DirectoryStore(directoryOf(url));
-  const { bytesPerSecond } = options;
+  const { bytesPerSecond, onWarning } = options;
+  const store = /^s3:/i.test(url)
+    ? await openS3(url, options)
+    : new DirectoryStore(directoryOf(url), { onWarning });
   const limited = bytesPerSecond === undefined ? store : limitRate(store, {
     bytesPerSecond,
     now: () => performance.now(),

@@ -3,7 +3,7 @@ import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { credentialsOf } from "./s3_credentials.ts";
 import { S3Handler } from "./s3_handler.ts";
 import { proxyOf, type ProxySetting } from "./s3_proxy.ts";
-import { readSettings, type S3Options, type S3Settings } from "./s3_settings.ts";
+import { OWN_DEFAULTS, readSettings, type S3Options, type S3Settings } from "./s3_settings.ts";
 
 /** Where requests go, for messages. */
 export interface Peer {
@@ -29,7 +29,10 @@ export async function connectS3(options: S3Options = {}): Promise<ConnectedClien
   const { env } = process;
   const settings = await readSettings(options, env);
   const { endpoint, region } = settings;
-  const identity = options.profile === undefined ? {} : { profile: options.profile };
+  const identity = {
+    ...OWN_DEFAULTS,
+    ...(options.profile === undefined ? {} : { profile: options.profile }),
+  };
   const requestHandler = new S3Handler({ ca: settings.ca });
   // Has the SDK's chain of credentials, and is asked for nothing else.
   const probe = new S3Client({ ...identity, region, requestHandler });

@@ -9,6 +9,9 @@ import type { Environment } from "./s3_proxy.ts";
 /** The region that a server of one's own is asked in, and the one that AWS calls the default. */
 const DEFAULT_REGION = "us-east-1";
 
+/** For every client: the mode "auto" of the AWS settings asks 169.254.169.254 for a region, to choose times that no one here uses. */
+export const OWN_DEFAULTS = { defaultsMode: "legacy" } as const;
+
 /** A profile's keys; those of a section within it have that in front: `s3.addressing_style`. */
 export type Profile = Record<string, string | undefined>;
 
@@ -58,7 +61,8 @@ export async function readProfile(
 
 /** The SDK reads the variables and the profile's sections that may name it. */
 async function endpointOf({ endpoint, profile }: S3Options): Promise<URL | undefined> {
-  const probe = new S3Client({ region: DEFAULT_REGION, ...(profile === undefined ? {} : { profile }) });
+  const identity = profile === undefined ? {} : { profile };
+  const probe = new S3Client({ ...OWN_DEFAULTS, region: DEFAULT_REGION, ...identity });
   const text = endpoint ?? await probe.config.serviceConfiguredEndpoint?.();
   probe.destroy();
   if (text === undefined) return undefined;
@@ -79,7 +83,7 @@ async function regionOf(
   const known = own || env["AWS_REGION"] || env["AWS_DEFAULT_REGION"];
   if (known) return known;
   if (endpoint !== undefined) return DEFAULT_REGION;
-  const probe = new S3Client({});
+  const probe = new S3Client(OWN_DEFAULTS);
   const region = await probe.config.region().catch(() => DEFAULT_REGION);
   probe.destroy();
   return region;

@@ -1,5 +1,6 @@
 /** Standard output, a FIFO or a character device as a target: bytes in order, nothing can be read back. */
 import { VarveError } from "../errors.ts";
+import { wasClosed } from "../os/closed_stream.ts";
 import { closeFd, syncFd, systemCode, writeFully } from "../os/fd.ts";
 import type { Target } from "./target.ts";
 
@@ -80,7 +81,11 @@ export class StreamTarget implements Target {
   }
 }
 
+/** Throws `failed` where it is closed. */
 export function standardOutput(options: { startOffset: number; signal: AbortSignal }): StreamTarget {
+  if (wasClosed(STDOUT_FD)) {
+    throw new VarveError("failed", 'Cannot restore to "standard output": it is closed');
+  }
   return new StreamTarget(STDOUT_FD, { name: "standard output", ...options });
 }
 

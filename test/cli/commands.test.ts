@@ -24,7 +24,7 @@ const env = {
 
 beforeAll(() => {
   fs.writeFileSync(volume, Buffer.alloc(VOLUME_BYTES, "varve ").fill(0, 4 << 20, 8 << 20));
-  varve(["init"], { env });
+  varve(["init", "acme", "--no-encryption"], { env });
   varve(["backup", "acme/disk", volume, "--format", "raw", "--tag", "first", "--tag", "nightly"], { env });
 });
 afterAll(() => fs.rmSync(folder, { recursive: true }));
@@ -38,23 +38,27 @@ function json(args: string[], options: RunOptions = {}) {
 describe("varve init", () => {
   test("init makes a repository with the chunk size that was asked for", () => {
     const there = path.join(folder, "other");
-    const made = json(["init", "--repo", there, "--chunk-size", "1M"]);
+    const made = json(["init", "acme", "--no-encryption", "--repo", there, "--chunk-size", "1M"]);
     expect(made).toEqual({
       repository: expect.stringMatching(/^[0-9a-f]{32}$/),
       url: there,
       chunk_size_bytes: 1 << 20,
+      projects: [{ project: "acme", encryption: "none" }],
     });
     json(["backup", "acme/disk", volume, "--format", "raw", "--repo", there]);
     expect(json(["show", "acme/disk", "--repo", there]).chunks.total).toBe(10);
   });
 
-  test("init exits with 11 when there is a repository", () => {
-    expect(varve(["init"], { env })).toMatchObject({
-      code: 11,
-      stdout: "",
-      stderr: expect.stringContaining("already"),
-    });
-  });
+  test.each([[[]], [["acme", "--no-encryption"]]])(
+    "init exits with 11 when there is one already: %p",
+    (words) => {
+      expect(varve(["init", ...words], { env })).toMatchObject({
+        code: 11,
+        stdout: "",
+        stderr: expect.stringContaining("already"),
+      });
+    },
+  );
 });
 
 describe("varve backup", () => {
@@ -114,22 +118,24 @@ describe("varve backup", () => {
     expect(varve(["list", "acme/failing"], { env }).code).toBe(4);
   });
 
-  test("backup makes the default repository when that is empty, and no other", () => {
+  test("backup goes to the default repository only when init has made it, and makes no other", () => {
     const { VARVE_REPO: _, ...unnamed } = env;
-    const made = path.join(env.XDG_DATA_HOME, "varve", "repository");
     const args = ["backup", "acme/disk", volume, "--format", "raw"];
+    const refused = varve(args, { env: unnamed });
+    expect(refused.code).toBe(10);
+    expect(refused.stderr).toContain("no other was named: set VARVE_REPO or --repo");
+    expect(fs.existsSync(env.XDG_DATA_HOME)).toBe(false);
+    expect(varve(["init", "acme", "--no-encryption"], { env: unnamed }).code).toBe(0);
     expect(varve(args, { env: unnamed })).toEqual({ code: 0, stdout: "", stderr: "" });
-    expect(fs.existsSync(path.join(made, "varve.json"))).toBe(true);
-    fs.rmSync(path.join(made, "varve.json"));
-    expect(varve(args, { env: unnamed }).code).toBe(10);
     const { code, stderr } = varve(args, { env: { ...env, VARVE_REPO: path.join(folder, "mistyped") } });
     expect(code).toBe(10);
-    expect(stderr).toContain("varve init");
+    expect(stderr).toContain(`there is none; near it there is "${path.join(folder, "other")}", "${repo}"\n`);
     expect(fs.existsSync(path.join(folder, "mistyped"))).toBe(false);
   });
 
   test("backup and all others exit with 13 when the secret is another", () => {
     const sealed = { ...env, VARVE_PASSPHRASE: "correct horse" };
+    expect(varve(["init", "sealed"], { env: sealed }).code).toBe(0);
     expect(varve(["backup", "sealed/disk", volume, "--format", "raw"], { env: sealed }).code).toBe(0);
     expect(varve(["list", "sealed"], { env: sealed }).code).toBe(0);
     expect(varve(["list", "sealed"], { env: { ...env, VARVE_PASSPHRASE: "battery" } }).code).toBe(13);
@@ -174,7 +180,7 @@ describe("varve list and show", () => {
     const { code, stdout } = varve(["list", "acme/disk"], { env });
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^VOLUME {5}BACKUP +TIME +SIZE +SNAPSHOT +TAGS +HELD\nacme\/disk {2}\S+ +\S+ +9.00 MiB +first,nightly\n$/,
+      /^VOLUME {5}BACKUP +TIME +SIZE +SNAPSHOT +TAGS +HELD +ENCRYPTION\nacme\/disk {2}\S+ +\S+ +9.00 MiB +first,nightly +none\n$/,
     );
     expect(json(["list", "acme/disk"])).toMatchObject([{
       volume: "disk",

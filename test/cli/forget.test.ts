@@ -12,7 +12,7 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), "varve-forget-"));
 const env = { VARVE_REPO: path.join(folder, "repository"), XDG_CACHE_HOME: path.join(folder, "cache") };
 
 beforeAll(() => {
-  varve(["init"], { env });
+  varve(["init", "acme", "--no-encryption"], { env });
   for (const tag of ["first", "second"]) {
     const args = ["backup", "acme/vm", "--format", "raw", "--tag", tag];
     expect(varve(args, { env, input: Buffer.from(tag) }).code).toBe(0);

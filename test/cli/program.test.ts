@@ -35,7 +35,6 @@ describe("varve exits with 2 and one line", () => {
     ["a size is none", ["init", "--chunk-size", "4X"], "Expected a size like 4M"],
     ["a choice is none", ["list", "--log-level", "zap"], "Allowed choices are trace, debug"],
     ["an argument is too many", ["list", "a", "b"], "too many arguments"],
-    ["JSON and volume would mix", ["restore", "a/b", "--to", "-", "--json"], "Cannot print JSON"],
     ["--exec has no command", ["backup", "a/b", "--exec"], "--exec wants a command"],
     ["there are two sources", ["backup", "a/b", "x", "y"], 'Cannot back up "y": one source at a time'],
     ["a backup names a point", ["backup", "a/b@c", "x"], 'Cannot back up to "a/b@c"'],

@@ -31,7 +31,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
       ...{ PATH: `${folder}/bin:${process.env.PATH}`, HOME: folder, CEPH_CONF: ceph.env.CEPH_CONF! },
       ...{ VARVE_REPO: `${folder}/repository`, RBD_BACKUP_LOCK_FOLDER: folder },
     };
-    ok("varve", "init", "--quiet");
+    ok("varve", "init", "acme", "--no-encryption", "--quiet");
   }, BOOT_LIMIT_MS);
   afterAll(async () => {
     await ceph?.stop();
@@ -193,6 +193,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     const sealed = { ...env, VARVE_PASSPHRASE: "correct horse" };
     const night = (env: Record<string, string>) =>
       spawnSync(SCRIPT, [image, `sealed/${volume}`], { env, encoding: "utf8" });
+    expect(spawnSync("varve", ["init", "sealed"], { env: sealed }).status).toBe(0);
     expect(night(sealed).status).toBe(0);
     const before = snapshots();
     program("rbd", `[[ "$1 $2" != "snap create" ]] || exit 99; exec /usr/bin/rbd "$@"`);

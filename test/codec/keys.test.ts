@@ -4,20 +4,22 @@ import { hkdfSync } from "node:crypto";
 import { scrypt } from "@noble/hashes/scrypt.js";
 import {
   deriveKeys,
+  openSecret,
   readHolders,
   type Secret,
   unwrapSecret,
   type WrappedSecret,
   wrapSecret,
 } from "../../src/codec/keys.ts";
-import { toHex } from "../../src/format/bytes.ts";
+import { concat, toHex, utf8 } from "../../src/format/bytes.ts";
 import { flipBit } from "../helpers/damage.ts";
 
 const SECRET = new Uint8Array(32).map((_, i) => i);
-const KEY_ID = deriveKeys(SECRET).id;
-const NONE: Secret = { kind: "none" };
-const KEY_FILE: Secret = { kind: "key", key: new Uint8Array(32).fill(9) };
-const PASSPHRASE: Secret = { kind: "passphrase", passphrase: "zw\u00f6lf Boxk\u00e4mpfer" };
+const PROJECT = "acme";
+const KEY_ID = deriveKeys(SECRET, PROJECT).id;
+const PLACE = { project: PROJECT, keyId: KEY_ID };
+const KEY_FILE = { kind: "key-file", key: new Uint8Array(32).fill(9) } as const;
+const PASSPHRASE = { kind: "passphrase", passphrase: utf8("zw\u00f6lf Boxk\u00e4mpfer") } as const;
 
 /** Bytes that count up: wrapping with them gives the same each time. */
 function countingRandom(): (count: number) => Uint8Array {
@@ -25,17 +27,21 @@ function countingRandom(): (count: number) => Uint8Array {
   return (count) => new Uint8Array(count).map(() => next++);
 }
 
-function wrap(holder: Secret): Promise<WrappedSecret> {
-  return wrapSecret(SECRET, holder, countingRandom());
+function wrap(holder: Secret | undefined): Promise<WrappedSecret> {
+  return wrapSecret(SECRET, { project: PROJECT, holder }, countingRandom());
 }
 
-const [none, byKeyFile, byPassphrase] = await Promise.all([wrap(NONE), wrap(KEY_FILE), wrap(PASSPHRASE)]);
+const [none, byKeyFile, byPassphrase] = await Promise.all([
+  wrap(undefined),
+  wrap(KEY_FILE),
+  wrap(PASSPHRASE),
+]);
 
 describe("deriveKeys()", () => {
-  test("is HKDF-SHA-256 without a salt, as another implementation gives it", () => {
+  test("is HKDF-SHA-256 salted with the project's name, as another implementation gives it", () => {
     const derive = (purpose: string, length: number) =>
-      toHex(new Uint8Array(hkdfSync("sha256", SECRET, "", `varve 2 ${purpose}`, length)));
-    const keys = deriveKeys(SECRET);
+      toHex(new Uint8Array(hkdfSync("sha256", SECRET, PROJECT, `varve 3 ${purpose}`, length)));
+    const keys = deriveKeys(SECRET, PROJECT);
     expect(toHex(keys.id)).toBe(derive("key id", 8));
     expect(toHex(keys.idKey)).toBe(derive("chunk id", 32));
     expect(toHex(keys.pageKey)).toBe(derive("page id", 32));
@@ -45,45 +51,51 @@ describe("deriveKeys()", () => {
 
 describe("unwrapSecret()", () => {
   test("gives the secret to its holder", async () => {
-    expect(await unwrapSecret(none, NONE, KEY_ID)).toEqual(SECRET);
-    expect(await unwrapSecret(byKeyFile, KEY_FILE, KEY_ID)).toEqual(SECRET);
-    expect(await unwrapSecret(byPassphrase, PASSPHRASE, KEY_ID)).toEqual(SECRET);
+    expect(openSecret(none)).toEqual(SECRET);
+    expect(await unwrapSecret(byKeyFile, KEY_FILE, PLACE)).toEqual(SECRET);
+    expect(await unwrapSecret(byPassphrase, PASSPHRASE, PLACE)).toEqual(SECRET);
   });
 
-  test("takes a passphrase that is typed in another Unicode form for the same", async () => {
-    const typed = { kind: "passphrase", passphrase: PASSPHRASE.passphrase.normalize("NFD") } as const;
-    expect(typed.passphrase).not.toBe(PASSPHRASE.passphrase);
-    expect(await unwrapSecret(byPassphrase, typed, KEY_ID)).toEqual(SECRET);
+  test("takes the bytes of a passphrase as they are, also those that are no text", async () => {
+    const holders = [[0xff, 0xfe, 0xfd], [0x80, 0x81, 0x82]]
+      .map((bytes) => ({ kind: "passphrase", passphrase: new Uint8Array(bytes) }) as const);
+    const wrapped = await wrap(holders[0]!);
+    expect(await unwrapSecret(wrapped, holders[0]!, PLACE)).toEqual(SECRET);
+    expect(await unwrapSecret(wrapped, holders[1]!, PLACE)).toBeUndefined();
+  });
+
+  test("gives nothing at another project's place", async () => {
+    for (const [wrapped, holder] of [[byKeyFile, KEY_FILE], [byPassphrase, PASSPHRASE]] as const) {
+      expect(await unwrapSecret(wrapped, holder, { ...PLACE, project: "beta" })).toBeUndefined();
+    }
   });
 
   test("gives nothing for another passphrase, key file or kind of secret", async () => {
     const others: [WrappedSecret, Secret][] = [
-      [byKeyFile, { kind: "key", key: new Uint8Array(32).fill(8) }],
+      [byKeyFile, { kind: "key-file", key: new Uint8Array(32).fill(8) }],
       [byKeyFile, PASSPHRASE],
-      [byKeyFile, NONE],
-      [byPassphrase, { kind: "passphrase", passphrase: "" }],
-      [byPassphrase, { kind: "passphrase", passphrase: `${PASSPHRASE.passphrase} ` }],
+      [byPassphrase, { kind: "passphrase", passphrase: utf8("") }],
+      [byPassphrase, { kind: "passphrase", passphrase: concat([PASSPHRASE.passphrase, utf8(" ")]) }],
       [byPassphrase, KEY_FILE],
-      [byPassphrase, NONE],
     ];
     for (const [wrapped, holder] of others) {
-      expect(await unwrapSecret(wrapped, holder, KEY_ID)).toBeUndefined();
+      expect(await unwrapSecret(wrapped, holder, PLACE)).toBeUndefined();
     }
   });
 
   test("gives nothing when a bit of what is sealed, of the nonce or of the key's id is flipped", async () => {
-    if (byKeyFile.kind !== "key") throw new Error("not wrapped for a key file");
+    if (byKeyFile.kind !== "key-file") throw new Error("not wrapped for a key file");
     const { sealed, nonce } = byKeyFile;
     const flip = (hex: string, bit: number) => toHex(flipBit(Buffer.from(hex, "hex"), bit));
     for (let bit = 0; bit < sealed.length * 4; bit++) {
       const wrapped = { ...byKeyFile, sealed: flip(sealed, bit) };
-      expect(await unwrapSecret(wrapped, KEY_FILE, KEY_ID)).toBeUndefined();
+      expect(await unwrapSecret(wrapped, KEY_FILE, PLACE)).toBeUndefined();
     }
     for (let bit = 0; bit < nonce.length * 4; bit++) {
       const wrapped = { ...byKeyFile, nonce: flip(nonce, bit) };
-      expect(await unwrapSecret(wrapped, KEY_FILE, KEY_ID)).toBeUndefined();
+      expect(await unwrapSecret(wrapped, KEY_FILE, PLACE)).toBeUndefined();
     }
-    expect(await unwrapSecret(byKeyFile, KEY_FILE, flipBit(KEY_ID, 0))).toBeUndefined();
+    expect(await unwrapSecret(byKeyFile, KEY_FILE, { ...PLACE, keyId: flipBit(KEY_ID, 0) })).toBeUndefined();
   });
 });
 
@@ -127,14 +139,16 @@ describe("readHolders()", () => {
     { r: 2 ** 40 },
     { p: 17 },
     { p: 2 ** 31 },
+    { n: 2 ** 16 },
+    { r: 4 },
     { n: 0 },
     { n: 1 },
-    { n: 30_000 },
-    { n: -32_768 },
+    { n: 300_000 },
+    { n: -131_072 },
     { r: 0 },
     { p: 0 },
     { p: 1.5 },
-    { n: "32768" },
+    { n: "131072" },
     { n: null },
     { n: 1e308 },
   ])("refuses scrypt with %j, which nobody could pay for, or is none", (cost) => {
@@ -158,12 +172,20 @@ describe("wrapSecret()", () => {
   test("stretches a passphrase by scrypt, as another implementation gives it", async () => {
     if (byPassphrase.kind !== "passphrase") throw new Error("not wrapped for a passphrase");
     const { n: N, r, p, salt, nonce, sealed } = byPassphrase;
-    expect({ N, r, p }).toEqual({ N: 32768, r: 8, p: 3 });
-    const passphrase = PASSPHRASE.passphrase.normalize("NFC");
-    const key = scrypt(passphrase, new Uint8Array(Buffer.from(salt, "hex")), { N, r, p, dkLen: 32 });
+    expect({ N, r, p }).toEqual({ N: 131_072, r: 8, p: 1 });
+    const key = scrypt(PASSPHRASE.passphrase, new Uint8Array(Buffer.from(salt, "hex")), {
+      N,
+      r,
+      p,
+      dkLen: 32,
+    });
     const aes = await crypto.subtle.importKey("raw", new Uint8Array(key), "AES-GCM", false, ["decrypt"]);
     const opened = await crypto.subtle.decrypt(
-      { name: "AES-GCM", iv: Buffer.from(nonce, "hex"), additionalData: new Uint8Array(KEY_ID) },
+      {
+        name: "AES-GCM",
+        iv: Buffer.from(nonce, "hex"),
+        additionalData: Buffer.concat([KEY_ID, utf8(PROJECT)]),
+      },
       aes,
       Buffer.from(sealed, "hex"),
     );
@@ -173,8 +195,8 @@ describe("wrapSecret()", () => {
   test("takes a new salt and nonce each time", async () => {
     const random = countingRandom();
     const [first, second] = [
-      await wrapSecret(SECRET, KEY_FILE, random),
-      await wrapSecret(SECRET, KEY_FILE, random),
+      await wrapSecret(SECRET, { project: PROJECT, holder: KEY_FILE }, random),
+      await wrapSecret(SECRET, { project: PROJECT, holder: KEY_FILE }, random),
     ];
     expect(first).not.toEqual(second);
   });

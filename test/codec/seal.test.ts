@@ -17,7 +17,7 @@ import { decodeHeader, HEADER_BYTES, OBJECT_TYPE } from "../../src/format/object
 import { flippedBits } from "../helpers/damage.ts";
 import { noise } from "../helpers/engine.ts";
 
-const KEY = deriveKeys(new Uint8Array(32).fill(1));
+const KEY = deriveKeys(new Uint8Array(32).fill(1), "p");
 const NAME = { type: OBJECT_TYPE.manifest, name: "volumes/v/1", key: "projects/p/volumes/v/1" };
 const FRONT = utf8("the front");
 /** Long enough for zstd to make it smaller. */
@@ -114,7 +114,7 @@ describe("openContent() and openFront()", () => {
   });
 
   test("refuse an object that another project sealed", () => {
-    const other = deriveKeys(new Uint8Array(32).fill(2));
+    const other = deriveKeys(new Uint8Array(32).fill(2), "p");
     expect(() => openContent(sealed(), NAME, other)).toThrow("it was changed, or sealed with another key");
   });
 });

@@ -22,7 +22,7 @@ describe.skipIf(noLoopDevice !== undefined)(`varve and block devices (${noLoopDe
   beforeAll(async () => {
     writeFileSync(file, new Uint8Array(SIZE_BYTES));
     device = attachLoop(file);
-    await bench.json(["init"]);
+    await bench.json(["init", "acme", "--no-encryption"]);
   }, LIMIT_MS);
   afterAll(() => device === undefined || detachLoop(device));
 
@@ -148,7 +148,7 @@ describeWith(["qemu", "nbdcopy"], "varve and a qcow2 image", () => {
   const served = ["[", "qemu-nbd", "--persistent", "--format=qcow2", image, "]"];
 
   test("goes there and back through qemu-nbd", async () => {
-    await bench.json(["init"]);
+    await bench.json(["init", "acme", "--no-encryption"]);
     const volume = new Uint8Array(SIZE_BYTES);
     volume.set(noise(10, 5 * MIB), 3 * MIB);
     const raw = bench.path("raw");

@@ -18,11 +18,18 @@ const CHUNKS = 20;
 let first: TestRepository;
 
 beforeEach(async () => {
-  first = await TestRepository.make();
+  first = await TestRepository.make({ projects: [] });
   KEY.VARVE_KEY_FILE = first.path("acme.key");
-  await writeFile(KEY.VARVE_KEY_FILE, noise(32, "key"));
+  await writeFile(KEY.VARVE_KEY_FILE, noise(32, "key"), { mode: 0o600 });
+  await first.json(["init", "acme"], { env: KEY });
 });
 afterEach(() => first.remove());
+
+/** Makes the repository that is copied to. */
+async function initAt(url: string, env: Record<string, string> = {}): Promise<string> {
+  await first.json(["init", "--chunk-size", String(CHUNK_BYTES)], { env: { ...env, VARVE_REPO: url } });
+  return url;
+}
 
 const bytes = (seed: number) => noise(CHUNKS * CHUNK_BYTES - 7, seed);
 
@@ -45,7 +52,7 @@ describe("varve copy to a directory", () => {
     const contents = [bytes(1), bytes(2)];
     await first.backUp("acme/a", contents[0]!, { env: KEY });
     await first.backUp("acme/b", contents[1]!, { env: KEY });
-    const to = first.path("second");
+    const to = await initAt(first.path("second"));
     const env = { ...first.env, ...KEY, VARVE_REPO: to };
     const report = await first.json<CopyReport>(["copy", "acme", "--to", to], { env: KEY });
     expect(report).toEqual({
@@ -72,7 +79,7 @@ describe("varve copy to a directory", () => {
     const files = await Array.fromAsync(new Bun.Glob("*/*").scan(folder));
     const chunk = files.map((name) => join(folder, name)).find((path) => Bun.file(path).size > CHUNK_BYTES)!;
     await writeFile(chunk, flipBit(await Bun.file(chunk).bytes(), 8 * CHUNK_BYTES));
-    const to = first.path("second");
+    const to = await initAt(first.path("second"));
     const { code, stdout, stderr } = await first.run(["copy", "acme", "--to", to], { env: KEY });
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
     expect(stderr).toMatch(
@@ -91,7 +98,9 @@ describe("varve copy to a directory", () => {
     await other.expectIntact();
     await other.remove();
     const coarse = first.path("coarse");
-    await first.run(["init", "--chunk-size", "1M"], { env: { VARVE_REPO: coarse } });
+    await first.run(["init", "acme", "--no-encryption", "--chunk-size", "1M"], {
+      env: { VARVE_REPO: coarse },
+    });
     expectOneLine(await run("acme", "--to", coarse), { code: 11, line: "chunks have 1048576 bytes" });
     expectOneLine(await run("none", "--to", coarse), { code: 4, line: 'project "none"' });
     expectOneLine(await run("acme/b", "--to", coarse), { code: 4, line: "no backups" });
@@ -102,7 +111,7 @@ describe("varve copy to a directory", () => {
   test("goes on with the rest after it was killed", async () => {
     const content = bytes(1);
     await first.backUp("acme/a", content, { env: KEY });
-    const to = first.path("second");
+    const to = await initAt(first.path("second"));
     const env = { ...first.env, ...KEY, VARVE_REPO: to };
     const child = first.start(["copy", "acme", "--to", to, "--limit-rate", "500K"], { env: KEY });
     const sent = () => Array.fromAsync(new Bun.Glob("projects/acme/chunks/*/*").scan(to)).catch(() => []);
@@ -134,17 +143,17 @@ describeWith(["MinIO"], "varve copy on MinIO", () => {
     );
     const wrong = { AWS_ACCESS_KEY_ID: "nobody", AWS_SECRET_ACCESS_KEY: "wrong" };
     const profile = { ...KEY, ...wrong, AWS_SHARED_CREDENTIALS_FILE: config };
-    const url = `s3://${minio.bucket}/copies`;
+    const url = await initAt(`s3://${minio.bucket}/copies`, awsEnv(minio));
     const offsite = ["--to", url, "--to-s3-endpoint", minio.endpoint, "--to-profile", "offsite"];
     expect((await first.json<CopyReport>(["copy", "acme", ...offsite], { env: profile })).points.copied).toBe(
       2,
     );
     const env = { ...first.env, ...KEY, ...awsEnv(minio), VARVE_REPO: url };
     await expectCopied(env, contents);
-    const third = `s3://${await makeBucket(rootClient(minio))}`;
+    const third = await initAt(`s3://${await makeBucket(rootClient(minio))}`, awsEnv(minio));
     await varveJson(["copy", "acme", "--to", third], { env });
     await expectCopied({ ...env, VARVE_REPO: third }, contents);
-    const back = first.path("back");
+    const back = await initAt(first.path("back"));
     await varveJson(["copy", "acme", "--to", back], { env: { ...env, VARVE_REPO: third } });
     await expectCopied({ ...env, VARVE_REPO: back }, contents);
   }, RUN_LIMIT_MS);

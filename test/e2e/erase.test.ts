@@ -8,12 +8,20 @@ import {
   PutObjectLegalHoldCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
+import { hostname } from "node:os";
 import type { EraseReport } from "../../src/engine/erase/erase.ts";
 import { startRadosgw } from "../helpers/ceph.ts";
 import { startMinio } from "../helpers/minio.ts";
 import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
+import {
+  CHUNK_BYTES,
+  expectOneLine,
+  lastLineText,
+  noise,
+  RUN_LIMIT_MS,
+  TestRepository,
+} from "../helpers/repository.ts";
 import { awsEnv, rootClient, type S3Server } from "../helpers/s3_server.ts";
 import { Terminal, until } from "../helpers/terminal.ts";
 
@@ -25,7 +33,8 @@ const YES = ["--yes-erase", "acme"];
 
 /** Two projects with two points each, the one that is erased with a passphrase. */
 async function makeRepository(place: { url?: string; env?: Record<string, string> } = {}) {
-  const repository = await TestRepository.make(place);
+  const repository = await TestRepository.make({ ...place, projects: ["acme-2"] });
+  await repository.json(["init", "acme"], { env: PASSPHRASE });
   for (const volume of ["acme/a", "acme/b/c"]) {
     const { stderr, code } = await repository.run(["backup", volume, "--format", "raw", "-"], {
       env: PASSPHRASE,
@@ -48,10 +57,16 @@ describe("varve erase in a directory", () => {
     const repository = await makeRepository();
     const report = await repository.json<EraseReport>(["erase", "acme", ...YES], { env: LOST });
     expect(report).toMatchObject({
-      ...{ project: "acme", empty: true, leases: 0 },
-      deleted: { keys: 1, delete_markers: 0, unfinished_uploads: 0 },
-      held: { objects: 0, named: [] },
+      ...{ project: "acme", listed_after: 0, leases: 0 },
+      ...{ volumes: ["a", "b/c"], points: 2, keys: [expect.stringMatching(/^[0-9a-f]{16}$/)] },
+      repository: { url: repository.url, id: expect.stringMatching(/^[0-9a-f]{32}$/) },
+      by: `${Bun.spawnSync(["id", "-un"]).stdout.toString().trim()}@${hostname()}`,
+      varve: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      holds_overridden: [],
+      deleted: { delete_markers: 0, unfinished_uploads: 0 },
+      locked: { objects: 0, named: [] },
     });
+    expect(report.started <= report.finished && report.not_covered.length > 0).toBe(true);
     expect(report.deleted.objects).toBe(1 + 2 + 4 + 1); // key, manifests, chunks, page
     expect(existsSync(`${repository.url}/projects/acme`)).toBe(false);
     const left = await Array.fromAsync(new Bun.Glob("*/acme/**").scan(repository.path("cache/varve")));
@@ -96,6 +111,85 @@ describe("varve erase in a directory", () => {
     await repository.remove();
   }, RUN_LIMIT_MS);
 
+  test(
+    "shows on a terminal what it is about to erase, and takes held points only with --even-held",
+    async () => {
+      const repository = await makeRepository();
+      const hold = ["hold", "acme/a@latest", "--reason", "case 4711"];
+      expect((await repository.run(hold, { env: PASSPHRASE })).code).toBe(0);
+      const asked = new Terminal("varve erase acme", { ...repository.env, ...PASSPHRASE });
+      expect(await asked.ended()).toEqual([1]);
+      for (
+        const text of [
+          "2 volumes, 2 points, ",
+          "the newest of 20",
+          "volumes: a, b/c",
+          "HELD: acme/a@",
+          '"case 4711"',
+        ]
+      ) {
+        expect(asked.output).toContain(text);
+      }
+      expect(asked.output).not.toContain("again: ");
+      expectOneLine(await repository.run(["erase", "acme", ...YES, "--json"], { env: LOST }), {
+        code: 1,
+        line:
+          /^varve: Cannot erase "acme": "acme\/a@\w+-\w+" is held; varve release lets them go, --even-held/,
+      });
+      const unasked = new Terminal("varve erase acme --even-held", { ...repository.env, ...PASSPHRASE });
+      await until(() => unasked.output.includes("again: "));
+      unasked.type("no\n");
+      expect(await unasked.ended()).toEqual([2]);
+      expect(unasked.output).toContain("HELD: acme/a@");
+      const report = await repository.json<EraseReport>(["erase", "acme", ...YES, "--even-held"], {
+        env: PASSPHRASE,
+      });
+      expect(report).toMatchObject({
+        holds_overridden: [{ point: expect.stringMatching(/^acme\/a@/), reason: "case 4711" }],
+        listed_after: 0,
+      });
+      await expectErased(repository);
+      await repository.remove();
+    },
+    RUN_LIMIT_MS,
+  );
+
+  test("knows that a point is held also where nobody can read why, and tells people all of it", async () => {
+    const repository = await makeRepository();
+    await repository.run(["hold", "acme/a@latest", "--reason", "case 4711"], { env: PASSPHRASE });
+    const { code, stdout, stderr } = await repository.run(["erase", "acme", ...YES, "--even-held"], {
+      env: LOST,
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(
+      /^acme in ".*" \(\w{32}\)\nerased by .+@.+ with varve .+, 20.+Z to 20.+Z\n2 volumes: a, b\/c\n2 points, 1 of them held:\nHELD: acme\/a@\w+-\w+\nkeys: \w{16}\ndeleted: 9 objects .*\nlisted after: 0\nnot covered: /,
+    );
+    await expectErased(repository);
+    await repository.remove();
+  }, RUN_LIMIT_MS);
+
+  test(
+    "finishes an erasure that was ended behind the keys, and touches nothing that was made since it asked",
+    async () => {
+      const repository = await makeRepository();
+      rmSync(`${repository.url}/projects/acme/keys`, { recursive: true });
+      const terminal = new Terminal("varve erase acme", repository.env);
+      await until(() => terminal.output.includes("again: "));
+      expect(terminal.output).toContain("its keys are gone already: an erasure was interrupted");
+      const report = await repository.json<EraseReport>(["erase", "acme", ...YES]);
+      expect(report).toMatchObject({ keys: [], volumes: ["a", "b/c"], points: 2, listed_after: 0 });
+      await expectErased(repository);
+      await repository.json(["init", "acme", "--no-encryption"]);
+      await repository.backUp("acme/new", CONTENT);
+      terminal.type("acme\n");
+      expect(await terminal.ended()).toEqual([11]);
+      expect(terminal.output).toContain("it was made anew meanwhile");
+      await repository.expectIntact();
+      await repository.remove();
+    },
+    RUN_LIMIT_MS,
+  );
+
   test("waits when there is a lease, and says what Ctrl-C leaves", async () => {
     const repository = await makeRepository();
     await Bun.write(`${repository.url}/projects/acme/leases/${"ab".repeat(16)}`, "x");
@@ -126,7 +220,7 @@ function describeBuckets(start: () => Promise<S3Server>): void {
     const upload = { Bucket: server.bucket, Key: "backups/projects/acme/chunks/ab/left" };
     await client.send(new CreateMultipartUploadCommand(upload));
     const report = await repository.json<EraseReport>(["erase", "acme", ...YES], { env: LOST });
-    expect(report).toMatchObject({ empty: true, deleted: { objects: 8, unfinished_uploads: 1 } });
+    expect(report).toMatchObject({ listed_after: 0, deleted: { objects: 8, unfinished_uploads: 1 } });
     await expectErased(repository);
     const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: server.bucket }));
     expect(Uploads).toEqual([]);
@@ -150,8 +244,9 @@ function describeBuckets(start: () => Promise<S3Server>): void {
       }
     };
     await holdAll("ON");
-    const { code, stdout, stderr } = await repository.run(["--json", "erase", "acme", ...YES], { env: LOST });
-    expect({ code, stderr }).toEqual({
+    const erased = await repository.run(["--json", "erase", "acme", ...YES], { env: LOST });
+    const { code, stdout } = erased;
+    expect({ code, stderr: lastLineText(erased) }).toEqual({
       code: 1,
       stderr: expect.stringMatching(
         /^varve: Cannot erase all of "acme": 2 objects \([^)]+\) are still there, 2 under a legal hold, nobody can read them, the key is gone\n$/,
@@ -159,17 +254,17 @@ function describeBuckets(start: () => Promise<S3Server>): void {
     });
     const report = JSON.parse(stdout) as EraseReport;
     expect(report).toMatchObject({
-      empty: false,
-      held: { objects: 2, keys: 0, legal_holds: 2, not_locked: 0 },
+      listed_after: 4, // with the markers that hide them
+      locked: { objects: 2, keys: 0, legal_holds: 2, not_locked: 0 },
     });
-    expect(report.held.named.map(({ version }) => version).toSorted()).toEqual(
+    expect(report.locked.named.map(({ version }) => version).toSorted()).toEqual(
       held.map(({ VersionId = "" }) => VersionId).toSorted(),
     );
     expect(report.deleted.delete_markers).toBeGreaterThan(0); // of the leases
     await expectErased(repository);
     await holdAll("OFF");
     const last = await repository.json<EraseReport>(["erase", "acme", ...YES]);
-    expect(last).toMatchObject({ empty: true, deleted: { objects: 2, delete_markers: 2 } });
+    expect(last).toMatchObject({ listed_after: 0, deleted: { objects: 2, delete_markers: 2 } });
     expect(await versions(client, bucket)).toEqual([]);
     await repository.expectIntact();
     await repository.remove();

@@ -12,6 +12,7 @@ import {
   CHUNK_BYTES,
   expectOneLine,
   fullStream,
+  lastLineText,
   noise,
   RUN_LIMIT_MS,
   TestRepository,
@@ -64,7 +65,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
   const backUp = (env: Record<string, string> = {}, ...more: string[]) =>
     repository.run(["backup", volume, "--json", ...more], { stdin: fullStream(content()), env });
   const committed = async (result: VarveResult) => {
-    expect({ code: result.code, stderr: withoutLog(result.stderr) }).toEqual({ code: 0, stderr: "" });
+    expect({ code: result.code, stderr: withoutLog(result) }).toEqual({ code: 0, stderr: "" });
     repository.expectPoint(volume, JSON.parse(result.stdout).backup, content());
     await repository.expectNothingNew();
   };
@@ -254,7 +255,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       return await repository.run(["restore", "acme/first", "--to", to, ...more]);
     };
     const expectRestored = async (result: VarveResult) => {
-      expect({ code: result.code, stderr: withoutLog(result.stderr) }).toEqual({ code: 0, stderr: "" });
+      expect({ code: result.code, stderr: withoutLog(result) }).toEqual({ code: 0, stderr: "" });
       expect(hash(await readFile(repository.path("restored.img")))).toBe(hash(FIRST));
     };
   });
@@ -396,7 +397,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 });
 
 function expectUnusable(result: VarveResult, says: string | RegExp): void {
-  const stderr = withoutLog(result.stderr);
+  const stderr = withoutLog(result);
   expectOneLine({ ...result, stderr }, { code: 1, line: UNUSABLE });
   expect(stderr).toMatch(says);
 }
@@ -404,11 +405,11 @@ function expectUnusable(result: VarveResult, says: string | RegExp): void {
 /** Of a run with `DEBUG`: the attempts that failed, in order. */
 function retries(stderr: string): string[] {
   const lines = stderr.split("\n").filter((line) => line.startsWith("{"));
-  return lines.map((line) => JSON.parse(line).msg as string).filter((text) => text.startsWith("Attempt "));
+  return lines.map((line) => String(JSON.parse(line).msg)).filter((text) => text.startsWith("Attempt "));
 }
 
-function withoutLog(stderr: string): string {
-  return stderr.replace(/^\{.*\}\n/gm, "");
+function withoutLog(result: VarveResult): string {
+  return lastLineText(result).replace(/^\{.*\}\n/gm, "");
 }
 
 function hash(bytes: Uint8Array): string {

@@ -96,6 +96,8 @@ describeWith(["MinIO"], "varve on an S3 store that errs about one object", () =>
     expect(readFileSync(to).equals(expected)).toBe(true);
 
     const second = repository.path("second");
+    const at = { env: { VARVE_REPO: second } };
+    await repository.json(["init", "--chunk-size", String(CHUNK_BYTES)], at);
     const copied = await repository.run(["copy", "acme", "--to", second, "--json"]);
     expect(report<{ points: object }>(copied, 3).points).toMatchObject({ copied: 0, damaged: 1 });
 

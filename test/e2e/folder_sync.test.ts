@@ -40,7 +40,15 @@ describeWith(["strace"], "varve where fsync on folders is refused", () => {
       const folders = [here, join(here, "new"), ...store.map((path) => join(repository, path))];
       const failing = { code, folders };
 
-      const made = await run(["--repo", repository, "init", "--chunk-size", String(CHUNK_BYTES)], failing);
+      const made = await run([
+        "--repo",
+        repository,
+        "init",
+        "acme",
+        "--no-encryption",
+        "--chunk-size",
+        String(CHUNK_BYTES),
+      ], failing);
       expect(made.code).toBe(0);
       expect(made.stderr).toContain("cannot make the entries of folders durable by itself");
       expect(made.stderr).toContain(`Made the repository "${repository}"`);

@@ -39,7 +39,7 @@ for (const [name, parts, start] of PLACES) {
     beforeAll(async () => {
       place = await start();
       bench = new Workbench(scratch, place.env);
-      await bench.json(["init"]);
+      await bench.json(["init", "acme", "--no-encryption"]);
       ids = await backUpAll(bench);
     }, LIMIT_MS);
     const scratch = scratchFolder();
@@ -56,17 +56,25 @@ for (const [name, parts, start] of PLACES) {
       const dry = await bench.run([...policy, "--dry-run"]);
       expect(dry.stdout.split("\n").map((line) => line.split(/ {2,}/).slice(3).join(": "))).toEqual([
         "ACTION: RULES",
-        "keep: held",
-        "drop",
-        "drop",
-        "drop",
+        "held: held",
+        "refused",
+        "refused",
+        "refused",
         "keep: last, yearly",
         "",
       ]);
       const refusal =
-        "3 of acme/vm-1: 3 of 4 points would go at once, more than 50%; see --dry-run, then use --force " +
-        'if that is right\nvarve: Cannot forget all of "acme/vm-1": 3 points stay that should go or cannot be read\n';
-      expect([dry.code, dry.stderr]).toEqual([1, `acme/vm-1: 0 of 5 points would be forgotten\n${refusal}`]);
+        "refused: acme/vm-1: 3 of 4 points (not counted: 1 held) would go at once, more than --max-drop 50%; " +
+        "nothing of the volume goes without --force\n" +
+        'varve: Cannot forget all of "acme/vm-1": 3 points should go and stay\n';
+      const counts = "0 of 5 points would be forgotten, 2 kept (1 held), 3 refused";
+      expect([dry.code, dry.stderr]).toEqual([1, `acme/vm-1: ${counts}\n${refusal}`]);
+      const forced = await bench.run([...policy, "--dry-run", "--force"]);
+      expect([forced.code, forced.stderr]).toEqual([
+        0,
+        "acme/vm-1: 3 of 5 points would be forgotten, 2 kept (1 held)\n",
+      ]);
+      expect(forced.stdout.match(/ drop$/gm)).toHaveLength(3);
       const refused = await bench.run([...policy, "--quiet"]);
       expect([refused.code, refused.stdout, refused.stderr]).toEqual([1, "", refusal]);
       expect(await left(bench)).toEqual(ids);
@@ -90,7 +98,10 @@ for (const [name, parts, start] of PLACES) {
       const released = await bench.run(["release", "acme/vm-1@s0"]);
       expect([released.code, released.stderr]).toEqual([0, `acme/vm-1@${ids[0]}: released\n`]);
       const forgotten = await bench.run(["forget", "acme/vm-1@s0"]);
-      expect([forgotten.code, forgotten.stderr]).toEqual([0, "acme/vm-1@s0: 1 of 1 points forgotten\n"]);
+      expect([forgotten.code, forgotten.stderr]).toEqual([
+        0,
+        "acme/vm-1@s0: 1 of 1 points forgotten, 0 kept\n",
+      ]);
       expect(await left(bench)).toEqual([ids[4]!]);
       expect((await place.keys()).filter((key) => /\/(leases|holds)\//.test(key))).toEqual([]);
     }, LIMIT_MS);
@@ -115,7 +126,7 @@ describeWith(["MinIO"], "varve forget with rights that do not include deleting",
     root = new Workbench(scratch, env);
     const session = await assumeRole(minio, JSON.stringify({ Version: "2012-10-17", Statement }));
     user = new Workbench(scratch, { ...env, ...session });
-    await root.json(["init"]);
+    await root.json(["init", "acme", "--no-encryption"]);
   }, LIMIT_MS);
   afterAll(() => minio?.stop(), LIMIT_MS);
 
@@ -124,7 +135,7 @@ describeWith(["MinIO"], "varve forget with rights that do not include deleting",
     const { code, stderr } = await user.run(["forget", "acme/vm-1", "--keep-last", "3"]);
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^acme\/vm-1: 0 of 5 points forgotten\n2 of acme\/vm-1: AccessDenied[^\n]*\nvarve: Cannot forget all of "acme\/vm-1": 2 [^\n]+\n$/,
+      /^acme\/vm-1: 0 of 5 points forgotten, 3 kept, 2 refused\nrefused: acme\/vm-1: AccessDenied[^\n]*\nvarve: Cannot forget all of "acme\/vm-1": 2 [^\n]+\n$/,
     );
     expect(await left(user)).toEqual(ids);
     expect((await user.run(["hold", "acme/vm-1@s0"])).code).toBe(0);

@@ -40,7 +40,7 @@ describeWith(["MinIO"], `a project on a MinIO that errs, and six hosts (seed ${S
       VARVE_REPO: `s3://${server.bucket}`,
       VARVE_RETRY_FOR: "20s",
     };
-    await varveJson(["init", "--chunk-size", "64K"], { env });
+    await varveJson(["init", "acme", "--no-encryption", "--chunk-size", "64K"], { env });
     soak = new Soak({ seed: SEED, env, folder, store, mayGiveUp: true });
   });
   afterAll(async () => {

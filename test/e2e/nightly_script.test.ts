@@ -39,7 +39,7 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
       VARVE_REPO: `s3://${minio.bucket}/nightly`,
       VARVE_RETRY_FOR: "1s",
     });
-    await bench.json(["init"]);
+    await bench.json(["init", "acme", "--no-encryption"]);
   }, BOOT_LIMIT_MS);
   beforeEach(async () => {
     image = await RbdImage.create(bench.env, { sizeBytes: 24 * MIB });

@@ -9,7 +9,7 @@ describe("a name that does not exist is exit code 4, with what there is instead"
   let repository: TestRepository;
 
   beforeAll(async () => {
-    repository = await TestRepository.make();
+    repository = await TestRepository.make({ projects: ["acme", "beta"] });
     for (const volume of ["acme/db", "beta/web"]) await repository.backUp(volume, noise(CHUNK_BYTES, 1));
   });
   afterAll(() => repository.remove());

@@ -14,7 +14,7 @@ export function clusterRepository(): Workbench {
   beforeAll(async () => {
     ceph = await startCeph();
     repository.env.CEPH_CONF = ceph.env.CEPH_CONF!;
-    expect(await repository.run(["init"])).toMatchObject({ code: 0 });
+    expect(await repository.run(["init", "acme", "--no-encryption"])).toMatchObject({ code: 0 });
   }, BOOT_LIMIT_MS);
   afterAll(() => ceph?.stop(), BOOT_LIMIT_MS);
   return repository;

@@ -35,7 +35,11 @@ describeWith(["MinIO"], "varve, as a MinIO user who may only read project acme,"
   let reader: Record<string, string>;
   beforeAll(async () => {
     minio = await startMinio();
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env: awsEnv(minio) });
+    repository = await TestRepository.make({
+      url: `s3://${minio.bucket}/repository`,
+      env: awsEnv(minio),
+      projects: ["acme", "other"],
+    });
     await repository.backUp("acme/vm", VOLUME);
     await repository.backUp("other/vm", VOLUME);
     reader = { ...await assumeRole(minio, readOnlyPolicy(minio.bucket)) };

@@ -55,7 +55,7 @@ for (const [name, parts, start] of PLACES.filter(([name]) => name !== "radosgw")
       place = await start();
       bench = new Workbench(folder, place.env);
       file = bench.path("disk");
-      await bench.json(["init", "--chunk-size", String(CHUNK_BYTES)]);
+      await bench.json(["init", "acme", "--no-encryption", "--chunk-size", String(CHUNK_BYTES)]);
       const full = stream({ to: "monday" }, [{ tag: "w", offset: 0, data: MONDAY }]);
       await bench.json(["backup", "acme/vm"], { stdin: full });
       await bench.json(["backup", "acme/vm"], { stdin: stream({ from: "monday", to: "tuesday" }, CHANGES) });
@@ -253,7 +253,7 @@ for (const [name, parts, start] of PLACES.filter(([name]) => name !== "radosgw")
 describe("varve restore", () => {
   const bench = new Workbench(scratchFolder());
   beforeAll(async () => {
-    await bench.json(["init"]);
+    await bench.json(["init", "acme", "--no-encryption"]);
     await bench.json(["backup", "acme/vm"], { stdin: stream({ to: "monday" }, []) });
   });
 

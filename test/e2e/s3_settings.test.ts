@@ -235,15 +235,18 @@ describe("varve on its way to S3", () => {
         "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile",
       );
     });
-    test("and asks no other machine for a region when an endpoint is set", async () => {
+    test("and asks no other machine for anything when an endpoint is set", async () => {
       const env = {
         ...remote(),
         ...keys,
         AWS_EC2_METADATA_SERVICE_ENDPOINT: plain.url.href,
         AWS_EC2_METADATA_DISABLED: "",
       };
-      await expectLine(env, REACHED);
-      expect(seen).toEqual([`GET ${plain.url.href}bucket/repository/varve.json`]);
+      const p = await profile("p", [...keysOfProfile, "defaults_mode = auto"]);
+      for (const more of [{}, { AWS_DEFAULTS_MODE: "auto" }, { ...p, AWS_PROFILE: "p" }]) {
+        await expectLine({ ...env, ...more }, REACHED);
+        expect(seen.splice(0)).toEqual([`GET ${plain.url.href}bucket/repository/varve.json`]);
+      }
     });
   });
 });

@@ -108,7 +108,7 @@ const LOOPING = `
   import { watchProcessSignals } from ${
   JSON.stringify(join(import.meta.dirname, "../../src/cli/signals.ts"))
 };
-  const heard = watchProcessSignals(() => process.exit(1));
+  const heard = watchProcessSignals({ exit: () => process.exit(1), lastLine: ${JSON.stringify(UNWAITED)} });
   if (process.argv[2] === "after") heard.addEventListener("abort", () => { for (;;); });
   console.log("ready");
   if (process.argv[2] === "before") for (;;);

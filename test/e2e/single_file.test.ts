@@ -75,25 +75,26 @@ describeWith(["root"], "the file alone, in a folder of its own", () => {
   });
 });
 
-describeWith(["root"], "the file with a temporary folder that is mounted noexec", () => {
+describeWith(["root", "strace"], "the addon in the file", () => {
   let repository: TestRepository;
   let noexec: string;
-  let exec: string;
   beforeAll(async () => {
     repository = await TestRepository.make();
     noexec = join(folder, "noexec");
-    exec = join(folder, "exec");
     mountTmpfs(noexec, ["noexec", `size=${64 * 1024 * 1024}`]);
-    mkdirSync(exec);
   });
   afterAll(async () => {
     unmount(noexec);
     await repository.remove();
   });
 
-  const backUp = async (volume: string, env: Record<string, string>) => {
-    const stdin = fullStream(text(volume));
-    const result = await repository.run(["backup", volume, "--json", "--log-level", "debug"], { stdin, env });
+  /** Backs up, with `command` in front of the program; which zstd it says that it uses. */
+  const backUp = async (volume: string, { command = [] as string[], env = {} as Record<string, string> }) => {
+    const args = ["backup", volume, "--json", "--log-level", "debug"];
+    const result = await run([...command, VARVE_BIN, ...args], {
+      stdin: fullStream(text(volume)),
+      env: { PATH: process.env.PATH ?? "", ...repository.env, ...env },
+    });
     expect(result.code).toBe(0);
     const report = JSON.parse(result.stdout) as BackupReport;
     repository.expectPoint(volume, report.backup, text(volume));
@@ -102,29 +103,41 @@ describeWith(["root"], "the file with a temporary folder that is mounted noexec"
     return lines.find(({ zstd }) => zstd !== undefined)?.zstd;
   };
 
-  test("says at debug level that it uses Bun's zstd, and elsewhere that it uses the addon", async () => {
-    expect(await backUp("acme/by-bun", { TMPDIR: noexec })).toBe("bun");
-    expect(await backUp("acme/by-addon", { TMPDIR: exec })).toBe("zstd-napi");
+  test("is loaded out of memory, once for all threads, and leaves the temporary folder alone", async () => {
+    const log = join(folder, "addon.log");
+    const command = ["strace", "-f", "-qq", "-o", log, "-e", "trace=openat,open,memfd_create"];
+    expect(await backUp("acme/by-addon", { command, env: { TMPDIR: noexec } })).toBe("zstd-napi");
+    const calls = readFileSync(log, "utf8");
+    expect(calls).not.toContain(noexec);
+    expect(calls.match(/memfd_create\("varve addon"/g)).toHaveLength(1);
+    expect(readdirSync(noexec)).toEqual([]);
   });
 
-  test("restores what was made with the addon, and the other way round", async () => {
-    for (const TMPDIR of [noexec, exec]) {
-      await repository.expectIntact({ env: { TMPDIR, XDG_CACHE_HOME: join(folder, crypto.randomUUID()) } });
-    }
+  test("is done without where the system gives no such memory, which is said at debug level", async () => {
+    const inject = ["-e", "trace=memfd_create", "-e", "inject=memfd_create:error=EPERM"];
+    const command = ["strace", "-f", "-qq", "-o", "/dev/null", ...inject];
+    expect(await backUp("acme/by-bun", { command, env: { TMPDIR: noexec } })).toBe("bun");
+    expect(readdirSync(noexec)).toEqual([]);
   });
 
-  test("unpacks no addon when it is asked for its version, its help or a list", async () => {
-    const empty = join(folder, "empty");
-    mkdirSync(empty);
+  test("restores what was made without it, and what was made with it", async () => {
+    await repository.expectIntact({ env: { XDG_CACHE_HOME: join(folder, crypto.randomUUID()) } });
+  });
+
+  test("is not loaded when the version, help or a list is asked for", async () => {
+    const log = join(folder, "unloaded.log");
     for (const args of [["--version"], ["backup", "--help"], ["list"]]) {
-      expect((await repository.run(args, { env: { TMPDIR: empty } })).code).toBe(0);
+      const command = ["strace", "-f", "-qq", "-o", log, "-e", "trace=memfd_create", VARVE_BIN, ...args];
+      const env = { PATH: process.env.PATH ?? "", ...repository.env };
+      expect((await run(command, { env })).code).toBe(0);
+      expect(readFileSync(log, "utf8")).not.toContain("varve addon");
     }
-    expect(readdirSync(empty)).toEqual([]);
   });
 
-  test("prints its version when there is no temporary folder at all", async () => {
+  test("is not missed when there is no temporary folder at all", async () => {
     const env = { TMPDIR: join(folder, "missing") };
     expect(await repository.run(["--version"], { env })).toEqual({ code: 0, stdout: VERSION, stderr: "" });
+    expect(await backUp("acme/no-folder", { env })).toBe("zstd-napi");
   });
 });
 

@@ -49,7 +49,7 @@ for (const [part, start] of SERVERS) {
       store = new S3Store(await connectBucket(server));
       folder = await mkdtemp(join(tmpdir(), "varve-soak-"));
       const env = { ...awsEnv(server), VARVE_REPO: `s3://${server.bucket}` };
-      await varveJson(["init", "--chunk-size", "64K"], { env });
+      await varveJson(["init", "acme", "--no-encryption", "--chunk-size", "64K"], { env });
       soak = new Soak({ seed: SEED, env, folder, store });
     });
     afterAll(async () => {

@@ -17,7 +17,7 @@ const CONTENT = noise(4 * CHUNK_BYTES, 1);
 const CHANGED = Buffer.concat([noise(CHUNK_BYTES, 2), CONTENT.subarray(CHUNK_BYTES)]);
 
 async function expectStats(place: Place): Promise<void> {
-  const repository = await TestRepository.make(place);
+  const repository = await TestRepository.make({ ...place, projects: ["acme", "other"] });
   const first = await repository.backUp("acme/a", CONTENT);
   await repository.backUp("acme/a", CHANGED, { snapshot: "s2" });
   await repository.backUp("other/b", CONTENT);

@@ -70,7 +70,9 @@ for (const [name, parts, start] of PLACES) {
       bench = new Workbench(folder, place.env);
       await writeFile(bench.path("key"), noise(7, 32));
       await writeFile(bench.path("another-key"), noise(8, 32));
-      expect(await bench.run(["init"])).toMatchObject({ code: 0 });
+      expect(await bench.run(["init", "acme", "again", "one", "two", "--no-encryption"])).toMatchObject({
+        code: 0,
+      });
     }, LIMIT_MS);
     afterAll(() => place?.stop(), LIMIT_MS);
 
@@ -147,6 +149,7 @@ for (const [name, parts, start] of PLACES) {
 
       test.each(SECRETS)("with a %s gives its points back with that alone", async (kind, right, wrong) => {
         const volume = `sealed-${kind}/vm-1`;
+        await bench.json(["init", `sealed-${kind}`], { env: right() });
         for (const night of [0, 1]) await backUp(volume, night, { env: right() });
         const details = await bench.json<BackupDetails>(["show", volume], { env: right() });
         expect(details.to_snapshot).toBe("tuesday");

@@ -32,7 +32,7 @@ describeWith(["MinIO"], "varve, as a MinIO user with the policy of examples/mini
     const env = { ...awsEnv(minio), VARVE_REPO: `s3://${minio.bucket}` };
     root = new Workbench(folder, env);
     user = new Workbench(folder, { ...env, ...await assumeRole(minio, policy) });
-    await root.json(["init"]);
+    await root.json(["init", "acme", "other", "--no-encryption"]);
     await root.json(["backup", "other/vm-1"], { stdin });
   }, LIMIT_MS);
   afterAll(() => minio?.stop(), LIMIT_MS);

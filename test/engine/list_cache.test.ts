@@ -30,10 +30,9 @@ test("listBackups() reads only infos that it does not remember, and none that li
   };
   const list = async () => {
     hooked.calls.length = 0;
-    const secret = { kind: "none" } as const;
     const found = await listBackups(
       through(repository, hooked),
-      { project: PROJECT, secret },
+      { project: PROJECT, secrets: [] },
       testContext({ cacheRoot }),
     );
     return {

@@ -13,7 +13,7 @@ import { MemoryStore } from "../../src/store/memory.ts";
 import { CHUNK_BYTES } from "../helpers/engine.ts";
 import { HookedStore } from "../helpers/hooked_store.ts";
 
-const KEYS = deriveKeys(new Uint8Array(32));
+const KEYS = deriveKeys(new Uint8Array(32), "p");
 /** More than are kept in memory. */
 const MANY = 40;
 
@@ -22,6 +22,8 @@ function setUp() {
   const repository = { id: "r", store, chunkBytes: CHUNK_BYTES };
   const project = new Project(repository, "p", {
     keys: new Map([[toHex(KEYS.id), KEYS]]),
+    encryption: "none",
+    damaged: new Map(),
     findKey: async () => undefined,
   });
   const nothing = { find: async () => undefined, keep: () => {} };

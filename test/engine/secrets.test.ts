@@ -1,7 +1,8 @@
 /** Who can open a project and a repository, and what is said to all others. */
 import { describe, expect, test } from "bun:test";
+import { listBackups } from "../../src/engine/catalog.ts";
 import { initRepository, openRepository } from "../../src/engine/repository.ts";
-import type { Secret } from "../../src/engine/project.ts";
+import type { Secret } from "../../src/engine/open_project.ts";
 import { fromUtf8, utf8 } from "../../src/format/bytes.ts";
 import { decodeCheckedJson, encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
@@ -10,9 +11,11 @@ import {
   backUp,
   bytesOf,
   CHUNK_BYTES,
+  emptyRepository,
   errorOf,
   KEYS,
   keysOf,
+  makeProject,
   MANIFESTS,
   newRepository,
   newStore,
@@ -27,39 +30,57 @@ import { data, type TestDiff } from "../helpers/memory_source.ts";
 const VOLUME = noiseChunks(1, 2);
 const FULL: TestDiff = { sizeBytes: VOLUME.length, extents: [data(0, VOLUME)] };
 
-const SECRETS: Record<string, Secret> = {
-  none: { kind: "none" },
-  passphrase: { kind: "passphrase", passphrase: "sesame" },
-  key: { kind: "key", key: new Uint8Array(32).fill(1) },
-};
-const WRONG_PASSPHRASE: Secret = { kind: "passphrase", passphrase: "Sesame" };
-const OTHER_KEY: Secret = { kind: "key", key: new Uint8Array(32).fill(2) };
+const PASSPHRASE: Secret = { kind: "passphrase", passphrase: utf8("sesame") };
+const KEY_FILE: Secret = { kind: "key-file", key: new Uint8Array(32).fill(1) };
+const WRONG_PASSPHRASE: Secret = { kind: "passphrase", passphrase: utf8("Sesame") };
+const OTHER_KEY: Secret = { kind: "key-file", key: new Uint8Array(32).fill(2) };
+
+const SECRETS: [project: string, secret: Secret | undefined][] = [
+  ["none", undefined],
+  ["passphrase", PASSPHRASE],
+  ["key", KEY_FILE],
+];
 
 /** One project for each kind of secret. */
-const repository = await newRepository();
-for (const [project, secret] of Object.entries(SECRETS)) {
-  await backUp(repository, [FULL], { project, secret });
+const repository = await emptyRepository();
+for (const [name, secret] of SECRETS) {
+  await makeProject(repository, secret === undefined ? { name } : { name, secret });
+  await backUp(repository, [FULL], at(name, secret));
+}
+
+function at(project: string, secret: Secret | undefined) {
+  return secret === undefined ? { project } : { project, secret };
 }
 
 describe("a project", () => {
-  test.each(Object.entries(SECRETS))("is opened with what it was made with: %s", async (project, secret) => {
-    expect(Buffer.compare(await bytesOf(repository, { project, secret }), VOLUME)).toBe(0);
+  test.each(SECRETS)("is opened with what it was made with: %s", async (project, secret) => {
+    expect(Buffer.compare(await bytesOf(repository, at(project, secret)), VOLUME)).toBe(0);
   });
 
-  test.each([
-    ["none", SECRETS.passphrase!, "it was made without a passphrase or key file; run without one"],
-    ["none", SECRETS.key!, "it was made without a passphrase or key file; run without one"],
-    ["passphrase", SECRETS.none!, "it needs a passphrase: give --passphrase-file or VARVE_PASSPHRASE_FILE"],
-    ["passphrase", SECRETS.key!, "it needs a passphrase: give --passphrase-file or VARVE_PASSPHRASE_FILE"],
+  test.each([PASSPHRASE, KEY_FILE])("that lies open is opened whatever else is given: %#", async (secret) => {
+    expect(Buffer.compare(await bytesOf(repository, at("none", secret)), VOLUME)).toBe(0);
+  });
+
+  test("is opened by whichever of several secrets fits", async () => {
+    const secrets = [OTHER_KEY, WRONG_PASSPHRASE, KEY_FILE, PASSPHRASE];
+    for (const [project] of SECRETS) {
+      expect(await listBackups(repository, { project, secrets }, testContext())).toHaveLength(1);
+    }
+  });
+
+  const wrong: [project: string, secret: Secret | undefined, state: string][] = [
+    ["passphrase", undefined, "it needs a passphrase: give --passphrase-file or VARVE_PASSPHRASE_FILE"],
+    ["passphrase", KEY_FILE, "it needs a passphrase: give --passphrase-file or VARVE_PASSPHRASE_FILE"],
     ["passphrase", WRONG_PASSPHRASE, "the passphrase is wrong"],
-    ["key", SECRETS.none!, "it needs a key file: give --key-file or VARVE_KEY_FILE"],
-    ["key", SECRETS.passphrase!, "it needs a key file: give --key-file or VARVE_KEY_FILE"],
+    ["key", undefined, "it needs a key file: give --key-file or VARVE_KEY_FILE"],
+    ["key", PASSPHRASE, "it needs a key file: give --key-file or VARVE_KEY_FILE"],
     ["key", OTHER_KEY, "it is another key file's"],
-  ])("made with %s is opened by nobody else, and nothing is written", async (project, secret, state) => {
+  ];
+  test.each(wrong)("made with %s is opened by nobody else: %#", async (project, secret, state) => {
     const before = await keysOf(repository.store, "");
     const works = [
-      () => backUp(repository, [FULL], { project, secret }),
-      () => restoreTo(repository, { project, secret }),
+      () => backUp(repository, [FULL], at(project, secret)),
+      () => restoreTo(repository, at(project, secret)),
     ];
     for (const work of works) {
       const error = await errorOf(work());
@@ -80,10 +101,15 @@ describe("a project", () => {
     }
   });
 
-  test("is not made by a restore, and its volume is not either", async () => {
+  test("is made by nothing but init, and its volume not by a restore", async () => {
     const before = await keysOf(repository.store, "");
-    const missing = await errorOf(restoreTo(repository, { project: "new" }));
-    expect(missing.message).toStartWith('Cannot open project "new": there is none of that name');
+    for (const work of [() => restoreTo(repository), () => backUp(repository, [FULL])]) {
+      const missing = await errorOf(work());
+      expect([missing.code, missing.message]).toEqual([
+        "not_found",
+        expect.stringMatching(/^Cannot open project "acme": there is none of that name in .*there is "key"/),
+      ]);
+    }
     const error = await errorOf(restoreTo(repository, { project: "none", volume: "new" }));
     expect([error.code, error.message]).toEqual([
       "not_found",
@@ -125,7 +151,7 @@ describe("what no varve wrote", () => {
       const error = await errorOf(work());
       expect([error.code, error.message]).toEqual([
         "damage",
-        expect.stringMatching(/^Cannot read "projects\/acme\/keys\/[0-9a-f]{16}": it /),
+        expect.stringMatching(/: Cannot use the key "projects\/acme\/keys\/[0-9a-f]{16}": it /),
       ]);
     }
   });
@@ -171,11 +197,11 @@ async function later(prefix: string, raise: (bytes: Uint8Array) => Uint8Array) {
 }
 
 function raiseText(bytes: Uint8Array): Uint8Array {
-  return utf8(fromUtf8(bytes)!.replace('{"varve":2', '{"varve":3'));
+  return utf8(fromUtf8(bytes)!.replace('{"varve":3', '{"varve":4'));
 }
 
 function raiseHeader(bytes: Uint8Array): Uint8Array {
-  return bytes.with(5, 3);
+  return bytes.with(5, 4);
 }
 
 describe("what a later varve wrote", () => {
@@ -223,11 +249,11 @@ describe("initRepository()", () => {
       after: async ({ op }) => {
         if (op !== "put" || other !== undefined) return;
         const racing = newStore();
-        other = (await newRepository(racing)).id;
+        other = (await emptyRepository(racing)).id;
         await inner.put("varve.json", await racing.get("varve.json"));
       },
     });
-    expect((await newRepository(store)).id).toBe(other!);
+    expect((await emptyRepository(store)).id).toBe(other!);
   });
 
   test("gives every repository an id of its own", async () => {

@@ -26,14 +26,14 @@ function signed(line: string): Uint8Array {
 
 describe("encodeCheckedJson()", () => {
   test("writes one line of JSON, version first, and its SHA-256", () => {
-    const line = '{"varve":2,"repository":"00ff","chunk_bytes":65536,"name":"zwölf"}';
+    const line = '{"varve":3,"repository":"00ff","chunk_bytes":65536,"name":"zwölf"}';
     expect(fromUtf8(BYTES)).toBe(fromUtf8(signed(line))!);
   });
 });
 
 describe("decodeCheckedJson()", () => {
   test("gives the fields and the version back", () => {
-    expect(decodeCheckedJson(BYTES, "varve.json")).toEqual({ varve: 2, ...FIELDS });
+    expect(decodeCheckedJson(BYTES, "varve.json")).toEqual({ varve: 3, ...FIELDS });
   });
 
   test("notices the flip of any bit", () => {
@@ -53,11 +53,11 @@ describe("decodeCheckedJson()", () => {
   });
 
   test("says format_version for a later version, before it looks at anything else", () => {
-    for (const text of ['{"varve":3}\n', '{"varve":3,"new":"things"}\nanother sum\nmore', '{"varve":10,']) {
+    for (const text of ['{"varve":4}\n', '{"varve":4,"new":"things"}\nanother sum\nmore', '{"varve":10,']) {
       const error = failure(utf8(text));
       expect([error.code, error.message]).toEqual([
         "format_version",
-        expect.stringMatching(/^Cannot read "varve.json": its format version is (3|10), this varve knows 2/),
+        expect.stringMatching(/^Cannot read "varve.json": its format version is (4|10), this varve knows 3/),
       ]);
     }
   });
@@ -67,7 +67,7 @@ describe("decodeCheckedJson()", () => {
     expect([error.code, error.message]).toEqual([
       "format_version",
       expect.stringMatching(
-        /its format version is 1, this varve knows 2; it was made before the first release/,
+        /its format version is 1, this varve knows 3; it was made before the first release/,
       ),
     ]);
   });
@@ -82,6 +82,6 @@ describe("decodeCheckedJson()", () => {
   });
 
   test("says damage when what was signed is no JSON", () => {
-    expect(failure(signed('{"varve":2,'))).toBeInstanceOf(DamageError);
+    expect(failure(signed('{"varve":3,'))).toBeInstanceOf(DamageError);
   });
 });

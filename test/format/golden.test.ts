@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { openContent, openFront } from "../../src/codec/seal.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
-import { openProject } from "../../src/engine/project.ts";
+import { openProject } from "../../src/engine/open_project.ts";
 import { openRepository } from "../../src/engine/repository.ts";
 import { fromHex, fromUtf8, toHex } from "../../src/format/bytes.ts";
 import { EntryList, wholeAt } from "../../src/format/entries.ts";
@@ -18,7 +18,7 @@ import * as golden from "../fixtures/format/golden.ts";
 import { restoreTo, testContext } from "../helpers/engine.ts";
 
 const FOLDER = path.join(import.meta.dir, "../fixtures/format/repository");
-const KEYS = deriveKeys(golden.PROJECT_SECRET);
+const KEYS = deriveKeys(golden.PROJECT_SECRET, "plain");
 const TEXT_ID = "ecc109b38beed6936df0d6560c96ad28129c47ee017730f5e0e4eb03fc4f9d04";
 const SHORT_ID = "d91bacac1e992603bd92179f06fbaab845e15d0e63426255cd9552587f8ec413";
 const PAGE_ID = "36c89217090b575dee2bbb6f2efd0c0de1e379a46b71f8ed30a56f0e1db8193d";
@@ -45,7 +45,7 @@ async function object(type: ObjectType, name: string) {
   return { content: () => openContent(bytes, at, KEYS), front: () => openFront(bytes, at, KEYS) };
 }
 
-describe("the golden repository of format 2", () => {
+describe("the golden repository of format 3", () => {
   test("is opened by openRepository()", () => {
     expect([repository.id, repository.chunkBytes]).toEqual([golden.REPOSITORY_ID, golden.CHUNK_BYTES]);
   });
@@ -53,8 +53,9 @@ describe("the golden repository of format 2", () => {
   test.each(Object.entries(golden.HOLDERS))(
     "has a key that openProject() opens: %s",
     async (name, secret) => {
-      const project = await openProject(repository, { name, secret, create: false }, testContext());
-      expect(project.firstKey).toEqual(KEYS);
+      const secrets = secret === undefined ? [] : [secret];
+      const project = await openProject(repository, { name, secrets }, testContext());
+      expect(project.firstKey).toEqual(deriveKeys(golden.PROJECT_SECRET, name));
     },
   );
 

@@ -44,7 +44,7 @@ describe("encodeHeader()", () => {
   test("writes the bytes that the format says", () => {
     const hex = Buffer.from(encodeHeader(HEADER)).toString("hex");
     expect(hex).toBe(
-      "7661727665" + "02" + "02" + "01" + "0102030405060708" + "04030200" + "08070600" + "fcfdfe00" +
+      "7661727665" + "03" + "02" + "01" + "0102030405060708" + "04030200" + "08070600" + "fcfdfe00" +
         "00000000",
     );
   });
@@ -85,7 +85,7 @@ describe("decodeHeader()", () => {
 
   test.each(Object.entries(OBJECT_TYPE))("says what another version means in a %s", (name, type) => {
     const bytes = encodeHeader({ ...HEADER, type });
-    bytes[5] = 3;
+    bytes[5] = 4;
     // A chunk, patch or page is read under a manifest of this version: it cannot be a later one's.
     const isNamed = ["chunk", "patch", "page"].includes(name);
     expect(failure(bytes, { ...AT, type }).code).toBe(isNamed ? "damage" : "format_version");

@@ -3,7 +3,7 @@ import { backup, type BackupReport } from "../../src/engine/backup/backup.ts";
 import type { Context } from "../../src/engine/context.ts";
 import { initRepository, type Repository } from "../../src/engine/repository.ts";
 import { restore, type RestoreReport } from "../../src/engine/restore/restore.ts";
-import type { Secret } from "../../src/engine/project.ts";
+import { createProject, type Secret } from "../../src/engine/open_project.ts";
 import { VarveError } from "../../src/errors.ts";
 import { KIB } from "../../src/format/limits.ts";
 import type { Source } from "../../src/source/source.ts";
@@ -16,7 +16,6 @@ import { MemoryTarget } from "./memory_target.ts";
 export const CHUNK_BYTES = 64 * KIB;
 export const PROJECT = "acme";
 export const VOLUME = "rbd/vm-1";
-export const NO_SECRET: Secret = { kind: "none" };
 
 /** For a gc that plans and sweeps in one run, whatever it finds. */
 export const AT_ONCE = { graceMs: 0, force: true } as const;
@@ -47,16 +46,41 @@ export function newStore(): MemoryStore {
   return new MemoryStore({ now: () => now += 1000 });
 }
 
+/** A repository with the project, not encrypted. */
 export async function newRepository(
+  store: Store = newStore(),
+  chunkBytes = CHUNK_BYTES,
+): Promise<Repository> {
+  const repository = await emptyRepository(store, chunkBytes);
+  await makeProject(repository);
+  return repository;
+}
+
+export async function emptyRepository(
   store: Store = newStore(),
   chunkBytes = CHUNK_BYTES,
 ): Promise<Repository> {
   return await initRepository(store, { chunkBytes }, testContext());
 }
 
+/** Makes a project, not encrypted unless with a secret. */
+export async function makeProject(
+  repository: Repository,
+  { name = PROJECT, secret }: { name?: string; secret?: Secret } = {},
+): Promise<void> {
+  await createProject(repository, { name, secret }, testContext());
+}
+
 /** The same repository, reached through another store. */
 export function through(repository: Repository, store: Store): Repository {
   return { ...repository, store };
+}
+
+/** Makes a project unless another has made it. */
+export async function ensureProject(...args: Parameters<typeof makeProject>): Promise<void> {
+  await makeProject(...args).catch((error: VarveError) => {
+    if (error.code !== "conflict") throw error;
+  });
 }
 
 export interface Where {
@@ -66,16 +90,21 @@ export interface Where {
   context?: Context;
 }
 
+/** Another project than `PROJECT` is made where it is not there. */
 export async function backUp(
   repository: Repository,
   source: readonly TestDiff[] | Source,
   options: Where = {},
 ): Promise<BackupReport[]> {
+  if (options.project !== undefined && options.project !== PROJECT) {
+    const { project: name, secret } = options;
+    await ensureProject(repository, secret === undefined ? { name } : { name, secret });
+  }
   return await backup(repository, {
     project: options.project ?? PROJECT,
     volume: options.volume ?? VOLUME,
     source: "diffs" in source ? source : memorySource(source),
-    secret: options.secret ?? NO_SECRET,
+    secrets: options.secret === undefined ? [] : [options.secret],
     tags: [],
   }, options.context ?? testContext());
 }
@@ -103,7 +132,7 @@ export async function restoreTo(repository: Repository, options: RestoreTo = {})
     project: options.project ?? PROJECT,
     volume: options.volume ?? VOLUME,
     point: options.point,
-    secret: options.secret ?? NO_SECRET,
+    secrets: options.secret === undefined ? [] : [options.secret],
     keepGoing: options.keepGoing ?? false,
     trustCache: true,
     dryRun: false,

@@ -1,6 +1,6 @@
 /** Volumes that change by blocks, and what the store has of them: whole chunks, patches, and which is over which. */
 import { findBackup, readManifest } from "../../src/engine/catalog.ts";
-import { openProject } from "../../src/engine/project.ts";
+import { openProject } from "../../src/engine/open_project.ts";
 import { downloadPage } from "../../src/engine/page_table.ts";
 import type { Repository } from "../../src/engine/repository.ts";
 import type { Entry } from "../../src/format/entries.ts";
@@ -32,9 +32,8 @@ export function written(volume: Uint8Array, extents: readonly TestExtent[]): Uin
 
 /** A point's manifest, in a project without a passphrase. */
 async function openPoint(repository: Repository, point: string, volume: string) {
-  const secret = { kind: "none" } as const;
   const context = testContext();
-  const project = await openProject(repository, { name: PROJECT, secret, create: false }, context);
+  const project = await openProject(repository, { name: PROJECT, secrets: [] }, context);
   const backup = await findBackup(project, { volume, point }, context);
   return { project, ...await readManifest(project, { volume, backup }, context) };
 }

@@ -1,5 +1,5 @@
 /** Writes gc plans for tests: the condemned objects of a project, as a collector would list them. */
-import { openProject } from "../../src/engine/project.ts";
+import { openProject } from "../../src/engine/open_project.ts";
 import type { Repository } from "../../src/engine/repository.ts";
 import { type ObjectRef, parseChunkName, planShardName, projectPrefix } from "../../src/format/layout.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
@@ -10,8 +10,7 @@ const PLAN = "9a".repeat(16);
 
 /** Condemns the objects with these keys, in one plan. */
 export async function condemn(repository: Repository, keys: readonly string[]): Promise<void> {
-  const secret = { kind: "none" } as const;
-  const project = await openProject(repository, { name: PROJECT, secret, create: false }, testContext());
+  const project = await openProject(repository, { name: PROJECT, secrets: [] }, testContext());
   const shards = Map.groupBy(keys.map(refOf), ({ id }) => id[0]!);
   for (const [shard, refs] of shards) {
     const object = { type: OBJECT_TYPE.planShard, name: planShardName(PLAN, shard) };

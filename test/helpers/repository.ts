@@ -18,6 +18,8 @@ export const RUN_LIMIT_MS = 120_000;
 export interface Place {
   url?: string | undefined;
   env?: Record<string, string> | undefined;
+  /** Projects that it has, not encrypted; `acme` if nothing is said. */
+  projects?: readonly string[] | undefined;
   /** Mounts something on the new folder `path`, in which the repository is made. */
   mount?: ((path: string) => void) | undefined;
 }
@@ -39,7 +41,8 @@ export class TestRepository {
   static async make(place: Place = {}): Promise<TestRepository> {
     const repository = new TestRepository(await mkdtemp(join(tmpdir(), "varve-e2e-")), place);
     place.mount?.(repository.path("mount"));
-    await repository.json(["init", "--chunk-size", String(CHUNK_BYTES)]);
+    const projects = place.projects ?? ["acme"];
+    await repository.json(["init", ...projects, "--no-encryption", "--chunk-size", String(CHUNK_BYTES)]);
     return repository;
   }
 
@@ -145,9 +148,13 @@ export function noise(sizeBytes: number, seed: string | number): Uint8Array {
   return bytes;
 }
 
-/** A failure as the operator should see it: a code, nothing on standard output, one line without a stack trace. */
+/**
+ * A failure as the operator should see it: a code, nothing on standard output, one line without a stack trace. Of a run with
+ * `--json` that line is a document, which says the same.
+ */
 export function expectOneLine(result: VarveResult, expected: { code: number; line: RegExp | string }): void {
-  const { code, stdout, stderr } = result;
+  const { code, stdout } = result;
+  const stderr = lastLineText(result);
   expect({ code, stdout, stderr }).toEqual({
     code: expected.code,
     stdout: "",
@@ -155,4 +162,13 @@ export function expectOneLine(result: VarveResult, expected: { code: number; lin
   });
   expect(stderr).toMatch(expected.line);
   expect(stderr).not.toMatch(/\.[jt]s:\d/);
+}
+
+/** Standard error, its last line as it is without `--json`. */
+export function lastLineText({ code, stderr }: Pick<VarveResult, "code" | "stderr">): string {
+  const [, before = "", last] = /^(.*\n)?(\{"error":.*\}\n)$/s.exec(stderr) ?? [];
+  if (last === undefined) return stderr;
+  const { error } = JSON.parse(last) as { error: { exit: number; message: string } };
+  expect(error.exit).toBe(code!);
+  return `${before}varve: ${error.message}\n`;
 }

@@ -21,7 +21,7 @@ export async function restoreFile(
   { context = testContext(), wrap = (target) => target, ...chosen }: FileRestore = {},
 ): Promise<RestoreReport> {
   const options = {
-    ...{ project: PROJECT, volume: VOLUME, point: undefined, secret: { kind: "none" } as const },
+    ...{ project: PROJECT, volume: VOLUME, point: undefined, secrets: [] },
     ...{ keepGoing: false, trustCache: true, dryRun: false, verifyTarget: false },
     ...chosen,
   };

@@ -9,7 +9,8 @@ import type { ForgetRow } from "../../src/engine/retention/forget_plan.ts";
 import type { GcReport } from "../../src/engine/gc/gc_report.ts";
 import { livingLeases } from "../../src/engine/gc/leases.ts";
 import { listPlans } from "../../src/engine/gc/plans.ts";
-import { openProject, type Project } from "../../src/engine/project.ts";
+import { openProject } from "../../src/engine/open_project.ts";
+import type { Project } from "../../src/engine/project.ts";
 import { openRepository } from "../../src/engine/repository.ts";
 import { leaseName, PLANS_PREFIX } from "../../src/format/layout.ts";
 import { fromHex } from "../../src/format/bytes.ts";
@@ -292,5 +293,5 @@ export class Soak {
 export async function openSoakProject(store: Store): Promise<Project> {
   const context = testContext();
   const repository = await openRepository(store, context);
-  return await openProject(repository, { name: PROJECT, secret: { kind: "none" }, create: false }, context);
+  return await openProject(repository, { name: PROJECT, secrets: [] }, context);
 }

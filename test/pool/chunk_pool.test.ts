@@ -16,7 +16,7 @@ import { type ChunkBuffer, chunkBufferBytes, ChunkPool } from "../../src/pool/ch
 import { flipBit, flippedBits } from "../helpers/damage.ts";
 import { CHUNK_BYTES, errorOf, noise } from "../helpers/engine.ts";
 
-const KEYS = deriveKeys(new Uint8Array(32).fill(1));
+const KEYS = deriveKeys(new Uint8Array(32).fill(1), "acme");
 const SEALED_BYTES = sealedBytes(leavesBytes(CHUNK_BYTES), CHUNK_BYTES);
 const into = await newBuffer(chunkBufferBytes(CHUNK_BYTES));
 const sealed = await newBuffer(SEALED_BYTES);

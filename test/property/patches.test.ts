@@ -28,8 +28,6 @@ import { type Action, action, extentsOf, FIRST, HOSTS, VOLUMES } from "../helper
 import { pageKeyOf } from "../helpers/patches.ts";
 import { applied } from "../helpers/volume_history.ts";
 
-const SECRET = { kind: "none" } as const;
-
 let folder: string;
 let turn = 0;
 beforeAll(() => void (folder = fs.mkdtempSync(join(tmpdir(), "varve-patches-"))));
@@ -149,7 +147,7 @@ class World {
       project: PROJECT,
       volume,
       point: backup,
-      secret: SECRET,
+      secrets: [],
       dryRun: false,
     }, testContext());
     this.#points = this.#points.filter((other) => other !== point);
@@ -160,7 +158,7 @@ class World {
     const before = (await keysOf(this.#repository.store, CHUNKS)).length;
     await gc(
       this.#repository,
-      { project: PROJECT, secret: SECRET, dryRun: false, ...AT_ONCE },
+      { project: PROJECT, secrets: [], dryRun: false, ...AT_ONCE },
       testContext(),
     );
     seen.swept += before - (await keysOf(this.#repository.store, CHUNKS)).length;
@@ -179,7 +177,7 @@ class World {
     }
     const report = await verify(this.#repository, {
       project: PROJECT,
-      secret: SECRET,
+      secrets: [],
       sample: { kind: "all" },
     }, testContext());
     expect(report.findings).toEqual([]);

@@ -2,11 +2,11 @@
 import { backup } from "../../src/engine/backup/backup.ts";
 import { copy } from "../../src/engine/copy/copy.ts";
 import { erase } from "../../src/engine/erase/erase.ts";
+import { surveyProject } from "../../src/engine/erase/survey.ts";
 import type { Context } from "../../src/engine/context.ts";
 import { forgetPoint } from "../../src/engine/retention/forget.ts";
 import { hold } from "../../src/engine/retention/hold.ts";
 import { gc } from "../../src/engine/gc/gc.ts";
-import type { Secret } from "../../src/engine/project.ts";
 import type { Repository } from "../../src/engine/repository.ts";
 import { restore } from "../../src/engine/restore/restore.ts";
 import { repair } from "../../src/engine/verify/repair.ts";
@@ -30,8 +30,6 @@ import { type Oracle, type Point, PROJECT } from "./oracle.ts";
 import { HOUR_MS, Process, type Scheduler } from "./scheduler.ts";
 import { withRandomBytes } from "./randomness.ts";
 import { type Faults, SimulatedStore } from "./simulated_store.ts";
-
-export const SECRET: Secret = { kind: "none" };
 export const VOLUMES = ["a", "b/c"];
 /** Short, so that processes also give up. */
 const RETRY_FOR_MS = 2000;
@@ -236,7 +234,7 @@ async function runBackup({ world, process, repository, context }: Work): Promise
   const source = memorySource(diffs);
   const reports = await backup(
     repository,
-    { project: PROJECT, volume, source, secret: SECRET, tags: [] },
+    { project: PROJECT, volume, source, secrets: [], tags: [] },
     context,
   );
   for (const { backup } of reports) oracle.reported(manifestKey({ volume, backup }));
@@ -273,7 +271,7 @@ async function runRestore({ world, repository, context }: Work): Promise<string>
   let target: MemoryTarget | undefined;
   const { volume } = point;
   await restore(repository, {
-    ...{ project: PROJECT, volume, point: point.backup, secret: SECRET },
+    ...{ project: PROJECT, volume, point: point.backup, secrets: [] },
     ...{ keepGoing: false, trustCache: false, dryRun: false, verifyTarget: false },
     openTarget: async ({ end }) => target = new MemoryTarget(end),
   }, context);
@@ -287,7 +285,7 @@ async function runVerify({ world, process, repository, context }: Work): Promise
   const sample = (["none", "all"] as const)[world.scheduler.random(2)]!;
   const { findings } = await verify(
     repository,
-    { project: PROJECT, secret: SECRET, sample: { kind: sample } },
+    { project: PROJECT, secrets: [], sample: { kind: sample } },
     context,
   );
   // That a store does not give what it has is true of one that was asked twice and erred twice; and what is broken is let
@@ -311,7 +309,7 @@ async function runForget({ world, oracle, process, repository, context }: Work):
   for (const { key, volume, backup } of chosen) {
     const isHeld = oracle.isHeld(key);
     oracle.forgets(key);
-    const options = { project: PROJECT, volume, point: backup, dryRun: false, secret: SECRET };
+    const options = { project: PROJECT, volume, point: backup, dryRun: false, secrets: [] };
     const isKept = await forgetPoint(repository, options, context).then(() => false, (error) => {
       if (error instanceof VarveError && /it is held/.test(error.message)) return true;
       throw error;
@@ -329,7 +327,7 @@ async function runHold({ world, oracle, repository, context }: Work): Promise<st
   const point = points[random(points.length)];
   if (point === undefined) return "nothing to hold";
   const { volume, backup, key } = point;
-  const options = { project: PROJECT, volume, point: backup, secret: SECRET };
+  const options = { project: PROJECT, volume, point: backup, secrets: [] };
   await hold(repository, { ...options, reason: null }, context);
   oracle.holds(key);
   return key;
@@ -337,14 +335,16 @@ async function runHold({ world, oracle, repository, context }: Work): Promise<st
 
 /** Without anything to heal from it marks what it finds damaged. */
 async function runRepair({ repository, context }: Work): Promise<string> {
-  const { healed, left } = await repair(repository, { project: PROJECT, secret: SECRET }, context);
+  const { healed, left } = await repair(repository, { project: PROJECT, secrets: [] }, context);
   return `${healed.length} healed, ${left.length} left`;
 }
 
 async function runErase({ repository, oracle, context }: Work): Promise<string> {
   const keys = oracle.erases();
-  const { deleted, leases, empty } = await erase(repository, { project: PROJECT }, context);
-  if (empty) oracle.erased(keys);
+  const survey = await surveyProject(repository, PROJECT, context);
+  const options = { survey, overridden: [], by: "root@host", varve: "1" };
+  const { deleted, leases, listed_after: left } = await erase(repository, options, context);
+  if (left === 0) oracle.erased(keys);
   return `${deleted.objects} deleted, ${leases} leases`;
 }
 
@@ -353,7 +353,7 @@ async function runCopy({ world, repository, second, context }: Work): Promise<st
   const { oracle } = world.second;
   const before = [...world.oracle.points.keys()];
   const missing = before.filter((key) => !oracle.isStored(key));
-  const options = { project: PROJECT, secret: SECRET, to: second.store };
+  const options = { project: PROJECT, secrets: [], to: second.store };
   const { points, damaged } = await copy(repository, options, context);
   // A store may go on saying for a while that it has a point that was forgotten.
   const wrong = damaged.filter((point) => !world.oracle.isForgotten(manifestKey(point)));
@@ -375,7 +375,7 @@ async function runCopy({ world, repository, second, context }: Work): Promise<st
 async function runGc({ world, process, repository, context }: Work): Promise<string> {
   const { graces, force, scheduler: { random } } = world;
   const graceMs = process.choose(() => graces[random(graces.length)]!);
-  const options = { project: PROJECT, secret: SECRET, dryRun: false, graceMs, force };
+  const options = { project: PROJECT, secrets: [], dryRun: false, graceMs, force };
   const { condemned, deleted, spared, plans_swept, plans_waiting } = await gc(repository, options, context);
   const counts = `${condemned} condemned, ${deleted} deleted, ${spared} spared`;
   return `grace ${

@@ -244,7 +244,7 @@ export class Oracle implements Watcher {
     const id = key.slice(PREFIX.length + KEYS_PREFIX.length);
     const [holder] = readHolders(decodeCheckedJson(bytes, key).holders)!;
     if (holder?.kind !== "none") throw new Violation(`${key} is wrapped otherwise than it was to be`);
-    this.#keys.set(id, deriveKeys(fromHex(holder.secret, SECRET_BYTES)!));
+    this.#keys.set(id, deriveKeys(fromHex(holder.secret, SECRET_BYTES)!, PROJECT));
   }
 
   /** What is sealed under it cannot be read any more. */

@@ -1,11 +1,11 @@
 /** One run of the simulation: what a seed makes hosts do, then quiet, then nothing may be left over. */
-import { openProject } from "../../src/engine/project.ts";
+import { createProject } from "../../src/engine/open_project.ts";
 import { random } from "../helpers/random.ts";
 import { CHUNK_BYTES, newVolume } from "./content.ts";
 import { Liar } from "./lies.ts";
 import { copyOfFiles, putBackFiles } from "./host_files.ts";
 import { Objects } from "./objects.ts";
-import { newProcess, type Operation, runOperation, SECRET, VOLUMES, type World } from "./operations.ts";
+import { newProcess, type Operation, runOperation, VOLUMES, type World } from "./operations.ts";
 import { Oracle, PROJECT } from "./oracle.ts";
 import { putBack } from "./put_back.ts";
 import { withRandomBytes } from "./randomness.ts";
@@ -91,7 +91,7 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
   const repository = { id: "simulated", store, chunkBytes: CHUNK_BYTES };
   const opened = withRandomBytes(
     (count) => process.randomBytes(count),
-    () => openProject(repository, { name: PROJECT, secret: SECRET, create: true }, context),
+    () => createProject(repository, { name: PROJECT, secret: undefined }, context),
   );
   await scheduler.run();
   await opened;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describeWith } from "../helpers/parts.ts";
 import { underStrace } from "../helpers/strace.ts";
 
@@ -55,14 +55,7 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
     const root = join(folder, name);
     await trace({ root, program: `await store.put("a/b", body)`, strace: ["-e", "trace=none"] });
     const [calls] = inject.split(":");
-    const strace = [
-      "-P",
-      path === "" ? root : join(root, path),
-      "-e",
-      `trace=${calls}`,
-      "-e",
-      `inject=${inject}`,
-    ];
+    const strace = [...on(join(root, path)), "-e", `trace=${calls}`, "-e", `inject=${inject}`];
     return { root, message: await trace({ root, program, strace }) };
   };
 
@@ -115,7 +108,7 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
     },
   );
   test("list() fails, and leaves nothing out, when a folder or a file cannot be looked at", async () => {
-    for (const [path, calls] of [["a/", "openat,open"], ["a/b", "statx,stat,newfstatat"]] as const) {
+    for (const [path, calls] of [["a", "openat,open"], ["a/b", "statx,stat,newfstatat,lstat"]] as const) {
       const { root, message } = await withFailing({
         ...{ name: `list ${path.length}`, path, inject: `${calls}:error=EIO` },
         program: `await Array.fromAsync(store.list("a/"))`,
@@ -129,18 +122,20 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
       const root = join(folder, code);
       await trace({ root, program: `await store.put("a", body)`, strace: ["-e", "trace=none"] });
       const strace = [
-        "-P",
-        join(root, "a"),
-        "-e",
-        "trace=openat,open",
-        "-e",
-        `inject=openat,open:error=${code}`,
+        ...on(join(root, "a")),
+        ...["-e", "trace=openat,open", "-e", `inject=openat,open:error=${code}`],
       ];
       const message = await trace({ root, program: `await store.get("a")`, strace });
       expect(message).toBe(`UnavailableError: Cannot read "${root}/a": ${state} (${code})`);
     },
   );
 });
+
+/** Calls on `path`, by that name or by that of the folder's descriptor, whichever that is. */
+function on(path: string): string[] {
+  const folders = Array.from({ length: 64 }, (_, fd) => `/proc/self/fd/${fd}`);
+  return [path, ...folders.map((folder) => join(folder, basename(path)))].flatMap((path) => ["-P", path]);
+}
 
 /** Runs `program`, which has `store` in `root` and a `body`, under strace; resolves to the error that it ended with. */
 async function trace(
@@ -156,7 +151,9 @@ async function trace(
 
 /** The calls below `folder`, in order: `fsync PATH` and `rename`. A call that another thread's interrupts counts where it began. */
 async function callsIn(log: string, folder: string): Promise<string[]> {
-  const lines = (await Bun.file(log).text()).split("\n").filter((line) => line.includes(folder));
+  const lines = (await Bun.file(log).text()).split("\n").filter((line) =>
+    line.includes(folder) || line.includes("rename")
+  );
   return lines.filter((line) => !line.includes("resumed>")).map((line) => {
     const [, path] = /fsync\(\d+<([^>]*)>/.exec(line) ?? [];
     return path === undefined ? "rename" : `fsync ${path}`;

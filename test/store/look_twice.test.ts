@@ -7,7 +7,8 @@ const failure = (code: string) => Object.assign(new Error(code), { code });
 /** Looks that fail one after the other, and then find "it". */
 function looking(...codes: string[]) {
   let looks = 0;
-  const found = lookTwice("/tmp/none", () => {
+  const found = lookTwice((again) => {
+    expect(again).toBe(looks > 0);
     const code = codes[looks++];
     return code === undefined ? Promise.resolve("it") : Promise.reject(failure(code));
   });

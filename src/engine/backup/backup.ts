@@ -38,7 +38,8 @@ import { findLatest } from "./find_latest.ts";
 import { Lease } from "../gc/lease.ts";
 import { PageTable } from "../page_table.ts";
 import { MarkedObjects } from "../verify/marks.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
 import { VolumeCache } from "../volume_cache.ts";
@@ -48,7 +49,7 @@ export interface BackupOptions {
   project: string;
   volume: string;
   source: Source;
-  secret: Secret;
+  secrets: readonly Secret[];
   tags: string[];
   onProgress?: ((progress: BackupProgress) => void) | undefined;
 }
@@ -116,11 +117,7 @@ export async function backup(
     ...context,
     onProblem: (problem: VarveError) => context.log.warn({}, describeError(problem)),
   };
-  const project = await openProject(repository, {
-    name: options.project,
-    secret: options.secret,
-    create: true,
-  }, told);
+  const project = await openMade(repository, options, told);
   const lease = await beginLease(project, options, context);
   const guarded = lease.guard(told);
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
@@ -142,6 +139,20 @@ export async function backup(
     await leafCache?.close();
     await workshop.close();
     await lease.end();
+  }
+}
+
+/** The project, which nothing but `varve init` makes: a mistyped name must not begin a new one. */
+async function openMade(
+  repository: Repository,
+  { project: name, secrets }: BackupOptions,
+  context: Context,
+): Promise<Project> {
+  try {
+    return await openProject(repository, { name, secrets }, context);
+  } catch (cause) {
+    if (!(cause instanceof VarveError) || cause.code !== "not_found") throw cause;
+    throw new VarveError("not_found", `${cause.message}; make it with "varve init ${name}"`);
   }
 }
 

@@ -18,7 +18,8 @@ import { copyKeys, openSecond } from "./copy_target.ts";
 import { Lease } from "../gc/lease.ts";
 import { listTwice } from "../list_twice.ts";
 import { noBackups } from "../not_found.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { MarkedObjects } from "../verify/marks.ts";
 
@@ -28,7 +29,7 @@ export interface CopyOptions {
   volume?: string | undefined;
   /** Only this point of the volume. */
   point?: string | undefined;
-  secret: Secret;
+  secrets: readonly Secret[];
   /** Where the second repository is, or shall be. */
   to: Store;
   onProgress?: ((progress: CopyProgress) => void) | undefined;
@@ -82,7 +83,7 @@ interface Run extends Copying {
 }
 
 /**
- * Copies what the other repository, which is made where there is none, does not have. A point that is damaged is
+ * Copies what the other repository does not have. A point that is damaged is
  * reported and left out. Throws `conflict` where the other has another chunk size or another project of that name,
  * `wrong_secret`, `StoreError`, `UsageError` where the other is the same.
  */
@@ -92,8 +93,8 @@ export async function copy(
   context: Context,
 ): Promise<CopyReport> {
   const startedMs = context.clock.now();
-  const { project: name, secret, to } = options;
-  const source = await openProject(repository, { name, secret, create: false }, context);
+  const { project: name, secrets, to } = options;
+  const source = await openProject(repository, { name, secrets }, context);
   const sourceLease = await Lease.tryBegin(source, leaseOptions(source, options), context);
   try {
     const guarded = sourceLease?.guard(context) ?? context;
@@ -101,7 +102,7 @@ export async function copy(
     const second = await openSecond(to, repository.chunkBytes, guarded);
     await refuseItself(repository, { second, source, sourceLease }, guarded);
     await copyKeys({ from: repository.store, to, project: name }, guarded);
-    const target = await openProject(second, { name, secret, create: false }, guarded);
+    const target = await openProject(second, { name, secrets }, guarded);
     const report = await copyPlaces(source, { target, places, options }, guarded);
     return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
   } finally {

@@ -4,21 +4,16 @@ import { KEYS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import type { Context } from "../context.ts";
 import { checkKey, isKeyName } from "../verify/check_beside.ts";
-import { initRepository, openRepository, type Repository } from "../repository.ts";
+import { openRepository, type Repository } from "../repository.ts";
 
-/** The second repository; made where the store holds none. Throws `conflict` where it has another chunk size. */
+/** The second repository. Throws `no_repository` where there is none, `conflict` where it has another chunk size. */
 export async function openSecond(store: Store, chunkBytes: number, context: Context): Promise<Repository> {
-  try {
-    const second = await openRepository(store, context);
-    if (second.chunkBytes === chunkBytes) return second;
-    throw new VarveError(
-      "conflict",
-      `Cannot copy to "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
-    );
-  } catch (error) {
-    if (!(error instanceof VarveError) || error.code !== "no_repository") throw error;
-    return await initRepository(store, { chunkBytes }, context);
-  }
+  const second = await openRepository(store, context);
+  if (second.chunkBytes === chunkBytes) return second;
+  throw new VarveError(
+    "conflict",
+    `Cannot copy to "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
+  );
 }
 
 /**
@@ -47,18 +42,22 @@ export async function copyKeys(
   }
   for (const key of keys) {
     if (there.has(key)) continue;
-    const bytes = await readKey(key, from, context);
+    const bytes = await readKey(key, { from, project }, context);
     if (bytes === undefined) continue;
     await to.put(key, bytes, { signal });
     // Read back: what is sealed under a key that was cut cannot be read by anybody.
-    await checkKey(to, key, context);
+    await checkKey(to, { key, project }, context);
   }
 }
 
 /** The key's bytes; `undefined`, and said, where they are not whole. */
-async function readKey(key: string, from: Store, context: Context): Promise<Uint8Array | undefined> {
+async function readKey(
+  key: string,
+  { from, project }: { from: Store; project: string },
+  context: Context,
+): Promise<Uint8Array | undefined> {
   try {
-    return await checkKey(from, key, context);
+    return await checkKey(from, { key, project }, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
     context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);

@@ -5,12 +5,13 @@
 import { eraseCaches } from "../../cache/erase_caches.ts";
 import { VarveError } from "../../errors.ts";
 import { KEYS_PREFIX, LEASES_PREFIX, projectPrefix } from "../../format/layout.ts";
-import { checkProjectName } from "../../format/names.ts";
 import type { Context } from "../context.ts";
-import { type HeldReport, surveyHeld } from "./erase_held.ts";
 import { LEASE_REFRESH_MS } from "../gc/lease.ts";
-import { Purger } from "./purger.ts";
 import type { Repository } from "../repository.ts";
+import type { HeldPoint } from "./held_points.ts";
+import { type LockedReport, surveyLocked } from "./locked.ts";
+import { Purger } from "./purger.ts";
+import { type EraseSurvey, keysOfProject } from "./survey.ts";
 
 /**
  * Work that runs looks at its lease this often, and stops when that is gone; a minute is for the request that is under
@@ -20,62 +21,111 @@ export const NOTICE_MS = LEASE_REFRESH_MS + 60_000;
 /** How often to wait for work that began since. */
 const ROUNDS_MAX = 4;
 
+/** What no erasure can reach. */
+const NOT_COVERED = [
+  "copies of the project in other repositories (varve copy): erase it there, too",
+  "what other hosts keep of it below ~/.cache/varve and ~/.local/state/varve",
+  "the images themselves, and their snapshots in Ceph",
+  "backups, replicas and snapshots of the store itself",
+];
+
 export interface EraseOptions {
-  project: string;
+  /** What is there, as the operator was shown it. */
+  survey: EraseSurvey;
+  /** Holds that are passed over: all that the survey names. */
+  overridden: readonly HeldPoint[];
+  /** Who erases: `user@host`. */
+  by: string;
+  /** The version of this program. */
+  varve: string;
   /** Told before it waits until running work has noticed. */
   onWait?: ((leases: number, waitMs: number) => void) | undefined;
   /** Told how many things are gone so far. */
   onProgress?: ((removed: number) => void) | undefined;
 }
 
-/** The JSON of `varve erase`. */
+/** The JSON of `varve erase`: the evidence of what was erased. */
 export interface EraseReport {
   project: string;
-  /** Nothing is left below the project's prefix, whatever kind of thing. */
-  empty: boolean;
+  repository: { url: string; id: string };
+  /** ISO 8601, UTC, by the clock of this host. */
+  started: string;
+  finished: string;
+  by: string;
+  varve: string;
+  /** What there was when it began: none of the keys where an earlier erasure had deleted them. */
+  volumes: string[];
+  points: number;
+  keys: string[];
+  holds_overridden: HeldPoint[];
   deleted: {
     /** Objects, each old version as one, and their bytes. */
     objects: number;
     bytes: number;
     delete_markers: number;
     unfinished_uploads: number;
-    /** Of the objects: the project's keys. */
-    keys: number;
   };
   /** Leases that were there: work that ran, or had died. */
   leases: number;
   /** What the store would not delete. */
-  held: HeldReport;
-  duration_s: number;
+  locked: LockedReport;
+  /** What a last look found below the project's prefix, whatever kind of thing; 0 where the erasure is whole. */
+  listed_after: number;
+  /** What is beyond its reach. */
+  not_covered: string[];
 }
 
 /**
- * Erases a project from the repository and from this host's caches. What a lock holds is hidden, counted and told.
- * Throws `StoreError`; run again, it goes on.
+ * Erases a project from the repository and from this host's caches. What a lock holds is hidden, counted and told. Throws
+ * `conflict` where the project has a key that the survey does not know: it was made anew, and nothing of that goes. Throws
+ * `StoreError`; run again, it goes on.
  */
 export async function erase(
   repository: Repository,
   options: EraseOptions,
   context: Context,
 ): Promise<EraseReport> {
-  checkProjectName(options.project);
-  const startedMs = context.clock.now();
-  const prefix = projectPrefix(options.project);
-  const purger = new Purger(repository.store, context, options.onProgress);
+  const { survey: { project, volumes, points, keys }, overridden, by, varve, onProgress } = options;
+  const started = new Date(context.clock.now()).toISOString();
+  const prefix = projectPrefix(project);
+  const beforeRemoval = () => checkNotMadeAnew(repository, options, context);
+  const purger = new Purger(repository.store, { beforeRemoval, onProgress }, context);
   await purger.purge(prefix + KEYS_PREFIX);
-  const keys = purger.removed.objects;
   const leases = await purgeAll(purger, { ...options, prefix }, context);
-  const held = await surveyHeld(repository.store, { prefix, keysPrefix: prefix + KEYS_PREFIX }, context);
-  await eraseCaches(context.cacheRoot, { repository: repository.id, project: options.project });
+  const locked = await surveyLocked(repository.store, { prefix, keysPrefix: prefix + KEYS_PREFIX }, context);
+  if (locked.objects > 0) await beforeRemoval();
+  await eraseCaches(context.cacheRoot, { repository: repository.id, project });
   const { objects, bytes, markers, uploads } = purger.removed;
   return {
-    project: options.project,
-    empty: held.objects === 0 && held.others === 0,
-    deleted: { objects, bytes, delete_markers: markers, unfinished_uploads: uploads, keys },
+    project,
+    repository: { url: repository.store.url, id: repository.id },
+    started,
+    finished: new Date(context.clock.now()).toISOString(),
+    by,
+    varve,
+    ...{ volumes, points, keys },
+    holds_overridden: [...overridden],
+    deleted: { objects, bytes, delete_markers: markers, unfinished_uploads: uploads },
     leases,
-    held,
-    duration_s: (context.clock.now() - startedMs) / 1000,
+    locked,
+    listed_after: locked.objects + locked.others,
+    not_covered: NOT_COVERED,
   };
+}
+
+/** Whoever makes a project writes its key before anything else. */
+async function checkNotMadeAnew(
+  repository: Repository,
+  { survey: { project, keys } }: EraseOptions,
+  context: Context,
+): Promise<void> {
+  const there = await keysOfProject(repository, project, context);
+  if (there.every((id) => keys.includes(id))) return;
+  throw new VarveError(
+    "conflict",
+    `Cannot go on erasing "${project}": it was made anew meanwhile, and nothing of the new one is deleted; ` +
+      `what is left of the old one nobody can read`,
+  );
 }
 
 /**
@@ -84,7 +134,7 @@ export async function erase(
  */
 async function purgeAll(
   purger: Purger,
-  { project, prefix, onWait }: EraseOptions & { prefix: string },
+  { survey: { project }, prefix, onWait }: EraseOptions & { prefix: string },
   { clock, signal }: Context,
 ): Promise<number> {
   let leases = 0;

@@ -21,19 +21,29 @@ export interface Removed {
   uploads: number;
 }
 
+export interface PurgerOptions {
+  /**
+   * Called after something was listed and before any of it is removed; throws where nothing more must go. What it could not
+   * see yet had not been written when the listing was made.
+   */
+  beforeRemoval: () => Promise<void>;
+  /** Told how many things are gone so far. */
+  onProgress?: ((removed: number) => void) | undefined;
+}
+
 export class Purger {
   /** Until now. */
   readonly removed: Removed = { objects: 0, bytes: 0, markers: 0, uploads: 0 };
   readonly #store: Store;
   readonly #history: History;
   readonly #context: Context;
-  readonly #onProgress: ((removed: number) => void) | undefined;
+  readonly #options: PurgerOptions;
 
-  constructor(store: Store, context: Context, onProgress?: (removed: number) => void) {
+  constructor(store: Store, options: PurgerOptions, context: Context) {
     this.#store = store;
     this.#history = historyOf(store);
     this.#context = context;
-    this.#onProgress = onProgress;
+    this.#options = options;
   }
 
   /** Purges the prefix; how many objects, as anybody sees them, are gone from it. */
@@ -63,6 +73,7 @@ export class Purger {
     try {
       for await (const page of tracePages(this.#history, prefix, this.#context)) {
         const traces = await this.#removable(page);
+        if (traces.length > 0) await this.#options.beforeRemoval();
         await window.add(async () => void (count += await this.#remove(traces)));
       }
       await window.drain();
@@ -105,7 +116,7 @@ export class Purger {
     }
     const kept = new Set(left.map(({ trace }) => trace));
     for (const trace of traces) if (!kept.has(trace)) this.#count(trace);
-    this.#onProgress?.(this.removed.objects + this.removed.markers + this.removed.uploads);
+    this.#options.onProgress?.(this.removed.objects + this.removed.markers + this.removed.uploads);
     return traces.length - left.length;
   }
 
@@ -121,7 +132,10 @@ export class Purger {
   /** A delete without a version's id puts a marker over what cannot be removed. */
   async #hide(prefix: string): Promise<void> {
     let keys: string[] = [];
-    const flush = async () => void await this.#store.delete(keys, this.#context);
+    const flush = async () => {
+      await this.#options.beforeRemoval();
+      await this.#store.delete(keys, this.#context);
+    };
     for await (const { key } of this.#store.list(prefix, this.#context)) {
       if (keys.push(key) < HIDDEN_AT_ONCE) continue;
       await flush();

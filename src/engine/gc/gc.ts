@@ -22,7 +22,8 @@ import {
 import { PlanWriter } from "./plan_writer.ts";
 import { type FullHead, listPlans, type StoredPlan, writeEnd, writeHead } from "./plans.ts";
 import { checkPoints, dropRecords, newestHead } from "./points.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "./references.ts";
 import type { Repository } from "../repository.ts";
 import { refillReserve, spendingReserve } from "../reserve.ts";
@@ -35,7 +36,7 @@ const REMEMBER_MS = 20 * 3600_000;
 
 export interface GcOptions {
   project: string;
-  secret: Secret;
+  secrets: readonly Secret[];
   dryRun: boolean;
   /** How long a plan waits before it is swept, and how old what it condemns must be. With 0 one run plans and sweeps. */
   graceMs: number;
@@ -53,8 +54,8 @@ export async function gc(repository: Repository, options: GcOptions, context: Co
   const startedMs = context.clock.now();
   const { store } = repository;
   const through = options.dryRun ? repository : { ...repository, store: spendingReserve(store, context) };
-  const { project: name, secret } = options;
-  const project = await openProject(through, { name, secret, create: false }, context);
+  const { project: name, secrets } = options;
+  const project = await openProject(through, { name, secrets }, context);
   const report = emptyReport(name);
   if (options.dryRun) {
     const nowMs = await newestMs(project, context);

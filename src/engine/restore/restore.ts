@@ -16,7 +16,8 @@ import { openChunkCache } from "../chunks/caches.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import { Lease } from "../gc/lease.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { type ByteRange, type KnownState, planRestore, type RestorePlan } from "./restore_plan.ts";
 import { SharedChunks } from "./shared_chunks.ts";
@@ -30,7 +31,7 @@ export interface RestoreOptions {
   project: string;
   volume: string;
   point: string | undefined;
-  secret: Secret;
+  secrets: readonly Secret[];
   /** Go on after a damaged chunk; what it should have written is left as it is and reported. */
   keepGoing: boolean;
   /** Called once it is clear what has to be restored. */
@@ -103,10 +104,12 @@ export async function restore(
 ): Promise<RestoreReport> {
   const startedMs = context.clock.now();
   const name = options.project;
-  const project = await openProject(repository, { name, secret: options.secret, create: false }, context);
+  const project = await openProject(repository, { name, secrets: options.secrets }, context);
   const announcement = { volume: options.volume, host: hostname(), key: project.firstKey };
-  // A gc waits for it; where we may not write, the restore goes on all the same.
-  const lease = await Lease.tryBegin(project, { work: "restore", ...announcement }, context);
+  // A gc waits for it; where we may not write, the restore goes on all the same. A dry run writes nothing at all.
+  const lease = options.dryRun
+    ? undefined
+    : await Lease.tryBegin(project, { work: "restore", ...announcement }, context);
   const cache = await VolumeCache.open({ project, volume: options.volume }, context);
   try {
     const report = await restoreInto(project, { options, cache }, context);

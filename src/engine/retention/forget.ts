@@ -15,7 +15,8 @@ import { recordForgotten } from "./forgotten.ts";
 import { Holds, type Place } from "./holds.ts";
 import { ALL_VOLUMES, Lease } from "../gc/lease.ts";
 import { noBackups } from "../not_found.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { refillReserve, spendingReserve } from "../reserve.ts";
 import type { RequestOptions } from "../../store/store.ts";
@@ -25,7 +26,7 @@ export interface ForgetOptions extends ForgetPolicy {
   /** Without it, each volume of the project by itself. */
   volume?: string | undefined;
   dryRun: boolean;
-  secret: Secret;
+  secrets: readonly Secret[];
 }
 
 export interface ForgetPointOptions {
@@ -33,7 +34,7 @@ export interface ForgetPointOptions {
   volume: string;
   point: string;
   dryRun: boolean;
-  secret: Secret;
+  secrets: readonly Secret[];
 }
 
 /**
@@ -48,7 +49,7 @@ export async function forget(
   checkPolicy(options.policy);
   const work = async ({ project, lease }: Run) => {
     const points = await pointsOf(project, options.volume, context);
-    const nowMs = await storeTimeMs(points, lease, context);
+    const nowMs = await storeTimeMs(points, { lease, dryRun: options.dryRun }, context);
     return planForget(points, { ...options, nowMs });
   };
   return await run(repository, { ...options, volume: options.volume ?? ALL_VOLUMES, work }, context);
@@ -78,7 +79,7 @@ interface RunOptions {
   project: string;
   volume: string;
   dryRun: boolean;
-  secret: Secret;
+  secrets: readonly Secret[];
   /** Says what is to go. */
   work: (run: Run) => Promise<ForgetRow[]>;
 }
@@ -86,21 +87,21 @@ interface RunOptions {
 /** Lease, plan, drop. The holds are read after the lease is written: hold.ts says why. */
 async function run(
   repository: Repository,
-  { project: name, volume, dryRun, secret, work }: RunOptions,
+  { project: name, volume, dryRun, secrets, work }: RunOptions,
   context: Context,
 ): Promise<ForgetRow[]> {
   const { store } = repository;
   const through = dryRun ? repository : { ...repository, store: spendingReserve(store, context) };
-  const project = await openProject(through, { name, secret, create: false }, context);
+  const project = await openProject(through, { name, secrets }, context);
   const announcement = { work: "forget", volume, host: hostname(), key: project.firstKey } as const;
-  const lease = await Lease.tryBegin(project, announcement, context);
+  const lease = dryRun ? undefined : await Lease.tryBegin(project, announcement, context);
   try {
     const rows = await work({ project, lease });
     if (!dryRun) await drop(rows, { project, lease }, context);
     return rows;
   } finally {
     await lease?.end();
-    if (!dryRun && lease !== undefined) await refillReserve(store, context);
+    if (lease !== undefined) await refillReserve(store, context);
   }
 }
 
@@ -119,14 +120,18 @@ async function pointsOf(
   throw await noBackups(project, volume, context);
 }
 
-/** Where we may not write, by the newest object: nothing was written after that. */
+/**
+ * Where we may not write, by the newest object: nothing was written after that. A dry run decides nothing, so it may also take
+ * this host's time.
+ */
 async function storeTimeMs(
   points: readonly JudgedPoint[],
-  lease: Lease | undefined,
-  { signal }: Context,
+  { lease, dryRun }: { lease: Lease | undefined; dryRun: boolean },
+  { signal, clock }: Context,
 ): Promise<number> {
   if (lease !== undefined) return await lease.seenMs(signal);
-  return points.reduce((newest, { modifiedMs }) => Math.max(newest, modifiedMs), 0);
+  const newestMs = points.reduce((newest, { modifiedMs }) => Math.max(newest, modifiedMs), 0);
+  return dryRun ? Math.max(newestMs, clock.now()) : newestMs;
 }
 
 async function refuseHeld(project: Project, { volume, backup }: Place, context: Context): Promise<void> {

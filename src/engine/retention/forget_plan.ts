@@ -70,7 +70,11 @@ function judgeVolume(points: readonly JudgedPoint[], options: PlanOptions): Forg
 }
 
 /** Rules that keep any number of points: these would make the share of those that go look small, and are left out. */
-const UNLIMITED: ReadonlySet<Rule> = new Set<Rule>(["held", "in the future", "tag"]);
+const UNLIMITED: ReadonlyMap<Rule, string> = new Map<Rule, string>([
+  ["held", "held"],
+  ["in the future", "in the future"],
+  ["tag", "tagged"],
+]);
 
 /** Why so many may not go at once, if so. */
 function excessOf(
@@ -78,12 +82,16 @@ function excessOf(
   { rules, nowMs, maxDropPercent }: PlanOptions & { rules: ReadonlyMap<string, readonly Rule[]> },
 ): string | undefined {
   const rulesOf = ({ backup }: JudgedPoint) => rules.get(backup)!;
-  const all = points.filter((point) => !rulesOf(point).some((rule) => UNLIMITED.has(rule)));
+  const unlimitedOf = (point: JudgedPoint) => rulesOf(point).find((rule) => UNLIMITED.has(rule));
+  const all = points.filter((point) => unlimitedOf(point) === undefined);
+  const uncounted = Map.groupBy(points.filter((point) => unlimitedOf(point) !== undefined), unlimitedOf);
+  const others = [...uncounted].map(([rule, { length }]) => `${length} ${UNLIMITED.get(rule!)}`).join(", ");
   const settled = all.filter(({ modifiedMs }) => nowMs - modifiedMs >= SETTLED_MS);
   for (const [which, group] of [["points", all], ["points older than a day", settled]] as const) {
     const count = group.filter((point) => rulesOf(point).length === 0).length;
     if (count <= maxDropped(group.length, maxDropPercent)) continue;
-    return `${count} of ${group.length} ${which} would go at once, more than ${maxDropPercent}%; see --dry-run, then ` +
-      `use --force if that is right`;
+    const left = others === "" ? "" : ` (not counted: ${others})`;
+    return `${count} of ${group.length} ${which}${left} would go at once, more than --max-drop ${maxDropPercent}%; ` +
+      `nothing of the volume goes without --force`;
   }
 }

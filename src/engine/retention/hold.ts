@@ -13,14 +13,15 @@ import type { Context } from "../context.ts";
 import { type Place, writeHold } from "./holds.ts";
 import { ALL_VOLUMES, LEASE_DEAD_MS } from "../gc/lease.ts";
 import { livingLeases, type SeenLease } from "../gc/leases.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 
 export interface HoldOptions {
   project: string;
   volume: string;
   point: string;
-  secret: Secret;
+  secrets: readonly Secret[];
 }
 
 /** The JSON of `varve hold` and `varve release`. */
@@ -71,8 +72,8 @@ export async function release(
 }
 
 async function open(repository: Repository, options: HoldOptions, context: Context): Promise<Project> {
-  const { project: name, secret } = options;
-  return await openProject(repository, { name, secret, create: false }, context);
+  const { project: name, secrets } = options;
+  return await openProject(repository, { name, secrets }, context);
 }
 
 async function checkNoForget(project: Project, place: Place, context: Context): Promise<void> {

@@ -7,7 +7,7 @@ import { describeError, type UnreadableError } from "../../errors.ts";
 import { checkVolumeName } from "../../format/names.ts";
 import type { Context } from "../context.ts";
 import { noBackups } from "../not_found.ts";
-import { openProject } from "../project.ts";
+import { openProject } from "../open_project.ts";
 import { MarkedObjects } from "../verify/marks.ts";
 import type { Repository } from "../repository.ts";
 import { MANY } from "./usage_table.ts";
@@ -17,7 +17,7 @@ export interface StatsOptions {
   project: string;
   /** Tells of this volume's points, too. */
   volume?: string | undefined;
-  secret: Secret;
+  secrets: readonly Secret[];
   onProgress?: ((progress: StatsProgress) => void) | undefined;
 }
 
@@ -83,9 +83,9 @@ export async function stats(
   options: StatsOptions,
   context: Context,
 ): Promise<ProjectStats> {
-  const { project: name, secret, volume } = options;
+  const { project: name, secrets, volume } = options;
   if (volume !== undefined) checkVolumeName(volume);
-  const project = await openProject(repository, { name, secret, create: false }, context);
+  const project = await openProject(repository, { name, secrets }, context);
   // In this order: whatever a manifest needs was there before it.
   const places = await listPlaces(project, context);
   if (volume !== undefined && !places.has(volume)) {

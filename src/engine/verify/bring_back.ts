@@ -2,7 +2,7 @@
 import { hostname } from "node:os";
 import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { HOLDS_PREFIX, KEYS_PREFIX, manifestName, projectPrefix } from "../../format/layout.ts";
+import { HOLDS_PREFIX, manifestName } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Store } from "../../store/store.ts";
 import { copyMissing, listPlaces } from "../copy/copy.ts";
@@ -13,9 +13,10 @@ import { Lease } from "../gc/lease.ts";
 import { listPlans } from "../gc/plans.ts";
 import { newestHead } from "../gc/points.ts";
 import type { Project } from "../project.ts";
+import { listKeys } from "../project_keys.ts";
 import { readForgotten } from "../retention/forgotten.ts";
 import { readHold } from "../retention/holds.ts";
-import { checkKey, isKeyName, parseHoldName } from "./check_beside.ts";
+import { checkKey, parseHoldName } from "./check_beside.ts";
 import type { Finding } from "./findings.ts";
 import { MarkedObjects } from "./marks.ts";
 
@@ -46,10 +47,10 @@ export async function bringBackKeys(
   }
   const healed: string[] = [];
   for (const key of there) {
-    if (await isReadable(to, key, context)) continue;
+    if (await isReadable(to, { key, project }, context)) continue;
     try {
-      await to.put(key, await checkKey(from, key, context), context);
-      if (await isReadable(to, key, context)) healed.push(key);
+      await to.put(key, await checkKey(from, { key, project }, context), context);
+      if (await isReadable(to, { key, project }, context)) healed.push(key);
     } catch (error) {
       if (!isUnreadable(error)) throw error;
       context.log.warn({ key }, `the other repository cannot help: ${describeError(error)}`);
@@ -58,15 +59,13 @@ export async function bringBackKeys(
   return healed;
 }
 
-async function listKeys(store: Store, project: string, { signal }: Context): Promise<string[]> {
-  const prefix = projectPrefix(project);
-  const infos = await Array.fromAsync(store.list(prefix + KEYS_PREFIX, { signal }));
-  return infos.map(({ key }) => key).filter((key) => isKeyName(key.slice(prefix.length)));
-}
-
-async function isReadable(store: Store, key: string, context: Context): Promise<boolean> {
+async function isReadable(
+  store: Store,
+  place: { key: string; project: string },
+  context: Context,
+): Promise<boolean> {
   try {
-    await checkKey(store, key, context);
+    await checkKey(store, place, context);
     return true;
   } catch (error) {
     if (!isUnreadable(error)) throw error;

@@ -11,7 +11,8 @@ import { ChunkWorkshop } from "../chunks/workshop.ts";
 import type { Context } from "../context.ts";
 import { Lease } from "../gc/lease.ts";
 import { noBackups } from "../not_found.ts";
-import { openProject, type Project, type Secret } from "../project.ts";
+import { openProject, type Secret } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import { openRepository, type Repository } from "../repository.ts";
 import { bringBackHolds, bringBackKeys, bringBackPoints, type BroughtBack } from "./bring_back.ts";
 import type { Finding } from "./findings.ts";
@@ -29,7 +30,7 @@ const MAX_ROUNDS = 50;
 export interface RepairOptions {
   project: string;
   volume?: string | undefined;
-  secret: Secret;
+  secrets: readonly Secret[];
   /** A device or image that may still hold the content; where it is given open, it has to give its bytes again and again. */
   source?: Source | SourceOpener | undefined;
   /** Another repository's store. */
@@ -71,17 +72,17 @@ export async function repair(
   context: Context,
 ): Promise<RepairReport> {
   const startedMs = context.clock.now();
-  const { project: name, volume, secret, fromStore } = options;
+  const { project: name, volume, secrets, fromStore } = options;
   const second = fromStore && await openRepository(fromStore, context);
   const keys = fromStore === undefined
     ? []
     : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);
-  const project = await openProject(repository, { name, secret, create: false }, context);
+  const project = await openProject(repository, { name, secrets }, context);
   const work = { work: "repair" as const, volume: volume ?? name, host: hostname(), key: project.firstKey };
   const lease = await Lease.begin(project, work, context);
   const guarded = lease.guard(context);
   try {
-    const other = second && await openProject(second, { name, secret, create: false }, guarded);
+    const other = second && await openProject(second, { name, secrets }, guarded);
     const verified = await VerifiedChunks.open(project, guarded);
     const source = options.source && new SourceHealer(openerOf(options.source));
     const run: Run = { options, project, other, lease, verified, source };

@@ -24,7 +24,8 @@ import { isWhole } from "./look_again.ts";
 import { MarkedObjects, removeMarks } from "./marks.ts";
 import { type PointReport, type SeenPoint, seenPoint } from "./points.ts";
 import { noBackups } from "../not_found.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import {
   ALL_IDS,
   collectReferences,
@@ -56,7 +57,7 @@ export interface VerifyOptions {
   project: string;
   volume?: string | undefined;
   point?: string | undefined;
-  secret: Secret;
+  secrets: readonly Secret[];
   sample: Sample;
   /** Chunks that this host found whole at most so many days ago are not read again. */
   maxAgeDays?: number | undefined;
@@ -103,8 +104,8 @@ export async function verify(
   options: VerifyOptions,
   context: Context,
 ): Promise<VerifyReport> {
-  const { project: name, secret } = options;
-  const project = await openProject(repository, { name, secret, create: false }, context);
+  const { project: name, secrets } = options;
+  const project = await openProject(repository, { name, secrets }, context);
   const scope = await scopeOf(project, options, context);
   const verified = await VerifiedChunks.open(project, context);
   const { report } = await verifyProject(project, { ...options, scope, verified }, context);

@@ -13,7 +13,8 @@ import { ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
 import { type ChunkPiece, cutChunks, type Piece } from "../backup/chunker.ts";
 import type { Context } from "../context.ts";
 import { PageTable } from "../page_table.ts";
-import { openProject, type Project } from "../project.ts";
+import { openProject } from "../open_project.ts";
+import type { Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { VolumeCache } from "../volume_cache.ts";
 import { Window } from "../window.ts";
@@ -22,7 +23,7 @@ export interface VerifySourceOptions {
   project: string;
   volume: string;
   point: string | undefined;
-  secret: Secret;
+  secrets: readonly Secret[];
   /** Raw bytes of the whole volume. */
   source: Source;
 }
@@ -53,8 +54,8 @@ export async function verifySource(
   context: Context,
 ): Promise<VerifySourceReport> {
   const startedMs = context.clock.now();
-  const { project: name, volume, point, secret } = options;
-  const project = await openProject(repository, { name, secret, create: false }, context);
+  const { project: name, volume, point, secrets } = options;
+  const project = await openProject(repository, { name, secrets }, context);
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
   const cache = await VolumeCache.open({ project, volume }, context);

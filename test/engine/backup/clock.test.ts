@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { findBackup, listBackups, showBackup } from "../../../src/engine/catalog.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
-import { openProject } from "../../../src/engine/project.ts";
+import { openProject } from "../../../src/engine/open_project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import {
@@ -12,7 +12,6 @@ import {
   keysOf,
   MANIFESTS,
   newRepository,
-  NO_SECRET,
   noiseChunks,
   PROJECT,
   testContext,
@@ -42,7 +41,7 @@ async function setUp() {
 async function point(repository: Repository, point: string): Promise<string> {
   const project = await openProject(
     repository,
-    { name: PROJECT, secret: NO_SECRET, create: false },
+    { name: PROJECT, secrets: [] },
     testContext(),
   );
   return await findBackup(project, { volume: VOLUME, point }, testContext());
@@ -70,7 +69,7 @@ describe("backup() after the store's clock was in 2030 once", () => {
     const first = await take(2026, 1);
     const wrong = await take(2030, 2);
     const second = await take(2026, 3);
-    const options = { project: PROJECT, volume: VOLUME, point: wrong, dryRun: false, secret: NO_SECRET };
+    const options = { project: PROJECT, volume: VOLUME, point: wrong, dryRun: false, secrets: [] };
     await forgetPoint(repository, options, testContext());
     warnings.length = 0;
     const third = await take(2027, 4);
@@ -127,7 +126,7 @@ describe("backup() beside a name that nobody has sealed", () => {
       expect(next.slice(0, 4)).toBe("2026");
       const problems: string[] = [];
       const context = testContext({ onProblem: ({ message }) => void problems.push(message) });
-      const listed = await listBackups(repository, { secret: NO_SECRET }, context);
+      const listed = await listBackups(repository, { project: PROJECT, secrets: [] }, context);
       expect(listed.map(({ backup }) => backup).at(-1)).toBe(next);
       expect(problems).toEqual([expect.stringContaining(name)]);
     },
@@ -145,6 +144,6 @@ describe("backup() beside a name that nobody has sealed", () => {
 });
 
 async function baseOf(repository: Repository, backup: string): Promise<string | null> {
-  const options = { project: PROJECT, volume: VOLUME, point: backup, secret: NO_SECRET };
+  const options = { project: PROJECT, volume: VOLUME, point: backup, secrets: [] };
   return (await showBackup(repository, options, testContext())).base;
 }

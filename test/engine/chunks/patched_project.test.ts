@@ -1,6 +1,7 @@
 /** A project with patches, to those who count and remove its objects: stats, forget and gc, erase. */
 import { beforeEach, describe, expect, test } from "bun:test";
 import { erase } from "../../../src/engine/erase/erase.ts";
+import { surveyProject } from "../../../src/engine/erase/survey.ts";
 import { gc } from "../../../src/engine/gc/gc.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
@@ -19,8 +20,6 @@ import {
 } from "../../helpers/engine.ts";
 import { data } from "../../helpers/memory_source.ts";
 import { block, objectKey, placesOf, written } from "../../helpers/patches.ts";
-
-const SECRET = { kind: "none" } as const;
 const FIRST = noiseChunks(1, 2, 3);
 const CHANGES = [block(0, 4, 100), block(1, 9, 200)];
 const SECOND = written(FIRST, CHANGES);
@@ -37,7 +36,7 @@ const sizeOf = async (key: string) => (await repository.store.get(key)).length;
 
 async function forgetAndCollect(point: string): Promise<string[]> {
   const before = await keysOf(repository.store, CHUNKS);
-  const project = { project: PROJECT, secret: SECRET, dryRun: false };
+  const project = { project: PROJECT, secrets: [], dryRun: false };
   await forgetPoint(repository, { ...project, volume: VOLUME, point }, testContext());
   await gc(repository, { ...project, ...AT_ONCE }, testContext());
   const after = await keysOf(repository.store, CHUNKS);
@@ -64,17 +63,17 @@ describe("gc() of a project with patches", () => {
 
 describe("stats() of a project with patches", () => {
   test("counts them, and what they are over for all points that need it", async () => {
-    const report = await stats(repository, { project: PROJECT, secret: SECRET }, testContext());
+    const report = await stats(repository, { project: PROJECT, secrets: [] }, testContext());
     // Three whole chunks, two patches, two pages, two manifests.
     expect(report).toMatchObject({ points: 2, objects: 9, unreferenced_bytes: 0 });
     const alone = await forgetAndCollect("b");
     expect(alone).toHaveLength(3); // two patches and a page
-    const left = await stats(repository, { project: PROJECT, secret: SECRET }, testContext());
+    const left = await stats(repository, { project: PROJECT, secrets: [] }, testContext());
     expect(left).toMatchObject({ points: 1, objects: 5, unreferenced_bytes: 0 });
   });
 
   test("says of a point that forgetting it frees its patches", async () => {
-    const options = { project: PROJECT, volume: VOLUME, secret: SECRET };
+    const options = { project: PROJECT, volume: VOLUME, secrets: [] };
     const { volumes } = await stats(repository, options, testContext());
     const [first, second] = volumes[0]!.backups!;
     const places = await placesOf(repository);
@@ -88,7 +87,8 @@ describe("stats() of a project with patches", () => {
 
 describe("erase() of a project with patches", () => {
   test("leaves nothing", async () => {
-    await erase(repository, { project: PROJECT }, testContext());
+    const survey = await surveyProject(repository, PROJECT, testContext());
+    await erase(repository, { survey, overridden: [], by: "root@host", varve: "1" }, testContext());
     expect(await keysOf(repository.store, `projects/${PROJECT}/`)).toEqual([]);
   });
 });

@@ -47,6 +47,8 @@ async function setUp(count: number) {
   const store = new CountingStore();
   const project = new Project({ id: "", store, chunkBytes: 65_536 }, PROJECT, {
     keys: new Map(),
+    encryption: "none",
+    damaged: new Map(),
     findKey: () => Promise.resolve(undefined),
   });
   for (let number = 0; number < count; number++) {

@@ -14,10 +14,12 @@ import {
   bytesOf,
   CHUNK_BYTES,
   CHUNKS,
+  emptyRepository,
   errorOf,
   KEYS,
   keysOf,
   LEASES,
+  makeProject,
   MANIFESTS,
   newRepository,
   newStore,
@@ -30,8 +32,6 @@ import {
 import { HookedStore, type StoreHooks } from "../../helpers/hooked_store.ts";
 import { data } from "../../helpers/memory_source.ts";
 import { chunkKeys, condemn } from "../../helpers/plans.ts";
-
-const SECRET = { kind: "none" } as const;
 /** For tests of many copies, each with its worker threads, on a busy machine. */
 const LIMIT_MS = 60_000;
 const SECOND_VOLUME = "rbd/vm-2";
@@ -41,11 +41,11 @@ let to: MemoryStore;
 
 beforeEach(async () => {
   source = await newRepository();
-  to = newStore();
+  await emptyRepository(to = newStore());
 });
 
 async function copyTo(target: Store, options: Partial<CopyOptions> = {}, from = source): Promise<CopyReport> {
-  return await copy(from, { project: PROJECT, secret: SECRET, to: target, ...options }, testContext());
+  return await copy(from, { project: PROJECT, secrets: [], to: target, ...options }, testContext());
 }
 
 /** A full backup of these bytes, and the point's id. */
@@ -67,7 +67,7 @@ async function objects(store: Store, prefix: string): Promise<Map<string, string
 }
 
 describe("copy()", () => {
-  test("makes the second repository, and every point is there under its id and restores", async () => {
+  test("brings every point to the second repository: it is there under its id and restores", async () => {
     const contents = [noiseChunks(1, 2, 3), noiseChunks(1, 9, 3), noiseChunks(5)];
     const points = [await point(contents[0]!), await point(contents[1]!, "s2")];
     await point(contents[2]!, "t1", { volume: SECOND_VOLUME });
@@ -79,8 +79,8 @@ describe("copy()", () => {
     const target = await second();
     expect(target.chunkBytes).toBe(CHUNK_BYTES);
     expect(target.id).not.toBe(source.id);
-    expect(await listBackups(target, { secret: SECRET }, testContext())).toEqual(
-      await listBackups(source, { secret: SECRET }, testContext()),
+    expect(await listBackups(target, { project: PROJECT, secrets: [] }, testContext())).toEqual(
+      await listBackups(source, { project: PROJECT, secrets: [] }, testContext()),
     );
     for (const [i, backup] of points.entries()) {
       expect(await bytesOf(target, { point: backup })).toEqual(contents[i]!);
@@ -178,18 +178,18 @@ describe("copy()", () => {
       (await Array.fromAsync(to.list(CHUNKS))).map(({ key, sizeBytes }) => [key, sizeBytes]),
     );
     const puts = watched.keys("put").filter((key) => !key.startsWith(LEASES));
-    expect(puts.slice(0, 2)).toEqual(["varve.json", expect.stringContaining(KEYS)]);
-    expect(puts.slice(2, 4).every((key) => sizes.get(key)! > CHUNK_BYTES)).toBe(true);
-    expect(sizes.get(puts[4]!)).toBeLessThan(CHUNK_BYTES);
-    expect(puts[5]).toStartWith(MANIFESTS);
-    expect(puts).toHaveLength(6);
+    expect(puts[0]).toStartWith(KEYS);
+    expect(puts.slice(1, 3).every((key) => sizes.get(key)! > CHUNK_BYTES)).toBe(true);
+    expect(sizes.get(puts[3]!)).toBeLessThan(CHUNK_BYTES);
+    expect(puts[4]).toStartWith(MANIFESTS);
+    expect(puts).toHaveLength(5);
   });
 
   test("copies only the rest when it is run again after it was cut off", async () => {
     const bytes = noiseChunks(...Array.from({ length: 30 }, (_, i) => i));
     await point(bytes);
     for (let failAt = 2; failAt < 32; failAt += 14) {
-      to = newStore();
+      await emptyRepository(to = newStore());
       let puts = 0;
       const failing = new HookedStore(to, {
         before: ({ op, key }) => {
@@ -223,7 +223,7 @@ describe("copy()", () => {
     const from = through(source, new HookedStore(source.store, hooks));
     await copy(
       from,
-      { project: PROJECT, secret: SECRET, to: new HookedStore(to, hooks) },
+      { project: PROJECT, secrets: [], to: new HookedStore(to, hooks) },
       testContext({ jobs: 3 }),
     );
     expect(most).toBe(3);
@@ -233,7 +233,8 @@ describe("copy()", () => {
 describe("copy() and the second repository's keys", () => {
   test("fails with conflict and writes nothing when another project has that name", async () => {
     await point(noiseChunks(1));
-    const other = await newRepository(to);
+    const other = await openRepository(to, testContext());
+    await makeProject(other);
     await backUp(other, [{ to: "x", sizeBytes: CHUNK_BYTES, extents: [data(0, noise(9, CHUNK_BYTES))] }]);
     const before = await objects(to, "");
     const { code, message } = await errorOf(copyTo(to));
@@ -265,22 +266,26 @@ describe("copy() and the second repository's keys", () => {
     await source.store.put(damaged, new Uint8Array(100));
     await source.store.put(`${KEYS}.DS_Store`, new Uint8Array(3));
     await copyKeys({ from: source.store, to, project: PROJECT }, testContext());
-    expect(await keysOf(to, "")).toEqual([key!]);
+    expect(await keysOf(to, "projects/")).toEqual([key!]);
   });
 
   test("needs the secret, and it opens the copy, when the project has one", async () => {
-    const secret = { kind: "key", key: new Uint8Array(32).fill(7) } as const;
+    const secret = { kind: "key-file", key: new Uint8Array(32).fill(7) } as const;
     const bytes = noiseChunks(4);
+    const source = await emptyRepository();
+    await makeProject(source, { secret });
     await backUp(source, [{ to: "s1", sizeBytes: bytes.length, extents: [data(0, bytes)] }], { secret });
-    expect((await errorOf(copyTo(to))).code).toBe("wrong_secret");
-    expect(await keysOf(to, "")).toEqual([]);
-    await copyTo(to, { secret });
+    const copyTo = (options: Partial<CopyOptions>) =>
+      copy(source, { project: PROJECT, secrets: [], to, ...options }, testContext());
+    expect((await errorOf(copyTo({}))).code).toBe("wrong_secret");
+    expect(await keysOf(to, "projects/")).toEqual([]);
+    await copyTo({ secrets: [secret] });
     expect(await bytesOf(await second(), { secret })).toEqual(bytes);
   });
 
   test("fails with conflict and writes nothing when the chunk sizes differ", async () => {
     await point(noiseChunks(1));
-    await newRepository(to, 2 * CHUNK_BYTES);
+    await newRepository(to = newStore(), 2 * CHUNK_BYTES);
     const before = await objects(to, "");
     const { code, message } = await errorOf(copyTo(to));
     expect({ code, message }).toEqual({ code: "conflict", message: expect.stringContaining("131072 bytes") });
@@ -304,7 +309,7 @@ describe("copy() and damage", () => {
     const ofBad = (await chunkKeys(source)).filter((key) => !shared.has(key));
     // Of s2 and s3: a chunk and a page each. Only those of s2 are not needed by the last point.
     for (const key of ofBad) {
-      to = newStore();
+      await emptyRepository(to = newStore());
       const report = await copyTo(to, {}, damaged((name) => name === key));
       expect(report.points).toEqual({ copied: 2, present: 0, damaged: 1, forgotten: 0 });
       expect(report.damaged).toEqual([
@@ -391,7 +396,7 @@ describe("copy() and garbage collection", () => {
     await point(bytes, "s2"); // under the same page
     await point(changed, "s3");
     for (const keys of [condemned, ...condemned.map((key) => [key])]) {
-      to = newStore();
+      await emptyRepository(to = newStore());
       await copyTo(to, { point: first, volume: "rbd/vm-1" });
       await condemn(await second(), keys);
       await copyTo(to);
@@ -431,7 +436,7 @@ describe("copy() and garbage collection", () => {
   test("commits nothing when its lease in the second repository is gone before the manifest, or after it with what it copied", async () => {
     await point(noiseChunks(1));
     for (const when of ["before", "after"] as const) {
-      to = newStore();
+      await emptyRepository(to = newStore());
       const step = async ({ op, key }: { op: string; key: string }) => {
         if (op === "put" && key.startsWith(when === "before" ? CHUNKS : MANIFESTS)) {
           const chunks = when === "before" ? [] : await keysOf(to, CHUNKS);

@@ -10,6 +10,7 @@ import {
   bytesOf,
   CHUNK_BYTES,
   CHUNKS,
+  emptyRepository,
   keysOf,
   MANIFESTS,
   newRepository,
@@ -21,8 +22,6 @@ import {
 import { data } from "../../helpers/memory_source.ts";
 import { block, objectKey, placesOf, written } from "../../helpers/patches.ts";
 import { condemn } from "../../helpers/plans.ts";
-
-const SECRET = { kind: "none" } as const;
 const FIRST = noiseChunks(1, 2, 3);
 const CHANGES = [block(0, 4, 100), block(1, 9, 200)];
 const SECOND = written(FIRST, CHANGES);
@@ -32,14 +31,14 @@ let source: Repository;
 let to: MemoryStore;
 beforeEach(async () => {
   source = await newRepository();
-  to = newStore();
+  await emptyRepository(to = newStore());
   await backUp(source, [{ to: "a", sizeBytes: SIZE, extents: [data(0, FIRST)] }]);
   await backUp(source, [{ from: "a", to: "b", sizeBytes: SIZE, extents: CHANGES }]);
 });
 
 async function copyAll(point?: string): Promise<CopyReport> {
   const scope = point === undefined ? {} : { volume: "rbd/vm-1", point };
-  return await copy(source, { project: PROJECT, secret: SECRET, to, ...scope }, testContext());
+  return await copy(source, { project: PROJECT, secrets: [], to, ...scope }, testContext());
 }
 
 async function objects(repository: Repository): Promise<Map<string, string>> {
@@ -52,7 +51,7 @@ async function objects(repository: Repository): Promise<Map<string, string>> {
 async function expectPoint(point: string, content: Uint8Array): Promise<void> {
   const target = await openRepository(to, testContext());
   expect(Buffer.compare(await bytesOf(target, { point }), content)).toBe(0);
-  const options = { project: PROJECT, volume: "rbd/vm-1", point, secret: SECRET } as const;
+  const options = { project: PROJECT, volume: "rbd/vm-1", point, secrets: [] } as const;
   const { findings } = await verify(target, { ...options, sample: { kind: "all" } }, testContext());
   expect(findings).toEqual([]);
 }
@@ -107,7 +106,7 @@ describe("copy() of patches", () => {
   test("leaves out the points that need a damaged patch or base, and copies none of these", async () => {
     const [place] = await placesOf(source);
     for (const [ref, left] of [[place!.object, ["a"]], [place!.base!, []]] as const) {
-      to = newStore();
+      await emptyRepository(to = newStore());
       const key = objectKey(ref);
       const whole = await source.store.get(key);
       await source.store.put(key, flipBit(whole, 8 * (whole.length - CHUNK_BYTES / 64)));

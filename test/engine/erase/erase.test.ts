@@ -8,8 +8,9 @@ import { fileRecordsFolder, projectFolder } from "../../../src/cache/cache_folde
 import { lookOf, recordFile } from "../../../src/cache/file_record.ts";
 import type { Clock, Context } from "../../../src/engine/context.ts";
 import { erase, type EraseReport, NOTICE_MS } from "../../../src/engine/erase/erase.ts";
+import { surveyProject } from "../../../src/engine/erase/survey.ts";
 import { LEASE_REFRESH_MS } from "../../../src/engine/gc/lease.ts";
-import { listProjects } from "../../../src/engine/project.ts";
+import { createProject, listProjects } from "../../../src/engine/open_project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { tracePages } from "../../../src/store/history.ts";
 import { HookedStore } from "../../helpers/hooked_store.ts";
@@ -17,16 +18,19 @@ import { LOCKED_UNTIL_MS, VersionedStore } from "../../helpers/versioned_store.t
 import {
   backUp,
   bytesOf,
+  emptyRepository,
   errorOf,
   KEYS,
   keysOf,
   LEASES,
+  makeProject,
   newRepository,
   newStore,
   noiseChunks,
   PROJECT,
   testContext,
   through,
+  VOLUME,
 } from "../../helpers/engine.ts";
 import { data } from "../../helpers/memory_source.ts";
 
@@ -38,7 +42,8 @@ function volumeOf(bytes: Uint8Array) {
 }
 
 async function eraseProject(repository: Repository, context = testContext()): Promise<EraseReport> {
-  return await erase(repository, { project: PROJECT }, context);
+  const survey = await surveyProject(repository, PROJECT, context);
+  return await erase(repository, { survey, overridden: [], by: "root@host", varve: "1" }, context);
 }
 
 /** Sleeps at once, but for the lease's refreshing, which goes on when the test lets it. */
@@ -64,16 +69,18 @@ describe("erase()", () => {
     const report = await eraseProject(repository);
     expect(report).toMatchObject({
       project: PROJECT,
-      empty: true,
+      listed_after: 0,
       deleted: {
         objects: before.length,
         bytes: before.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
         delete_markers: 0,
         unfinished_uploads: 0,
-        keys: 1,
       },
+      keys: [expect.stringMatching(/^[0-9a-f]{16}$/)],
+      volumes: [VOLUME],
+      points: 1,
       leases: 0,
-      held: { objects: 0, keys: 0, until: null, named: [] },
+      locked: { objects: 0, keys: 0, until: null, named: [] },
     });
     expect(await keysOf(store, "")).toEqual(others);
     expect(await bytesOf(repository, { project: `${PROJECT}-2` })).toEqual(CONTENT);
@@ -91,8 +98,8 @@ describe("erase()", () => {
   });
 
   test("deletes nothing, and says so, when there is no such project", async () => {
-    const report = await eraseProject(await newRepository());
-    expect(report).toMatchObject({ empty: true, deleted: { objects: 0, keys: 0 } });
+    const report = await eraseProject(await emptyRepository());
+    expect(report).toMatchObject({ listed_after: 0, deleted: { objects: 0 }, keys: [] });
   });
 
   test("goes on where it was interrupted when it is run again", async () => {
@@ -108,8 +115,8 @@ describe("erase()", () => {
     await eraseProject(through(repository, failing)).then(() => expect.unreachable(), () => {});
     expect(await keysOf(store, KEYS)).toEqual([]);
     expect(await keysOf(store, PREFIX)).not.toEqual([]);
-    expect(await Array.fromAsync(listProjects(repository, testContext()))).toEqual([]);
-    expect((await eraseProject(repository)).empty).toBe(true);
+    expect(await Array.fromAsync(listProjects(repository, testContext()))).toEqual([PROJECT]);
+    expect((await eraseProject(repository)).listed_after).toBe(0);
     expect(await keysOf(store, PREFIX)).toEqual([]);
   });
 
@@ -121,8 +128,8 @@ describe("erase()", () => {
     const refusing = new HookedStore(store, { refuse: (key) => key === manifest });
     const report = await eraseProject(through(repository, refusing));
     expect(report).toMatchObject({
-      empty: false,
-      held: {
+      listed_after: 1,
+      locked: {
         objects: 1,
         keys: 0,
         not_locked: 1,
@@ -130,6 +137,63 @@ describe("erase()", () => {
       },
     });
     expect(await keysOf(store, PREFIX)).toEqual([manifest]);
+  });
+});
+
+describe("erase() of a project that is made anew meanwhile", () => {
+  /** Lets another host finish the erasure and make the project again, as soon as `when` is to be deleted. */
+  async function setUp(when: string) {
+    const store = newStore();
+    const repository = await newRepository(store);
+    await backUp(repository, volumeOf(CONTENT));
+    let isMade = false;
+    const hooked = new HookedStore(store, {
+      before: async ({ op, key }) => {
+        if (isMade || op !== "delete" || !key.startsWith(when)) return;
+        isMade = true;
+        await eraseProject(repository);
+        await createProject(repository, { name: PROJECT, secret: undefined }, testContext());
+        await backUp(repository, volumeOf(CONTENT));
+      },
+    });
+    return { store, repository, hooked: through(repository, hooked) };
+  }
+
+  test.each([KEYS, `${PREFIX}chunks/`])(
+    "deletes nothing of the new one, and says so, when %s goes",
+    async (when) => {
+      const { store, repository, hooked } = await setUp(when);
+      const { code, message } = await errorOf(eraseProject(hooked));
+      expect({ code, message }).toEqual({
+        code: "conflict",
+        message: expect.stringContaining("it was made anew meanwhile"),
+      });
+      expect(await bytesOf(repository)).toEqual(CONTENT);
+      expect(await keysOf(store, KEYS)).toHaveLength(1);
+    },
+  );
+
+  test("nor does it by what the operator was shown before", async () => {
+    const store = newStore();
+    const repository = await newRepository(store);
+    await backUp(repository, volumeOf(CONTENT));
+    const survey = await surveyProject(repository, PROJECT, testContext());
+    await eraseProject(repository);
+    await makeProject(repository);
+    await backUp(repository, volumeOf(CONTENT));
+    const options = { survey, overridden: [], by: "root@host", varve: "1" };
+    expect((await errorOf(erase(repository, options, testContext()))).code).toBe("conflict");
+    expect(await bytesOf(repository)).toEqual(CONTENT);
+  });
+
+  test("and finishes what an erasure has left that was ended behind the keys", async () => {
+    const store = newStore();
+    const repository = await newRepository(store);
+    await backUp(repository, volumeOf(CONTENT));
+    await store.delete(await keysOf(store, KEYS));
+    const report = await eraseProject(repository);
+    expect(report).toMatchObject({ keys: [], volumes: [VOLUME], points: 1, listed_after: 0 });
+    expect(await keysOf(store, PREFIX)).toEqual([]);
   });
 });
 
@@ -144,7 +208,7 @@ describe("erase() on a versioned store", () => {
       for (let i = 0; i < 2; i++) await backUp(repository, volumeOf(CONTENT));
       expect((await allTraces(store)).some(({ kind }) => kind === "marker")).toBe(true); // of the leases
       const report = await eraseProject(repository);
-      expect(report.empty).toBe(true);
+      expect(report.listed_after).toBe(0);
       expect(report.deleted.delete_markers).toBeGreaterThan(0);
       expect(await allTraces(store)).toEqual([]);
     }
@@ -160,12 +224,12 @@ describe("erase() on a versioned store", () => {
       for (let run = 0; run < 2; run++) {
         const report = await eraseProject(repository);
         const held = (await allTraces(store)).filter(({ kind }) => kind === "version");
-        expect(report).toMatchObject({ empty: false, held: { objects: held.length, keys: 0, until } });
-        expect(report.held.named[0]).toMatchObject({ until, legal_hold: false });
+        expect(report).toMatchObject({ locked: { objects: held.length, keys: 0, until } });
+        expect(report.locked.named[0]).toMatchObject({ until, legal_hold: false });
         expect(await keysOf(store, PREFIX)).toEqual([]);
       }
       isLocked = false;
-      expect((await eraseProject(repository)).empty).toBe(true);
+      expect((await eraseProject(repository)).listed_after).toBe(0);
       expect(await allTraces(store)).toEqual([]);
     }
   });
@@ -183,7 +247,7 @@ describe("erase() on a versioned store", () => {
         expect(await keysOf(store, PREFIX)).toEqual([]);
         return left;
       };
-      expect((await eraseProject(repository)).empty).toBe(false);
+      expect((await eraseProject(repository)).listed_after).toBeGreaterThan(0);
     }
   });
 
@@ -191,7 +255,7 @@ describe("erase() on a versioned store", () => {
     const store = new VersionedStore({ isLocked: (key) => key.startsWith(KEYS) });
     const repository = await newRepository(store);
     await backUp(repository, volumeOf(CONTENT));
-    expect(await eraseProject(repository)).toMatchObject({ empty: false, held: { objects: 1, keys: 1 } });
+    expect(await eraseProject(repository)).toMatchObject({ locked: { objects: 1, keys: 1 } });
     const { code, message } = await errorOf(bytesOf(repository));
     expect({ code, message }).toEqual({
       code: "not_found",
@@ -265,7 +329,7 @@ describe("erase() beside running work", () => {
     };
     const report = await eraseProject(repository, testContext({ clock }));
     expect(clock.slept).toEqual([NOTICE_MS]);
-    expect(report).toMatchObject({ empty: true, leases: 1 });
+    expect(report).toMatchObject({ listed_after: 0, leases: 1 });
     expect(writes).toEqual([]);
     expect(await keysOf(store, PREFIX)).toEqual([]);
   });
@@ -282,7 +346,10 @@ describe("erase() beside running work", () => {
       expect((await errorOf(backup.done)).code).toBe("conflict");
       expect(await keysOf(store, PREFIX)).not.toEqual([]);
     };
-    expect(await eraseProject(repository, testContext({ clock }))).toMatchObject({ empty: true, leases: 1 });
+    expect(await eraseProject(repository, testContext({ clock }))).toMatchObject({
+      listed_after: 0,
+      leases: 1,
+    });
     expect(await keysOf(store, PREFIX)).toEqual([]);
   });
 
@@ -294,7 +361,7 @@ describe("erase() beside running work", () => {
       before: async ({ op, key }) => {
         if (op !== "put" || !key.startsWith(LEASES) || isErased) return;
         isErased = true;
-        expect(await eraseProject(repository)).toMatchObject({ empty: true, leases: 0 });
+        expect(await eraseProject(repository)).toMatchObject({ listed_after: 0, leases: 0 });
       },
     });
     const { code, message } = await errorOf(backUp(through(repository, hooked), volumeOf(CONTENT)));
@@ -323,7 +390,7 @@ describe("erase() beside running work", () => {
     const refusing = new HookedStore(store, { refuse: (key) => key.startsWith(LEASES) });
     const clock = new TestClock();
     const report = await eraseProject(through(repository, refusing), testContext({ clock }));
-    expect(report).toMatchObject({ empty: false, leases: 0, held: { objects: 1 } });
+    expect(report).toMatchObject({ leases: 0, locked: { objects: 1 } });
     expect(clock.slept).toEqual([]);
   });
 });

@@ -6,7 +6,8 @@ import { describe, expect, test } from "bun:test";
 import { gc, type GcOptions } from "../../../src/engine/gc/gc.ts";
 import type { GcReport } from "../../../src/engine/gc/gc_report.ts";
 import { Lease, LEASE_DEAD_MS } from "../../../src/engine/gc/lease.ts";
-import { openProject, type Project } from "../../../src/engine/project.ts";
+import { openProject } from "../../../src/engine/open_project.ts";
+import type { Project } from "../../../src/engine/project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { utf8 } from "../../../src/format/bytes.ts";
 import { OBJECT_TYPE } from "../../../src/format/object.ts";
@@ -31,12 +32,10 @@ import {
 } from "../../helpers/engine.ts";
 import { HookedStore } from "../../helpers/hooked_store.ts";
 import { data } from "../../helpers/memory_source.ts";
-
-const SECRET = { kind: "none" } as const;
 const PLANS = `projects/${PROJECT}/gc/`;
 const FORGOTTEN = `projects/${PROJECT}/forgotten/`;
 const DAY_MS = 24 * 3600_000;
-const WHOLE_PROJECT = { project: PROJECT, secret: SECRET, dryRun: false };
+const WHOLE_PROJECT = { project: PROJECT, secrets: [], dryRun: false };
 const KEPT = noiseChunks(1, 2);
 /** Two chunks and a page that the forgotten volume had alone. */
 const GARBAGE = 3;
@@ -55,7 +54,7 @@ async function setUp() {
   await inner.delete(await keysOf(inner, `${MANIFESTS}old/`));
   const project = await openProject(
     repository,
-    { name: PROJECT, secret: SECRET, create: false },
+    { name: PROJECT, secrets: [] },
     testContext(),
   );
   const all = await keysOf(inner, CHUNKS);
@@ -356,7 +355,7 @@ const UNREADABLE: Record<string, (project: Project) => Promise<void>> = {
   "is sealed with a key that is gone": async (project) => {
     const other = await openProject(
       await newRepository(),
-      { name: PROJECT, secret: SECRET, create: true },
+      { name: PROJECT, secrets: [] },
       testContext(),
     );
     await project.write(leaseObject(utf8("{}")), { key: other.firstKey });

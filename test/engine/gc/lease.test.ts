@@ -1,7 +1,7 @@
 /** The lease of a backup: the order of its steps, and what happens when it is gone. docs/gc.md has the reasons. */
 import { describe, expect, test } from "bun:test";
 import { LEASE_REFRESH_MS } from "../../../src/engine/gc/lease.ts";
-import { openProject } from "../../../src/engine/project.ts";
+import { openProject } from "../../../src/engine/open_project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { StoreError } from "../../../src/errors.ts";
 import { fromUtf8 } from "../../../src/format/bytes.ts";
@@ -50,8 +50,7 @@ function brief({ op, key }: StoreCall): string {
 }
 
 async function leaseState(repository: Repository): Promise<unknown> {
-  const secret = { kind: "none" } as const;
-  const project = await openProject(repository, { name: PROJECT, secret, create: false }, testContext());
+  const project = await openProject(repository, { name: PROJECT, secrets: [] }, testContext());
   const [key] = await keysOf(repository.store, LEASES);
   const name = key!.slice(`projects/${PROJECT}/`.length);
   const { content } = await project.read({ type: OBJECT_TYPE.lease, name }, {});

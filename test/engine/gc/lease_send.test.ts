@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Context } from "../../../src/engine/context.ts";
 import { Lease, LEASE_TRUST_MS } from "../../../src/engine/gc/lease.ts";
-import { openProject } from "../../../src/engine/project.ts";
+import { openProject } from "../../../src/engine/open_project.ts";
 import { StoreError } from "../../../src/errors.ts";
 import {
   errorOf,
@@ -21,8 +21,7 @@ async function setUp() {
   const context = testContext({ clock });
   const inner = newStore();
   const repository = await newRepository(inner);
-  const secret = { kind: "none" } as const;
-  const project = await openProject(repository, { name: PROJECT, secret, create: true }, context);
+  const project = await openProject(repository, { name: PROJECT, secrets: [] }, context);
   const options = { work: "gc", volume: PROJECT, host: "h", key: project.firstKey } as const;
   const lease = await Lease.begin(project, options, context);
   /** Ends it and says whether it is still there. */

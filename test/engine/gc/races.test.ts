@@ -7,9 +7,12 @@ import {
   backUp,
   bytesOf,
   CHUNK_BYTES,
+  emptyRepository,
+  ensureProject,
   KEYS,
   keysOf,
   LEASES,
+  makeProject,
   newRepository,
   newStore,
   noise,
@@ -90,7 +93,11 @@ describe("two hosts that make the same project at the same time", () => {
   test("both leave points that are whole, in any order of their calls", async () => {
     await fc.assert(
       fc.asyncProperty(pace, pace, async (first, second) => {
-        await race(await newRepository(), [full(noiseChunks(1, 2)), full(noiseChunks(2, 3))], [
+        const repository = await emptyRepository();
+        await Promise.all(
+          [first, second].map((pace) => ensureProject(through(repository, slow(repository.store, pace)))),
+        );
+        await race(repository, [full(noiseChunks(1, 2)), full(noiseChunks(2, 3))], [
           first,
           second,
         ]);
@@ -98,6 +105,11 @@ describe("two hosts that make the same project at the same time", () => {
       { numRuns: 15 },
     );
   }, 60_000);
+
+  async function makeAndBackUp(repository: Repository, diff: TestDiff) {
+    await makeProject(repository);
+    return await backUp(repository, [diff]);
+  }
 
   /**
    * Both see no key. One makes its own and goes on until `until`; then the other makes its own, backs up and is done, all
@@ -107,7 +119,7 @@ describe("two hosts that make the same project at the same time", () => {
     until: (store: HookedStore) => boolean,
   ): Promise<{ keys: string[]; first: string }> {
     const inner = newStore();
-    const repository = await newRepository(inner);
+    const repository = await emptyRepository(inner);
     const [seenNone, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const late = new HookedStore(inner, {
       before: async ({ op, key }) => {
@@ -116,7 +128,7 @@ describe("two hosts that make the same project at the same time", () => {
         await go.promise;
       },
     });
-    const second = backUp(through(repository, late), [FULL]);
+    const second = makeAndBackUp(through(repository, late), FULL);
     await seenNone.promise;
     let isOvertaken = false;
     const early: HookedStore = new HookedStore(inner, {
@@ -127,7 +139,7 @@ describe("two hosts that make the same project at the same time", () => {
         await second;
       },
     });
-    const [report] = await backUp(through(repository, early), [full(noiseChunks(4, 5)).diff]);
+    const [report] = await makeAndBackUp(through(repository, early), full(noiseChunks(4, 5)).diff);
     const [other] = await second;
     expect(Buffer.compare(await bytesOf(repository, { point: report!.backup }), noiseChunks(4, 5))).toBe(0);
     expect(Buffer.compare(await bytesOf(repository, { point: other!.backup }), BASE)).toBe(0);

@@ -14,7 +14,6 @@ import {
   LEASES,
   newRepository,
   newStore,
-  NO_SECRET,
   noise,
   PROJECT,
   restoreTo,
@@ -195,7 +194,7 @@ describe("jobs", () => {
 
   test.each([1, 2, 3, 8])("is how many chunks verify() has on their way when it is %d", async (jobs) => {
     const context = testContext({ jobs, threads: 2 });
-    const options = { project: PROJECT, secret: NO_SECRET, sample: { kind: "all" } } as const;
+    const options = { project: PROJECT, secrets: [], sample: { kind: "all" } } as const;
     expect(await most({ counted: isChunk, jobs }, (repository) => verify(repository, options, context)))
       .toBe(jobs);
   });

@@ -25,8 +25,6 @@ import {
 } from "../../helpers/engine.ts";
 import { HookedStore, type StoreCall, type StoreHooks } from "../../helpers/hooked_store.ts";
 import { data } from "../../helpers/memory_source.ts";
-
-const SECRET = { kind: "none" } as const;
 const HOUR_MS = 3600_000;
 const HOLDS = `projects/${PROJECT}/holds/`;
 
@@ -70,19 +68,19 @@ function keepLast(
     policy,
     ...limits,
     dryRun: false,
-    secret: SECRET,
+    secrets: [],
     ...more,
   };
   return forget(repository, options, context);
 }
 
 async function idsOf(repository: Repository): Promise<string[]> {
-  const backups = await listBackups(repository, { project: PROJECT, secret: SECRET }, testContext());
+  const backups = await listBackups(repository, { project: PROJECT, secrets: [] }, testContext());
   return backups.map(({ backup }) => backup);
 }
 
 function point(at: string, dryRun = false) {
-  return { project: PROJECT, volume: VOLUME, point: at, dryRun, secret: SECRET };
+  return { project: PROJECT, volume: VOLUME, point: at, dryRun, secrets: [] };
 }
 
 describe("forget()", () => {

@@ -5,7 +5,7 @@ import { listBackups, showBackup } from "../../../src/engine/catalog.ts";
 import { forget } from "../../../src/engine/retention/forget.ts";
 import { hold, release } from "../../../src/engine/retention/hold.ts";
 import { Lease, LEASE_DEAD_MS } from "../../../src/engine/gc/lease.ts";
-import { openProject } from "../../../src/engine/project.ts";
+import { openProject } from "../../../src/engine/open_project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { holdName } from "../../../src/format/layout.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
@@ -23,8 +23,6 @@ import {
   VOLUME,
 } from "../../helpers/engine.ts";
 import { HookedStore, type StoreHooks } from "../../helpers/hooked_store.ts";
-
-const SECRET = { kind: "none" } as const;
 /** For many runs on a busy machine. */
 const LIMIT_MS = 60_000;
 const HOLDS = `projects/${PROJECT}/holds/`;
@@ -56,13 +54,13 @@ function releasePoint(repository: Repository, point: string) {
 }
 
 function at(point: string) {
-  return { project: PROJECT, volume: VOLUME, point, secret: SECRET };
+  return { project: PROJECT, volume: VOLUME, point, secrets: [] };
 }
 
 function forgetAllButOne(repository: Repository) {
   const policy = { counts: { last: 1 }, tags: [] };
   const limits = { timeZone: "UTC", maxDropPercent: 100, force: false };
-  const options = { project: PROJECT, volume: VOLUME, policy, ...limits, dryRun: false, secret: SECRET };
+  const options = { project: PROJECT, volume: VOLUME, policy, ...limits, dryRun: false, secrets: [] };
   return forget(repository, options, testContext());
 }
 
@@ -70,7 +68,7 @@ function forgetAllButOne(repository: Repository) {
 async function announceForget(repository: Repository, volume: string): Promise<void> {
   const project = await openProject(
     repository,
-    { name: PROJECT, secret: SECRET, create: false },
+    { name: PROJECT, secrets: [] },
     testContext(),
   );
   const options = { work: "forget", volume, host: "host-1", key: project.firstKey } as const;
@@ -78,7 +76,9 @@ async function announceForget(repository: Repository, volume: string): Promise<v
 }
 
 async function heldOf(repository: Repository): Promise<boolean[]> {
-  return (await listBackups(repository, { secret: SECRET }, testContext())).map(({ held }) => held);
+  return (await listBackups(repository, { project: PROJECT, secrets: [] }, testContext())).map((
+    { held },
+  ) => held);
 }
 
 describe("hold()", () => {
@@ -118,7 +118,7 @@ describe("hold()", () => {
     await holdPoint(repository, "~0");
     await holdPoint(repository, "~1");
     const { store, repository: seen } = hooked(repository);
-    await listBackups(seen, { project: PROJECT, secret: SECRET }, testContext());
+    await listBackups(seen, { project: PROJECT, secrets: [] }, testContext());
     expect(store.calls.filter(({ key }) => key.startsWith(HOLDS))).toEqual([{ op: "list", key: HOLDS }]);
   });
 

@@ -26,8 +26,6 @@ import { pageKeyOf } from "../../helpers/patches.ts";
 import { chunkKeys, condemn } from "../../helpers/plans.ts";
 import { random } from "../../helpers/random.ts";
 
-const SECRET = { kind: "none" } as const;
-
 let repository: Repository;
 beforeEach(async () => void (repository = await newRepository()));
 
@@ -37,7 +35,7 @@ async function point(volume: string, bytes: Uint8Array, to = "s1"): Promise<stri
 }
 
 async function count(volume?: string, of = repository): Promise<ProjectStats> {
-  return await stats(of, { project: PROJECT, volume, secret: SECRET }, testContext());
+  return await stats(of, { project: PROJECT, volume, secrets: [] }, testContext());
 }
 
 /** Stored bytes below these keys. */
@@ -87,7 +85,7 @@ describe("stats()", () => {
     await repository.store.delete([`${MANIFESTS}a/${backup}`]);
     const before = await bytesBelow(CHUNKS);
     const { unreferenced_bytes } = await count();
-    await gc(repository, { project: PROJECT, secret: SECRET, dryRun: false, ...AT_ONCE }, testContext());
+    await gc(repository, { project: PROJECT, secrets: [], dryRun: false, ...AT_ONCE }, testContext());
     expect(unreferenced_bytes).toBe(before - await bytesBelow(CHUNKS));
     expect(unreferenced_bytes).toBeGreaterThan(CHUNK_BYTES);
     expect((await count()).unreferenced_bytes).toBe(0);
@@ -127,7 +125,7 @@ describe("stats()", () => {
       const { backup, unique_bytes } = backups[pick(backups.length)]!;
       const before = await bytesBelow(CHUNKS, MANIFESTS);
       await repository.store.delete([`${MANIFESTS}${volume}/${backup}`]);
-      await gc(repository, { project: PROJECT, secret: SECRET, dryRun: false, ...AT_ONCE }, testContext());
+      await gc(repository, { project: PROJECT, secrets: [], dryRun: false, ...AT_ONCE }, testContext());
       expect({ seed, freed: before - await bytesBelow(CHUNKS, MANIFESTS) }).toEqual({
         seed,
         freed: unique_bytes!,

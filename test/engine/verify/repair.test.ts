@@ -20,13 +20,13 @@ import {
   bytesOf,
   CHUNK_BYTES,
   CHUNKS,
+  emptyRepository,
   errorOf,
   KEYS,
   keysOf,
   MANIFESTS,
   newRepository,
   newStore,
-  NO_SECRET,
   noiseChunks,
   PROJECT,
   restoreTo,
@@ -58,11 +58,11 @@ beforeEach(async () => {
 });
 
 async function heal(options: Partial<RepairOptions> = {}, on = repository): Promise<RepairReport> {
-  return await repair(on, { project: PROJECT, secret: NO_SECRET, ...options }, testContext());
+  return await repair(on, { project: PROJECT, secrets: [], ...options }, testContext());
 }
 
 async function verified(options: Partial<VerifyOptions> = {}, on = repository) {
-  const all = { project: PROJECT, secret: NO_SECRET, sample: { kind: "all" } } as const;
+  const all = { project: PROJECT, secrets: [], sample: { kind: "all" } } as const;
   return await verify(on, { ...all, ...options }, testContext());
 }
 
@@ -246,7 +246,7 @@ describe("a mark", () => {
     await heal();
     await store.delete([chunks[0]!]);
     expect(await verified()).toMatchObject({ marked: 1, unmarked: 0 });
-    const point = { project: PROJECT, volume: VOLUME, point: "a", dryRun: false, secret: NO_SECRET };
+    const point = { project: PROJECT, volume: VOLUME, point: "a", dryRun: false, secrets: [] };
     await forgetPoint(repository, point, testContext());
     expect((await errorOf(verified({ volume: VOLUME }))).code).toBe("not_found");
     expect(await verified()).toMatchObject({ marked: 0, unmarked: 1 });
@@ -310,7 +310,7 @@ describe("repair() of what a page hid", () => {
       const context = testContext({ cacheRoot });
       await backUp(repository, [{ ...FULL, to: "b" }], { context });
       await store.delete([page]);
-      const options = { project: PROJECT, secret: NO_SECRET };
+      const options = { project: PROJECT, secrets: [] };
       expect(await repair(repository, options, context)).toMatchObject({ healed: [page], left: [] });
       await backUp(repository, [{ to: "c", sizeBytes: CHUNK_BYTES, extents: [data(0, noiseChunks(9))] }], {
         context,
@@ -375,7 +375,7 @@ describe("repair() from another repository", () => {
       volume: VOLUME,
       point: "a",
       reason: "4711",
-      secret: NO_SECRET,
+      secrets: [],
     }, testContext());
     second = await copyOf(store);
     const gone = [...await keysOf(store, MANIFESTS), ...await keysOf(store, HOLDS), chunks[0]!, page];
@@ -390,13 +390,13 @@ describe("repair() from another repository", () => {
   test("does not bring back a point that was forgotten here, also after a gc, and does one that was lost", async () => {
     const manifest = await store.get(`${MANIFESTS}${VOLUME}/${backup}`);
     await backUp(repository, [{ ...FULL, to: "b" }]);
-    const point = { project: PROJECT, volume: VOLUME, point: "a", dryRun: false, secret: NO_SECRET };
+    const point = { project: PROJECT, volume: VOLUME, point: "a", dryRun: false, secrets: [] };
     await forgetPoint(repository, point, testContext());
     second = await copyOf(store);
     await second.put(`${MANIFESTS}${VOLUME}/${backup}`, manifest);
     expect(await heal({ fromStore: second })).toMatchObject({ ...NOTHING, not_missed: 1 });
     // A gc forgets what was forgotten: it remembers what there is.
-    const options = { project: PROJECT, secret: NO_SECRET, dryRun: false, graceMs: 0, force: false };
+    const options = { project: PROJECT, secrets: [], dryRun: false, graceMs: 0, force: false };
     for (let turn = 0; turn < 2; turn++) await gc(repository, options, testContext());
     // A later gc drops the record, too: what it saw last says the same.
     await store.delete(await keysOf(store, `projects/${PROJECT}/forgotten/`));
@@ -426,8 +426,9 @@ describe("repair() from another repository", () => {
   test("heals a chunk that the other has under another key", async () => {
     // The other's copy was made while a plan there condemned the plain key.
     const third = newStore();
+    await emptyRepository(third);
     const here = { ...repository, store: second };
-    const options = { project: PROJECT, secret: NO_SECRET, to: third };
+    const options = { project: PROJECT, secrets: [], to: third };
     await copy(here, options, testContext());
     await third.delete(await keysOf(third, MANIFESTS));
     await condemn({ ...repository, store: third }, [chunks[0]!]);
@@ -520,7 +521,7 @@ describe("verify()", () => {
   test("names a damaged hold, without calling a point damaged", async () => {
     await hold(
       repository,
-      { project: PROJECT, volume: VOLUME, point: "a", reason: null, secret: NO_SECRET },
+      { project: PROJECT, volume: VOLUME, point: "a", reason: null, secrets: [] },
       testContext(),
     );
     const [held] = await keysOf(store, HOLDS);

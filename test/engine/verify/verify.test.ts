@@ -25,9 +25,7 @@ import {
   VOLUME,
 } from "../../helpers/engine.ts";
 import { data, memorySource, zeros } from "../../helpers/memory_source.ts";
-
-const SECRET = { kind: "none" } as const;
-const ALL = { project: PROJECT, secret: SECRET, sample: { kind: "all" } } as const;
+const ALL = { project: PROJECT, secrets: [], sample: { kind: "all" } } as const;
 const SIZE = 4 * CHUNK_BYTES;
 const MARKS = `projects/${PROJECT}/marked/`;
 
@@ -168,7 +166,7 @@ describe("verify()", () => {
 describe("verifySource()", () => {
   const compare = (repository: Repository, content: Uint8Array) =>
     verifySource(repository, {
-      ...{ project: PROJECT, volume: VOLUME, point: "a", secret: SECRET },
+      ...{ project: PROJECT, volume: VOLUME, point: "a", secrets: [] },
       source: memorySource([{ sizeBytes: content.length, extents: [data(0, content)] }]),
     }, testContext());
 
@@ -207,7 +205,7 @@ describe("repair()", () => {
     const source = content === undefined
       ? undefined
       : memorySource([{ sizeBytes: content.length, extents: [data(0, content)] }]);
-    return repair(repository, { project: PROJECT, secret: SECRET, source, fromStore }, testContext());
+    return repair(repository, { project: PROJECT, secrets: [], source, fromStore }, testContext());
   };
 
   test("heals a chunk from a source that has it anywhere, and every point verifies again", async () => {

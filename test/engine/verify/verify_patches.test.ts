@@ -22,8 +22,6 @@ import {
 } from "../../helpers/engine.ts";
 import { data, memorySource } from "../../helpers/memory_source.ts";
 import { block, objectKey, placesOf, written } from "../../helpers/patches.ts";
-
-const SECRET = { kind: "none" } as const;
 const FIRST = noiseChunks(1, 2, 3);
 const CHANGES = [block(1, 4, 100), block(1, 9, 200)];
 const SECOND = written(FIRST, CHANGES);
@@ -56,14 +54,14 @@ const front = (key: string) => flip(key, () => HEADER_BYTES + 20);
 const missing = (key: string) => store.delete([key]);
 
 async function findings() {
-  const options = { project: PROJECT, secret: SECRET, sample: { kind: "all" } } as const;
+  const options = { project: PROJECT, secrets: [], sample: { kind: "all" } } as const;
   return (await verify(repository, options, testContext())).findings;
 }
 
 async function heal(options: { content?: Uint8Array; fromStore?: Store } = {}) {
   const { content, fromStore } = options;
   const source = content && memorySource([{ sizeBytes: content.length, extents: [data(0, content)] }]);
-  return await repair(repository, { project: PROJECT, secret: SECRET, source, fromStore }, testContext());
+  return await repair(repository, { project: PROJECT, secrets: [], source, fromStore }, testContext());
 }
 
 const HARMS = [
@@ -196,7 +194,7 @@ describe("of a damaged patch and its damaged base", () => {
 
 describe("verify()", () => {
   test("counts a patch as an object of its own, and finds one that is sealed well but is over another chunk", async () => {
-    const options = { project: PROJECT, secret: SECRET, sample: { kind: "all" } } as const;
+    const options = { project: PROJECT, secrets: [], sample: { kind: "all" } } as const;
     expect(await verify(repository, options, testContext())).toMatchObject({ chunks: 4, chunks_read: 4 });
     const change = block(2, 4, 100);
     await backUp(repository, [{ from: "b", to: "c", sizeBytes: SIZE, extents: [change] }]);

@@ -8,7 +8,7 @@ import { Window } from "../window.ts";
 const NAMED_MAX = 1000;
 
 /** One object that is still there. */
-export interface HeldObject {
+export interface LockedObject {
   key: string;
   /** Empty where the store has no versions. */
   version: string;
@@ -18,7 +18,7 @@ export interface HeldObject {
   legal_hold: boolean;
 }
 
-export interface HeldReport {
+export interface LockedReport {
   /** Each old version as one. */
   objects: number;
   bytes: number;
@@ -32,15 +32,15 @@ export interface HeldReport {
   /** Delete markers and unfinished uploads. */
   others: number;
   /** The first ones. */
-  named: HeldObject[];
+  named: LockedObject[];
 }
 
 /** Walks over everything below the prefix, with a look at each object that is left. Throws `StoreError`. */
-export async function surveyHeld(
+export async function surveyLocked(
   store: Store,
   { prefix, keysPrefix }: { prefix: string; keysPrefix: string },
   context: Context,
-): Promise<HeldReport> {
+): Promise<LockedReport> {
   const history = historyOf(store);
   const report = emptyReport();
   const window = new Window(context.jobs ?? DEFAULT_JOBS);
@@ -59,7 +59,7 @@ export async function surveyHeld(
   return report;
 }
 
-function emptyReport(): HeldReport {
+function emptyReport(): LockedReport {
   return {
     objects: 0,
     bytes: 0,
@@ -72,7 +72,7 @@ function emptyReport(): HeldReport {
   };
 }
 
-async function look(history: History, trace: Trace, context: Context): Promise<HeldObject> {
+async function look(history: History, trace: Trace, context: Context): Promise<LockedObject> {
   const { untilMs, legalHold } = await history.lockOf(trace, context);
   return {
     key: trace.key,
@@ -83,13 +83,13 @@ async function look(history: History, trace: Trace, context: Context): Promise<H
   };
 }
 
-function add(report: HeldReport, held: HeldObject): void {
-  const { until, legal_hold } = held;
+function add(report: LockedReport, object: LockedObject): void {
+  const { until, legal_hold } = object;
   report.objects++;
-  report.bytes += held.size_bytes;
+  report.bytes += object.size_bytes;
   // ISO 8601 in UTC sorts by time.
   if (until !== null && (report.until === null || until > report.until)) report.until = until;
   if (legal_hold) report.legal_holds++;
   if (until === null && !legal_hold) report.not_locked++;
-  if (report.named.length < NAMED_MAX) report.named.push(held);
+  if (report.named.length < NAMED_MAX) report.named.push(object);
 }

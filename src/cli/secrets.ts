@@ -1,0 +1,110 @@
+/** Where the operator's secrets come from: files or the environment, never an argument. */
+import * as fs from "node:fs";
+import type { Secret } from "../engine/open_project.ts";
+import { UsageError } from "../errors.ts";
+
+const KEY_BYTES = 32;
+/** A passphrase that has fewer bytes can be guessed by whoever has a copy of the store. */
+const SHORT_BYTES = 12;
+const OTHERS_MODE = 0o077;
+const LF = 0x0a, CR = 0x0d;
+const BOM = [0xef, 0xbb, 0xbf];
+
+export type { Secret };
+
+export type Environment = Record<string, string | undefined>;
+
+export interface SecretOptions {
+  passphraseFile?: string[] | undefined;
+  keyFile?: string[] | undefined;
+}
+
+/** What is told of a secret that works, and yet should be another. */
+export type Warn = (line: string) => void;
+
+/**
+ * All secrets that the options name, or if they name none, the environment; each project takes what fits. Throws
+ * `UsageError` where a file cannot be read, a passphrase is empty, or a key file does not hold exactly 32 bytes.
+ */
+export function readSecrets(options: SecretOptions, env: Environment, warn: Warn): Secret[] {
+  const named = readFiles(options.passphraseFile ?? [], options.keyFile ?? [], warn);
+  if (named.length > 0) return named;
+  const list = (value: string | undefined) => value === undefined ? [] : [value];
+  const secrets = readFiles(list(env.VARVE_PASSPHRASE_FILE), list(env.VARVE_KEY_FILE), warn);
+  if (env.VARVE_PASSPHRASE === undefined) return secrets;
+  return [...secrets, { kind: "passphrase", passphrase: readVariable("VARVE_PASSPHRASE", env) }];
+}
+
+/** Of a secret that a project is to be made with. */
+export function warnOfShort(secret: Secret | undefined, warn: Warn): void {
+  if (secret?.kind !== "passphrase" || secret.passphrase.length >= SHORT_BYTES) return;
+  warn(
+    `the passphrase has only ${secret.passphrase.length} bytes: whoever has a copy of the store can guess it`,
+  );
+}
+
+/** What is set counts, also when it is empty: a script whose variable got lost must not make an open project. */
+function readFiles(passphrases: readonly string[], keys: readonly string[], warn: Warn): Secret[] {
+  return [
+    ...passphrases.map((path) => ({ kind: "passphrase", passphrase: readPassphrase(path, warn) }) as const),
+    ...keys.map((path) => ({ kind: "key-file", key: readKey(path, warn) }) as const),
+  ];
+}
+
+/** The bytes of the file, whatever they are, without the newline at its end. */
+function readPassphrase(path: string, warn: Warn): Uint8Array {
+  const bytes = readFile(path, "passphrase file", warn);
+  if (BOM.every((byte, at) => bytes[at] === byte)) {
+    warn(
+      `the passphrase file "${path}" begins with a byte order mark, which counts as a part of the passphrase`,
+    );
+  }
+  const passphrase = bytes.at(-1) === LF ? bytes.subarray(0, -1) : bytes;
+  if (passphrase.at(-1) === CR) {
+    warn(`the passphrase file "${path}" ends in CR LF; the CR counts as a part of the passphrase`);
+  }
+  return notEmpty(passphrase, `"${path}" as a passphrase file`);
+}
+
+/** The runtime's text of a variable has lost the bytes that are no UTF-8. */
+function readVariable(name: string, env: Environment): Uint8Array {
+  const text = env[name]!;
+  const bytes = text.includes("\ufffd") ? bytesOfVariable(name) ?? Buffer.from(text) : Buffer.from(text);
+  return notEmpty(new Uint8Array(bytes), `${name} as a passphrase`);
+}
+
+function bytesOfVariable(name: string): Buffer | undefined {
+  const prefix = Buffer.from(`${name}=`);
+  let rest = fs.readFileSync("/proc/self/environ");
+  while (rest.length > 0) {
+    const end = rest.indexOf(0);
+    const entry = end < 0 ? rest : rest.subarray(0, end);
+    if (entry.subarray(0, prefix.length).equals(prefix)) return entry.subarray(prefix.length);
+    rest = end < 0 ? rest.subarray(rest.length) : rest.subarray(end + 1);
+  }
+  return undefined;
+}
+
+function notEmpty(passphrase: Uint8Array, what: string): Uint8Array {
+  if (passphrase.length === 0) throw new UsageError(`Cannot use ${what}: it is empty`);
+  return passphrase;
+}
+
+function readKey(path: string, warn: Warn): Uint8Array {
+  const key = readFile(path, "key file", warn);
+  if (key.length === KEY_BYTES) return key;
+  throw new UsageError(`Cannot use "${path}" as a key file: it holds ${key.length} bytes, not ${KEY_BYTES}`);
+}
+
+function readFile(path: string, kind: string, warn: Warn): Uint8Array {
+  try {
+    const file = fs.statSync(path);
+    if (file.isFile() && (file.mode & OTHERS_MODE) !== 0) {
+      const mode = (file.mode & 0o777).toString(8).padStart(4, "0");
+      warn(`the ${kind} "${path}" can be read by others than its owner (mode ${mode}); chmod 600`);
+    }
+    return new Uint8Array(fs.readFileSync(path));
+  } catch (cause) {
+    throw new UsageError(`Cannot read the ${kind} "${path}"`, { cause });
+  }
+}

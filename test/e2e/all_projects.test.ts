@@ -1,0 +1,69 @@
+/** Commands over all projects, where one of them cannot be opened: they do the others, name it, and say so in the end. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rmSync, truncateSync } from "node:fs";
+import { join } from "node:path";
+import { CHUNK_BYTES, noise, TestRepository } from "../helpers/repository.ts";
+
+setDefaultTimeout(60_000);
+
+const PASSPHRASE = { VARVE_PASSPHRASE: "correct horse" };
+const COMMANDS = [["list"], ["stats"], ["verify", "--exists"], ["gc", "--dry-run"], ["gc"]];
+
+describe("varve over all projects", () => {
+  let repository: TestRepository;
+
+  /** Three projects in the order of their names: the one in the middle has a passphrase. */
+  beforeAll(async () => {
+    repository = await TestRepository.make();
+    for (const [volume, env] of [["acme/db", {}], ["beta/db", PASSPHRASE], ["gamma/db", {}]] as const) {
+      await repository.json(["backup", volume, "--format", "raw", "-"], {
+        env,
+        stdin: noise(CHUNK_BYTES, volume),
+      });
+    }
+  });
+  afterAll(() => repository.remove());
+
+  async function run(args: string[], env = {}) {
+    const { code, stdout, stderr } = await repository.run(["--json", ...args], { env });
+    const projects = (JSON.parse(stdout) as { project: string }[]).map(({ project }) => project);
+    return { code, projects, leftOut: stderr.match(/^left out: .*$/gm)?.map((line) => line.split(":")[1]) };
+  }
+
+  for (const args of COMMANDS) {
+    test(`varve ${args.join(" ")} does the others where a secret is wrong, and exits with 13`, async () => {
+      expect(await run(args)).toEqual({ code: 13, projects: ["acme", "gamma"], leftOut: [" beta"] });
+      const { code, stdout, stderr } = await repository.run(args);
+      expect(code).toBe(13);
+      expect(stdout).toContain("acme");
+      expect(stdout).toContain("gamma");
+      expect(stderr).toMatch(/^left out: beta: Cannot open project "beta": it needs a passphrase: [^\n]+$/m);
+      expect(stderr).toMatch(/^varve: Cannot do this for all of ".*": 1 project named above was left out; /m);
+      expect(await run(args, PASSPHRASE)).toEqual({
+        code: 13,
+        projects: ["beta"],
+        leftOut: [" acme", " gamma"],
+      });
+    });
+  }
+
+  test("damage to another one comes first, whatever is found first", async () => {
+    const volumes = join(repository.url, "projects/gamma/keys");
+    const [key] = await Array.fromAsync(new Bun.Glob("*").scan(volumes));
+    truncateSync(join(volumes, key!), 10);
+    for (const args of COMMANDS) {
+      expect(await run(args)).toEqual({ code: 3, projects: ["acme"], leftOut: [" beta", " gamma"] });
+    }
+  });
+
+  test("what is damaged within a project comes before a project that is left out", async () => {
+    rmSync(join(repository.url, "projects/gamma"), { recursive: true });
+    const volume = join(repository.url, "projects/acme/volumes/db");
+    const [manifest] = await Array.fromAsync(new Bun.Glob("*").scan(volume));
+    truncateSync(join(volume, manifest!), 10);
+    for (const args of COMMANDS.slice(1, 3)) {
+      const { code, stderr } = await repository.run(args);
+      expect({ code, isSaid: stderr.includes("left out: beta: ") }).toEqual({ code: 3, isSaid: true });
+    }
+  });
+});

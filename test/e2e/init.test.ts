@@ -1,0 +1,272 @@
+/** What is made on purpose, and by nothing else: repositories and projects. And what keys a project is believed to have. */
+import { beforeAll, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { encodeCheckedJson } from "../../src/format/checked_json.ts";
+import { deriveKeys } from "../../src/codec/keys.ts";
+import { toHex } from "../../src/format/bytes.ts";
+import { noise } from "../helpers/engine.ts";
+import { scratchFolder, Workbench } from "./workbench.ts";
+
+const folder = scratchFolder();
+const BYTES = noise(1, 300_000);
+
+/** A bench of its own, with a passphrase file `sesame`, another, and a volume's file. */
+function newBench(name: string): Workbench {
+  const at = join(folder, name);
+  mkdirSync(at);
+  const bench = new Workbench(at);
+  writeFileSync(bench.path("disk.img"), BYTES);
+  for (
+    const [file, text] of [["sesame", "open sesame, please\n"], ["other", "another passphrase\n"]] as const
+  ) {
+    writeFileSync(bench.path(file), text, { mode: 0o600 });
+  }
+  return bench;
+}
+
+const sealed = (bench: Workbench) => ({ VARVE_PASSPHRASE_FILE: bench.path("sesame") });
+const backUp = (bench: Workbench, volume: string, env: Record<string, string> = {}) =>
+  bench.run(["backup", volume, "--format", "raw", bench.path("disk.img")], { env });
+
+describe("varve init", () => {
+  test("makes the repository and projects, then more projects, and says what they open with", async () => {
+    const bench = newBench("makes");
+    const made = await bench.run(["init", "acme", "beta", "--passphrase-file", bench.path("sesame")]);
+    expect(made).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: expect.stringMatching(
+        /^Made the repository .*\nMade the project "acme", encrypted.*\nMade the project "beta"/,
+      ),
+    });
+    expect((await bench.run(["init", "open", "--no-encryption"])).stderr).toContain('"open", not encrypted');
+    for (const volume of ["acme/db", "beta/db", "open/db"]) {
+      expect((await backUp(bench, volume, sealed(bench))).code).toBe(0);
+    }
+    const list = await bench.json<{ project: string; encryption: string }[]>(["list"], {
+      env: sealed(bench),
+    });
+    expect(list.map(({ project, encryption }) => [project, encryption])).toEqual([
+      ["acme", "passphrase"],
+      ["beta", "passphrase"],
+      ["open", "none"],
+    ]);
+    expect((await bench.run(["show", "open/db", "--field", "encryption"])).stdout).toBe("none\n");
+  });
+
+  test("makes nothing without a secret, with two, or with a secret and --no-encryption", async () => {
+    const bench = newBench("refuses");
+    const [sesame, other] = ["sesame", "other"].map((name) => bench.path(name)) as [string, string];
+    const cases: [words: string[], state: string][] = [
+      [["acme"], "it needs a secret: give --passphrase-file or --key-file, or say --no-encryption"],
+      [["acme", "--passphrase-file", sesame, "--passphrase-file", other], "2 secrets are given"],
+      [["acme", "--no-encryption", "--passphrase-file", sesame], "contradict each other"],
+    ];
+    for (const [words, state] of cases) {
+      const { code, stderr } = await bench.run(["init", ...words]);
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(state) });
+      expect(existsSync(bench.path("repository"))).toBe(false);
+    }
+  });
+
+  test("warns of a passphrase that can be guessed, and of a file that others can read", async () => {
+    const bench = newBench("warns");
+    writeFileSync(bench.path("short"), "sesame\r\n");
+    chmodSync(bench.path("short"), 0o644);
+    const { code, stderr } = await bench.run(["init", "acme", "--passphrase-file", bench.path("short")]);
+    expect(code).toBe(0);
+    for (const warning of ["has only 7 bytes", "ends in CR LF", "(mode 0644); chmod 600"]) {
+      expect(stderr).toContain(warning);
+    }
+  });
+
+  test("goes on with the chunk size of the backups where varve.json is lost", async () => {
+    const bench = newBench("lost");
+    await bench.json(["init", "acme", "--chunk-size", "64K"], { env: sealed(bench) });
+    expect((await backUp(bench, "acme/db", sealed(bench))).code).toBe(0);
+    rmSync(bench.path("repository/varve.json"));
+    expect((await bench.run(["list"], { env: sealed(bench) })).code).toBe(10);
+    const { code, stderr } = await bench.run(["init"]);
+    expect({ code, stderr }).toEqual({
+      code: 13,
+      stderr: expect.stringContaining("how large their chunks are is not known"),
+    });
+    const made = await bench.json(["init"], { env: sealed(bench) });
+    expect(made).toMatchObject({ chunk_size_bytes: 65_536 });
+    await bench.json(["restore", "acme/db", "--to", bench.path("back.img")], { env: sealed(bench) });
+    expect(Buffer.compare(await Bun.file(bench.path("back.img")).bytes(), BYTES)).toBe(0);
+  });
+});
+
+describe("a backup", () => {
+  test("makes no project, and says what makes it", async () => {
+    const bench = newBench("typo");
+    await bench.json(["init", "acme", "--no-encryption"]);
+    const { code, stderr } = await backUp(bench, "acmee/db");
+    expect({ code, stderr }).toEqual({
+      code: 4,
+      stderr: expect.stringMatching(/there is "acme"; make it with "varve init acmee"\n$/),
+    });
+    expect(readdirSync(bench.path("repository/projects"))).toEqual(["acme"]);
+  });
+
+  test("makes no repository, and names the one that is near", async () => {
+    const bench = newBench("near");
+    await bench.json(["init"]);
+    const cases = [bench.folder, bench.path("repositry"), bench.path("repository/below")];
+    for (const VARVE_REPO of cases) {
+      const { code, stderr } = await backUp(bench, "acme/db", { VARVE_REPO });
+      expect({ code, stderr }).toEqual({
+        code: 10,
+        stderr: expect.stringContaining(`there is none; near it there is "${bench.path("repository")}"`),
+      });
+    }
+    expect(readdirSync(bench.folder).sort()).toEqual(["disk.img", "other", "repository", "sesame"]);
+  });
+});
+
+describe("a copy", () => {
+  test("goes only where init was", async () => {
+    const bench = newBench("copy");
+    await bench.json(["init", "acme", "--no-encryption"]);
+    await backUp(bench, "acme/db");
+    const [second, image] = [bench.path("second"), bench.path("back.img")];
+    const refused = await bench.run(["copy", "acme", "--to", second]);
+    expect(refused.code).toBe(10);
+    expect(existsSync(second)).toBe(false);
+    await bench.json(["init", "--repo", second]);
+    await bench.json(["copy", "acme", "--to", second]);
+    await bench.json(["restore", "acme/db", "--to", image, "--repo", second]);
+    expect(Buffer.compare(await Bun.file(image).bytes(), BYTES)).toBe(0);
+  });
+});
+
+describe("a project whose key", () => {
+  let bench: Workbench;
+  const keys = (project: string) => bench.path(`repository/projects/${project}/keys`);
+
+  beforeAll(async () => {
+    bench = newBench("keys");
+    await bench.json(["init", "acme", "beta"], { env: sealed(bench) });
+    await backUp(bench, "acme/db", sealed(bench));
+    await backUp(bench, "beta/db", sealed(bench));
+    cpSync(bench.path("repository"), bench.path("whole"), { recursive: true });
+  });
+
+  /** Whatever a test did to the repository is undone after it. */
+  async function tampered(change: () => void, check: () => Promise<void>): Promise<void> {
+    change();
+    try {
+      await check();
+    } finally {
+      rmSync(bench.path("repository"), { recursive: true });
+      cpSync(bench.path("whole"), bench.path("repository"), { recursive: true });
+    }
+  }
+
+  const commands: string[][] = [
+    ["list", "acme"],
+    ["verify", "acme", "--exists"],
+    ["stats", "acme"],
+    ["gc", "acme"],
+    ["restore", "acme/db", "--to", "-"],
+    ["init", "acme"],
+  ];
+
+  test("is gone is damaged, for every command, and gets no new one", async () => {
+    await tampered(() => rmSync(keys("acme"), { recursive: true }), async () => {
+      const runs = commands.map((words) => bench.run(words, { env: sealed(bench) }));
+      for (const { code, stderr } of await Promise.all([...runs, backUp(bench, "acme/db", sealed(bench))])) {
+        expect({ code, stderr }).toEqual({
+          code: 3,
+          stderr: expect.stringMatching(/its keys are gone from .*; put them back from a copy, or,/),
+        });
+      }
+      expect(existsSync(keys("acme"))).toBe(false);
+      const all = await bench.run(["list"], { env: sealed(bench) });
+      expect(all.code).toBe(3);
+      expect(all.stdout).toContain("beta/db");
+    });
+  });
+
+  test("is another project's is not opened, and never backed up under", async () => {
+    const swap = () => {
+      renameSync(keys("acme"), bench.path("aside"));
+      cpSync(keys("beta"), keys("acme"), { recursive: true });
+      rmSync(bench.path("aside"), { recursive: true });
+    };
+    await tampered(swap, async () => {
+      for (
+        const { code, stderr } of [
+          await bench.run(["restore", "acme/db", "--to", "-"], { env: sealed(bench) }),
+          await backUp(bench, "acme/db", sealed(bench)),
+        ]
+      ) {
+        expect({ code, stderr }).toEqual({
+          code: 3,
+          stderr: expect.stringContaining('it is a key of project "beta", not of "acme"'),
+        });
+      }
+    });
+  });
+
+  test("has another project's beside it is opened by its own, and the other is named", async () => {
+    const plant = () => cpSync(keys("beta"), keys("acme"), { recursive: true });
+    await tampered(plant, async () => {
+      const { code, stderr } = await backUp(bench, "acme/new", sealed(bench));
+      expect(code).toBe(0);
+      expect(stderr).toContain('it is a key of project \\"beta\\", not of \\"acme\\"');
+      await bench.json(["restore", "acme/new", "--to", bench.path("new.img")], { env: sealed(bench) });
+      expect(Buffer.compare(await Bun.file(bench.path("new.img")).bytes(), BYTES)).toBe(0);
+      expect((await bench.run(["verify", "acme"], { env: sealed(bench) })).code).toBe(3);
+    });
+  });
+
+  test("has one that lies open beside it is opened by its own: nothing goes up under the other", async () => {
+    const secret = new Uint8Array(32);
+    const id = toHex(deriveKeys(secret, "acme").id);
+    const open = encodeCheckedJson({
+      project: "acme",
+      key: id,
+      holders: [{ kind: "none", secret: toHex(secret) }],
+    });
+    await tampered(() => writeFileSync(join(keys("acme"), id), open), async () => {
+      const { code, stderr } = await backUp(bench, "acme/new", sealed(bench));
+      expect(code).toBe(0);
+      expect(stderr).toContain("it lies open in the store, beside one that is sealed");
+      const [manifest] = readdirSync(bench.path("repository/projects/acme/volumes/new"));
+      const bytes = await Bun.file(bench.path(`repository/projects/acme/volumes/new/${manifest}`)).bytes();
+      expect(toHex(bytes.subarray(8, 16))).not.toBe(id);
+      expect((await bench.run(["list", "acme"])).code).toBe(13);
+    });
+  });
+});
+
+describe("several secrets", () => {
+  test("open each what they fit", async () => {
+    const bench = newBench("several");
+    const [sesame, other] = ["sesame", "other"].map((name) => bench.path(name)) as [string, string];
+    await bench.json(["init", "acme", "--passphrase-file", sesame]);
+    await bench.json(["init", "beta", "--passphrase-file", other]);
+    for (const volume of ["acme/db", "beta/db"]) {
+      const words = ["backup", volume, "--format", "raw", bench.path("disk.img")];
+      await bench.json([...words, "--passphrase-file", other, "--passphrase-file", sesame]);
+    }
+    const one = await bench.run(["list", "--passphrase-file", other]);
+    expect(one.code).toBe(13);
+    expect(one.stdout).toContain("beta/db");
+    const both = await bench.run(["list", "--passphrase-file", other, "--passphrase-file", sesame]);
+    expect(both.code).toBe(0);
+    expect(both.stdout).toMatch(/acme\/db.*\n.*beta\/db/);
+  });
+});
