@@ -5,13 +5,14 @@
 import { createCipheriv, createHmac } from "node:crypto";
 import type { ProjectKey } from "../../src/codec/keys.ts";
 import { openRepository } from "../../src/engine/repository.ts";
-import { openProject, type Project } from "../../src/engine/project.ts";
+import { openProject } from "../../src/engine/open_project.ts";
+import type { Project } from "../../src/engine/project.ts";
 import { fromUtf8, utf8 } from "../../src/format/bytes.ts";
 import { parseManifestName, VOLUMES_PREFIX } from "../../src/format/layout.ts";
 import { FORMAT_VERSION } from "../../src/format/limits.ts";
 import { OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
 import { DirectoryStore } from "../../src/store/directory.ts";
-import { NO_SECRET, testContext } from "../helpers/engine.ts";
+import { testContext } from "../helpers/engine.ts";
 import { le32 } from "../helpers/rbd_stream.ts";
 
 export const OPEN_PROJECT = "open";
@@ -52,11 +53,7 @@ export class Forger {
   static async open(folder: string): Promise<Forger> {
     const context = testContext();
     const repository = await openRepository(new DirectoryStore(folder), context);
-    const project = await openProject(
-      repository,
-      { name: OPEN_PROJECT, secret: NO_SECRET, create: false },
-      context,
-    );
+    const project = await openProject(repository, { name: OPEN_PROJECT, secrets: [] }, context);
     const listed = await Array.fromAsync(project.list(VOLUMES_PREFIX, context));
     return new Forger(
       project.firstKey,

@@ -57,7 +57,8 @@ export class Round {
   readonly made: Point[] = [];
   /** Projects that commands of this round made again: with other keys, or none. */
   readonly remade = new Set<string>();
-  commands = 0;
+  /** How the commands ended, in their order. */
+  readonly codes: (number | null)[] = [];
   readonly #folder: string;
   readonly #attacker: Attacker;
   readonly #trace: (line: string) => void;
@@ -124,7 +125,7 @@ export class Round {
       stdin,
       askAfterMs: this.#askAfterMs(mayWait),
     });
-    this.commands++;
+    this.codes.push(ran.code);
     const error = ran.stderr.trimEnd().split("\n").at(-1)!;
     this.#trace(`  varve ${all.join(" ")}: ${ran.code ?? ran.signal} ${error.slice(0, 300)}`);
     for (const violation of [...judge(ran, output), ...this.#judgeBeside()]) this.fail(all, violation);

@@ -84,8 +84,8 @@ export class Template {
   async #make(): Promise<void> {
     const secret = this.secretOf("acme");
     await this.#varve(["init", "acme", "beta", "--chunk-size", String(CHUNK_BYTES), ...secret]);
-    await this.#varve(["init", "phrase", ...this.secretOf("phrase")]).catch(() => {}); // LATER: strict
-    await this.#varve(["init", "open", "--no-encryption"]).catch(() => {});
+    await this.#varve(["init", "phrase", ...this.secretOf("phrase")]);
+    await this.#varve(["init", "open", "--no-encryption"]);
     for (const project of PROJECTS) await this.#backUp(project, "db");
     await this.#backUp("acme", "web/root");
     this.#keep();

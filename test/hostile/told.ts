@@ -37,16 +37,23 @@ function* judgeErrors(ran: Ran): Generator<string> {
   if (ended === "deaf" || wasStruck(ran)) return;
   const lines = stderr.split("\n");
   if (lines.pop() !== "") yield "the last line on standard error is not ended";
-  const said = lines.filter((line) => line.startsWith("varve: ")).length;
-  if (code === 0 && said > 0) yield "it says an error, with exit code 0";
-  if (code !== 0 && !lines.at(-1)?.startsWith("varve: ")) {
-    yield "the last line on standard error is not its error";
-  }
+  const isError = ran.args.includes("--json") ? isErrorDocument : isErrorLine;
+  if (code === 0 && lines.some(isError)) yield "it says an error, with exit code 0";
+  if (code !== 0 && !isError(lines.at(-1) ?? "")) yield "the last line on standard error is not its error";
   yield* judgeText(stderr, "standard error");
   const runtimeText = RUNTIME_TEXT.exec(stderr)?.[0];
   if (runtimeText !== undefined) {
     yield `standard error has the runtime's words: ${JSON.stringify(runtimeText)}`;
   }
+}
+
+function isErrorLine(line: string): boolean {
+  return line.startsWith("varve: ");
+}
+
+/** `{"error":{"code":…,"exit":…,"message":…}}` */
+function isErrorDocument(line: string): boolean {
+  return line.startsWith('{"error":{"code":"') && isJson(line);
 }
 
 function* judgeOutput({ code, stdout, isCut }: Ran, output: "text" | "json" | "bytes"): Generator<string> {

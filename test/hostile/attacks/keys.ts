@@ -4,6 +4,7 @@ import { deriveKeys } from "../../../src/codec/keys.ts";
 import { toHex } from "../../../src/format/bytes.ts";
 import { encodeCheckedJson } from "../../../src/format/checked_json.ts";
 import type { Attack, Attacker } from "../attacker.ts";
+import { PROJECTS } from "../template.ts";
 
 const ODD_VALUES = [
   0,
@@ -22,6 +23,7 @@ const ODD_VALUES = [
   "x".repeat(60_000),
 ];
 const COSTS = [
+  { n: 2 ** 17, r: 8, p: 1 },
   { n: 2 ** 18, r: 8, p: 1 },
   { n: 2 ** 18, r: 8, p: 16 },
   { n: 2, r: 2 ** 20, p: 1 },
@@ -35,13 +37,13 @@ const COSTS = [
 ];
 
 export const KEY_ATTACKS: Record<string, Attack> = {
-  openKey: {
-    weight: 4,
-    act: (a) => {
+  openKey: { weight: 4, act: (a) => plantOpenKey(a, a.project()) },
+  replaceKeys: {
+    weight: 3,
+    act: async (a) => {
       const project = a.project();
-      const secret = a.noise(32);
-      const id = toHex(deriveKeys(secret).id);
-      return writeKey(a, project, id, [{ kind: "none", secret: toHex(secret) }]);
+      for (const id of a.template.keyIds(project)) await a.victim.remove(`projects/${project}/keys/${id}`);
+      return `instead of the keys of ${project}: ${await plantOpenKey(a, project)}`;
     },
   },
   costlyHolders: {
@@ -67,8 +69,8 @@ export const KEY_ATTACKS: Record<string, Attack> = {
     weight: 3,
     act: (a) => {
       const holder: Record<string, unknown> = a.pick([
-        passphraseHolder(a, { n: 2 ** 15, r: 8, p: 1 }),
-        { kind: "key", nonce: a.hex(24), sealed: a.hex(96) },
+        passphraseHolder(a, { n: 2 ** 17, r: 8, p: 1 }),
+        { kind: "key-file", nonce: a.hex(24), sealed: a.hex(96) },
         { kind: "none", secret: a.hex(64) },
         { kind: "none", secret: a.hex(62) },
       ]);
@@ -119,15 +121,23 @@ export const KEY_ATTACKS: Record<string, Attack> = {
   },
 };
 
+/** Whose secret the attacker has made up, and anybody can read. */
+function plantOpenKey(a: Attacker, project: string): Promise<string> {
+  const secret = a.noise(32);
+  const id = toHex(deriveKeys(secret, project).id);
+  return writeKey(a, project, id, [{ kind: "none", secret: toHex(secret) }]);
+}
+
 function passphraseHolder(a: Attacker, cost: { n: number; r: number; p: number }): Record<string, unknown> {
   return { kind: "passphrase", ...cost, salt: a.hex(32), nonce: a.hex(24), sealed: a.hex(96) };
 }
 
 function writeKey(a: Attacker, project: string, id: string, holders: unknown): Promise<string> {
+  const named = a.once(8) ? a.pick([...PROJECTS, ...ODD_VALUES]) : project;
   const says = JSON.stringify(holders) ?? "";
   return a.write(
     `projects/${project}/keys/${id}`,
-    encodeCheckedJson({ key: id, holders }),
+    encodeCheckedJson({ project: named, key: id, holders }),
     `a key that says ${says.slice(0, 100)}`,
   );
 }
