@@ -34,13 +34,14 @@ const forger = await Forger.open(template.path("repository"));
 const world: World = { template, forger, folder, special: await makeSpecial(), server };
 fs.mkdirSync(path.join(folder, "tmp"));
 
-let [commands, bad] = [0, 0];
+let bad = 0;
+const codes: (number | null)[] = [];
 for (let seed = from; seed < from + rounds; seed++) {
   const lines: string[] = [];
   const trace = values.trace ? console.log : (line: string) => void lines.push(line);
   trace(`round ${seed}`);
   const round = await Round.play(world, { seed, trace });
-  commands += round.commands;
+  codes.push(...round.codes);
   if (round.violations.length === 0) continue;
   bad++;
   for (const line of lines) console.log(line);
@@ -50,12 +51,16 @@ for (let seed = from; seed < from + rounds; seed++) {
 await server?.stop();
 if (bad === 0 || values["keep-going"]) fs.rmSync(folder, { recursive: true });
 else console.log(`kept: ${folder}`);
-console.log(
-  `${
-    bad === 0 ? "nothing wrong" : `${bad} rounds went wrong`
-  }: ${rounds} rounds from ${from}, ${commands} commands`,
-);
+const outcome = bad === 0 ? "nothing wrong" : `something wrong in ${bad}`;
+console.log(`${outcome}: ${rounds} rounds from ${from}, ${codes.length} commands ended ${tally()}`);
 process.exit(bad === 0 ? 0 : 1);
+
+/** How many commands ended with which exit code. */
+function tally(): string {
+  const all = [...new Set(codes)].sort((a, b) => Number(a) - Number(b));
+  const count = (code: number | null) => codes.filter((other) => other === code).length;
+  return all.map((code) => `${count(code)} with ${code ?? "a signal"}`).join(", ");
+}
 
 /** A named pipe, a socket and, for who may make one, a device that never ends: an attacker links to them. */
 async function makeSpecial(): Promise<Record<string, string>> {
