@@ -4,25 +4,35 @@ import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { BackupProgress, BackupReport } from "../engine/backup/backup.ts";
 import { UsageError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
-import type { SourceSpec } from "../source/open.ts";
+import { counted } from "../counted.ts";
+import { isSourceId, MAX_SOURCE_ID_CHARS, type SourceIds } from "../format/source_ids.ts";
+import { identified } from "../source/identified.ts";
+import type { RbdSpec } from "../source/rbd_spec.ts";
+import { sourceOf, type SourceSpec } from "../source/source_spec.ts";
 import { type Session, withSession } from "./context.ts";
 import { printJson, reportDone } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
 import { collect, examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
+import { readShare, type Share } from "./sample.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EXAMPLES = examples(
-  ["rbd export-diff rbd/vm1@monday - | varve backup acme/vm1", "a full backup of a snapshot"],
   [
-    "rbd export-diff --from-snap monday rbd/vm1@tuesday - | varve backup acme/vm1",
-    "what changed since a snapshot that was backed up",
+    "varve backup acme/vm1 rbd:rbd/vm1",
+    "an image of Ceph: makes a snapshot, sends what changed since the last one",
   ],
+  ["varve backup acme/vm1 rbd:rbd/vm1@before-upgrade", "a snapshot that is there, which stays"],
   [
-    "varve backup acme/vm1 --exec -- rbd export-diff rbd/vm1@monday -",
-    "the same, with the producer's exit code checked",
+    "varve backup acme/vm1 rbd:rbd/vm1 --check-sample 1/1000",
+    "compares a thousandth of what did not change, too: does the base fit?",
   ],
   ["varve backup acme/db /dev/vg0/db-snapshot --tag nightly", "a block device"],
   ["varve backup acme/disk disk.img --format raw", "any file or pipe, byte for byte"],
+  [
+    "varve backup acme/vm1 --exec -- rbd export-diff --no-progress --from-snap S1 rbd/vm1@S2 -",
+    "what a script exports itself, with the exit code checked",
+  ],
+  ["rbd export-diff --no-progress rbd/vm1@S1 - | varve backup acme/vm1", "the same by a pipe"],
 );
 
 const STDIN_FD = 0;
@@ -31,15 +41,23 @@ interface BackupOptions extends GlobalOptions {
   format: "auto" | "raw";
   exec?: true | undefined;
   tag?: string[] | undefined;
+  checkSample?: Share | undefined;
+  full?: true | undefined;
+  base?: string | undefined;
+  sourceId?: string | undefined;
+  sourceSnapshotId?: string | undefined;
+  fromSnapshotId?: string | undefined;
 }
 
 export function addBackup(program: Root, invocation: Invocation): void {
   program.command("backup")
-    .description("Back up a volume from a stream of rbd export-diff, a block device, or any bytes.")
+    .description(
+      "Back up a volume from an image of Ceph, a stream of rbd export-diff, a block device, or any bytes.",
+    )
     .argument("<volume>", "PROJECT/VOLUME")
     .argument(
       "[source...]",
-      "a file, a block device, - for standard input (the default), or the command of --exec",
+      "rbd:POOL[/NAMESPACE]/IMAGE[@SNAP], a block device, a file, - for standard input (the default), or the command of --exec",
     )
     .addOption(
       new Option("--format <format>", "auto: an rbd stream, or a block device's bytes; raw: any bytes")
@@ -47,15 +65,45 @@ export function addBackup(program: Root, invocation: Invocation): void {
     )
     .option("--exec", "run the command after -- and back up what it prints, if it exits with 0")
     .option("--tag <tag>", "a word to find the backup by; may be repeated", collectTags)
+    .option(
+      "--check-sample <part>",
+      "compare with the image a share of the chunks that it did not send, like 1/1000 or 5%",
+      readShare,
+    )
+    .option("--full", "of rbd:…, the whole image even where what changed since a backup would do")
+    .option(
+      "--base <point>",
+      "of a stream, the point that it begins at, where its snapshot's name does not tell",
+    )
+    .option(
+      "--source-id <id>",
+      "of a stream, what image or device it is of; another one's point is no base",
+      readId,
+    )
+    .option(
+      "--source-snapshot-id <id>",
+      "of a stream, what snapshot of it, where the name may be used again",
+      readId,
+    )
+    .option(
+      "--from-snapshot-id <id>",
+      "of a stream, what snapshot it begins at: the base has to be of that one",
+      readId,
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (volume, source, _, command) => {
       const options = command.optsWithGlobals();
-      const spec = readSource(source, options.exec === true);
+      const spec = readSource(source, options);
       await withSession(
         { options, invocation, interrupted: "nothing was committed" },
         (session) => run(volume, { spec, options, session, invocation }),
       );
     });
+}
+
+function readId(text: string): string {
+  if (isSourceId(text)) return text;
+  throw new InvalidArgumentError(`Expected one word, of at most ${MAX_SOURCE_ID_CHARS} characters.`);
 }
 
 /** A tag stands in tables, in lists with commas, and on command lines: it is one word. */
@@ -79,11 +127,15 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   const repository = await openRepository(session.store, context);
   const { openSource } = await import("../source/open.ts");
   const { backup } = await import("../engine/backup/backup.ts");
-  const source = await openSource(spec, { format: options.format, signal, stderr: screen });
+  const warn = (line: string) => context.log.warn({}, line);
+  const opened = await openSource(spec, { format: options.format, signal, stderr: screen, warn });
+  const source = "image" in spec ? opened : identified(opened, idsOf(options));
   const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
   const onProgress = (state: BackupProgress) => progress.update(progressState(state));
   try {
-    const request = { project, volume, source, secrets, tags: options.tag ?? [], onProgress };
+    const { tag: tags = [], base } = options;
+    const checkSample = options.checkSample && { ...options.checkSample, random: Math.random };
+    const request = { project, volume, source, secrets, tags, base, checkSample, onProgress };
     const reports = await backup(repository, request, context);
     progress.end(reports.map(summary).join(""));
     for (const report of reports) context.log.info(report, "backed up");
@@ -94,8 +146,8 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   }
 }
 
-/** Two lines for people. */
-function summary({ project, volume, backup, chunks, ...report }: BackupReport): string {
+/** Two lines for people, and one of what was compared beside it. */
+function summary({ project, volume, backup, chunks, checked_chunks, ...report }: BackupReport): string {
   const { changed, total } = chunks;
   const rate = Math.round(report.stream_bytes / Math.max(report.duration_s, 0.001));
   const took = `in ${formatDuration(report.duration_s)} (${formatSize(rate)}/s)`;
@@ -103,7 +155,8 @@ function summary({ project, volume, backup, chunks, ...report }: BackupReport): 
     formatSize(report.size_bytes)
   }, ${changed} of ${total} chunks came in: ` +
     `${chunks.new} new, ${chunks.reused} reused, ${chunks.zero} zero\n` +
-    `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n`;
+    `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n` +
+    (checked_chunks === 0 ? "" : `compared ${counted(checked_chunks, "other chunk")} with the source\n`);
 }
 
 function progressState(
@@ -121,17 +174,37 @@ function readVolume(text: string): { project: string; volume: string } {
   );
 }
 
-function readSource(words: string[], exec: boolean): SourceSpec {
-  if (exec && words.length === 0) {
+function idsOf({ sourceId, sourceSnapshotId, fromSnapshotId }: BackupOptions): SourceIds {
+  return { source_id: sourceId, source_snapshot_id: sourceSnapshotId, from_snapshot_id: fromSnapshotId };
+}
+
+function readSource(words: string[], options: BackupOptions): SourceSpec {
+  if (options.exec && words.length === 0) {
     throw new UsageError("Cannot run the producer: --exec wants a command after --");
   }
-  if (exec) return { command: words };
-  if (words.length > 1) {
+  if (!options.exec && words.length > 1) {
     throw new UsageError(`Cannot back up "${words[1]}": one source at a time, or --exec for a command`);
   }
-  const path = words[0] ?? "-";
-  if (path !== "-" || !isatty(STDIN_FD)) return { path };
+  const [word = "-"] = words;
+  const spec = options.exec ? { command: words } : sourceOf(word);
+  if ("image" in spec) return readImage(spec, { word, options });
+  if (options.full) throw new UsageError("Cannot back up in full: --full is of rbd:POOL/IMAGE");
+  if (word !== "-" || options.exec || !isatty(STDIN_FD)) return spec;
   throw new UsageError(
-    "Cannot back up what is typed: pipe a stream in, name a file or device, or use --exec",
+    "Cannot back up what is typed: pipe a stream in, name an image, file or device, or use --exec",
+  );
+}
+
+/** What options say of a stream is asked of the cluster itself. */
+function readImage(
+  { image }: { image: RbdSpec },
+  { word, options }: { word: string; options: BackupOptions },
+): SourceSpec {
+  const { base, sourceId, sourceSnapshotId, fromSnapshotId, format, full } = options;
+  const isOfStream = [base, sourceId, sourceSnapshotId, fromSnapshotId].some((given) => given !== undefined);
+  if (!isOfStream && format === "auto") return { image, isFull: full };
+  const option = format === "raw" ? "--format raw" : "--base and ids";
+  throw new UsageError(
+    `Cannot back up "${word}": ${option} is for what a script exports itself, leave it out`,
   );
 }

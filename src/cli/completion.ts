@@ -9,7 +9,7 @@ const SHELLS = ["bash", "zsh", "fish"];
 
 /** Options and arguments whose value is a file's name. */
 const FILE_OPTIONS = ["repo", "passphrase-file", "key-file", "to"];
-const FILE_ARGUMENTS = ["source"];
+const FILE_ARGUMENTS = ["source", "command"];
 
 /**
  * Ours, since the library's evaluates the line as typed so far: with `> /dev/sdb` in it, the completions would go

@@ -21,7 +21,7 @@ const EXAMPLES = examples(
     "varve forget acme/vm1 --keep-within 30d --keep-tag release",
     "all that are older and do not have the tag",
   ],
-  ["varve forget acme/vm1@monday", "one backup"],
+  ["varve forget acme/vm1@before-upgrade", "one backup"],
 );
 
 interface ForgetFlags extends GlobalOptions {

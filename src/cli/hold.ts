@@ -15,7 +15,7 @@ export function addHold(program: Root, invocation: Invocation): void {
     .option("--reason <text>", "shown by varve show")
     .addHelpText(
       "after",
-      examples([`varve hold acme/vm1@monday --reason "case 4711"`, "until it is released"]),
+      examples([`varve hold acme/vm1@before-upgrade --reason "case 4711"`, "until it is released"]),
     )
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
@@ -32,7 +32,10 @@ export function addRelease(program: Root, invocation: Invocation): void {
   program.command("release")
     .description("Let a backup that was held be forgotten again.")
     .argument("<point>", POINT)
-    .addHelpText("after", examples(["varve release acme/vm1@monday", "the next varve forget may drop it"]))
+    .addHelpText(
+      "after",
+      examples(["varve release acme/vm1@before-upgrade", "the next varve forget may drop it"]),
+    )
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       await run(spec, { options, invocation, verb: "released" }, async ({ store, context }, place) => {

@@ -4,6 +4,8 @@ import type { SourceOpener } from "../engine/verify/heal_source.ts";
 import type { RepairReport } from "../engine/verify/repair.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
+import { isRbdSpec } from "../source/rbd_spec.ts";
+import { sourceOf } from "../source/source_spec.ts";
 import { openOtherStore, type Session, withSession } from "./context.ts";
 import { print, printJson, reportDone } from "./output.ts";
 import { counted } from "../counted.ts";
@@ -31,7 +33,7 @@ export function addRepair(program: Root, invocation: Invocation): void {
       "Heal what is missing or damaged; what cannot be healed now is marked, for the next backup to heal. Deletes nothing.",
     )
     .argument("<spec>", "PROJECT or PROJECT/VOLUME")
-    .option("--source <path>", "a device or image that may still hold the content")
+    .option("--source <path>", "a device, file or rbd:POOL/IMAGE@SNAP that may still hold the content")
     .option(
       "--from-repo <url>",
       "another repository that has the same project: also brings back lost keys, points and holds",
@@ -76,20 +78,20 @@ async function run(
   }
 }
 
-/** Files and devices can be read again, a pipe cannot. */
+/** Files, devices and images can be read again, a pipe cannot. */
 function sourceOpener(
   { source: path }: RepairOptions,
   { signal, screen }: Invocation,
 ): SourceOpener | undefined {
   if (path === undefined) return undefined;
   const stats = path === "-" ? undefined : statSync(path, { throwIfNoEntry: false });
-  const isReadAgain = stats?.isFile() === true || stats?.isBlockDevice() === true;
+  const isReadAgain = stats?.isFile() === true || stats?.isBlockDevice() === true || isRbdSpec(path);
   let isRead = false;
   return async () => {
     if (isRead && !isReadAgain) return undefined;
     isRead = true;
     const { openSource } = await import("../source/open.ts");
-    return await openSource({ path }, { format: "raw", signal, stderr: screen });
+    return await openSource(sourceOf(path), { format: "raw", signal, stderr: screen });
   };
 }
 

@@ -4,11 +4,11 @@ import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { RestoreOptions as Request, RestoreProgress, RestoreReport } from "../engine/restore/restore.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
-import { snapshotFromJson } from "../format/snapshot_name.ts";
 import type { Source } from "../source/source.ts";
 import { type Session, withSession } from "./context.ts";
 import { print, printJson, reportDone } from "./output.ts";
 import { Progress, type ProgressState } from "./progress.ts";
+import { isPiped, NamedTarget, nameOf, type Place, readPlace, type TargetOptions } from "./restore_target.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
 import { formatDuration, formatSize, parseSize } from "./units.ts";
 
@@ -18,33 +18,30 @@ const EXAMPLES = examples(
     "the latest backup; a file that exists is changed only where it differs",
   ],
   ["varve restore acme/vm1@monday --to /dev/rbd0", "the backup of a snapshot, onto a device"],
-  ["varve restore acme/vm1@~1 --to - | rbd import - rbd/vm1-old", "the one before the latest, as a stream"],
+  [
+    "varve restore acme/vm1@~1 --exec -- rbd import --no-progress - rbd/vm1-old",
+    "the one before the latest, as a new image",
+  ],
   [
     "rbd export-diff --from-snap tuesday rbd/vm1 - | " +
     "varve restore acme/vm1@monday --to /dev/rbd0 --changed-since tuesday --changes -",
     "a device that was the backup of tuesday: only what changed since, and what differs, is read and written",
   ],
   [
-    "varve restore acme/vm1@monday --to - --format rbd-diff --from tuesday | rbd import-diff - rbd/vm1",
-    "roll an image back that still has the snapshot tuesday, and is as it was",
+    "rbd snap rollback rbd/vm1@tuesday && varve restore acme/vm1@monday --format rbd-diff --from tuesday " +
+    "--exec -- rbd import-diff --no-progress - rbd/vm1",
+    "an image in place, from a snapshot that it still has; rbd-restore.sh does it with all checks",
   ],
 );
 
 const STDIN_FD = 0, STDOUT_FD = 1;
 
-interface RestoreOptions extends GlobalOptions {
-  to: string;
-  format: "raw" | "rbd-diff";
+interface RestoreOptions extends GlobalOptions, TargetOptions {
   from?: string | undefined;
-  head?: true | undefined;
   changedSince?: string | undefined;
   changes?: string | undefined;
-  offset?: number | undefined;
-  length?: number | undefined;
   trustCache: boolean;
-  dryRun?: true | undefined;
   verifyTarget?: true | undefined;
-  force?: true | undefined;
   keepGoing?: true | undefined;
 }
 
@@ -52,7 +49,9 @@ export function addRestore(program: Root, invocation: Invocation): void {
   program.command("restore")
     .description("Restore a volume. Only what differs on the target is fetched.")
     .argument("<point>", "PROJECT/VOLUME[@POINT]; a POINT is latest, a backup, a snapshot, ~N or a time")
-    .requiredOption("--to <path>", "a block device, a file, or - for standard output")
+    .argument("[command...]", "the command of --exec")
+    .option("--to <path>", "a block device, a file, or - for standard output")
+    .option("--exec", "run the command after -- and give it the volume; it is killed where not all comes")
     .addOption(
       new Option("--format <format>", "raw: the volume's bytes; rbd-diff: a stream for rbd import-diff")
         .choices(["raw", "rbd-diff"]).default("raw" as const),
@@ -69,16 +68,18 @@ export function addRestore(program: Root, invocation: Invocation): void {
     .option("--no-trust-cache", "read a file also where it was not written to since it was last restored")
     .option("--dry-run", "compare and say what would be fetched and written, change nothing")
     .option("--verify-target", "in the end read everything back from the device and compare")
+    .option("--resize", "cut a file that is larger than the volume")
     .option("--force", "also write to a device that is mounted or in use")
     .option("--keep-going", "restore all that can be where some of it is damaged")
     .addHelpText("after", EXAMPLES)
-    .action(async (point, _, command) => {
+    .action(async (point, words, _, command) => {
       const options = command.optsWithGlobals();
-      checkOptions(options);
-      const interrupted = `"${targetName(options.to)}" is not complete`;
+      const place = readPlace(options, words);
+      checkOptions(options, place);
+      const interrupted = `"${nameOf(place)}" is not complete`;
       await withSession(
         { options, invocation, interrupted },
-        (session) => run(point, { options, session, invocation }),
+        (session) => run(point, { place, options, session, invocation }),
       );
     });
 }
@@ -89,8 +90,8 @@ function readSize(text: string): number {
   return bytes;
 }
 
-function checkOptions(options: RestoreOptions): void {
-  if (options.json === true && options.to === "-") {
+function checkOptions(options: RestoreOptions, place: Place): void {
+  if (options.json === true && isPiped(place)) {
     throw new UsageError("Cannot print JSON: the volume goes to standard output");
   }
   const refuse = (condition: boolean, state: string) => {
@@ -112,22 +113,23 @@ function checkOptions(options: RestoreOptions): void {
   );
   refuse(options.changes === "-" && isatty(STDIN_FD), "no changes are piped in");
   refuse(
-    options.to === "-" && options.dryRun !== true && isatty(STDOUT_FD),
+    isPiped(place) && options.dryRun !== true && isatty(STDOUT_FD),
     "standard output is a terminal: pipe it on, or name a file or device",
   );
   refuse(
-    options.verifyTarget === true && (isDiff || options.to === "-"),
+    options.verifyTarget === true && (isDiff || isPiped(place) || "command" in place),
     "--verify-target cannot read a stream back",
   );
 }
 
 interface Run {
+  place: Place;
   options: RestoreOptions;
   session: Session;
   invocation: Invocation;
 }
 
-async function run(spec: string, { options, session, invocation }: Run): Promise<void> {
+async function run(spec: string, { place, options, session, invocation }: Run): Promise<void> {
   const { context, store } = session;
   const { screen } = invocation;
   const { openRepository } = await import("../engine/repository.ts");
@@ -135,19 +137,23 @@ async function run(spec: string, { options, session, invocation }: Run): Promise
   const repository = await openRepository(store, context);
   const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
   const changes = await openChanges(options, invocation);
+  const target = new NamedTarget(place, options, invocation);
   try {
     const report = await restore(repository, {
-      ...request(spec, { options, session, invocation }, changes),
+      ...request(spec, { options, session }, changes),
+      openTarget: (wanted) => target.open(wanted),
       onProgress: (state: RestoreProgress) => progress.update(progressState(state)),
-    }, context);
+    }, context).catch((error) => {
+      throw target.explain(error);
+    });
     progress.end(report.damaged.length === 0 && options.dryRun !== true ? summary(spec, report) : "");
-    if (options.dryRun === true && options.json !== true && options.quiet !== true && options.to !== "-") {
+    if (options.dryRun === true && options.json !== true && options.quiet !== true && !isPiped(place)) {
       print(summary(spec, report));
     }
     context.log.info(report, "restored");
     if (options.json && options.dryRun) printJson(report);
     else if (options.json) reportDone(screen, () => printJson(report));
-    refuseDamage(report, { spec, options, screen });
+    refuseDamage(report, { spec, place, screen });
   } finally {
     progress.end();
     await changes?.close();
@@ -163,7 +169,11 @@ async function openChanges(
   return await openSource({ path: changes }, { format: "auto", signal, stderr: screen });
 }
 
-function request(spec: string, { options, session, invocation }: Run, changes: Source | undefined): Request {
+function request(
+  spec: string,
+  { options, session }: Pick<Run, "options" | "session">,
+  changes: Source | undefined,
+): Omit<Request, "openTarget"> {
   const { project, volume, point } = parseVolumeSpec(spec);
   const knownPoint = options.changedSince ?? options.from;
   const { offset = 0, length } = options;
@@ -175,42 +185,13 @@ function request(spec: string, { options, session, invocation }: Run, changes: S
     part: options.offset === undefined && length === undefined ? undefined : { offset, length },
     dryRun: options.dryRun === true,
     verifyTarget: options.verifyTarget === true,
-    openTarget: openTargetOf(options, invocation),
-  };
-}
-
-function openTargetOf(options: RestoreOptions, { signal }: Invocation): Request["openTarget"] {
-  const { to, head, dryRun, force } = options;
-  return async ({ info, base, end }) => {
-    if (options.format === "rbd-diff") {
-      const { openRbdDiffTarget } = await import("../target/rbd_diff.ts");
-      const toSnapshot = head === true ? undefined : snapshotFromJson(info.to_snapshot);
-      const fromSnapshot = base === undefined ? undefined : snapshotFromJson(base.to_snapshot);
-      if (base !== undefined && fromSnapshot === undefined) {
-        throw new UsageError(`Cannot restore from "${options.from}": that backup is of no snapshot`);
-      }
-      const sizeBytes = info.size_bytes;
-      return await openRbdDiffTarget(to, {
-        ...{ sizeBytes, fromSnapshot, toSnapshot, signal },
-        dryRun: dryRun === true,
-      });
-    }
-    const { openTarget } = await import("../target/open.ts");
-    const isPart = options.offset !== undefined || options.length !== undefined;
-    return await openTarget(to, {
-      sizeBytes: end,
-      partFrom: isPart ? options.offset ?? 0 : undefined,
-      readOnly: dryRun === true,
-      force: force === true,
-      signal,
-    });
   };
 }
 
 /** One line for each range that could not be restored, then the error. */
 function refuseDamage(
   { damaged }: RestoreReport,
-  { spec, options, screen }: { spec: string; options: RestoreOptions; screen: Invocation["screen"] },
+  { spec, place, screen }: { spec: string; place: Place; screen: Invocation["screen"] },
 ): void {
   if (damaged.length === 0) return;
   for (const { offset, length, reason, target } of merged(damaged)) {
@@ -218,7 +199,7 @@ function refuseDamage(
     screen.write(`damaged: offset ${offset}, ${length} bytes, ${left}: ${reason}\n`);
   }
   const chunks = damaged.length === 1 ? "1 chunk is" : `${damaged.length} chunks are`;
-  const state = `${chunks} damaged, "${targetName(options.to)}" is not complete`;
+  const state = `${chunks} damaged, "${nameOf(place)}" is not complete`;
   throw new VarveError("damage", `Cannot restore all of "${spec}": ${state}`);
 }
 
@@ -232,10 +213,6 @@ function merged(damaged: RestoreReport["damaged"]): RestoreReport["damaged"] {
     else ranges.push({ ...range });
   }
   return ranges;
-}
-
-function targetName(to: string): string {
-  return to === "-" ? "standard output" : to;
 }
 
 function summary(spec: string, { chunks, dry_run, ...report }: RestoreReport): string {

@@ -26,9 +26,9 @@ export type Root = ReturnType<typeof createRoot>;
 export type GlobalOptions = ReturnType<Root["opts"]>;
 
 const EXAMPLES = examples(
-  ["rbd export-diff rbd/vm1@monday - | varve backup acme/vm1", "back up a snapshot of an image"],
+  ["varve backup acme/vm1 rbd:rbd/vm1", "back up an image of Ceph"],
   ["varve list acme", "what there is of a project"],
-  ["varve restore acme/vm1@monday --to vm1.img", "and back"],
+  ["varve restore acme/vm1@2026-11-28 --to vm1.img", "and back"],
   ["varve backup --help", "more of a command"],
 );
 

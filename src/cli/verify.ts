@@ -1,16 +1,18 @@
 /** `varve verify`: reads back what restore points need, and tells what is missing or damaged. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
-import type { VerifySourceReport } from "../engine/verify/verify_source.ts";
+import type { RangeReport, VerifySourceReport } from "../engine/verify/verify_source.ts";
 import type { Sample, VerifyReport } from "../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../errors.ts";
 import { projectPrefix } from "../format/layout.ts";
 import { checkProjectName, parseVolumeSpec } from "../format/names.ts";
+import { sourceOf } from "../source/source_spec.ts";
 import { withSession } from "./context.ts";
 import { print, printJson } from "./output.ts";
 import { counted } from "../counted.ts";
 import { printPointTable } from "./point_table.ts";
 import { Progress } from "./progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "./root.ts";
+import { readShare } from "./sample.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EXAMPLES = examples(
@@ -22,12 +24,15 @@ const EXAMPLES = examples(
   ["varve verify acme --sample 5%", "some chunks, others each time"],
   [
     "varve verify acme/db@monday --source /dev/rbd0",
-    "compares the point with the mapped snapshot, and says which is wrong",
+    "compares the point with the mapped snapshot, and says where they differ",
   ],
+  ["varve verify acme/db@monday --source rbd:rbd/db@monday", "the same without mapping it"],
 );
 
 /** Objects that are told by their keys. */
 const MAX_OBJECTS = 20;
+/** Ranges of one kind that get a line each. */
+const MAX_RANGES = 20;
 const DAY_MS = 24 * 3600_000;
 
 export function addVerify(program: Root, invocation: Invocation): void {
@@ -41,11 +46,15 @@ export function addVerify(program: Root, invocation: Invocation): void {
       "pass over what this host found whole so many days ago at most, like 30d",
       readDays,
     )
-    .option("--source <path>", "compare one point with a device or image, instead of reading chunks back")
+    .option(
+      "--source <path>",
+      "compare one point with a device, file or rbd:POOL/IMAGE@SNAP, or - for what is piped in, instead of reading chunks back",
+    )
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       if (options.source !== undefined) {
+        checkAlone(options);
         return await compare(spec, { source: options.source, options, invocation });
       }
       if (options.exists === true && options.sample !== undefined) {
@@ -85,6 +94,16 @@ export function addVerify(program: Root, invocation: Invocation): void {
     });
 }
 
+/** All of the source is compared: what asks for less must not seem to be heard. */
+function checkAlone(options: { exists?: unknown; sample?: unknown; maxAge?: unknown }): void {
+  const others = { "--exists": options.exists, "--sample": options.sample, "--max-age": options.maxAge };
+  const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? [];
+  if (other === undefined) return;
+  throw new UsageError(
+    `Cannot verify: --source compares all of the point, ${other} is for reading chunks back`,
+  );
+}
+
 /** Of one point with a source. */
 async function compare(
   spec: string | undefined,
@@ -100,17 +119,14 @@ async function compare(
       const { verifySource } = await import("../engine/verify/verify_source.ts");
       const { openSource } = await import("../source/open.ts");
       const { signal, screen } = invocation;
+      const warn = (line: string) => context.log.warn({}, line);
       const repository = await openRepository(store, context);
-      const source = await openSource({ path }, { format: "raw", signal, stderr: screen });
+      const source = await openSource(sourceOf(path), { format: "raw", signal, stderr: screen, warn });
       try {
         const report = await verifySource(repository, { ...parseVolumeSpec(spec), secrets, source }, context);
         if (options.json) printJson(report);
         else if (!options.quiet) print(comparison(spec, report));
-        if (report.differences.length === 0) return;
-        throw new VarveError(
-          "damage",
-          `Cannot vouch for "${spec}": ${report.differences.length} chunks differ from "${path}"`,
-        );
+        refuseDifferences(report, { spec, source: source.name });
       } finally {
         await source.close();
       }
@@ -118,23 +134,50 @@ async function compare(
   );
 }
 
-function comparison(spec: string, { backup, chunks, differences, duration_s }: VerifySourceReport): string {
-  const lines = [`${spec} (${backup}): ${chunks} chunks compared in ${formatDuration(duration_s)}`];
-  for (const { offset, length, wrong, reason } of differences) {
-    lines.push(`offset ${offset}, ${length} bytes: the ${wrong} is wrong: ${reason}`);
-  }
-  return lines.join("\n") + "\n";
+function comparison(spec: string, report: VerifySourceReport): string {
+  const { backup, chunks, differs, unreadable, duration_s } = report;
+  const isEqual = differs.bytes === 0 && unreadable.bytes === 0;
+  const state = isEqual ? ": all equal" : "";
+  return [
+    `${spec} (${backup}): ${counted(chunks, "chunk")} compared in ${formatDuration(duration_s)}${state}`,
+    ...rangeLines("differs", differs),
+    ...rangeLines("cannot be read", unreadable),
+    ...unreadable.reason === null ? [] : [`first: ${unreadable.reason}`],
+  ].map((line) => `${line}\n`).join("");
 }
 
-/** `5%`, or `1/7`: the part of today, counted from 1970 in UTC. */
-function readSample(text: string): Sample {
-  const percent = /^(\d+(?:\.\d+)?)%$/.exec(text);
-  if (percent !== null && Number(percent[1]) > 0 && Number(percent[1]) <= 100) {
-    return { kind: "share", share: Number(percent[1]) / 100, random: Math.random };
+function rangeLines(what: string, { ranges, more_ranges }: RangeReport): string[] {
+  const shown = ranges.slice(0, MAX_RANGES);
+  const lines = shown.map(({ offset, length }) => `${what}: ${length} bytes at offset ${offset}`);
+  const more = ranges.length - shown.length + more_ranges;
+  return more === 0 ? lines : [...lines, `${what}: and ${counted(more, "more range")}`];
+}
+
+/** What can be read is what was backed up: which of the two is right, nobody can tell from here. */
+function refuseDifferences(
+  { differs, unreadable }: VerifySourceReport,
+  { spec, source }: { spec: string; source: string },
+): void {
+  const states: string[] = [];
+  if (unreadable.bytes > 0) {
+    states.push(`${formatSize(unreadable.bytes)} of it cannot be read; see "varve verify ${spec}"`);
   }
-  const parts = Number(/^1\/(\d{1,4})$/.exec(text)?.[1] ?? 0);
-  if (parts > 0) return { kind: "part", parts, part: Math.floor(Date.now() / DAY_MS) % parts };
-  throw new InvalidArgumentError("Expected a share like 5%, or a part like 1/7.");
+  if (differs.bytes > 0) {
+    states.push(
+      `${
+        formatSize(differs.bytes)
+      } differ from "${source}": the source may have changed since, or be another snapshot, ` +
+        "or the backup was taken against another base; if it is that snapshot, unchanged, back up in full",
+    );
+  }
+  if (states.length > 0) throw new VarveError("damage", `Cannot vouch for "${spec}": ${states.join("; ")}`);
+}
+
+/** A share of the chunks by chance; or the part of today, counted from 1970 in UTC. */
+function readSample(text: string): Sample {
+  const { share, parts } = readShare(text);
+  if (parts === undefined) return { kind: "share", share, random: Math.random };
+  return { kind: "part", parts, part: Math.floor(Date.now() / DAY_MS) % parts };
 }
 
 function readDays(text: string): number {

@@ -11,6 +11,7 @@ import { backupTimeMs, isBackupId } from "../format/backup_id.ts";
 import { checkVolumeName } from "../format/names.ts";
 import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../format/object.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
+import { type KnownIds, knownIds, type SourceIds } from "../format/source_ids.ts";
 import type { RequestOptions } from "../store/store.ts";
 import { cachePlace } from "./cache_place.ts";
 import { type Context, tellProblem } from "./context.ts";
@@ -32,7 +33,7 @@ const INFO_READ_BYTES = 8 * 1024;
 const READS_AT_ONCE = 32;
 
 /** One line of `list`, as its JSON. */
-export interface BackupInfo {
+export interface BackupInfo extends KnownIds {
   backup: string;
   project: string;
   volume: string;
@@ -48,7 +49,7 @@ export interface BackupInfo {
 }
 
 /** What `show` tells: everything of a manifest but its pages. */
-export interface BackupDetails extends ManifestInfo {
+export interface BackupDetails extends Omit<ManifestInfo, keyof SourceIds>, KnownIds {
   encryption: HolderKind;
   held: boolean;
   /** What was said when it was held. */
@@ -101,7 +102,7 @@ export async function showBackup(
     from_snapshot: snapshotFromJson(info.from_snapshot) ?? null,
     to_snapshot: snapshotFromJson(info.to_snapshot) ?? null,
   };
-  return { ...info, encryption: project.encryption, held, hold_reason: reason, raw };
+  return { ...info, ...knownIds(info), encryption: project.encryption, held, hold_reason: reason, raw };
 }
 
 /** Whatever has a hold's name is one; of one that cannot be read just the reason is not known. */
@@ -412,5 +413,16 @@ export async function writeManifest(
 
 function briefly(info: ManifestInfo, state: Pick<BackupInfo, "held" | "encryption">): BackupInfo {
   const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags } = info;
-  return { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags, ...state };
+  return {
+    backup,
+    project,
+    volume,
+    time,
+    size_bytes,
+    from_snapshot,
+    to_snapshot,
+    ...knownIds(info),
+    tags,
+    ...state,
+  };
 }

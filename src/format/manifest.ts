@@ -8,6 +8,7 @@ import type { EntryList } from "./entries.ts";
 import { isBackupId } from "./backup_id.ts";
 import { BLOCK_BYTES, MAX_CHUNK_BYTES, MAX_VOLUME_BYTES, MIN_CHUNK_BYTES, PAGE_CHUNKS } from "./limits.ts";
 import { type SnapshotJson } from "./snapshot_name.ts";
+import { isSourceId, type SourceIds } from "./source_ids.ts";
 
 export interface ChunkCounts {
   /** Positions of the volume. */
@@ -25,7 +26,7 @@ export interface ChunkCounts {
 }
 
 /** The info of a manifest, as it is stored. Times are ISO 8601 in UTC, sizes bytes. */
-export interface ManifestInfo {
+export interface ManifestInfo extends SourceIds {
   backup: string;
   project: string;
   volume: string;
@@ -92,8 +93,10 @@ function isInfo(info: Partial<ManifestInfo>): boolean {
   const { size_bytes, chunk_bytes, page_chunks, tags, passed_over = [], base, chunks } = info;
   const texts = [info.project, info.time, info.host];
   const numbers = [info.stream_bytes, info.uploaded_bytes, info.duration_s];
+  const ids = [info.source_id, info.source_snapshot_id, info.from_snapshot_id];
   return texts.every((text) => typeof text === "string") &&
     numbers.every((number) => typeof number === "number") &&
+    ids.every((id) => id === undefined || isSourceId(id)) &&
     isWhole(size_bytes, { most: MAX_VOLUME_BYTES }) &&
     isWhole(chunk_bytes, { least: MIN_CHUNK_BYTES, most: MAX_CHUNK_BYTES }) &&
     chunk_bytes! % BLOCK_BYTES === 0 &&

@@ -13,6 +13,7 @@ export const DIFF_BANNER = "rbd diff v1\n";
 export const EXPORT_BANNER = "rbd image v2\n";
 export const EXPORT_DIFFS_BANNER = "rbd image diffs v2\n";
 export const EXPORT_DIFF_BANNER = "rbd diff v2\n";
+const STREAM_BEGINNINGS = ["rbd diff v", "rbd image v"];
 
 /** More than any image property or image-meta value that Ceph can hold. */
 const MAX_PROPERTY_BYTES = 16 * 1024 * 1024;
@@ -34,6 +35,13 @@ export function* decodeRbdStream(name: string): Decoding {
   } else throw notAnRbdStream(cursor, { name, seen });
   const { offset } = cursor;
   if ((yield* cursor.takeUpTo(1)).length > 0) throw cursor.fail("more bytes behind its end record", offset);
+}
+
+/** Whether the bytes begin like a stream of rbd, of whatever version: not like what a disk begins with. */
+export function isRbdStream(bytes: Uint8Array): boolean {
+  return STREAM_BEGINNINGS.some((beginning) =>
+    equalBytes(bytes.subarray(0, beginning.length), utf8(beginning))
+  );
 }
 
 /** The container behind its banner. The image's own properties (object size, features, …) are no part of a volume. */

@@ -19,7 +19,11 @@ export class ForeignEntryError extends Error {
   override readonly name = "ForeignEntryError";
 
   constructor(name: string, stats: fs.StatsBase<number | bigint>) {
-    super(`"${name}" is a ${kindOf(stats)}, and nothing of varve's: remove it`);
+    super(
+      stats.isSymbolicLink()
+        ? `"${name}" is a link, and none is followed: put what it leads to in its place, or remove it`
+        : `"${name}" is a ${kindOf(stats)}, and nothing of varve's: remove it`,
+    );
   }
 }
 
@@ -119,7 +123,6 @@ export interface OpenFile {
 }
 
 function kindOf(stats: fs.StatsBase<number | bigint>): string {
-  if (stats.isSymbolicLink()) return "link";
   if (stats.isFIFO()) return "named pipe";
   return stats.isSocket() ? "socket" : "device";
 }

@@ -5,14 +5,16 @@ import { promisify } from "node:util";
 import { describeError, UsageError, VarveError } from "../errors.ts";
 import { ByteReader } from "./byte_reader.ts";
 import { Producer, type ProducerOptions } from "./exec.ts";
-import type { Input } from "./input.ts";
+import { type Input, producerInput } from "./input.ts";
 import { preparePipe } from "./libc.ts";
 import { blockDeviceBytes, RawFileSource, RawPipeSource } from "./raw.ts";
+import { RbdExportSource } from "./rbd_export_source.ts";
+import { RbdImage } from "./rbd_image.ts";
+import { RbdSource } from "./rbd_source.ts";
+import type { RbdSpec } from "./rbd_spec.ts";
 import { RbdStreamSource } from "./rbd_stream.ts";
 import type { Source } from "./source.ts";
-
-/** `path`: "-" is standard input. `command`: a program, found by PATH, and its arguments; its output is the stream. */
-export type SourceSpec = { path: string } | { command: readonly string[] };
+import type { SourceSpec } from "./source_spec.ts";
 
 export interface OpenSourceOptions {
   /** `auto`: a block device's bytes, or else an rbd stream. `raw`: the bytes themselves, whatever they are. */
@@ -21,6 +23,8 @@ export interface OpenSourceOptions {
   signal: AbortSignal;
   /** Gets a producer's stderr; the process's own where it is left out. */
   stderr?: ProducerOptions["stderr"];
+  /** Told what is worth a line, and no reason to fail. */
+  warn?: (line: string) => void;
 }
 
 const STDIN_FD = 0;
@@ -28,27 +32,31 @@ const STDIN_FD = 0;
 const fstat = promisify(fs.fstat);
 
 /**
- * @throws {UsageError} where the source is a terminal, a folder or no command
+ * @throws {UsageError} where the source is a terminal, a folder, no command, or an image's moving head
  * @throws {VarveError} where it cannot be opened or run
  */
 export async function openSource(spec: SourceSpec, options: OpenSourceOptions): Promise<Source> {
   if ("command" in spec) return openProducer(spec.command, options);
+  if ("image" in spec) return await openImage(spec, options);
   return spec.path === "-" ? await openStdin(options) : await openPath(spec.path, options);
 }
 
 function openProducer(command: readonly string[], options: OpenSourceOptions): Source {
   const { format, signal, stderr = process.stderr } = options;
   const producer = new Producer(command, { signal, stderr });
-  preparePipe(producer.fd);
   const { name } = producer;
-  const reader = new ByteReader(producer.fd, { name, signal, atEnd: () => producer.finished() });
-  return streamSource(format, {
-    reader,
-    close: () => {
-      reader.close();
-      return producer.stop();
-    },
-  });
+  return streamSource(format, producerInput(producer, { name, signal, atEnd: () => producer.finished() }));
+}
+
+/** Differences between snapshots, or all bytes of one. */
+async function openImage(
+  { image: spec, isFull = false }: { image: RbdSpec; isFull?: boolean | undefined },
+  { format, signal, warn = () => {} }: OpenSourceOptions,
+): Promise<Source> {
+  const image = await RbdImage.open(spec, signal);
+  const { snapshot } = spec;
+  if (format === "raw") return await RbdExportSource.open(image, { snapshot, signal, warn });
+  return new RbdSource(image, { snapshot, isFull, signal, warn });
 }
 
 async function openStdin({ format, signal }: OpenSourceOptions): Promise<Source> {

@@ -137,7 +137,7 @@ export class DirectoryStore implements Store {
     if (this.#links.has(path) || this.#links.size >= LINKS_MAX) return;
     this.#links.add(path);
     this.#onWarning(
-      `"${join(this.url, path)}" is a link: none is followed here, and what it leads to is left out`,
+      `"${join(this.url, path)}" is a link: none is followed, and what it leads to is left out`,
     );
   }
 

@@ -53,12 +53,12 @@ export class DurableWriter {
     try {
       await writeSynced(temporary, body);
       signal?.throwIfAborted();
-      await this.#moveInto(root, key, temporary);
+      using folder = await this.#moveInto(root, key, temporary);
+      await this.#syncFolders(folderOf(key), folder);
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to tell
       throw error;
     }
-    await this.#syncFolders(folderOf(key));
   }
 
   /** Removes the folders that deleting these objects has left empty, and makes the deletions durable. */
@@ -86,12 +86,16 @@ export class DurableWriter {
     await removeLeftovers(unfinished);
   }
 
-  async #moveInto(root: Folder, key: string, temporary: string): Promise<void> {
+  /** Resolves to the folder that it is in now. */
+  async #moveInto(root: Folder, key: string, temporary: string): Promise<Folder> {
     for (let attempt = 1;; attempt++) {
+      let folder: Folder | undefined;
       try {
-        using folder = await root.make(folderOf(key), FOLDER_MODE);
-        return await rename(temporary, folder.at(basename(key)));
+        folder = await root.make(folderOf(key), FOLDER_MODE);
+        await rename(temporary, folder.at(basename(key)));
+        return folder;
       } catch (error) {
+        folder?.[Symbol.dispose]();
         if (attempt === RENAME_ATTEMPTS_MAX) throw error;
         if (IN_THE_WAY.has(errnoOf(error) ?? "")) await this.#removeEmpty(key);
         else if (errnoOf(error) !== "ENOENT") throw error;
@@ -112,10 +116,10 @@ export class DurableWriter {
     });
   }
 
-  /** Syncs `folder`, which holds a new name, and those above it whose own name may not be durable yet. */
-  async #syncFolders(folder: string): Promise<void> {
-    let identity = await this.#sync(folder);
-    for (let at = folder; at !== "" && this.#durableFolders.get(at) !== identity; at = folderOf(at)) {
+  /** Syncs the folder `path`, which holds a new name, and those above it whose own name may not be durable yet. */
+  async #syncFolders(path: string, folder: Folder): Promise<void> {
+    let identity = await this.#syncOpened(folder);
+    for (let at = path; at !== "" && this.#durableFolders.get(at) !== identity; at = folderOf(at)) {
       const above = await this.#sync(folderOf(at));
       if (this.#durableFolders.size >= DURABLE_FOLDERS_MAX) this.#durableFolders.clear();
       this.#durableFolders.set(at, identity);

@@ -15,6 +15,8 @@ export interface TargetOptions {
   partFrom?: number | undefined;
   /** Only to compare with: nothing is made or changed. */
   readOnly?: boolean | undefined;
+  /** Cut a regular file that is larger than the volume. */
+  resize?: boolean | undefined;
   /** Also write to what is mounted or otherwise in use. */
   force: boolean;
   signal: AbortSignal;
@@ -22,7 +24,7 @@ export interface TargetOptions {
 
 /**
  * `name` is a path, or `-` for standard output. Throws `VarveError` when it cannot be opened, is smaller than the
- * volume (devices), or is in use without `force`; the signal's reason when aborted.
+ * volume (devices), larger without `resize` (files), or in use without `force`; the signal's reason when aborted.
  */
 export async function openTarget(name: string, options: TargetOptions): Promise<Target> {
   if (name === "-") return standardOutput({ startOffset: options.partFrom ?? 0, signal: options.signal });
@@ -36,7 +38,7 @@ export async function openTarget(name: string, options: TargetOptions): Promise<
 
 async function openPath(
   name: string,
-  { partFrom, readOnly = false, ...options }: TargetOptions,
+  { partFrom, readOnly = false, resize = false, ...options }: TargetOptions,
 ): Promise<Target> {
   const present = statIfPresent(name);
   if (present === undefined) refusePlace(name);
@@ -45,7 +47,7 @@ async function openPath(
     return await openRegularFile(name, {
       ...options,
       readOnly,
-      truncate: partFrom === undefined,
+      ending: partFrom !== undefined ? "kept" : resize ? "cut" : "refused",
       presentBytes,
     });
   }

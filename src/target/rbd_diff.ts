@@ -11,12 +11,15 @@ import { refusePlace } from "./new_file.ts";
 import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
 import type { Target } from "./target.ts";
 
-export interface RbdDiffOptions {
+export interface DiffOptions {
   sizeBytes: number;
   /** The snapshot that the image still has; without it the image has to be empty. */
   fromSnapshot: Uint8Array | undefined;
   /** The snapshot that `rbd import-diff` makes in the end. */
   toSnapshot: Uint8Array | undefined;
+}
+
+export interface RbdDiffOptions extends DiffOptions {
   /** Only to count what it would hold: nothing is made or written. */
   dryRun: boolean;
   signal: AbortSignal;
@@ -24,9 +27,7 @@ export interface RbdDiffOptions {
 
 /** `name` is a file to make or overwrite, a FIFO, or `-` for standard output. */
 export async function openRbdDiffTarget(name: string, options: RbdDiffOptions): Promise<Target> {
-  const target = new RbdDiffTarget(await openOutput(name, options), options);
-  if (!options.dryRun) await target.begin();
-  return target;
+  return new RbdDiffTarget(await openOutput(name, options), options);
 }
 
 async function openOutput(name: string, { dryRun, signal }: RbdDiffOptions): Promise<StreamTarget> {
@@ -45,36 +46,29 @@ async function openOutput(name: string, { dryRun, signal }: RbdDiffOptions): Pro
   }
 }
 
-class RbdDiffTarget implements Target {
+/** Begins its stream with the first record: where nothing can be restored, nothing is written. */
+export class RbdDiffTarget implements Target {
   readonly name: string;
   readonly empty: boolean;
   readonly readableBytes = 0;
   readonly gaps = "refused";
   readonly file = undefined;
-  readonly #stream: StreamTarget;
-  readonly #options: RbdDiffOptions;
+  readonly #stream: Target;
+  readonly #options: DiffOptions;
   /** Of the stream. */
   #position = 0;
   /** Zeros that were not written yet: neighbours become one record. */
   #zeros = { offset: 0, length: 0 };
 
-  constructor(stream: StreamTarget, options: RbdDiffOptions) {
+  constructor(stream: Target, options: DiffOptions) {
     this.#stream = stream;
     this.#options = options;
     this.name = stream.name;
     this.empty = options.fromSnapshot === undefined;
   }
 
-  async begin(): Promise<void> {
-    const { fromSnapshot, toSnapshot, sizeBytes } = this.#options;
-    await this.#put(utf8("rbd diff v1\n"));
-    if (fromSnapshot !== undefined) await this.#put(snapshotRecord("f", fromSnapshot));
-    if (toSnapshot !== undefined) await this.#put(snapshotRecord("t", toSnapshot));
-    await this.#put(numberRecord("s", sizeBytes));
-  }
-
-  read(): Promise<void> {
-    return this.#stream.read();
+  read(offset: number, into: Uint8Array): Promise<void> {
+    return this.#stream.read(offset, into);
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
@@ -112,10 +106,24 @@ class RbdDiffTarget implements Target {
   }
 
   async #put(bytes: Uint8Array): Promise<void> {
+    if (this.#position === 0) await this.#append(beginning(this.#options));
+    await this.#append(bytes);
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
     const at = this.#position;
     this.#position += bytes.length;
     await this.#stream.write(at, bytes);
   }
+}
+
+function beginning({ fromSnapshot, toSnapshot, sizeBytes }: DiffOptions): Uint8Array {
+  return concat([
+    utf8("rbd diff v1\n"),
+    ...fromSnapshot === undefined ? [] : [snapshotRecord("f", fromSnapshot)],
+    ...toSnapshot === undefined ? [] : [snapshotRecord("t", toSnapshot)],
+    numberRecord("s", sizeBytes),
+  ]);
 }
 
 function snapshotRecord(tag: string, name: Uint8Array): Uint8Array {

@@ -17,8 +17,8 @@ const NEW_FILE_MODE = 0o600;
 
 export interface FileOptions {
   sizeBytes: number;
-  /** Cut it to `sizeBytes` in the end; it is grown to that in any case. */
-  truncate: boolean;
+  /** What becomes of bytes beyond `sizeBytes`; a smaller file is grown in any case. */
+  ending: "kept" | "cut" | "refused";
   force: boolean;
   /** Only to compare with: nothing is made, grown or cut. */
   readOnly: boolean;
@@ -26,15 +26,19 @@ export interface FileOptions {
   presentBytes: number | undefined;
 }
 
-/** Throws `VarveError` when the file cannot be opened or made, or is in use as a loop device without `force`. */
+/**
+ * Throws `VarveError` when the file cannot be opened or made, is larger than it may be, or is in use as a loop device
+ * without `force`.
+ */
 export async function openRegularFile(name: string, options: FileOptions): Promise<Target> {
+  if (!options.readOnly) refuseUsed(name, options);
+  refuseLarger(name, options);
   if (options.readOnly) return await openToCompare(name, options);
-  refuseUsed(name, options);
   const presentBytes = options.presentBytes ?? 0;
   const fd = await openFd(name, fs.constants.O_RDWR | fs.constants.O_CREAT, NEW_FILE_MODE);
   // Pages that somebody has mapped and written to are clean from here on: a later write to them changes the file's times.
   if (options.presentBytes !== undefined) await syncFd(fd);
-  const isResized = options.truncate || presentBytes < options.sizeBytes;
+  const isResized = options.ending === "cut" || presentBytes < options.sizeBytes;
   return new RandomAccessTarget(await DirectFile.over(fd, fs.constants.O_RDWR), {
     name,
     file: name,
@@ -58,6 +62,15 @@ async function openToCompare(name: string, { presentBytes }: FileOptions): Promi
   const readableBytes = presentBytes ?? 0;
   const handle = await DirectFile.over(fd, fs.constants.O_RDONLY);
   return new RandomAccessTarget(handle, { name, file: name, empty: readableBytes === 0, readableBytes });
+}
+
+/** It may be another disk: what lies behind the volume's end would be lost. */
+function refuseLarger(name: string, { presentBytes = 0, sizeBytes, ending }: FileOptions): void {
+  if (ending !== "refused" || presentBytes <= sizeBytes) return;
+  throw new VarveError(
+    "failed",
+    `Cannot restore to "${name}": it has ${presentBytes} bytes and the volume ${sizeBytes}; --resize cuts it to that`,
+  );
 }
 
 function refuseUsed(name: string, options: FileOptions): void {

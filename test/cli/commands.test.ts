@@ -62,6 +62,18 @@ describe("varve init", () => {
 });
 
 describe("varve backup", () => {
+  test("--check-sample is a mistake where the source is read only once, and nothing is made", () => {
+    const input = fs.readFileSync(volume);
+    expect(varve(["backup", "other/piped", "--format", "raw", "--check-sample", "1/9"], { env, input }))
+      .toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(
+          /^varve: Cannot compare a sample with "standard input": .* rbd:POOL\/IMAGE@SNAP /,
+        ),
+      });
+    expect(varve(["list", "other"], { env })).toMatchObject({ code: 4 });
+  });
+
   test("backup prints one document when JSON is asked for", () => {
     const input = fs.readFileSync(volume);
     expect(json(["backup", "acme/piped", "-", "--format", "raw"], { input })).toEqual({
@@ -71,6 +83,7 @@ describe("varve backup", () => {
         volume: "piped",
         from_snapshot: null,
         to_snapshot: null,
+        ...{ source_id: null, source_snapshot_id: null, from_snapshot_id: null, base: null },
       },
       ...{ size_bytes: VOLUME_BYTES, stream_bytes: VOLUME_BYTES, uploaded_bytes: expect.any(Number) },
       chunks: {
@@ -78,6 +91,7 @@ describe("varve backup", () => {
         ...{ patched: expect.any(Number), reused: expect.any(Number) },
       },
       downloaded_bytes: expect.any(Number),
+      checked_chunks: 0,
       duration_s: expect.any(Number),
     });
   });

@@ -1,8 +1,17 @@
 /** The built program and a directory store that fills up, is read-only, and goes away under it. */
-import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { mountTmpfs, remount, runAsRoot, unmount } from "../helpers/mounts.ts";
 import { describeWith } from "../helpers/parts.ts";
 import {
@@ -139,13 +148,10 @@ test("every command exits with 10 when there is no repository", async () => {
 test("nothing waits for a named pipe in the place of an object, and strays are in nobody's way", async () => {
   const repository = await TestRepository.make();
   await repository.backUp(VOLUME, SMALL);
-  for (
-    const folder of ["", "projects", "projects/acme", "projects/acme/chunks", "projects/acme/volumes/vm"]
-  ) {
+  const folders = ["", "projects", "projects/acme", "projects/acme/chunks", "projects/acme/volumes/vm"];
+  for (const folder of folders) {
     const here = join(repository.url, folder);
     runAsRoot(["mkfifo", join(here, "pipe")]);
-    symlinkSync("loop", join(here, "loop"));
-    symlinkSync("/nonexistent", join(here, "dangling"));
     mkdirSync(join(here, "lost+found"));
   }
   await repository.expectIntact();
@@ -154,6 +160,116 @@ test("nothing waits for a named pipe in the place of an object, and strays are i
   }
   rmSync(join(repository.url, "varve.json"));
   runAsRoot(["mkfifo", join(repository.url, "varve.json")]);
-  expectOneLine(await repository.run(["list"]), { code: 10, line: /Cannot open .*no such object/ });
+  expectOneLine(await repository.run(["list"]), {
+    code: 1,
+    line: /Cannot read .*: "varve\.json" is a named pipe, and nothing of varve's: remove it\n/,
+  });
   await repository.remove();
+});
+
+describe("a link in a directory repository", () => {
+  /** A repository and a folder outside of it, with a file that anything that followed a link there would take for a leftover. */
+  const make = async () => {
+    const repository = await TestRepository.make();
+    const { backup } = await repository.backUp(VOLUME, SMALL);
+    const victim = repository.path("victim");
+    mkdirSync(join(victim, "sub/empty"), { recursive: true });
+    const leftover = join(victim, "8f14e45f-ceea-467f-9b1c-3ad3ec3b6dd5");
+    for (const file of [leftover, join(victim, "sub/file")]) {
+      writeFileSync(file, "theirs");
+      utimesSync(file, 1, 1);
+    }
+    const before = await look(victim);
+    const expectUntouched = async () => {
+      expect(await look(victim)).toEqual(before);
+      await repository.remove();
+    };
+    return { repository, victim, backup, expectUntouched };
+  };
+  const look = async (folder: string) =>
+    (await readdir(folder, { recursive: true })).toSorted().map((name) => {
+      const { mtimeMs, ino, mode } = lstatSync(join(folder, name));
+      return { name, mtimeMs, ino, mode };
+    });
+  const LINK = "is a link, and none is followed: put what it leads to in its place, or remove it\n$";
+
+  test("in the place of tmp has writes refused, and nothing is removed behind it", async () => {
+    const { repository, victim, expectUntouched } = await make();
+    rmSync(join(repository.url, "tmp"), { recursive: true });
+    symlinkSync(victim, join(repository.url, "tmp"));
+    expectOneLine(await repository.run(["backup", VOLUME], { stdin: fullStream(BYTES) }), {
+      code: 1,
+      line: new RegExp(`Cannot write .*: "tmp" ${LINK}`),
+    });
+    await repository.run(["restore", VOLUME, "--to", repository.path("restored.img")]);
+    await expectUntouched();
+  });
+
+  test("in the place of a volume's folder is not written through, and nothing is deleted meanwhile", async () => {
+    const { repository, victim, expectUntouched } = await make();
+    await repository.backUp("acme/other", SMALL);
+    const moved = repository.path("moved");
+    renameSync(join(repository.url, "projects/acme/volumes/vm"), moved);
+    for (const target of [victim, moved]) {
+      symlinkSync(target, join(repository.url, "projects/acme/volumes/vm"));
+      const refused = new RegExp(`Cannot .*: "vm" ${LINK}`);
+      for (const args of [["backup", VOLUME], ["gc", "--grace", "0"], ["list"], ["verify"]]) {
+        const { code, stderr } = await repository.run(args, { stdin: fullStream(SMALL) });
+        expect({ args, code, line: stderr.split("varve: ").at(-1) }).toEqual({
+          args,
+          code: 1,
+          line: expect.stringMatching(refused),
+        });
+      }
+      rmSync(join(repository.url, "projects/acme/volumes/vm"));
+    }
+    renameSync(moved, join(repository.url, "projects/acme/volumes/vm"));
+    await repository.expectIntact();
+    await expectUntouched();
+  });
+
+  test("in the place of a chunk or manifest is damage there, and is mended by writing", async () => {
+    const { repository, backup, expectUntouched } = await make();
+    const [shard = ""] = await readdir(join(repository.url, "projects/acme/chunks"));
+    const [name = ""] = await readdir(join(repository.url, "projects/acme/chunks", shard));
+    const chunk = join(repository.url, "projects/acme/chunks", shard, name);
+    renameSync(chunk, repository.path("chunk"));
+    symlinkSync(repository.path("chunk"), chunk);
+    const manifest = join(repository.url, "projects/acme/volumes/vm", backup);
+    const verified = await repository.run(["verify"]);
+    expect(verified.code).toBe(3);
+    expect(verified.stdout).toMatch(
+      new RegExp(`(damaged|unavailable): chunks/${shard}/${name.slice(0, 12)}`),
+    );
+    await repository.backUp(VOLUME, SMALL, { snapshot: "s2" });
+    await repository.expectIntact();
+    renameSync(manifest, repository.path("manifest"));
+    symlinkSync(repository.path("manifest"), manifest);
+    const listed = await repository.run(["list"], { env: { XDG_CACHE_HOME: repository.path("new") } });
+    expect(listed).toMatchObject({ code: 3, stderr: expect.stringContaining(`"${backup}" is a link`) });
+    await expectUntouched();
+  });
+
+  test("within a project is taken away by erase, and not what it leads to", async () => {
+    const { repository, victim, expectUntouched } = await make();
+    for (const place of ["zz", "chunks/zz", "chunks/ab/zz", "volumes/zz", "keys/zz"]) {
+      const path = join(repository.url, "projects/acme", place);
+      mkdirSync(dirname(path), { recursive: true });
+      symlinkSync(victim, path);
+    }
+    const erased = await repository.run(["erase", "acme", "--yes-erase", "acme"]);
+    expect(erased).toMatchObject({ code: 0 });
+    expect(existsSync(join(repository.url, "projects/acme"))).toBe(false);
+    await expectUntouched();
+  });
+
+  test("in the place of the repository itself is the operator's own, and followed", async () => {
+    const { repository, expectUntouched } = await make();
+    const link = repository.path("link");
+    symlinkSync(repository.url, link);
+    const env = { VARVE_REPO: link };
+    await repository.backUp(VOLUME, BYTES, { snapshot: "s2", env });
+    await repository.expectIntact({ env });
+    await expectUntouched();
+  });
 });

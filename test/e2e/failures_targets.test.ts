@@ -83,6 +83,40 @@ describe("varve restore writes nothing when the target", () => {
   });
 });
 
+describe("varve restore to a file that is larger than the volume", () => {
+  const larger = () => {
+    const to = repository.path("larger.img");
+    writeFileSync(to, Buffer.concat([BYTES, Buffer.from("more")]));
+    return to;
+  };
+
+  test("writes nothing, with --dry-run too", async () => {
+    const to = larger();
+    writeFileSync(to, "other", { flag: "r+" });
+    const before = readFileSync(to);
+    const line =
+      `Cannot restore to "${to}": it has ${before.length} bytes and the volume ${BYTES.length}; --resize cuts it to that`;
+    for (const options of [[], ["--force"], ["--dry-run"]]) {
+      expectOneLine(await restore(to, ...options), { code: 1, line });
+    }
+    expect(readFileSync(to).equals(before)).toBe(true);
+  });
+
+  test("cuts it with --resize", async () => {
+    const to = larger();
+    expect(await restore(to, "--resize")).toMatchObject({ code: 0, stderr: "" });
+    expect(readFileSync(to).equals(BYTES)).toBe(true);
+  });
+
+  test("changes a part of it, and leaves the rest", async () => {
+    const to = larger();
+    writeFileSync(to, Buffer.alloc(CHUNK_BYTES), { flag: "r+" });
+    expect(await restore(to, "--offset", "0", "--length", "1M")).toMatchObject({ code: 0, stderr: "" });
+    expect(readFileSync(to).subarray(0, 1 << 20).equals(BYTES.subarray(0, 1 << 20))).toBe(true);
+    expect(readFileSync(to).subarray(BYTES.length).toString()).toBe("more");
+  });
+});
+
 test("varve restore tells by its exit code alone that it failed when standard error is closed", async () => {
   const { codes, stderr } = await inShell(`varve restore ${VOLUME} --to /dev/full 2>&-`);
   expect({ codes, stderr }).toEqual({ codes: "1", stderr: "" });

@@ -61,10 +61,12 @@ export interface ImageOptions {
   sizeBytes: number;
   /** More arguments of `rbd create`. */
   create?: string[];
+  /** Of the pool, which is there. */
+  namespace?: string;
 }
 
 export class RbdImage {
-  /** POOL/IMAGE. No other test has it. */
+  /** POOL/IMAGE or POOL/NAMESPACE/IMAGE. No other test has it. */
   readonly spec: string;
   readonly #env: Record<string, string>;
   #sizeBytes: number;
@@ -78,11 +80,22 @@ export class RbdImage {
   /** `env` has the cluster's CEPH_CONF. */
   static async create(
     env: Record<string, string>,
-    { sizeBytes, create = [] }: ImageOptions,
+    { sizeBytes, create = [], namespace }: ImageOptions,
   ): Promise<RbdImage> {
-    const image = new RbdImage(newSpec(), { env, sizeBytes });
-    await image.rbd("create", image.spec, "--size", `${sizeBytes}B`, ...create);
+    const image = new RbdImage(newSpec(namespace), { env, sizeBytes });
+    await image.#create(create);
     return image;
+  }
+
+  /** Removes the image with its snapshots, and makes another one, all zeros, under its name. */
+  async remake(): Promise<void> {
+    await this.rbd("snap", "purge", "--no-progress", this.spec);
+    await this.rbd("rm", "--no-progress", this.spec);
+    await this.#create([]);
+  }
+
+  async #create(args: string[]): Promise<void> {
+    await this.rbd("create", this.spec, "--size", `${this.#sizeBytes}B`, ...args);
   }
 
   /** One that something else will make. */
@@ -115,6 +128,18 @@ export class RbdImage {
     await this.rbd("snap", "create", "--no-progress", this.spec, "--snap", name);
   }
 
+  async removeSnapshot(name: string): Promise<void> {
+    await this.rbd("snap", "rm", "--no-progress", this.spec, "--snap", name);
+  }
+
+  /** Names, oldest first. */
+  async snapshots(): Promise<string[]> {
+    const list = JSON.parse(
+      Buffer.from(await this.rbd("snap", "ls", "--format", "json", this.spec)).toString(),
+    );
+    return list.map(({ name }: { name: string }) => name);
+  }
+
   /** Size and sum of what `rbd export` gives of a snapshot, or of the head. */
   async exported(snapshot?: Word): Promise<Sum> {
     return sumOf(await this.rbd("export", "--no-progress", this.spec, ...atSnapshot(snapshot), "-"));
@@ -139,6 +164,8 @@ function atSnapshot(name: Word | undefined): Word[] {
   return name === undefined ? [] : ["--snap", name];
 }
 
-function newSpec(): string {
-  return `rbd/varve-test-${crypto.randomUUID()}`;
+function newSpec(namespace?: string): string {
+  return ["rbd", ...namespace === undefined ? [] : [namespace], `varve-test-${crypto.randomUUID()}`].join(
+    "/",
+  );
 }

@@ -77,7 +77,7 @@ describeWith(["Ceph"], "varve restore and images of a real cluster", () => {
     await volume.image.change(changes, sizeBytes);
     await exportHead(volume);
     const since = volume.image.exportDiff({ from: "tuesday" });
-    const args = ["--to", file(), "--changed-since", "tuesday", "--changes", "-"];
+    const args = ["--to", file(), "--resize", "--changed-since", "tuesday", "--changes", "-"];
     const report = JSON.parse(
       Buffer.from(await run(since, [VARVE_BIN, "--json", "restore", spec(volume, "monday"), ...args]))
         .toString(),

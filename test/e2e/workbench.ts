@@ -41,9 +41,9 @@ export class Workbench {
     return await this.json<BackupInfo[]>(["list", name]);
   }
 
-  /** Restores onto a file, in place where it exists. */
+  /** Restores onto a file, in place where it exists, which it may make smaller. */
   async restoreToFile(point: string, file: string): Promise<Sum> {
-    await this.json(["restore", point, "--to", file]);
+    await this.json(["restore", point, "--to", file, "--resize"]);
     return await sumOfFile(file);
   }
 

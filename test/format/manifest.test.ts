@@ -44,6 +44,11 @@ describe("decodeInfo()", () => {
     expect("passed_over" in decodeInfo(encodeInfo(INFO), AT)).toBe(false);
   });
 
+  test("gives the ids of what was backed up, and of what is not known no field", () => {
+    const info = { ...INFO, source_id: "f/1/ü", source_snapshot_id: "x".repeat(200) };
+    expect(decodeInfo(encodeInfo({ ...info, from_snapshot_id: undefined }), AT)).toStrictEqual(info);
+  });
+
   test.each<[keyof ManifestInfo, unknown]>([
     ["size_bytes", "x"],
     ["size_bytes", -1],
@@ -59,6 +64,13 @@ describe("decodeInfo()", () => {
     ["chunks", null],
     ["passed_over", ["latest"]],
     ["passed_over", {}],
+    ["source_id", null],
+    ["source_id", 5],
+    ["source_id", ""],
+    ["source_id", "two words"],
+    ["source_id", "\u0000"],
+    ["source_snapshot_id", "x".repeat(201)],
+    ["from_snapshot_id", { base64: "AA==" }],
   ])("says damage when %s is %p", (field, value) => {
     expect(() => decodeInfo(encodeInfo({ ...INFO, [field]: value }), AT)).toThrow(DamageError);
   });

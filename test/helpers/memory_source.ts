@@ -39,6 +39,17 @@ export function memorySource(diffs: readonly TestDiff[], atEnd: () => void = () 
   };
 }
 
+/** One difference of a source that can be read anywhere: it holds `content`, whatever the difference says. */
+export function readableSource(diff: TestDiff, content: Uint8Array): Source & { reads: number[] } {
+  const reads: number[] = [];
+  const readAt = async (into: Uint8Array, offset: number) => {
+    if (offset + into.length > content.length) throw new Error("the source was read past its end");
+    reads.push(offset);
+    into.set(content.subarray(offset, offset + into.length));
+  };
+  return { ...memorySource([diff]), openReader: async () => ({ readAt }), reads };
+}
+
 function volumeDiff(diff: TestDiff): VolumeDiff {
   const name = (text: string | Uint8Array | undefined) => typeof text === "string" ? utf8(text) : text;
   return {

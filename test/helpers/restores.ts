@@ -34,6 +34,7 @@ export async function restoreFile(
           sizeBytes: end,
           partFrom: part?.offset,
           readOnly: dryRun,
+          resize: true,
           force: false,
           signal: context.signal,
         }),

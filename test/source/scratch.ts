@@ -4,7 +4,8 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { openSource, type OpenSourceOptions, type SourceSpec } from "../../src/source/open.ts";
+import { openSource, type OpenSourceOptions } from "../../src/source/open.ts";
+import type { SourceSpec } from "../../src/source/source_spec.ts";
 import type { Source } from "../../src/source/source.ts";
 import { type ReadDiff, readDiff } from "../helpers/rbd_stream.ts";
 

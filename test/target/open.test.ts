@@ -92,10 +92,27 @@ describe("openTarget() on an existing file", () => {
     expect(target.empty).toBe(true);
   });
 
-  test("sync() cuts a larger file to the volume's size, and nothing does before", async () => {
+  test("openTarget() throws when the file is larger, unless a part is restored", async () => {
     const name = path.join(folder, "larger.img");
     fs.writeFileSync(name, pattern(16 * KIB));
-    const target = await openTarget(name, { sizeBytes: 5 * KIB, force: false, signal });
+    for (const readOnly of [false, true]) {
+      const text = await failure(openTarget(name, { sizeBytes: 5 * KIB, readOnly, force: true, signal }));
+      expect(text).toBe(
+        `Cannot restore to "${name}": it has 16384 bytes and the volume 5120; --resize cuts it to that`,
+      );
+    }
+    const part = await openTarget(name, { sizeBytes: 5 * KIB, partFrom: 0, force: false, signal });
+    await part.write(0, pattern(KIB, 9));
+    await part.sync();
+    await part.close();
+    const wanted = Buffer.concat([pattern(KIB, 9), pattern(16 * KIB).subarray(KIB)]);
+    expect(wanted.equals(fs.readFileSync(name))).toBe(true);
+  });
+
+  test("sync() cuts a larger file to the volume's size where that is wanted, and nothing does before", async () => {
+    const name = path.join(folder, "larger.img");
+    fs.writeFileSync(name, pattern(16 * KIB));
+    const target = await openTarget(name, { sizeBytes: 5 * KIB, resize: true, force: false, signal });
     expect(target.readableBytes).toBe(16 * KIB);
     expect(fs.statSync(name).size).toBe(16 * KIB);
     await target.sync();

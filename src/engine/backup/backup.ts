@@ -8,15 +8,7 @@ import { type FileLook, lookOf, recordFile } from "../../cache/file_record.ts";
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import type { LeafCache } from "../../cache/leaf_cache.ts";
 import type { Secret } from "../../codec/keys.ts";
-import {
-  DamageError,
-  describeError,
-  InterruptedError,
-  isUnreadable,
-  MissingError,
-  type UnreadableError,
-  VarveError,
-} from "../../errors.ts";
+import { DamageError, describeError, InterruptedError, VarveError } from "../../errors.ts";
 import { backupId } from "../../format/backup_id.ts";
 import { EntryList } from "../../format/entries.ts";
 import { CHUNKS_PREFIX, manifestName } from "../../format/layout.ts";
@@ -24,8 +16,9 @@ import { MAX_VOLUME_BYTES, maxVolumeBytes, PAGE_CHUNKS } from "../../format/limi
 import type { ChunkCounts } from "../../format/manifest.ts";
 import { checkVolumeName } from "../../format/names.ts";
 import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts";
+import { type KnownIds, knownIds } from "../../format/source_ids.ts";
 import type { Source, VolumeDiff } from "../../source/source.ts";
-import { isGone, type OpenManifest } from "../catalog.ts";
+import type { OpenManifest } from "../catalog.ts";
 import { openChunkCache, openLeafCache } from "../chunks/caches.ts";
 import { later, type WrittenObject } from "../chunks/present_objects.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
@@ -33,6 +26,9 @@ import { ChunkWriter } from "../chunks/write_chunk.ts";
 import { commitManifest } from "./commit.ts";
 import { Condemned } from "../gc/condemned.ts";
 import type { Context } from "../context.ts";
+import { explainUnreadable, sayBroken } from "./broken_base.ts";
+import { prepareSource, tellSource } from "./source_state.ts";
+import { EarlierPoints, namesUsedAgain } from "./earlier_points.ts";
 import { findBase } from "./find_base.ts";
 import { findLatest } from "./find_latest.ts";
 import { Lease } from "../gc/lease.ts";
@@ -43,7 +39,8 @@ import type { Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
 import { VolumeCache } from "../volume_cache.ts";
-import { VolumeWriter, type WrittenVolume } from "./volume_writer.ts";
+import { checkReadable, type SampleOptions, SourceSample } from "./source_sample.ts";
+import { VolumeWriter } from "./volume_writer.ts";
 
 export interface BackupOptions {
   project: string;
@@ -51,6 +48,10 @@ export interface BackupOptions {
   source: Source;
   secrets: readonly Secret[];
   tags: string[];
+  /** The point that an increment begins at, where its snapshot's name does not tell. */
+  base?: string | undefined;
+  /** Of a source that can be read anywhere: how much of what its differences leave out is compared with it. */
+  checkSample?: SampleOptions | undefined;
   onProgress?: ((progress: BackupProgress) => void) | undefined;
 }
 
@@ -66,18 +67,22 @@ export interface BackupProgress {
 }
 
 /** The JSON of `varve backup`. */
-export interface BackupReport {
+export interface BackupReport extends KnownIds {
   backup: string;
   project: string;
   volume: string;
   from_snapshot: SnapshotJson;
   to_snapshot: SnapshotJson;
+  /** The backup that the source was a difference to; `null`: a full one. */
+  base: string | null;
   size_bytes: number;
   stream_bytes: number;
   chunks: ChunkCounts;
   uploaded_bytes: number;
   /** Of chunks: leaves, patches, and what streams that cut blocks need. */
   downloaded_bytes: number;
+  /** Chunks that did not come in as a whole, and were compared with the source. */
+  checked_chunks: number;
   duration_s: number;
 }
 
@@ -98,13 +103,14 @@ interface Run {
   latest: OpenManifest | undefined;
   /** Backups that are older than their dates say. */
   passedOver: readonly string[];
+  earlier: EarlierPoints;
   /** By the store's clock. */
   startedMs: number;
 }
 
 /**
  * Backs up every difference that the source holds, one restore point each. No manifest is written before the whole
- * source was read and valid. Throws `StreamError`, `StoreError`, `conflict`, `wrong_secret`.
+ * source was read and valid. Throws `StreamError`, `StoreError`, `conflict`, `wrong_secret`, `UsageError`.
  */
 export async function backup(
   repository: Repository,
@@ -112,6 +118,7 @@ export async function backup(
   context: Context,
 ): Promise<BackupReport[]> {
   checkVolumeName(options.volume);
+  if (options.checkSample !== undefined) checkReadable(options.source);
   // Whatever else of the project is damaged, the new point is whole: that is said, and no reason to fail.
   const told = {
     ...context,
@@ -127,9 +134,13 @@ export async function backup(
   try {
     const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
     const run = await beginRun({ options, project, lease, workshop, cache, chunkCache, leafCache }, guarded);
+    await prepareSource(run, guarded);
     const prepared = await storeAll(run, guarded);
     const manifests = prepared.map(({ manifest }) => manifest);
+    const usedAgain = await namesUsedAgain(run.earlier, manifests.map(({ info }) => info), guarded);
     await commitAll(run, prepared, guarded);
+    if (usedAgain !== undefined) context.log.warn({}, usedAgain);
+    await tellSource(run, guarded);
     if (manifests.length > 0) await cache.renew(manifests.at(-1)!, { isLatest: true });
     if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
     await chunkCache?.trim();
@@ -183,7 +194,8 @@ async function beginRun(
   const startedMs = Math.max(seenMs, latestMs + 1);
   checkTime(options, startedMs);
   const isFirst = isNone && await holdsNothing(project, context);
-  return { ...parts, condemned, marked, latest, passedOver, startedMs, isFirst };
+  const earlier = new EarlierPoints(project, { volume: options.volume, passedOver });
+  return { ...parts, condemned, marked, latest, passedOver, earlier, startedMs, isFirst };
 }
 
 /** Before the source is read: a store's clock may say anything. */
@@ -210,6 +222,7 @@ interface Prepared {
   /** Of what was put or found for it. */
   newest: WrittenObject | undefined;
   downloadedBytes: number;
+  checkedChunks: number;
 }
 
 /** Reads the whole source; the manifests of what it held, none of them written yet. */
@@ -234,16 +247,16 @@ async function storeDiff(
   const { project, options, workshop, passedOver } = run;
   const startedMs = context.clock.now();
   checkSize(run, diff.sizeBytes);
-  const atHand = run.latest === undefined ? work.prepared : [run.latest, ...work.prepared];
-  const { fromSnapshot } = diff;
-  const base = fromSnapshot === undefined
-    ? undefined
-    : await findBase(project, { volume: options.volume, fromSnapshot, atHand, passedOver }, context);
+  const { latest, earlier } = run;
+  const search = { ...work, volume: options.volume, latest, earlier, named: options.base };
+  const base = await findBase(project, search, context);
   if (base !== undefined) checkChunkSize(run, base);
   // A volume goes on under the key that its base is sealed with.
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
   const emptyPages = new EntryList(0);
+  const table = new PageTable(base?.pages ?? emptyPages, tableOptions);
+  const sample = options.checkSample && await SourceSample.open(options.source, options.checkSample);
   const { condemned, marked, lease, chunkCache, leafCache, isFirst } = run;
   const writer = new ChunkWriter(
     {
@@ -265,7 +278,8 @@ async function storeDiff(
     writer,
     doubt: base && await condemned.against(base.info),
     marked,
-    table: new PageTable(base?.pages ?? emptyPages, tableOptions),
+    table,
+    covered: sample?.covered,
     hints: base === undefined ? new PageTable(hintsOf(run)?.pages ?? emptyPages, tableOptions) : undefined,
     onLostHints: (error) =>
       context.log.warn({}, `${describeError(error)}; the chunks that it names are looked for one by one`),
@@ -273,10 +287,17 @@ async function storeDiff(
     chunkCache,
     onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
   }, context.signal);
-  const { pages, counts, sizeBytes, broken } = await volume.write(diff)
-    .catch((error) => explainUnreadable(run, { error, base }, context));
+  const explain = (error: unknown) =>
+    explainUnreadable(project, { error, base, volume: options.volume }, context);
+  const { pages, counts, sizeBytes, broken } = await volume.write(diff).catch(explain);
   checkSize(run, sizeBytes);
-  sayBroken(run, { broken, base }, context);
+  const checkedChunks = await sample?.compare({
+    ...{ table, key: keys, sizeBytes, workshop, signal: context.signal },
+    chunkBytes: project.chunkBytes,
+    thing: `${project.name}/${options.volume}`,
+    base: base?.info.backup,
+  }).catch(explain) ?? 0;
+  if (base !== undefined) sayBroken(base, broken, context);
   await writer.checkStored();
   const manifest = {
     pages,
@@ -291,6 +312,7 @@ async function storeDiff(
       page_chunks: PAGE_CHUNKS,
       from_snapshot: snapshotToJson(diff.fromSnapshot),
       to_snapshot: snapshotToJson(diff.toSnapshot),
+      ...diff.ids,
       base: base?.info.backup ?? null,
       ...(passedOver.length === 0 ? {} : { passed_over: [...passedOver] }),
       tags: options.tags,
@@ -302,7 +324,7 @@ async function storeDiff(
       duration_s: (context.clock.now() - startedMs) / 1000,
     },
   };
-  return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes };
+  return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes, checkedChunks };
 }
 
 function hintsOf({ latest, project }: Run): OpenManifest | undefined {
@@ -317,54 +339,6 @@ function checkChunkSize({ project, options }: Run, { info }: OpenManifest): void
     `Cannot back up "${project.name}/${options.volume}": its base ${info.backup} has chunks of ${info.chunk_bytes} bytes, ` +
       `the repository of ${project.chunkBytes}; back up in full, or put the right varve.json back`,
   );
-}
-
-/** The point is as whole as its base, and of what is known to be broken there a full backup stores again what it has. */
-function sayBroken(
-  { options }: Run,
-  { broken: { chunks, pages }, base }: { broken: WrittenVolume["broken"]; base: OpenManifest | undefined },
-  { log }: Context,
-): void {
-  if (chunks === 0 && pages === 0) return;
-  const thing = `${options.project}/${options.volume}`;
-  const what = [
-    ...(chunks > 0 ? [`${chunks} chunks that were found damaged`] : []),
-    ...(pages > 0 ? [`${pages} pages that cannot be read`] : []),
-  ];
-  const state = `the base "${thing}@${base?.info.backup}" refers to ${
-    what.join(" and ")
-  }, and so does the new point`;
-  log.warn({}, `${state}; back up "${thing}" in full to heal them`);
-}
-
-/**
- * An object of the base that is needed and cannot be read is damage, and a full backup does without. But what a plan
- * condemned before this run began may be swept under it as soon as its base is forgotten: then that is the error.
- */
-async function explainUnreadable(
-  { project, options }: Run,
-  { error, base }: { error: unknown; base: OpenManifest | undefined },
-  context: Context,
-): Promise<never> {
-  if (!isUnreadable(error)) throw error;
-  const thing = `${project.name}/${options.volume}`;
-  if (base === undefined) {
-    throw asDamage(error, `Cannot back up "${thing}": what was just stored cannot be read`);
-  }
-  if (error instanceof MissingError && await isGone(project, base.info, context)) {
-    throw new VarveError(
-      "conflict",
-      `Cannot back up "${thing}": its base was forgotten meanwhile; run it again`,
-      { cause: error },
-    );
-  }
-  const state = `the stream needs an object of "${thing}@${base.info.backup}" that cannot be read`;
-  const advice = `back up in full, or see "varve repair ${project.name}"`;
-  throw asDamage(error, `Cannot back up "${thing}": ${state}; ${advice}`);
-}
-
-function asDamage(cause: UnreadableError, message: string): DamageError {
-  return new DamageError(cause.key, message, { cause });
 }
 
 function checkSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): void {
@@ -401,20 +375,23 @@ async function rememberFile(
   await recordFile(fileRecordsFolder(cacheRoot), options.source.file!, { known: look, content });
 }
 
-function report({ manifest: { info }, downloadedBytes }: Prepared): BackupReport {
+function report({ manifest: { info }, downloadedBytes, checkedChunks }: Prepared): BackupReport {
   const { backup, project, volume, from_snapshot, to_snapshot, size_bytes, stream_bytes, chunks } = info;
-  const { uploaded_bytes, duration_s } = info;
+  const { base, uploaded_bytes, duration_s } = info;
   return {
     backup,
     project,
     volume,
     from_snapshot,
     to_snapshot,
+    ...knownIds(info),
+    base,
     size_bytes,
     stream_bytes,
     chunks,
     uploaded_bytes,
     downloaded_bytes: downloadedBytes,
+    checked_chunks: checkedChunks,
     duration_s,
   };
 }

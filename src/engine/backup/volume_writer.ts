@@ -11,6 +11,7 @@ import { ChunkCompleter } from "./chunk_completer.ts";
 import { type ChunkPiece, cutChunks, type Piece } from "./chunker.ts";
 import type { Condemned } from "../gc/condemned.ts";
 import type { PageTable, PageWriter } from "../page_table.ts";
+import type { PositionSet } from "../position_set.ts";
 import type { Project } from "../project.ts";
 import type { MarkedObjects } from "../verify/marks.ts";
 import { Window } from "../window.ts";
@@ -37,6 +38,8 @@ export interface VolumeWriterOptions {
   /** Told of a page of the hints that cannot be read; its chunks are looked for one by one. */
   onLostHints: (error: UnreadableError) => void;
   baseSizeBytes: number;
+  /** Collects the positions of which the difference itself gave every byte. */
+  covered?: PositionSet | undefined;
   /** Of chunks that streams cover in part. */
   chunkCache: ChunkCache | undefined;
   onProgress: (progress: VolumeProgress) => void;
@@ -107,6 +110,9 @@ export class VolumeWriter {
   async #take(piece: Piece): Promise<void> {
     try {
       if (this.#conflicts(piece)) await this.#window.drain();
+      if (isWhole(piece)) {
+        this.#options.covered?.add(piece.position, piece.kind === "zeros" ? piece.count : 1);
+      }
       if (piece.kind === "zeros") return await this.#zeros(piece);
       this.#atWork.add(piece.position);
       await this.#window.add(() => this.#chunk(piece));
@@ -235,6 +241,10 @@ export class VolumeWriter {
     );
     this.#options.onProgress(this.#progress);
   }
+}
+
+function isWhole(piece: Piece): boolean {
+  return piece.kind === "zeros" || piece.coverage.covers(piece.length);
 }
 
 function unlessUnreadable(error: unknown): undefined {

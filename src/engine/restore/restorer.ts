@@ -93,9 +93,16 @@ export class Restorer {
     this.progress = { sizeBytes: size_bytes, doneBytes: 0, downloadedBytes: 0, writtenBytes: 0 };
   }
 
-  /** Throws `DamageError` at the first damaged chunk unless `keepGoing`, an error of store or target at once. */
+  /**
+   * Throws `DamageError` at the first damaged chunk unless `keepGoing`, and for a damaged page before anything is written; an
+   * error of store or target at once.
+   */
   async run(plan: AsyncIterable<Wanted>): Promise<void> {
-    const { target, dryRun } = this.#options;
+    const { target, dryRun, shared } = this.#options;
+    const { unreadable } = shared;
+    if (unreadable?.damage !== undefined && this.#gaps === undefined) {
+      throw this.#stopAt({ kind: "damaged", wanted: unreadable, ...unreadable.damage });
+    }
     const steps = mapOrdered(plan, (wanted, ended) => this.#prepare(wanted, ended), {
       limit: LOOK_AHEAD,
       drop: (step) => {
@@ -217,15 +224,22 @@ export class Restorer {
     }
   }
 
+  /** What becomes of a damaged range; `undefined` where it ends the restore. */
+  get #gaps(): "kept" | "zeros" | undefined {
+    const { keepGoing, target: { gaps } } = this.#options;
+    return keepGoing && gaps !== "refused" ? gaps : undefined;
+  }
+
   async #damage(
     step: Extract<Step, { kind: "damaged" }>,
     { at, length }: { at: number; length: number },
   ): Promise<void> {
-    const { keepGoing, target, dryRun } = this.#options;
+    const { target, dryRun } = this.#options;
     const { key, reason } = step;
-    if (!keepGoing || target.gaps === "refused") throw this.#stopAt(step);
-    this.damaged.push({ offset: at, length, key, reason, target: target.gaps });
-    if (!dryRun && target.gaps === "zeros") await target.zero(at, length);
+    const gaps = this.#gaps;
+    if (gaps === undefined) throw this.#stopAt(step);
+    this.damaged.push({ offset: at, length, key, reason, target: gaps });
+    if (!dryRun && gaps === "zeros") await target.zero(at, length);
   }
 
   #stopAt({ wanted, key, reason }: Extract<Step, { kind: "damaged" }>): VarveError {

@@ -15,14 +15,23 @@ export class SharedChunks {
   /** Downloads of objects that others wait for. */
   readonly #first = new Map<string, Promise<void>>();
 
+  #unreadable: Wanted | undefined;
+
   /** Counts what the positions need; they have to be planned once more for the restore itself. */
   static async count(plan: AsyncIterable<Wanted>): Promise<SharedChunks> {
     const shared = new SharedChunks();
-    for await (const { entry, target } of plan) {
+    for await (const wanted of plan) {
+      const { entry, target, damage } = wanted;
+      if (damage !== undefined) shared.#unreadable ??= wanted;
       if (entry === undefined || target === "same") continue;
       for (const { id } of refsOf(entry)) shared.#count(id);
     }
     return shared;
+  }
+
+  /** The first position of which it is not known what it needs. */
+  get unreadable(): Wanted | undefined {
+    return this.#unreadable;
   }
 
   /** Whether more than one position needs the object. */

@@ -24,7 +24,8 @@ import { downloadPage } from "../page_table.ts";
 import type { Project } from "../project.ts";
 import { manifests, type ManifestScope } from "../gc/references.ts";
 import { mapOrdered } from "../window.ts";
-import { type ByteRange, PointDamage, pointOf, type PointReport, type SeenPoint } from "./points.ts";
+import type { ByteRange } from "./byte_ranges.ts";
+import { PointDamage, pointOf, type PointReport, type SeenPoint } from "./points.ts";
 
 /** Positions that are told of one finding in one point; more are only counted. */
 const MAX_POSITIONS = 100;

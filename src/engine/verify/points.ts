@@ -1,15 +1,7 @@
 /** What a verify says of each restore point: whole or not, and where in bytes. */
 import { chunkLength } from "../../format/limits.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
-
-/** Ranges that are told of one point; more are only counted. */
-const MAX_RANGES = 1000;
-
-/** Bytes of a volume. */
-export interface ByteRange {
-  offset: number;
-  length: number;
-}
+import { type ByteRange, ByteRanges } from "./byte_ranges.ts";
 
 /**
  * `whole`: all of it was read back. `there`: all of it is there, and not all was read back. `damaged`: the ranges cannot be
@@ -49,11 +41,8 @@ export function seenPoint({ volume, backup, time, size_bytes, chunk_bytes }: Man
 /** The damaged positions of one point; they come in ascending order. */
 export class PointDamage {
   readonly point: SeenPoint;
-  readonly ranges: ByteRange[] = [];
+  readonly ranges = new ByteRanges();
   chunks = 0;
-  bytes = 0;
-  /** One past the last damaged position. */
-  #end = -1;
 
   constructor(info: ManifestInfo) {
     this.point = seenPoint(info);
@@ -63,18 +52,8 @@ export class PointDamage {
     const { chunkBytes } = this.point;
     const offset = position * chunkBytes;
     const last = position + count - 1;
-    const length = last * chunkBytes + chunkLength(last, this.point) - offset;
     this.chunks += count;
-    this.bytes += length;
-    const isNext = position === this.#end;
-    this.#end = position + count;
-    if (isNext && this.ranges.length > 0 && this.#isLastTold(offset)) this.ranges.at(-1)!.length += length;
-    else if (this.ranges.length < MAX_RANGES) this.ranges.push({ offset, length });
-  }
-
-  #isLastTold(offset: number): boolean {
-    const { offset: from, length } = this.ranges.at(-1)!;
-    return from + length === offset;
+    this.ranges.add(offset, last * chunkBytes + chunkLength(last, this.point) - offset);
   }
 }
 
@@ -93,7 +72,7 @@ export function pointOf(
     size_bytes: sizeBytes,
     chunks,
     damaged_chunks: damage?.chunks ?? 0,
-    damaged_bytes: damage?.bytes ?? 0,
-    ranges: damage?.ranges ?? [],
+    damaged_bytes: damage?.ranges.bytes ?? 0,
+    ranges: damage?.ranges.told ?? [],
   };
 }

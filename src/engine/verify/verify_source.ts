@@ -1,23 +1,28 @@
 /**
- * Verify against a source: is the point what the live snapshot holds? Where they differ, the stored chunk is read back: if
- * it is whole, the source is not what was backed up (or the stream of that time was wrong), else the backup is damaged.
+ * Verify against a source: is the point what the source holds? Where they differ, the stored chunk is read back: what cannot
+ * be read is damage. What can be read is only known to be what was backed up: the source may be of another state, or an
+ * increment was taken against another base.
  */
 import type { Secret } from "../../codec/keys.ts";
-import { describeError, isUnreadable, VarveError } from "../../errors.ts";
+import { describeError, isUnreadable, UsageError, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../format/bytes.ts";
 import type { Entry } from "../../format/entries.ts";
-import type { Source } from "../../source/source.ts";
+import { chunkLength } from "../../format/limits.ts";
+import { isRbdStream } from "../../format/rbd_export.ts";
+import type { Source, VolumeDiff } from "../../source/source.ts";
 import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
 import { readChunk } from "../chunks/read_chunk.ts";
 import { ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
-import { type ChunkPiece, cutChunks, type Piece } from "../backup/chunker.ts";
+import { type ChunkPiece, cutChunks } from "../backup/chunker.ts";
+import { volumeId } from "../backup/source_state.ts";
 import type { Context } from "../context.ts";
 import { PageTable } from "../page_table.ts";
 import { openProject } from "../open_project.ts";
 import type { Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
 import { VolumeCache } from "../volume_cache.ts";
-import { Window } from "../window.ts";
+import { mapOrdered } from "../window.ts";
+import { type ByteRange, ByteRanges } from "./byte_ranges.ts";
 
 export interface VerifySourceOptions {
   project: string;
@@ -28,26 +33,30 @@ export interface VerifySourceOptions {
   source: Source;
 }
 
-/** A chunk in which point and source differ. */
-export interface Difference {
-  offset: number;
-  length: number;
-  /** `source`: the stored chunk is whole, the source holds something else. `backup`: the stored chunk is damaged. */
-  wrong: "source" | "backup";
-  reason: string;
-}
-
-/** The JSON of `varve verify --source`. */
+/** The JSON of `varve verify --source`. Ranges are of whole chunks: merged, ascending, the first 1,000. */
 export interface VerifySourceReport {
   backup: string;
   size_bytes: number;
   /** Compared. */
   chunks: number;
-  differences: Difference[];
+  /** Where the source holds something else. */
+  differs: RangeReport;
+  /** Where the source does not hold what was backed up, as far as that is known, and what was stored cannot be read. */
+  unreadable: RangeReport & { /** Of the first chunk. */ reason: string | null };
   duration_s: number;
 }
 
-/** Compares a whole source with a point. Throws where their sizes differ. */
+export interface RangeReport {
+  bytes: number;
+  ranges: ByteRange[];
+  /** Left out of `ranges`. */
+  more_ranges: number;
+}
+
+/**
+ * Compares a whole source with a point. Throws `damage` where their sizes differ, `UsageError` where the source is a stream of
+ * rbd instead of the volume's bytes.
+ */
 export async function verifySource(
   repository: Repository,
   options: VerifySourceOptions,
@@ -58,6 +67,7 @@ export async function verifySource(
   const project = await openProject(repository, { name, secrets }, context);
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
+  await options.source.prepare?.({ id: volumeId(project, volume), points: [manifest.info] });
   const cache = await VolumeCache.open({ project, volume }, context);
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   try {
@@ -65,14 +75,23 @@ export async function verifySource(
     const table = new PageTable(manifest.pages, { project, key, local: cache, signal: context.signal });
     const comparison = new Comparison({ project, manifest, table, workshop }, context);
     await comparison.run(options.source);
-    const { chunks, differences } = comparison;
-    differences.sort((a, b) => a.offset - b.offset);
-    const duration_s = (context.clock.now() - startedMs) / 1000;
-    return { backup, size_bytes: manifest.info.size_bytes, chunks, differences, duration_s };
+    const { chunks, differs, unreadable, reason = null } = comparison;
+    return {
+      backup,
+      size_bytes: manifest.info.size_bytes,
+      chunks,
+      differs: reportOf(differs),
+      unreadable: { ...reportOf(unreadable), reason },
+      duration_s: (context.clock.now() - startedMs) / 1000,
+    };
   } finally {
     await cache.close();
     await workshop.close();
   }
+}
+
+function reportOf({ bytes, told, more }: ByteRanges): RangeReport {
+  return { bytes, ranges: told, more_ranges: more };
 }
 
 interface ComparisonParts {
@@ -82,9 +101,20 @@ interface ComparisonParts {
   workshop: ChunkWorkshop;
 }
 
+/** A position of the source, in a buffer or all zeros. */
+type SourceChunk = ChunkPiece | { kind: "zeros"; position: number };
+
+/** What comparing a position has found; `reason` is why what was stored there cannot be read. */
+type Outcome =
+  & { position: number }
+  & ({ kind: "equal" | "differs" } | { kind: "unreadable"; reason: string });
+
 class Comparison {
   chunks = 0;
-  readonly differences: Difference[] = [];
+  readonly differs = new ByteRanges();
+  readonly unreadable = new ByteRanges();
+  /** Of the first chunk that cannot be read. */
+  reason: string | undefined;
   readonly #parts: ComparisonParts;
   readonly #context: Context;
 
@@ -94,89 +124,101 @@ class Comparison {
   }
 
   async run(source: Source): Promise<void> {
-    const { workshop, project, manifest } = this.#parts;
-    const window = new Window(workshop.window);
-    const chunker = {
-      chunkBytes: project.chunkBytes,
-      buffers: workshop.chunks,
-      maxOpen: OPEN_CHUNKS,
-      rebuild: [],
-    };
-    try {
-      for await (const diff of source.diffs()) {
-        for await (const piece of cutChunks(diff, chunker)) await this.#take(piece, window);
-        checkSize(source, { has: diff.sizeBytes!, wanted: manifest.info.size_bytes });
+    const { manifest, workshop } = this.#parts;
+    const wanted = manifest.info.size_bytes;
+    for await (const diff of source.diffs()) {
+      const compare = (chunk: SourceChunk) => this.#compare(chunk, source);
+      const options = { limit: workshop.window, drop: () => {} };
+      for await (const outcome of mapOrdered(this.#chunks(diff), compare, options)) {
+        checkSize(source, { has: diff.sizeBytes ?? wanted, wanted });
+        this.#add(outcome);
       }
-      await window.drain();
-    } finally {
-      await window.settle();
+      checkSize(source, { has: diff.sizeBytes!, wanted });
     }
   }
 
-  async #take(piece: Piece, window: Window): Promise<void> {
-    if (piece.kind === "chunk") return await window.add(() => this.#chunk(piece));
-    const { size_bytes, chunk_bytes } = this.#parts.manifest.info;
-    for (let at = piece.position; at < piece.position + piece.count; at++) {
-      const length = Math.min(chunk_bytes, size_bytes - at * chunk_bytes);
-      await window.add(() => this.#compare(undefined, { position: at, length }));
+  /** In ascending order, like the bytes of the source. */
+  async *#chunks(diff: VolumeDiff): AsyncGenerator<SourceChunk> {
+    const { workshop, project } = this.#parts;
+    const chunker = { chunkBytes: project.chunkBytes, buffers: workshop.chunks, maxOpen: OPEN_CHUNKS };
+    for await (const piece of cutChunks(diff, { ...chunker, rebuild: [] })) {
+      if (piece.kind === "chunk") yield piece;
+      else for (let at = 0; at < piece.count; at++) yield { kind: "zeros", position: piece.position + at };
     }
   }
 
-  async #chunk(piece: ChunkPiece): Promise<void> {
-    const { workshop, manifest } = this.#parts;
-    let id: Uint8Array | undefined;
-    try {
-      id = await workshop.pool.hash(piece, manifest.key.idKey);
-    } finally {
-      piece.buffer.release();
-    }
-    await this.#compare(id, piece);
-  }
-
-  async #compare(id: Uint8Array | undefined, at: { position: number; length: number }): Promise<void> {
+  #add(outcome: Outcome): void {
     this.chunks++;
-    const differ = await this.#differ(id, at.position);
-    if (differ === undefined) return;
-    const offset = at.position * this.#parts.manifest.info.chunk_bytes;
-    this.differences.push({ offset, length: at.length, ...differ });
+    if (outcome.kind === "equal") return;
+    if (outcome.kind === "unreadable") this.reason ??= outcome.reason;
+    const { size_bytes: sizeBytes, chunk_bytes: chunkBytes } = this.#parts.manifest.info;
+    const { position } = outcome;
+    this[outcome.kind].add(position * chunkBytes, chunkLength(position, { sizeBytes, chunkBytes }));
   }
 
-  /** `undefined` where both have the same. Without its page nobody knows what the point has there. */
-  async #differ(
-    id: Uint8Array | undefined,
-    position: number,
-  ): Promise<Pick<Difference, "wrong" | "reason"> | undefined> {
+  async #compare(chunk: SourceChunk, source: Source): Promise<Outcome> {
+    const { position } = chunk;
+    const { id, isStream } = chunk.kind === "zeros" ? ZEROS : await this.#hash(chunk);
     let entry: Entry;
     try {
       entry = await this.#parts.table.get(position);
     } catch (error) {
-      if (!isUnreadable(error)) throw error;
-      return { wrong: "backup", reason: describeError(error) };
+      return unreadable(position, error);
     }
-    const equal = id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
-    return equal ? undefined : await this.#blame(entry);
+    const isEqual = id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
+    if (isEqual) return { kind: "equal", position };
+    if (isStream) throw this.#notTheVolume(source);
+    return await this.#readBack(position, entry);
   }
 
-  async #blame(entry: Entry): Promise<Pick<Difference, "wrong" | "reason">> {
-    if (entry === undefined) return { wrong: "source", reason: "the point has zeros there" };
+  /** The id of what the source holds, and whether it begins as a stream of rbd does. */
+  async #hash(chunk: ChunkPiece): Promise<{ id: Uint8Array | undefined; isStream: boolean }> {
+    const { workshop, manifest } = this.#parts;
+    try {
+      const isStream = chunk.position === 0 && isRbdStream(chunk.buffer.bytes.subarray(0, chunk.length));
+      return { id: await workshop.pool.hash(chunk, manifest.key.idKey), isStream };
+    } finally {
+      chunk.buffer.release();
+    }
+  }
+
+  /** Can what was stored for a position in which both differ be read? */
+  async #readBack(position: number, entry: Entry): Promise<Outcome> {
+    if (entry === undefined) return { kind: "differs", position };
     const { project, workshop } = this.#parts;
     const buffer = await workshop.bases.acquire();
     try {
       await readChunk(buffer, entry, { project, workshop, signal: this.#context.signal });
-      return { wrong: "source", reason: "the stored chunk is whole, the source holds something else" };
+      return { kind: "differs", position };
     } catch (error) {
-      if (!isUnreadable(error)) throw error;
-      return { wrong: "backup", reason: describeError(error) };
+      return unreadable(position, error);
     } finally {
       buffer.release();
     }
   }
+
+  #notTheVolume({ name }: Source): UsageError {
+    const { project, volume, backup } = this.#parts.manifest.info;
+    const spec = `${project}/${volume}@${backup}`;
+    return new UsageError(
+      `Cannot compare "${spec}" with "${name}": it is a stream of rbd, not the bytes of the volume; ` +
+        `use "rbd export POOL/IMAGE@SNAP - | varve verify ${spec} --source -"`,
+    );
+  }
+}
+
+const ZEROS = { id: undefined, isStream: false };
+
+/** Rethrows what is no trouble with one object. */
+function unreadable(position: number, error: unknown): Outcome {
+  if (!isUnreadable(error)) throw error;
+  return { kind: "unreadable", position, reason: describeError(error) };
 }
 
 function checkSize(source: Source, { has, wanted }: { has: number; wanted: number }): void {
   if (has === wanted) return;
   throw new VarveError(
     "damage",
-    `Cannot verify with "${source.name}": it has ${has} bytes, the point has ${wanted}`,
+    `Cannot compare with "${source.name}": it has ${has} bytes, the point has ${wanted}; is it the same snapshot?`,
   );
 }

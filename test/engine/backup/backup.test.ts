@@ -1,5 +1,6 @@
 /** Backups: what they upload and what they need not, what they report, and how a source ends. */
 import { describe, expect, test } from "bun:test";
+import type { BackupReport } from "../../../src/engine/backup/backup.ts";
 import { StreamError } from "../../../src/errors.ts";
 import { toHex } from "../../../src/format/bytes.ts";
 import { MAX_VOLUME_BYTES, MIB } from "../../../src/format/limits.ts";
@@ -145,9 +146,18 @@ describe("backup()", () => {
 
   test("begins at the newest backup of the snapshot, also when it is not the last backup", async () => {
     const { repository } = await setUp();
-    for (const seed of [1, 2]) await backUp(repository, [full(noiseChunks(seed, 5), "a")]);
+    const reports: BackupReport[] = [];
+    for (let time = 0; time < 2; time++) {
+      reports.push(...await backUp(repository, [full(noiseChunks(2, 5), "a")]));
+    }
     await backUp(repository, [full(noiseChunks(3, 3), "b")]);
-    await backUp(repository, [{ from: "a", to: "c", sizeBytes: 2 * CHUNK_BYTES, extents: [] }]);
+    const [next] = await backUp(repository, [{
+      from: "a",
+      to: "c",
+      sizeBytes: 2 * CHUNK_BYTES,
+      extents: [],
+    }]);
+    expect(next!.base).toBe(reports[1]!.backup);
     expect(Buffer.compare(await bytesOf(repository), noiseChunks(2, 5))).toBe(0);
   });
 

@@ -28,9 +28,13 @@ async function setUp() {
   const { log } = testContext();
   const context = testContext({ log: { ...log, warn: (_, text) => void warnings.push(text) } });
   /** Backs up in that year, and says the new id. */
-  const take = async (year: number, seed: number, source: { from?: string; to?: string } = {}) => {
+  const take = async (
+    year: number,
+    seed: number,
+    { content = seed, ...source }: { from?: string; to?: string; content?: number } = {},
+  ) => {
     now = Date.UTC(year, 0, 1, 0, 0, seed);
-    const bytes = noiseChunks(seed);
+    const bytes = noiseChunks(content);
     const diff = { ...source, sizeBytes: bytes.length, extents: [data(0, bytes)] };
     const [report] = await backUp(repository, [diff], { context });
     return report!.backup;
@@ -85,9 +89,9 @@ describe("backup() after the store's clock was in 2030 once", () => {
 
   test("goes on from the right base when both have its snapshot", async () => {
     const { repository, take } = await setUp();
-    await take(2026, 1, { to: "a" });
-    await take(2030, 2, { to: "a" });
-    const base = await take(2026, 3, { to: "a" });
+    await take(2026, 1, { to: "a", content: 1 });
+    await take(2030, 2, { to: "a", content: 1 });
+    const base = await take(2026, 3, { to: "a", content: 1 });
     const next = await take(2026, 4, { from: "a", to: "b" });
     const key = (await keysOf(repository.store, MANIFESTS)).find((key) => key.endsWith(next));
     expect(key).toBeDefined();

@@ -76,6 +76,10 @@ describe("backup()", () => {
       "list manifest",
       "list manifest",
       "get manifest",
+      // Of all points, for those of one snapshot's name.
+      "list manifest",
+      "list manifest",
+      "get manifest",
       "head keys",
       "list gc/",
       "head lease",

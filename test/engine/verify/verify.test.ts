@@ -25,6 +25,8 @@ import {
   VOLUME,
 } from "../../helpers/engine.ts";
 import { data, memorySource, zeros } from "../../helpers/memory_source.ts";
+import { utf8 } from "../../../src/format/bytes.ts";
+
 const ALL = { project: PROJECT, secrets: [], sample: { kind: "all" } } as const;
 const SIZE = 4 * CHUNK_BYTES;
 const MARKS = `projects/${PROJECT}/marked/`;
@@ -170,33 +172,93 @@ describe("verifySource()", () => {
       source: memorySource([{ sizeBytes: content.length, extents: [data(0, content)] }]),
     }, testContext());
 
+  const NOTHING = { bytes: 0, ranges: [], more_ranges: 0 };
+
   test("finds nothing in a source that is the point", async () => {
     const { repository } = await setUp();
     const content = await bytesOf(repository, { point: "a" });
-    expect(await compare(repository, content)).toMatchObject({ chunks: 4, differences: [] });
+    expect(await compare(repository, content)).toMatchObject({
+      chunks: 4,
+      differs: NOTHING,
+      unreadable: { ...NOTHING, reason: null },
+    });
   });
 
-  test("blames the source when the stored chunk is whole, and the backup when it is not", async () => {
+  test("tells adjacent chunks that differ as one range, whether the point has bytes there or zeros", async () => {
+    const { repository } = await setUp();
+    const content = await bytesOf(repository, { point: "a" });
+    content[0]! ^= 1;
+    content[CHUNK_BYTES] = 1;
+    content[SIZE - 1]! ^= 1;
+    expect(await compare(repository, content)).toMatchObject({
+      differs: {
+        bytes: 3 * CHUNK_BYTES,
+        ranges: [{ offset: 0, length: 2 * CHUNK_BYTES }, { offset: 3 * CHUNK_BYTES, length: CHUNK_BYTES }],
+        more_ranges: 0,
+      },
+      unreadable: NOTHING,
+    });
+  });
+
+  test("tells a stored chunk that is damaged as such, and what differs beside it", async () => {
     const { repository, store } = await setUp();
     const content = await bytesOf(repository, { point: "a" });
     content[CHUNK_BYTES] = 1;
-    expect((await compare(repository, content)).differences).toMatchObject([{
-      offset: CHUNK_BYTES,
-      wrong: "source",
-    }]);
-    content[CHUNK_BYTES] = 0;
     content[3 * CHUNK_BYTES]! ^= 1;
     for (const key of await chunkKeys(store, repository)) await flip(store, key);
-    expect((await compare(repository, content)).differences).toMatchObject([{
-      offset: 3 * CHUNK_BYTES,
-      wrong: "backup",
-    }]);
+    expect(await compare(repository, content)).toMatchObject({
+      differs: { bytes: CHUNK_BYTES, ranges: [{ offset: CHUNK_BYTES, length: CHUNK_BYTES }] },
+      unreadable: {
+        bytes: CHUNK_BYTES,
+        ranges: [{ offset: 3 * CHUNK_BYTES, length: CHUNK_BYTES }],
+        reason: expect.stringMatching(/^Cannot read "projects\/acme\/chunks\//),
+      },
+    });
   });
 
-  test("refuses a source of another size", async () => {
+  test("tells all of it as unreadable where its page is gone", async () => {
+    const { repository, store } = await setUp();
+    const content = await bytesOf(repository, { point: "a" });
+    const chunks = await chunkKeys(store, repository);
+    await store.delete((await keysOf(store, CHUNKS)).filter((key) => !chunks.includes(key)));
+    expect(await compare(repository, content)).toMatchObject({
+      differs: NOTHING,
+      unreadable: { bytes: SIZE, ranges: [{ offset: 0, length: SIZE }] },
+    });
+  });
+
+  test("refuses a source of another size, a whole one and one whose size comes late", async () => {
     const { repository } = await setUp();
     expect((await errorOf(compare(repository, noiseChunks(1)))).code).toBe("damage");
+    const content = noiseChunks(1, 2, 3, 4, 5);
+    const source = memorySource([{
+      sizeBytes: content.length,
+      sizeComesLate: true,
+      extents: [data(0, content)],
+    }]);
+    const options = { project: PROJECT, volume: VOLUME, point: "a", secrets: [], source };
+    expect(await errorOf(verifySource(repository, options, testContext()))).toMatchObject({
+      code: "damage",
+      message: expect.stringContaining(`it has ${content.length} bytes, the point has ${SIZE}`),
+    });
   });
+
+  test.each(["rbd diff v1\n", "rbd image v2\n", "rbd diff v9\n"])(
+    "refuses a stream of rbd that begins with %j, unless the volume does too",
+    async (banner) => {
+      const { repository } = await setUp();
+      const content = await bytesOf(repository, { point: "a" });
+      content.set(utf8(banner));
+      expect(await errorOf(compare(repository, content))).toMatchObject({
+        code: "usage",
+        message: expect.stringMatching(
+          /it is a stream of rbd, .* use "rbd export POOL\/IMAGE@SNAP - \| varve verify acme/,
+        ),
+      });
+      await backUp(repository, [{ to: "a", sizeBytes: SIZE, extents: [data(0, content)] }]);
+      expect(await compare(repository, content)).toMatchObject({ chunks: 4, differs: NOTHING });
+    },
+  );
 });
 
 describe("repair()", () => {
