@@ -60,6 +60,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         [`${project}/db`, "--keep-within", "30d", "--json"],
       ]);
       await round.varve(["forget", ...args], { secret: project });
+      if (!args.includes("--dry-run")) round.hostRemembers = false; // that the newest is there
     },
   },
   gc: {
@@ -168,6 +169,18 @@ function judgeBytes(
 ): void {
   if (ran.code !== 0 || !round.isSealed(point.project) || ran.isCut) return;
   if (!isAuthentic(round, point, backup, bytes)) round.fail(ran.args, "wrong bytes, with exit code 0");
+  judgeLatest(round, point, ran, bytes);
+}
+
+/** A store may give an older state for the latest; to a host that has seen the newer one it is said. */
+function judgeLatest(round: Round, { project, volume }: Point, ran: Ran, bytes: Uint8Array): void {
+  const isLatest = ran.args[1] === `${project}/${volume}`;
+  const newest = round.template.pointsOf(project, volume).at(-1)!;
+  if (!isLatest || !round.hostRemembers || ran.stderr !== "") return;
+  const isOlder = round.points(project, volume).some((point) =>
+    point.backup < newest.backup && Buffer.compare(point.bytes, bytes) === 0
+  );
+  if (isOlder) round.fail(ran.args, "it gives an older point than this host has seen, and does not say so");
 }
 
 /** The id behind the `@`, where there is one. */

@@ -55,6 +55,8 @@ export class Round {
   readonly violations: string[] = [];
   /** Points that commands of this round made. */
   readonly made: Point[] = [];
+  /** The host has backed up here before, and has not lost what it noted. */
+  hostRemembers = false;
   /** Projects that commands of this round made again: with other keys, or none. */
   readonly remade = new Set<string>();
   /** How the commands ended, in their order. */
@@ -82,7 +84,10 @@ export class Round {
   static async play(world: World, options: RoundOptions): Promise<Round> {
     const round = new Round(world, await prepare(world, options.seed), options);
     if (round.once(2)) fs.cpSync(world.template.path("cache"), round.path("cache"), { recursive: true });
-    if (round.once(2)) fs.cpSync(world.template.path("state"), round.path("state"), { recursive: true });
+    round.hostRemembers = round.once(2);
+    if (round.hostRemembers) {
+      fs.cpSync(world.template.path("state"), round.path("state"), { recursive: true });
+    }
     const phases = 1 + (round.once(4) ? 1 : 0);
     for (let phase = 0; phase < phases; phase++) {
       await round.#attack();
