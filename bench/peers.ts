@@ -70,6 +70,7 @@ const bupstash: Peer = {
     BUPSTASH_REPOSITORY: repository,
     BUPSTASH_KEY: `${folder}/key`,
     XDG_CACHE_HOME: `${folder}/cache`,
+    XDG_STATE_HOME: `${folder}/state`,
   }),
   init: "bupstash init && bupstash new-key -o key",
   backUp: ({ image }) => `bupstash put -q '${image}'`,

@@ -54,6 +54,7 @@ export function varve(file: string, { sealed }: { sealed: boolean }): Program {
     speaksS3: true,
     env: ({ folder, repository, s3 }) => ({
       XDG_CACHE_HOME: `${folder}/cache`,
+      XDG_STATE_HOME: `${folder}/state`,
       VARVE_REPO: s3 === undefined ? repository : `s3://${s3.bucket}`,
       ...(sealed ? { VARVE_PASSPHRASE: PASSWORD } : {}),
       ...(s3 === undefined ? {} : awsEnv(s3)),

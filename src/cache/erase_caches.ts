@@ -1,9 +1,10 @@
 /** Removes what this host remembers of a project: its folder, and the records of files that equal one of its backups. */
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { decodeCheckedJson } from "../format/checked_json.ts";
-import { fileRecordsFolder, projectFolder } from "./cache_folder.ts";
-import type { FileContent } from "./file_record.ts";
+import { systemCode } from "../os/fd.ts";
+import type { Folder } from "../os/folder.ts";
+import { type CachePath, fileRecordsFolder, openCacheFolder, readCached } from "./cache_folder.ts";
+import { claimedContent, type FileContent } from "./file_record.ts";
 
 /** Throws where something cannot be removed; nothing being there is no error, nor is a host that remembers nothing. */
 export async function eraseCaches(
@@ -11,22 +12,27 @@ export async function eraseCaches(
   { repository, project }: Pick<FileContent, "repository" | "project">,
 ): Promise<void> {
   if (root === undefined) return;
-  await rm(projectFolder({ root, repositoryId: repository, project }), { recursive: true, force: true });
-  const folder = fileRecordsFolder(root);
-  for (const name of await readdir(folder).catch(() => [])) {
-    const path = join(folder, name);
-    const content = await contentOf(path);
-    const isOthers = content !== undefined &&
-      (content.repository !== repository || content.project !== project);
-    if (!isOthers) await rm(path, { force: true });
-  }
+  await within({ root, path: repository }, async (folder) => {
+    await rm(folder.at(project), { recursive: true, force: true });
+  });
+  const records = fileRecordsFolder(root);
+  await within(records, async (folder) => {
+    for (const name of await readdir(folder.here)) {
+      const bytes = await readCached({ root, path: join(records.path, name) });
+      // What cannot be read helps nobody, and may name the project.
+      const content = bytes === undefined ? undefined : claimedContent(bytes);
+      const isOthers = content !== undefined &&
+        (content.repository !== repository || content.project !== project);
+      if (!isOthers) await unlink(folder.at(name));
+    }
+  });
 }
 
-/** `undefined` for what cannot be read: it helps nobody, and may name the project. */
-async function contentOf(path: string): Promise<FileContent | undefined> {
+async function within(place: CachePath, work: (folder: Folder) => Promise<void>): Promise<void> {
   try {
-    return decodeCheckedJson(await readFile(path), path).content as FileContent;
-  } catch {
-    return undefined;
+    using folder = await openCacheFolder(place);
+    await work(folder);
+  } catch (error) {
+    if (systemCode(error) !== "ENOENT") throw error;
   }
 }

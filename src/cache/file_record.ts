@@ -4,12 +4,19 @@
  * elsewhere nothing is noted, and the file is read.
  */
 import { createHash } from "node:crypto";
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { equalBytes, fromHex, fromUtf8, toHex, utf8 } from "../format/bytes.ts";
 import { settleTimes } from "../os/file_times.ts";
-import { replaceFile } from "./cache_folder.ts";
+import {
+  type CachePath,
+  type CachePlace,
+  fileRecordsFolder,
+  readCached,
+  replaceFile,
+} from "./cache_folder.ts";
+import { macOf } from "./mac.ts";
 
 /**
  * File times come from a clock that ticks every 10 ms at worst, and two changes within a tick look the same. So a look is
@@ -41,6 +48,8 @@ interface FileRecord {
   look: FileLook;
   content: FileContent;
 }
+
+const MAC_BYTES = 32;
 
 /**
  * A look that every later write will change, also one through a mapping that somebody holds. `undefined` where the path is
@@ -77,32 +86,58 @@ export function sameLook(a: FileLook | undefined, b: FileLook | undefined): bool
  * where it does not, or where the cache cannot be written.
  */
 export async function recordFile(
-  folder: string,
+  place: CachePlace,
   path: string,
   note: { known: FileLook; content: FileContent },
 ) {
   if (!sameLook(await glanceAt(path), note.known)) return;
-  const record = encodeCheckedJson({ look: note.known, content: note.content });
+  const record = encodeRecord({ look: note.known, content: note.content }, place.key);
   await replaceFile(
-    recordPath(folder, note.known),
+    recordPath(place, note.known),
     (temporary) => writeFile(temporary, record, { mode: 0o600 }),
   ).catch(() => {});
 }
 
-/** The backup that the file is known to equal. */
-export async function recordedContent(folder: string, path: string): Promise<FileContent | undefined> {
+/** The backup of the place's project that the file is known to equal. */
+export async function recordedContent(place: CachePlace, path: string): Promise<FileContent | undefined> {
   const look = await glanceAt(path);
   if (look === undefined) return undefined;
+  const bytes = await readCached(recordPath(place, look));
+  const record = bytes === undefined ? undefined : decodeRecord(bytes, place.key);
+  return record !== undefined && sameLook(record.look, look) ? record.content : undefined;
+}
+
+/** Whose record it is, as it says itself: nothing that proves it is looked at. */
+export function claimedContent(bytes: Uint8Array): FileContent | undefined {
   try {
-    const path = recordPath(folder, look);
-    const record = decodeCheckedJson(await readFile(path), path) as unknown as FileRecord;
-    return sameLook(record.look, look) ? record.content : undefined;
+    const [line = ""] = (fromUtf8(bytes) ?? "").split("\n");
+    return (JSON.parse(line) as FileRecord).content;
   } catch {
     return undefined;
   }
 }
 
+/** A line of JSON, and on a second one its MAC in hex. */
+function encodeRecord(record: FileRecord, key: Uint8Array): Uint8Array {
+  const line = JSON.stringify(record);
+  return utf8(`${line}\n${toHex(recordMac(line, key))}\n`);
+}
+
+/** `undefined` for what was not written with the key. */
+function decodeRecord(bytes: Uint8Array, key: Uint8Array): FileRecord | undefined {
+  const [line = "", hex = ""] = (fromUtf8(bytes) ?? "").split("\n");
+  const mac = fromHex(hex, MAC_BYTES);
+  if (mac === undefined || !equalBytes(mac, recordMac(line, key))) return undefined;
+  return JSON.parse(line) as FileRecord;
+}
+
+function recordMac(line: string, key: Uint8Array): Uint8Array {
+  return macOf(key, "file record", utf8(line));
+}
+
 /** By inode: a file keeps its record when it is renamed, and names tell nothing of what it holds. */
-function recordPath(folder: string, { dev, ino }: FileLook): string {
-  return join(folder, createHash("sha256").update(`${dev}:${ino}`).digest("hex").slice(0, 32));
+function recordPath({ root }: CachePlace, { dev, ino }: FileLook): CachePath {
+  const name = createHash("sha256").update(`${dev}:${ino}`).digest("hex").slice(0, 32);
+  const folder = fileRecordsFolder(root);
+  return { ...folder, path: join(folder.path, name) };
 }

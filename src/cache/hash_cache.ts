@@ -12,9 +12,12 @@
  *        …    the pages, encoded as in the store: 33 bytes a chunk, more for a patch
  * ```
  */
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
+import { fstat } from "node:fs";
+import { promisify } from "node:util";
 import { equalBytes, fromUtf8, utf8 } from "../format/bytes.ts";
-import { replaceFile } from "./cache_folder.ts";
+import { closeFd, readFully } from "../os/fd.ts";
+import { type CachePath, openCached, replaceFile } from "./cache_folder.ts";
 
 const HEAD_BYTES = 4096;
 const SUM_BYTES = 32;
@@ -30,42 +33,44 @@ export interface HashCacheHead {
 
 export class HashCache {
   readonly head: HashCacheHead;
-  readonly #file: FileHandle;
+  readonly #fd: number;
   readonly #index: DataView;
 
-  private constructor(file: FileHandle, head: HashCacheHead, index: Uint8Array) {
-    this.#file = file;
+  private constructor(fd: number, head: HashCacheHead, index: Uint8Array) {
+    this.#fd = fd;
     this.head = head;
     this.#index = new DataView(index.buffer, index.byteOffset, index.byteLength);
   }
 
   /** `undefined` where there is no file; `damaged` where it cannot be used. */
-  static async open(path: string): Promise<HashCache | "damaged" | undefined> {
-    const file = await open(path, "r").catch(() => undefined);
-    if (file === undefined) return undefined;
+  static async open(place: CachePath): Promise<HashCache | "damaged" | undefined> {
+    const fd = await openCached(place);
+    if (fd === undefined) return undefined;
     try {
-      const cache = await HashCache.#read(file);
+      const cache = await HashCache.#read(fd);
       if (cache !== undefined) return cache;
     } catch {
       // As good as damaged.
     }
-    await file.close();
+    await closeFd(fd);
     return "damaged";
   }
 
-  static async #read(file: FileHandle): Promise<HashCache | undefined> {
-    const top = await readAt(file, 0, HEAD_BYTES);
+  static async #read(fd: number): Promise<HashCache | undefined> {
+    const top = await readAt(fd, 0, HEAD_BYTES);
     const view = new DataView(top.buffer);
     const json = fromUtf8(
       top.subarray(SUM_BYTES + 4, SUM_BYTES + 4 + Math.min(view.getUint32(SUM_BYTES, true), HEAD_BYTES)),
     );
     const head = JSON.parse(json ?? "null") as HashCacheHead & { size: number };
-    if (head.size !== (await file.stat()).size || HEAD_BYTES + head.pages * INDEX_BYTES > head.size) {
+    if (
+      head.size !== (await promisify(fstat)(fd)).size || HEAD_BYTES + head.pages * INDEX_BYTES > head.size
+    ) {
       return undefined;
     }
-    const index = await readAt(file, HEAD_BYTES, head.pages * INDEX_BYTES);
+    const index = await readAt(fd, HEAD_BYTES, head.pages * INDEX_BYTES);
     if (!equalBytes(checkSum(top.subarray(SUM_BYTES), index), top.subarray(0, SUM_BYTES))) return undefined;
-    return new HashCache(file, head, index);
+    return new HashCache(fd, head, index);
   }
 
   /** A page as it was encoded, `undefined` for zeros and past the end. It may be wrong: check the page's id. */
@@ -73,21 +78,21 @@ export class HashCache {
     if (page >= this.head.pages) return undefined;
     const length = this.#index.getUint32(page * INDEX_BYTES + 8, true);
     if (length === 0) return undefined;
-    return await readAt(this.#file, Number(this.#index.getBigUint64(page * INDEX_BYTES, true)), length);
+    return await readAt(this.#fd, Number(this.#index.getBigUint64(page * INDEX_BYTES, true)), length);
   }
 
   async close(): Promise<void> {
-    await this.#file.close();
+    await closeFd(this.#fd);
   }
 }
 
 /** Writes a cache anew, from all encoded pages of a backup in order; `undefined` stands for a page of zeros. */
 export async function writeHashCache(
-  path: string,
+  place: CachePath,
   head: HashCacheHead,
   pages: AsyncIterable<Uint8Array | undefined>,
 ): Promise<void> {
-  await replaceFile(path, async (temporary) => {
+  await replaceFile(place, async (temporary) => {
     await using file = await open(temporary, "wx", 0o600);
     const index = new DataView(new ArrayBuffer(head.pages * INDEX_BYTES));
     let end = HEAD_BYTES + index.byteLength;
@@ -120,12 +125,8 @@ function checkSum(head: Uint8Array, index: Uint8Array): Uint8Array {
 }
 
 /** Exactly `length` bytes. Throws where the file is shorter. */
-async function readAt(file: FileHandle, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readAt(fd: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(length);
-  for (let done = 0; done < length;) {
-    const { bytesRead } = await file.read(bytes, done, length - done, offset + done);
-    if (bytesRead === 0) throw new RangeError("the cache is cut short");
-    done += bytesRead;
-  }
+  if (await readFully(fd, bytes, offset) < length) throw new RangeError("the cache is cut short");
   return bytes;
 }

@@ -4,28 +4,28 @@
  *
  * One record after the other: length of the name u16, length of the bytes u32, the name, the beginning of the object.
  */
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { fromUtf8, utf8 } from "../format/bytes.ts";
-import { replaceFile } from "./cache_folder.ts";
+import { type CachePath, readCached, replaceFile } from "./cache_folder.ts";
 
 /** Infos kept, about 1 KiB each; of the others just these are read again. */
 const MAX_INFOS = 50_000;
 const HEAD_BYTES = 6;
 
 export class InfoCache {
-  readonly #path: string | undefined;
+  readonly #place: CachePath | undefined;
   #known: Map<string, Uint8Array>;
   #changed = false;
 
-  private constructor(path: string | undefined, known: Map<string, Uint8Array>) {
-    this.#path = path;
+  private constructor(place: CachePath | undefined, known: Map<string, Uint8Array>) {
+    this.#place = place;
     this.#known = known;
   }
 
-  /** Never fails: without a path or a readable file it begins empty. */
-  static async open(path: string | undefined): Promise<InfoCache> {
-    const bytes = path === undefined ? undefined : await readFile(path).catch(() => undefined);
-    return new InfoCache(path, bytes === undefined ? new Map() : decode(bytes));
+  /** Never fails: without a place or a readable file it begins empty. */
+  static async open(place: CachePath | undefined): Promise<InfoCache> {
+    const bytes = place === undefined ? undefined : await readCached(place);
+    return new InfoCache(place, bytes === undefined ? new Map() : decode(bytes));
   }
 
   /** The beginning of the manifest of that name. */
@@ -48,9 +48,9 @@ export class InfoCache {
 
   /** Writes what changed; a cache that cannot be written is no reason to fail. */
   async save(): Promise<void> {
-    if (this.#path === undefined || !this.#changed) return;
+    if (this.#place === undefined || !this.#changed) return;
     const bytes = encode(this.#known);
-    await replaceFile(this.#path, (temporary) => writeFile(temporary, bytes, { mode: 0o600 })).catch(
+    await replaceFile(this.#place, (temporary) => writeFile(temporary, bytes, { mode: 0o600 })).catch(
       () => {},
     );
   }

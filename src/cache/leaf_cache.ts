@@ -4,38 +4,33 @@
  * about 0.4 % of the volume; positions beyond the last slot share those of others. What comes out is opened and verified
  * like anything downloaded, so nothing is written with care: a torn or foreign slot is as good as an empty one.
  */
-import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { constants } from "node:fs";
-import { dirname } from "node:path";
+import { closeFd, readFully, writeFully } from "../os/fd.ts";
+import { type CachePath, openOrMakeCached } from "./cache_folder.ts";
 
 /** 1 GiB at a chunk size of 4 MiB: 256 GiB of volume. */
 const MAX_SLOTS = 65_536;
 
 export class LeafCache {
-  readonly #file: FileHandle;
+  readonly #fd: number;
   readonly #slotBytes: number;
 
-  private constructor(file: FileHandle, slotBytes: number) {
-    this.#file = file;
+  private constructor(fd: number, slotBytes: number) {
+    this.#fd = fd;
     this.#slotBytes = slotBytes;
   }
 
   /** `slotBytes`: the most that a front can have. `undefined` where there cannot be such a file. */
-  static async open(path: string, slotBytes: number): Promise<LeafCache | undefined> {
-    try {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      return new LeafCache(await open(path, constants.O_RDWR | constants.O_CREAT, 0o600), slotBytes);
-    } catch {
-      return undefined;
-    }
+  static async open(place: CachePath, slotBytes: number): Promise<LeafCache | undefined> {
+    const fd = await openOrMakeCached(place, constants.O_RDWR).catch(() => undefined);
+    return fd === undefined ? undefined : new LeafCache(fd, slotBytes);
   }
 
   /** What may be the front of the object at the position. */
   async get(position: number): Promise<Uint8Array | undefined> {
     const bytes = new Uint8Array(this.#slotBytes);
     try {
-      const { bytesRead } = await this.#file.read(bytes, 0, bytes.length, this.#offset(position));
-      return bytes.subarray(0, bytesRead);
+      return bytes.subarray(0, await readFully(this.#fd, bytes, this.#offset(position)));
     } catch {
       return undefined;
     }
@@ -43,11 +38,11 @@ export class LeafCache {
 
   /** A cache that cannot be written is no reason to fail. */
   async put(position: number, front: Uint8Array): Promise<void> {
-    await this.#file.write(front, 0, front.length, this.#offset(position)).catch(() => {});
+    await writeFully(this.#fd, front, this.#offset(position)).catch(() => {});
   }
 
   async close(): Promise<void> {
-    await this.#file.close().catch(() => {});
+    await closeFd(this.#fd).catch(() => {});
   }
 
   #offset(position: number): number {

@@ -70,26 +70,11 @@ export function addBackup(program: Root, invocation: Invocation): void {
       "compare with the image a share of the chunks that it did not send, like 1/1000 or 5%",
       readShare,
     )
-    .option("--full", "of rbd:…, the whole image even where what changed since a backup would do")
-    .option(
-      "--base <point>",
-      "of a stream, the point that it begins at, where its snapshot's name does not tell",
-    )
-    .option(
-      "--source-id <id>",
-      "of a stream, what image or device it is of; another one's point is no base",
-      readId,
-    )
-    .option(
-      "--source-snapshot-id <id>",
-      "of a stream, what snapshot of it, where the name may be used again",
-      readId,
-    )
-    .option(
-      "--from-snapshot-id <id>",
-      "of a stream, what snapshot it begins at: the base has to be of that one",
-      readId,
-    )
+    .option("--full", "back up a whole image (rbd:…), even where what changed would do")
+    .option("--base <point>", "the point that a stream begins at, where its snapshot's name does not tell")
+    .option("--source-id <id>", "what image or device a stream is of; a point of another is no base", readId)
+    .option("--source-snapshot-id <id>", "which snapshot a stream ends at, beyond its name", readId)
+    .option("--from-snapshot-id <id>", "which one it begins at; the base has to be of that one", readId)
     .addHelpText("after", EXAMPLES)
     .action(async (volume, source, _, command) => {
       const options = command.optsWithGlobals();

@@ -1,4 +1,5 @@
 /** From the options that every command takes to what the engine wants: store, secrets, log, and when to stop. */
+import { statSync } from "node:fs";
 import { availableParallelism, homedir } from "node:os";
 import * as path from "node:path";
 import { type Context, systemClock } from "../engine/context.ts";
@@ -122,6 +123,14 @@ export function cacheFolder(env: Environment, home: string): string {
   return path.join(xdgFolder(env.XDG_CACHE_HOME, path.join(home, ".cache")), "varve");
 }
 
+/** What is below it is not made again. `undefined` for a user without a home, where none can be. */
+export function stateFolder(env: Environment, home: string): string | undefined {
+  const named = env.XDG_STATE_HOME;
+  const isNamed = named !== undefined && path.isAbsolute(named);
+  if (!isNamed && statSync(home, { throwIfNoEntry: false })?.isDirectory() !== true) return undefined;
+  return path.join(xdgFolder(named, path.join(home, ".local", "state")), "varve");
+}
+
 /** XDG Base Directory Specification: a relative name is to be ignored. */
 function xdgFolder(named: string | undefined, otherwise: string): string {
   return named !== undefined && path.isAbsolute(named) ? named : otherwise;
@@ -133,6 +142,16 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
     level: options.logLevel ?? (options.quiet ? "error" : "warn"),
     format: options.logFormat ?? (screen.isTerminal ? "pretty" : "json"),
   });
-  const cacheRoot = cacheFolder(env, homedir());
-  return { signal, log, clock: systemClock, threads: availableParallelism(), jobs: options.jobs, cacheRoot };
+  const { openCacheRoot } = await import("../cache/cache_root.ts");
+  const cacheRoot = await openCacheRoot(cacheFolder(env, homedir()), {
+    onWarning: (line) => log.warn({}, line),
+    onDebug: (line) => log.debug({}, line),
+  });
+  const stateRoot = stateFolder(env, homedir());
+  if (stateRoot === undefined) log.debug({}, "there is no home folder: which points were seen is not noted");
+  const { jobs } = options;
+  return {
+    ...{ signal, log, clock: systemClock, threads: availableParallelism() },
+    ...{ jobs, cacheRoot, stateRoot },
+  };
 }

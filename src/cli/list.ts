@@ -25,13 +25,13 @@ export function addList(program: Root, invocation: Invocation): void {
         { options, invocation, interrupted: "nothing was changed" },
         async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../engine/repository.ts");
-          const { listProjects } = await import("../engine/open_project.ts");
+          const { listedProjects } = await import("../engine/seen_points.ts");
           const { listBackups } = await import("../engine/catalog.ts");
           const repository = await openRepository(store, context);
           const list = (project: string) =>
             listBackups(repository, { project, volume: scope.volume, secrets }, context);
           const backups = scope.project === undefined
-            ? (await closed.each(listProjects(repository, context), list)).flat()
+            ? (await closed.each(await listedProjects(repository, context), list)).flat()
             : await list(scope.project);
           if (options.json) printJson(backups);
           else {printTable(

@@ -17,16 +17,16 @@ import { formatDuration, formatSize } from "./units.ts";
 
 const EXAMPLES = examples(
   ["varve verify acme", "reads every chunk of the project back"],
-  ["varve verify acme/db@monday", "what one point needs"],
+  ["varve verify acme/db@before-upgrade", "what one point needs"],
   ["varve verify --exists", "that everything is there, in all projects: cheap, for every night"],
   ["varve verify acme --sample 1/7", "a seventh each day, everything in a week"],
   ["varve verify acme --max-age 30d", "what was not read for a month; goes on where it was interrupted"],
   ["varve verify acme --sample 5%", "some chunks, others each time"],
   [
-    "varve verify acme/db@monday --source /dev/rbd0",
+    "varve verify acme/db@before-upgrade --source /dev/rbd0",
     "compares the point with the mapped snapshot, and says where they differ",
   ],
-  ["varve verify acme/db@monday --source rbd:rbd/db@monday", "the same without mapping it"],
+  ["varve verify acme/db@before-upgrade --source rbd:rbd/db@before-upgrade", "the same without mapping it"],
 );
 
 /** Objects that are told by their keys. */
@@ -65,7 +65,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
         { options, invocation, interrupted: "what was not read is not verified" },
         async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../engine/repository.ts");
-          const { listProjects } = await import("../engine/open_project.ts");
+          const { expectedProjects } = await import("../engine/seen_points.ts");
           const { verify } = await import("../engine/verify/verify.ts");
           const repository = await openRepository(store, context);
           const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
@@ -83,7 +83,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
               context,
             );
           const reports = await (spec === undefined
-            ? closed.each(listProjects(repository, context), (project) =>
+            ? closed.each(await expectedProjects(repository, context), (project) =>
               work({ project }))
             : Promise.all([work(readScope(spec))])).finally(() => progress.end());
           if (options.json) printJson(spec === undefined ? reports : reports[0]);

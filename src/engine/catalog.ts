@@ -24,7 +24,7 @@ import { openProject } from "./open_project.ts";
 import type { Project } from "./project.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
-import { rememberedBackup } from "./volume_cache.ts";
+import { findMissed, type ListedPoint, sayIfProjectIsGone } from "./seen_points.ts";
 import { mapOrdered } from "./window.ts";
 
 /** The first read of a manifest: its info nearly always fits. */
@@ -75,9 +75,15 @@ export async function listBackups(
   },
   context: Context,
 ): Promise<BackupInfo[]> {
-  const project = await openProject(repository, { name, secrets }, context);
+  const project = await openProject(repository, { name, secrets }, context)
+    .catch((error) => sayIfProjectIsGone(repository, { project: name, error }, context));
   const holds = await Holds.read(project, volume, context);
   const points = await Array.fromAsync(readPoints(project, volume, context));
+  const listed = points.map(({ info, ...point }) => ({
+    ...point,
+    isReadable: !(info instanceof DamageError),
+  }));
+  await findMissed(project, { volume, points: listed }, context);
   if (points.length === 0 && volume !== undefined) throw await noBackups(project, volume, context);
   const list: BackupInfo[] = [];
   for (const { info } of points) {
@@ -149,12 +155,13 @@ export async function findBackup(
 ): Promise<string> {
   if (isBackupId(point) && await project.has(manifestName(volume, point), context)) return point;
   const known = await readVolume(project, volume, context);
-  if (known.infos.size + known.damaged.size === 0) throw await noBackups(project, volume, context);
-  const found = await chooseReadable(project, { volume, point, known }, context);
-  const { damaged } = known;
-  if (point === "latest") {
-    await sayIfNewerIsLost(project, { volume, ids: [found.id, ...damaged.keys()] }, context);
+  const { infos, damaged } = known;
+  const isNone = infos.size + damaged.size === 0;
+  if (point === "latest" || isNone) {
+    await findMissed(project, { volume, points: pointsOf(volume, known) }, context);
   }
+  if (isNone) throw await noBackups(project, volume, context);
+  const found = await chooseReadable(project, { volume, point, known }, context);
   for (const [id, error] of damaged) {
     if (id > found.id && backupTimeMs(id)! <= found.untilMs) tellProblem(error, context);
   }
@@ -165,6 +172,11 @@ export async function findBackup(
 interface KnownPoints {
   infos: Map<string, ManifestInfo>;
   damaged: Map<string, DamageError>;
+}
+
+function pointsOf(volume: string, { infos, damaged }: KnownPoints): ListedPoint[] {
+  const listed = (isReadable: boolean) => (backup: string) => ({ volume, backup, isReadable });
+  return [...[...infos.keys()].map(listed(true)), ...[...damaged.keys()].map(listed(false))];
 }
 
 /** Infos are only the beginnings of manifests, and may be remembered: what is chosen is read as a whole, or another one chosen. */
@@ -181,26 +193,6 @@ async function chooseReadable(
     known.infos.delete(found.id);
     if (manifest !== undefined) known.damaged.set(found.id, manifest);
   }
-}
-
-/** A manifest that is lost leaves no trace in the store, but perhaps in what this host remembers. */
-async function sayIfNewerIsLost(
-  project: Project,
-  { volume, ids }: { volume: string; ids: readonly string[] },
-  context: Context,
-): Promise<void> {
-  const backup = await rememberedBackup({ project, volume }, context);
-  if (
-    backup === undefined || ids.some((id) => id >= backup) ||
-    !await isGone(project, { volume, backup }, context)
-  ) {
-    return;
-  }
-  const thing = `${project.name}/${volume}@${backup}`;
-  context.log.warn(
-    {},
-    `this host remembers "${thing}", which is newer and not there any more: it was forgotten or lost`,
-  );
 }
 
 async function readVolume(project: Project, volume: string, context: Context): Promise<KnownPoints> {

@@ -44,6 +44,8 @@ export interface Context {
   onProblem?: ((problem: VarveError) => void) | undefined;
   /** The folder of local caches; without one nothing is remembered between runs. */
   cacheRoot?: string | undefined;
+  /** The folder of what this host must not forget; without one it misses nothing that a store has lost. */
+  stateRoot?: string | undefined;
 }
 
 /** Goes on after the problem where somebody wants to be told of it; otherwise throws it. */

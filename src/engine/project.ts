@@ -63,6 +63,11 @@ export class Project {
     return this.#keys.values().next().value!;
   }
 
+  /** The key of this id in hex, if it is one of the project's. */
+  knownKey(id: string): ProjectKey | undefined {
+    return this.#keys.get(id);
+  }
+
   /** The store's key of the object `name`. */
   key(name: string): string {
     return projectPrefix(this.name) + name;

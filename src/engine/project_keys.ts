@@ -73,9 +73,10 @@ export async function listKeys(store: Store, project: string, { signal }: Contex
   return keys;
 }
 
-/** Ids in hex of the project's keys, as one listing tells them. */
+/** Ids in hex of the project's keys, ascending: what either of two listings tells. */
 export async function listKeyIds(store: Store, project: string, context: Context): Promise<string[]> {
-  return (await listKeys(store, project, context)).map(keyIdOf);
+  const looks = [await listKeys(store, project, context), await listKeys(store, project, context)];
+  return [...new Set(looks.flat().map(keyIdOf))].sort();
 }
 
 function keyIdOf(key: string): string {

@@ -1,7 +1,7 @@
 /** The hash cache of one volume as the engine uses it: pages out of it are checked against their ids, and it is renewed. */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKey } from "../codec/keys.ts";
-import { hashCachePath } from "../cache/cache_folder.ts";
+import { type CachePath, hashCachePath, pathOf } from "../cache/cache_folder.ts";
 import { HashCache, writeHashCache } from "../cache/hash_cache.ts";
 import { describeError } from "../errors.ts";
 import { equalBytes } from "../format/bytes.ts";
@@ -23,7 +23,7 @@ interface VolumePlace {
 
 export class VolumeCache implements LocalPages {
   readonly #place: VolumePlace;
-  readonly #path: string | undefined;
+  readonly #file: CachePath | undefined;
   readonly #context: Context;
   readonly #fresh = new Map<number, { id: Uint8Array; bytes: Uint8Array }>();
   #cache: HashCache | undefined;
@@ -35,14 +35,14 @@ export class VolumeCache implements LocalPages {
     this.#place = place;
     this.#context = context;
     const at = cachePlace(place.project, context);
-    this.#path = at === undefined ? undefined : hashCachePath(at, place.volume);
+    this.#file = at === undefined ? undefined : hashCachePath(at, place.volume);
   }
 
   /** Never fails: without a cache it remembers just the pages of this run. */
   static async open(place: VolumePlace, context: Context): Promise<VolumeCache> {
     const cache = new VolumeCache(place, context);
-    if (cache.#path === undefined) return cache;
-    const opened = await HashCache.open(cache.#path);
+    if (cache.#file === undefined) return cache;
+    const opened = await HashCache.open(cache.#file);
     if (opened === "damaged" || (opened !== undefined && !isOf(place, opened))) cache.#damaged();
     if (opened !== "damaged") cache.#cache = opened;
     return cache;
@@ -87,7 +87,7 @@ export class VolumeCache implements LocalPages {
   async renew({ info, pages, key }: OpenManifest, { isLatest = false } = {}): Promise<void> {
     const isNewer = isLatest || this.#isDamaged || this.#cache === undefined ||
       this.#cache.head.backup < info.backup;
-    if (this.#path === undefined || !isNewer) return;
+    if (this.#file === undefined || !isNewer) return;
     const { project, volume } = this.#place;
     const options = { project, key, local: this, signal: this.#context.signal };
     async function* all() {
@@ -98,10 +98,10 @@ export class VolumeCache implements LocalPages {
     }
     try {
       const about = { repository: project.repositoryId, project: project.name, volume, backup: info.backup };
-      await writeHashCache(this.#path, { ...about, pages: pages.length }, all());
+      await writeHashCache(this.#file, { ...about, pages: pages.length }, all());
     } catch (error) {
       this.#context.log.warn(
-        { path: this.#path },
+        { path: pathOf(this.#file) },
         `could not write the local hash cache: ${describeError(error)}`,
       );
     }
@@ -113,20 +113,11 @@ export class VolumeCache implements LocalPages {
   }
 
   #damaged(): void {
-    if (!this.#isDamaged) {
-      this.#context.log.warn({ path: this.#path }, "the local hash cache is damaged; it is rebuilt");
+    if (!this.#isDamaged && this.#file !== undefined) {
+      this.#context.log.warn({ path: pathOf(this.#file) }, "the local hash cache is damaged; it is rebuilt");
     }
     this.#isDamaged = true;
   }
-}
-
-/** The newest backup of the volume that this host has made or restored, as far as it remembers. */
-export async function rememberedBackup(place: VolumePlace, context: Context): Promise<string | undefined> {
-  const at = cachePlace(place.project, context);
-  const cache = at === undefined ? undefined : await HashCache.open(hashCachePath(at, place.volume));
-  if (cache === undefined || cache === "damaged") return undefined;
-  await cache.close();
-  return isOf(place, cache) ? cache.head.backup : undefined;
 }
 
 function isOf({ project, volume }: VolumePlace, { head }: HashCache): boolean {

@@ -17,7 +17,10 @@ beforeEach(() => void (dropped = []));
 
 function open(name: string, maxBytes?: number): ChunkCache {
   const onDamage = (path: string) => void dropped.push(path);
-  return new ChunkCache(join(folder, name), maxBytes === undefined ? { onDamage } : { onDamage, maxBytes });
+  return new ChunkCache(
+    { root: folder, path: name },
+    maxBytes === undefined ? { onDamage } : { onDamage, maxBytes },
+  );
 }
 
 /** Ten chunks, one a second, each put by a run of its own: one run alone puts no more than fit. */

@@ -16,13 +16,19 @@ import { noLoopDevice } from "../target/loop_device.ts";
 import { scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
-const records = join(folder, "records");
+const PLACE = {
+  root: join(folder, "cache"),
+  repositoryId: "r",
+  project: "acme",
+  key: new Uint8Array(32).fill(7),
+};
+const records = join(PLACE.root, "files");
 const file = join(folder, "disk");
 const CONTENT: FileContent = { repository: "r", project: "acme", volume: "vm", backup: "b-1" };
-const known = () => recordedContent(records, file);
+const known = () => recordedContent(PLACE, file);
 
 async function record(path = file, content = CONTENT): Promise<void> {
-  await recordFile(records, path, { known: (await lookOf(path))!, content });
+  await recordFile(PLACE, path, { known: (await lookOf(path))!, content });
 }
 
 beforeEach(async () => {
@@ -42,7 +48,7 @@ test("recordedContent() gives nothing when the file was moved away, and nothing 
   // A rename changes a file's ctime: it is read again, which costs time only.
   const moved = join(folder, "moved");
   fs.renameSync(file, moved);
-  expect(await recordedContent(records, moved)).toBeUndefined();
+  expect(await recordedContent(PLACE, moved)).toBeUndefined();
   fs.writeFileSync(file, "content");
   expect(await known()).toBeUndefined();
 });
@@ -85,13 +91,16 @@ test.each(WRITES)("recordedContent() gives nothing when %s", async (_, write) =>
 test("recordFile() records nothing when the file was written to since it was known", async () => {
   const look = (await lookOf(file))!;
   fs.writeFileSync(file, "CONTENT");
-  await recordFile(records, file, { known: look, content: { ...CONTENT, backup: "b-2" } });
+  await recordFile(PLACE, file, { known: look, content: { ...CONTENT, backup: "b-2" } });
   expect(await known()).toBeUndefined();
 });
 
 test("recordFile() does not fail when records cannot be written", async () => {
-  await recordFile("/proc/none", file, { known: (await lookOf(file))!, content: CONTENT });
-  expect(await recordedContent("/proc/none", file)).toBeUndefined();
+  await recordFile({ ...PLACE, root: "/proc/none" }, file, {
+    known: (await lookOf(file))!,
+    content: CONTENT,
+  });
+  expect(await recordedContent({ ...PLACE, root: "/proc/none" }, file)).toBeUndefined();
 });
 
 /** Writes as soon as a look was taken, and says what is known then. */
@@ -99,8 +108,8 @@ async function knownAfterWrite(path: string): Promise<FileContent | undefined> {
   fs.writeFileSync(path, "content");
   const known = (await lookOf(path))!;
   fs.writeFileSync(path, "CONTENT");
-  await recordFile(records, path, { known, content: CONTENT });
-  return await recordedContent(records, path);
+  await recordFile(PLACE, path, { known, content: CONTENT });
+  return await recordedContent(PLACE, path);
 }
 
 test("lookOf() is another one after any write, however soon that comes", async () => {
@@ -215,4 +224,18 @@ test("recordedContent() gives nothing when any bit of the record is turned over"
     fs.writeFileSync(join(records, name), flipBit(bytes, bit));
     expect({ bit, content: await known() }).toEqual({ bit, content: undefined });
   }
+});
+
+test("recordedContent() gives nothing when the record was written without the project's key", async () => {
+  const [name] = fs.readdirSync(records) as [string];
+  const [line = ""] = fs.readFileSync(join(records, name), "utf8").split("\n");
+  const forged = line.replace("b-1", "b-2");
+  const sum = new Bun.CryptoHasher("sha256").update(forged).digest("hex");
+  fs.writeFileSync(join(records, name), `${forged}\n${sum}\n`);
+  expect(await known()).toBeUndefined();
+  await recordFile({ ...PLACE, key: new Uint8Array(32).fill(8) }, file, {
+    known: (await lookOf(file))!,
+    content: CONTENT,
+  });
+  expect(await known()).toBeUndefined();
 });

@@ -8,7 +8,7 @@ import { ID_BYTES, LEASE_ID_BYTES, PAGE_CHUNKS } from "../../src/format/limits.t
 import { flipBit } from "../helpers/damage.ts";
 import { noise } from "../helpers/engine.ts";
 import { random } from "../helpers/random.ts";
-import { scratchFolder } from "./scratch.ts";
+import { cached, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
 const path = join(folder, "cache");
@@ -36,7 +36,7 @@ async function* pages() {
 
 /** What the file gives: the head and all pages, or that it is damaged. */
 async function readAll(file = path) {
-  const cache = await HashCache.open(file);
+  const cache = await HashCache.open(cached(file));
   if (cache === undefined || cache === "damaged") return cache;
   try {
     const { pages } = cache.head;
@@ -47,9 +47,9 @@ async function readAll(file = path) {
 }
 
 test("page() gives every entry that was written, and none past the end", async () => {
-  await writeHashCache(path, HEAD, pages());
+  await writeHashCache(cached(path), HEAD, pages());
   expect(readFileSync(path).length).toBeLessThan(HEAD_BYTES + 3 * PAGE_CHUNKS * (ID_BYTES + 30));
-  const cache = await HashCache.open(path) as HashCache;
+  const cache = await HashCache.open(cached(path)) as HashCache;
   expect(cache.head).toMatchObject(HEAD);
   expect(await cache.page(3)).toBeUndefined();
   await cache.close();
@@ -57,11 +57,11 @@ test("page() gives every entry that was written, and none past the end", async (
 });
 
 test("open() gives nothing when there is no file", async () => {
-  expect(await HashCache.open(join(folder, "none"))).toBeUndefined();
+  expect(await HashCache.open(cached(join(folder, "none")))).toBeUndefined();
 });
 
 test("open() says damaged when any bit of the head or of the index is turned over", async () => {
-  await writeHashCache(path, HEAD, pages());
+  await writeHashCache(cached(path), HEAD, pages());
   const bytes = readFileSync(path);
   const next = random(11);
   const inHead = Array.from({ length: 200 * 8 }, (_, bit) => bit);
@@ -70,12 +70,12 @@ test("open() says damaged when any bit of the head or of the index is turned ove
   const damaged = join(folder, "flipped");
   for (const bit of [...inHead, ...elsewhere, ...inIndex]) {
     writeFileSync(damaged, flipBit(bytes, bit));
-    expect({ bit, opened: await HashCache.open(damaged) }).toEqual({ bit, opened: "damaged" });
+    expect({ bit, opened: await HashCache.open(cached(damaged)) }).toEqual({ bit, opened: "damaged" });
   }
 });
 
 test("page() gives other entries when a bit of its ids is turned over, and the other pages as they were", async () => {
-  await writeHashCache(path, HEAD, pages());
+  await writeHashCache(cached(path), HEAD, pages());
   writeFileSync(path, flipBit(readFileSync(path), (readFileSync(path).length - 100) * 8));
   const read = await readAll() as (Uint8Array | undefined)[];
   expect(read.slice(0, 2)).toEqual(PAGES.slice(0, 2));
@@ -83,30 +83,32 @@ test("page() gives other entries when a bit of its ids is turned over, and the o
 });
 
 test("open() says damaged when the file is cut anywhere", async () => {
-  await writeHashCache(path, HEAD, pages());
+  await writeHashCache(cached(path), HEAD, pages());
   const { length } = readFileSync(path);
   const cut = join(folder, "cut");
   for (const bytes of [0, 1, 31, 32, 36, 100, HEAD_BYTES - 1, HEAD_BYTES, length / 2 | 0, length - 1]) {
     copyFileSync(path, cut);
     truncateSync(cut, bytes);
-    expect({ bytes, opened: await HashCache.open(cut) }).toEqual({ bytes, opened: "damaged" });
+    expect({ bytes, opened: await HashCache.open(cached(cut)) }).toEqual({ bytes, opened: "damaged" });
   }
 });
 
 test("open() says damaged when the file is another thing", async () => {
   for (const text of ["", "{}", "VARVE2\n".padEnd(20_000, "x"), "\0".repeat(200_000)]) {
     writeFileSync(path, text);
-    expect(await HashCache.open(path)).toBe("damaged");
+    expect(await HashCache.open(cached(path))).toBe("damaged");
   }
 });
 
 test("writeHashCache() leaves the old cache when a page cannot be had", async () => {
-  await writeHashCache(path, HEAD, pages());
+  await writeHashCache(cached(path), HEAD, pages());
   async function* failing() {
     yield PAGES[0];
     throw new Error("store gone");
   }
-  const failed = await writeHashCache(path, { ...HEAD, backup: "b-2" }, failing()).catch((error) => error);
+  const failed = await writeHashCache(cached(path), { ...HEAD, backup: "b-2" }, failing()).catch((error) =>
+    error
+  );
   expect(failed).toEqual(new Error("store gone"));
   expect(await readAll()).toEqual(PAGES);
 });

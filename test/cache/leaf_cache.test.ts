@@ -4,7 +4,7 @@ import { statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LeafCache } from "../../src/cache/leaf_cache.ts";
 import { noise } from "../helpers/engine.ts";
-import { scratchFolder } from "./scratch.ts";
+import { cached, scratchFolder } from "./scratch.ts";
 
 const SLOT_BYTES = 316;
 /** Positions beyond it share slots: 65,536 of them. */
@@ -13,7 +13,7 @@ const folder = scratchFolder();
 let files = 0;
 
 async function newCache(path = join(folder, `volume-${files++}`, ".leaves")) {
-  return { path, cache: (await LeafCache.open(path, SLOT_BYTES))! };
+  return { path, cache: (await LeafCache.open(cached(path), SLOT_BYTES))! };
 }
 
 const begins = (bytes: Uint8Array | undefined, front: Uint8Array) => {
@@ -73,7 +73,7 @@ describe("LeafCache", () => {
   test("is none where there cannot be a file, and says nothing where it cannot be read or written any more", async () => {
     const path = join(folder, "file");
     writeFileSync(path, "");
-    expect(await LeafCache.open(join(path, ".leaves"), SLOT_BYTES)).toBeUndefined();
+    expect(await LeafCache.open(cached(join(path, ".leaves")), SLOT_BYTES)).toBeUndefined();
     const { cache } = await newCache();
     await cache.close();
     await cache.put(0, noise(1, SLOT_BYTES));

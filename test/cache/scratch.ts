@@ -2,10 +2,16 @@
 import { afterAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import type { CachePath } from "../../src/cache/cache_folder.ts";
 
 export function scratchFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "varve-cache-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** The file at this path, in a cache whose root is the folder that it is in. */
+export function cached(path: string): CachePath {
+  return { root: dirname(path), path: basename(path) };
 }

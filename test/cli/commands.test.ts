@@ -19,6 +19,7 @@ const repo = path.join(folder, "repository");
 const env = {
   XDG_DATA_HOME: path.join(folder, "data"),
   XDG_CACHE_HOME: path.join(folder, "cache"),
+  XDG_STATE_HOME: path.join(folder, "state"),
   VARVE_REPO: repo,
 };
 

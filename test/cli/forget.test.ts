@@ -9,7 +9,11 @@ import { varve } from "./varve.ts";
 /** For a busy machine. */
 const LIMIT_MS = 60_000;
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "varve-forget-"));
-const env = { VARVE_REPO: path.join(folder, "repository"), XDG_CACHE_HOME: path.join(folder, "cache") };
+const env = {
+  VARVE_REPO: path.join(folder, "repository"),
+  XDG_CACHE_HOME: path.join(folder, "cache"),
+  XDG_STATE_HOME: path.join(folder, "state"),
+};
 
 beforeAll(() => {
   varve(["init", "acme", "--no-encryption"], { env });

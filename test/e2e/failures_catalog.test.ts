@@ -75,7 +75,14 @@ beforeEach(() => {
 });
 
 const run = (args: readonly string[], stdin?: Uint8Array) =>
-  whole.run(args, { env: { VARVE_REPO: copy, XDG_CACHE_HOME: whole.path("memory") }, stdin });
+  whole.run(args, {
+    env: {
+      VARVE_REPO: copy,
+      XDG_CACHE_HOME: whole.path("memory"),
+      XDG_STATE_HOME: whole.path("memory/state"),
+    },
+    stdin,
+  });
 const manifest = (at: number) => join(copy, "projects/acme/volumes/vm", ids[at]!);
 
 function put(name: string, bytes: string | Uint8Array = "x"): void {
@@ -184,7 +191,12 @@ describe("varve beside a damaged newest manifest", () => {
   test("takes no memory for what no manifest can have", async () => {
     truncateSync(manifest(2), 0);
     truncateSync(manifest(2), 3 * 2 ** 30);
-    const env = { ...whole.env, VARVE_REPO: copy, XDG_CACHE_HOME: whole.path("memory") };
+    const env = {
+      ...whole.env,
+      VARVE_REPO: copy,
+      XDG_CACHE_HOME: whole.path("memory"),
+      XDG_STATE_HOME: whole.path("memory/state"),
+    };
     const child = startVarve(["restore", `${VOLUME}@${ids[2]}`, "--to", whole.path("restored.img")], { env });
     let peakKib = 0;
     for (; child.exitCode === null; await Bun.sleep(1)) peakKib = Math.max(peakKib, peakOf(child.pid));

@@ -90,7 +90,11 @@ function flipMiddle(file: string): void {
 
 const run = (args: readonly string[], env: Record<string, string> = {}) =>
   whole.run(args, { env: { ...damagedEnv(), ...env } });
-const damagedEnv = () => ({ VARVE_REPO: damaged, XDG_CACHE_HOME: whole.path("memory") });
+const damagedEnv = () => ({
+  VARVE_REPO: damaged,
+  XDG_CACHE_HOME: whole.path("memory"),
+  XDG_STATE_HOME: whole.path("memory/state"),
+});
 /** What this host remembers need not be read from the store, and so is not noticed there. */
 const forget = () => rmSync(whole.path("memory"), { recursive: true, force: true });
 const restore = (...options: string[]) => run(["restore", VOLUME, "--to", to, ...options]);

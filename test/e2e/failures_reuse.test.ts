@@ -42,7 +42,10 @@ function objects(type: number): string[] {
 
 const chunks = () => objects(OBJECT_TYPE.chunk);
 const pages = () => objects(OBJECT_TYPE.page);
-const otherHost = () => ({ XDG_CACHE_HOME: repository.path("other-host") });
+const otherHost = () => ({
+  XDG_CACHE_HOME: repository.path("other-host"),
+  XDG_STATE_HOME: repository.path("other-host/state"),
+});
 
 async function expectWhole(point: string, content: Uint8Array): Promise<void> {
   const { code, bytes } = await varveBytes(["restore", `${VOLUME}@${point}`, "--to", "-"], {

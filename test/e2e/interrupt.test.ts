@@ -279,7 +279,7 @@ describe("varve in a directory, killed", () => {
   test("what killed backups have left is removed a day later, and does not pile up", async () => {
     const tmp = join(repository.url, "tmp");
     const old = new Date(Date.now() - LEFTOVER_AGE_MS - 3_600_000);
-    writeFileSync(join(tmp, "left"), "by a killed one"); // there may be none by the kills above
+    writeFileSync(join(tmp, crypto.randomUUID()), "by a killed one"); // there may be none by the kills above
     for (const file of filesBelow(tmp)) utimesSync(file, old, old);
     await repository.backUp("acme/after", noise(1000, "after"));
     expect(readdirSync(tmp)).toEqual([]);

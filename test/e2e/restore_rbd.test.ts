@@ -199,7 +199,12 @@ describeWith(["Ceph"], "varve restore and images of a real cluster", () => {
   function damagedEnv(): Record<string, string> {
     const damaged = bench.path("damaged");
     fs.cpSync(bench.path("repository"), damaged, { recursive: true });
-    const env = { ...bench.env, VARVE_REPO: damaged, XDG_CACHE_HOME: bench.path("no-cache") };
+    const env = {
+      ...bench.env,
+      VARVE_REPO: damaged,
+      XDG_CACHE_HOME: bench.path("no-cache"),
+      XDG_STATE_HOME: bench.path("no-cache/state"),
+    };
     const chunks = join(damaged, "projects/acme/chunks");
     const names = fs.readdirSync(chunks, { recursive: true, withFileTypes: true }).filter((entry) =>
       entry.isFile()

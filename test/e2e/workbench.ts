@@ -21,7 +21,8 @@ export class Workbench {
    */
   constructor(folder: string, env: Record<string, string> = {}) {
     this.folder = folder;
-    this.env = { VARVE_REPO: this.path("repository"), XDG_CACHE_HOME: this.path("cache"), ...env };
+    const home = { XDG_CACHE_HOME: this.path("cache"), XDG_STATE_HOME: this.path("state") };
+    this.env = { VARVE_REPO: this.path("repository"), ...home, ...env };
   }
 
   path(name: string): string {

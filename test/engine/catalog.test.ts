@@ -325,32 +325,6 @@ describe("backup() of a difference beside damaged manifests", () => {
   });
 });
 
-describe("a newest manifest that is lost", () => {
-  test("is said by a host that remembers it, when the latest is asked for", async () => {
-    const cacheRoot = await mkdtemp(join(tmpdir(), "varve-catalog-"));
-    try {
-      const { store, repository } = await setUp();
-      const warnings: string[] = [];
-      const { log } = testContext();
-      const context = testContext({
-        cacheRoot,
-        log: { ...log, warn: (_, text) => void warnings.push(text) },
-      });
-      const next = { from: "c", to: "d", sizeBytes: CHUNK_BYTES, extents: [data(0, noiseChunks(9))] };
-      const [report] = await backUp(repository, [next], { context });
-      await bytesOf(repository, { context });
-      expect(warnings).toEqual([]);
-      await store.delete([`${MANIFESTS}${VOLUME}/${report!.backup}`]);
-      expect(await bytesOf(repository, { context })).toEqual(noiseChunks(2));
-      expect(warnings).toEqual([
-        expect.stringContaining(`${report!.backup}", which is newer and not there any more`),
-      ]);
-    } finally {
-      await rm(cacheRoot, { recursive: true, force: true });
-    }
-  });
-});
-
 describe("isGone()", () => {
   const place = (id: string) => ({ volume: VOLUME, backup: id });
 

@@ -35,7 +35,8 @@ export class TestRepository {
   private constructor(folder: string, place: Place) {
     this.folder = folder;
     this.url = place.url ?? join(folder, place.mount ? "mount" : "", "repository");
-    this.env = { ...place.env, VARVE_REPO: this.url, XDG_CACHE_HOME: join(folder, "cache") };
+    const home = { XDG_CACHE_HOME: join(folder, "cache"), XDG_STATE_HOME: join(folder, "state") };
+    this.env = { ...place.env, VARVE_REPO: this.url, ...home };
   }
 
   static async make(place: Place = {}): Promise<TestRepository> {

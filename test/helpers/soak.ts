@@ -271,7 +271,11 @@ export class Soak {
   async #run(args: string[], { host, stdin, killOneOf = 0 }: RunOptions) {
     const kind = `${host} ${args.find((arg) => !arg.startsWith("-"))}`;
     const startedMs = Date.now();
-    const env = { ...this.#options.env, XDG_CACHE_HOME: join(this.#options.folder, host) };
+    const env = {
+      ...this.#options.env,
+      XDG_CACHE_HOME: join(this.#options.folder, host),
+      XDG_STATE_HOME: join(this.#options.folder, host, "state"),
+    };
     const child = startVarve(args, { env, stdin });
     const kills = killOneOf > 0 && this.#draw(killOneOf) === 0;
     const afterMs = this.#draw(Math.ceil((this.#tookMs.get(kind) ?? 1000) * KILL_WITHIN));

@@ -25,11 +25,16 @@ describe("chooseSince()", () => {
       .toEqual({ snapshot: snapshot(2) });
   });
 
-  test("takes none that is newer than the one to back up, nor that one itself", () => {
+  test("takes that one itself once more, but none that is newer", () => {
     const snapshots = [snapshot(1), snapshot(2), snapshot(3)];
-    const to = snapshots[1]!;
-    expect(chooseSince({ sourceId: "x", to, snapshots }, [point(3), point(2), point(1)]))
-      .toEqual({ snapshot: snapshots[0] });
+    const since = (to: number, points: EarlierPoint[]) =>
+      chooseSince({ sourceId: "x", to: snapshots[to - 1]!, snapshots }, points);
+    expect(since(2, [point(3), point(2), point(1)])).toEqual({ snapshot: snapshots[1] });
+    expect(since(2, [point(3), point(1)])).toEqual({ snapshot: snapshots[0] });
+    expect(since(1, [point(3)])).toEqual({
+      snapshot: undefined,
+      reason: "no older snapshot that was backed up is left on it",
+    });
   });
 
   test("goes full without a word for the first point", () =>
@@ -37,12 +42,12 @@ describe("chooseSince()", () => {
 
   test.each<[string, EarlierPoint[], string]>([
     ["of another image", [point(5, { source: "y" })], "it is not the image that was backed up so far"],
-    ["that is gone", [point(4)], "no snapshot that was backed up is left on it"],
+    ["that is gone", [point(4)], "no older snapshot that was backed up is left on it"],
     ["that was made anew", [point(4, { name: "s5" })], 'its snapshot "s5" is not the one of that name'],
     [
       "that has another name now",
       [point(5, { name: "old" })],
-      "no snapshot that was backed up is left on it",
+      "no older snapshot that was backed up is left on it",
     ],
     [
       "without ids",

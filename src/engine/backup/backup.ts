@@ -3,7 +3,6 @@
  * way of the data, docs/gc.md the order of its steps.
  */
 import { hostname } from "node:os";
-import { fileRecordsFolder } from "../../cache/cache_folder.ts";
 import { type FileLook, lookOf, recordFile } from "../../cache/file_record.ts";
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import type { LeafCache } from "../../cache/leaf_cache.ts";
@@ -19,6 +18,7 @@ import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts
 import { type KnownIds, knownIds } from "../../format/source_ids.ts";
 import type { Source, VolumeDiff } from "../../source/source.ts";
 import type { OpenManifest } from "../catalog.ts";
+import { cachePlace } from "../cache_place.ts";
 import { openChunkCache, openLeafCache } from "../chunks/caches.ts";
 import { later, type WrittenObject } from "../chunks/present_objects.ts";
 import { ChunkWorkshop } from "../chunks/workshop.ts";
@@ -38,6 +38,7 @@ import { openProject } from "../open_project.ts";
 import type { Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
+import { findMissed, noteOwn, sayIfProjectIsGone } from "../seen_points.ts";
 import { VolumeCache } from "../volume_cache.ts";
 import { checkReadable, type SampleOptions, SourceSample } from "./source_sample.ts";
 import { VolumeWriter } from "./volume_writer.ts";
@@ -124,7 +125,8 @@ export async function backup(
     ...context,
     onProblem: (problem: VarveError) => context.log.warn({}, describeError(problem)),
   };
-  const project = await openMade(repository, options, told);
+  const project = await openMade(repository, options, told)
+    .catch((error) => sayIfProjectIsGone(repository, { project: options.project, error }, told));
   const lease = await beginLease(project, options, context);
   const guarded = lease.guard(told);
   const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
@@ -141,7 +143,10 @@ export async function backup(
     await commitAll(run, prepared, guarded);
     if (usedAgain !== undefined) context.log.warn({}, usedAgain);
     await tellSource(run, guarded);
-    if (manifests.length > 0) await cache.renew(manifests.at(-1)!, { isLatest: true });
+    if (manifests.length > 0) {
+      await noteOwn(project, manifests.at(-1)!.info, context);
+      await cache.renew(manifests.at(-1)!, { isLatest: true });
+    }
     if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
     await chunkCache?.trim();
     return prepared.map(report);
@@ -189,11 +194,14 @@ async function beginRun(
     project.checkNotErased({ signal: context.signal }),
   ]);
   const place = { volume: options.volume, seenMs };
-  const { latest, latestMs = -Infinity, passedOver, isNone } = await findLatest(project, place, context);
+  const { latest, latestMs = -Infinity, passedOver, ids } = await findLatest(project, place, context);
+  const readable = new Set([...passedOver, latest?.info.backup]);
+  const points = ids.map((backup) => ({ volume: place.volume, backup, isReadable: readable.has(backup) }));
+  await findMissed(project, { volume: place.volume, points }, context);
   if (latest !== undefined) parts.cache.expect(latest);
   const startedMs = Math.max(seenMs, latestMs + 1);
   checkTime(options, startedMs);
-  const isFirst = isNone && await holdsNothing(project, context);
+  const isFirst = ids.length === 0 && await holdsNothing(project, context);
   const earlier = new EarlierPoints(project, { volume: options.volume, passedOver });
   return { ...parts, condemned, marked, latest, passedOver, earlier, startedMs, isFirst };
 }
@@ -367,12 +375,13 @@ async function commitAll(run: Run, prepared: readonly Prepared[], context: Conte
 async function rememberFile(
   { options, project }: Run,
   { look, manifest }: { look: FileLook; manifest: OpenManifest },
-  { cacheRoot }: Context,
+  context: Context,
 ): Promise<void> {
-  if (cacheRoot === undefined) return;
+  const place = cachePlace(project, context);
+  if (place === undefined) return;
   const { volume, backup } = manifest.info;
   const content = { repository: project.repositoryId, project: project.name, volume, backup };
-  await recordFile(fileRecordsFolder(cacheRoot), options.source.file!, { known: look, content });
+  await recordFile(place, options.source.file!, { known: look, content });
 }
 
 function report({ manifest: { info }, downloadedBytes, checkedChunks }: Prepared): BackupReport {

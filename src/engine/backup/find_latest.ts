@@ -21,8 +21,8 @@ export interface EarlierBackups {
   latestMs: number | undefined;
   /** Ids of those that are dated later than the store's clock: the clock was wrong then, or is now. */
   passedOver: string[];
-  /** There is no manifest, readable or not. */
-  isNone: boolean;
+  /** All that are there, readable or not. */
+  ids: string[];
 }
 
 /** `seenMs` is the store's time. Says which backups cannot be read, or are passed over. */
@@ -40,7 +40,7 @@ export async function findLatest(
     latest: latest ?? await newest(project, { volume, ids: passedOver }, context),
     latestMs: latest && backupTimeMs(latest.info.backup),
     passedOver,
-    isNone: ids.length === 0,
+    ids,
   };
 }
 

@@ -4,14 +4,16 @@
  */
 import { eraseCaches } from "../../cache/erase_caches.ts";
 import { VarveError } from "../../errors.ts";
+import { eraseState } from "../../state/state_folder.ts";
 import { KEYS_PREFIX, LEASES_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Context } from "../context.ts";
 import { LEASE_REFRESH_MS } from "../gc/lease.ts";
+import { listKeyIds } from "../project_keys.ts";
 import type { Repository } from "../repository.ts";
 import type { HeldPoint } from "./held_points.ts";
 import { type LockedReport, surveyLocked } from "./locked.ts";
 import { Purger } from "./purger.ts";
-import { type EraseSurvey, keysOfProject } from "./survey.ts";
+import type { EraseSurvey } from "./survey.ts";
 
 /**
  * Work that runs looks at its lease this often, and stops when that is gone; a minute is for the request that is under
@@ -95,6 +97,9 @@ export async function erase(
   const locked = await surveyLocked(repository.store, { prefix, keysPrefix: prefix + KEYS_PREFIX }, context);
   if (locked.objects > 0) await beforeRemoval();
   await eraseCaches(context.cacheRoot, { repository: repository.id, project });
+  if (context.stateRoot !== undefined) {
+    await eraseState({ root: context.stateRoot, repositoryId: repository.id, project });
+  }
   const { objects, bytes, markers, uploads } = purger.removed;
   return {
     project,
@@ -119,7 +124,7 @@ async function checkNotMadeAnew(
   { survey: { project, keys } }: EraseOptions,
   context: Context,
 ): Promise<void> {
-  const there = await keysOfProject(repository, project, context);
+  const there = await listKeyIds(repository.store, project, context);
   if (there.every((id) => keys.includes(id))) return;
   throw new VarveError(
     "conflict",

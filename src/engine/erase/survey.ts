@@ -63,7 +63,7 @@ export async function surveyProject(
   const newest = places.reduce((newest, { backup }) => backup > newest ? backup : newest, "");
   return {
     project,
-    keys: await keysOfProject(repository, project, context),
+    keys: await listKeyIds(repository.store, project, context),
     volumes: [...new Set(places.map(({ volume }) => volume))].sort(),
     points: places.length,
     newest: newest === "" ? null : new Date(backupTimeMs(newest)!).toISOString(),
@@ -75,17 +75,4 @@ export async function surveyProject(
 /** Chunks are millions, and their names tell nothing. */
 function addName(names: Set<string>, name: string): void {
   if (name.startsWith(HOLDS_PREFIX) || name.startsWith(VOLUMES_PREFIX)) names.add(name);
-}
-
-/** What either of two listings tells. */
-export async function keysOfProject(
-  repository: Repository,
-  project: string,
-  context: Context,
-): Promise<string[]> {
-  const looks = [
-    await listKeyIds(repository.store, project, context),
-    await listKeyIds(repository.store, project, context),
-  ];
-  return [...new Set(looks.flat())].sort();
 }

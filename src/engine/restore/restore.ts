@@ -3,8 +3,8 @@
  * list of its stages; docs/architecture.md, "Restore".
  */
 import { hostname } from "node:os";
-import { fileRecordsFolder } from "../../cache/cache_folder.ts";
 import { lookOf, recordedContent, recordFile } from "../../cache/file_record.ts";
+import { cachePlace } from "../cache_place.ts";
 import type { Secret } from "../../codec/keys.ts";
 import { isUnreadable, UsageError, VarveError } from "../../errors.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
@@ -202,10 +202,9 @@ async function recordedState(
   context: Context,
 ): Promise<KnownState | undefined> {
   const { file } = target;
-  if (!options.trustCache || context.cacheRoot === undefined || file === undefined || target.empty) {
-    return undefined;
-  }
-  const content = await recordedContent(fileRecordsFolder(context.cacheRoot), file);
+  const place = cachePlace(project, context);
+  if (!options.trustCache || place === undefined || file === undefined || target.empty) return undefined;
+  const content = await recordedContent(place, file);
   const isOurs = content?.repository === project.repositoryId && content.project === project.name &&
     content.volume === options.volume;
   if (!isOurs) return undefined;
@@ -273,16 +272,17 @@ async function work(run: Run, context: Context): Promise<Omit<RestoreReport, "du
 /** The target is the backup now: the next restore need not read it, nor the pages. What was only told is not noted. */
 async function remember(
   { project, manifest, target, cache, way, options }: Run,
-  { cacheRoot }: Context,
+  context: Context,
 ): Promise<void> {
   // Where pages were spared, they are not read just to be remembered.
   if (way === "new" || way === "compare" || !cache.isCold) await cache.renew(manifest);
   if (way === "changes" && !options.verifyTarget) return;
   const look = target.file === undefined ? undefined : await lookOf(target.file);
-  if (cacheRoot === undefined || look === undefined || target.file === undefined) return;
+  const place = cachePlace(project, context);
+  if (place === undefined || look === undefined || target.file === undefined) return;
   const { volume, backup } = manifest.info;
   const content = { repository: project.repositoryId, project: project.name, volume, backup };
-  await recordFile(fileRecordsFolder(cacheRoot), target.file, { known: look, content });
+  await recordFile(place, target.file, { known: look, content });
 }
 
 function report(

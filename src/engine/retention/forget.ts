@@ -15,6 +15,7 @@ import { recordForgotten } from "./forgotten.ts";
 import { Holds, type Place } from "./holds.ts";
 import { ALL_VOLUMES, Lease } from "../gc/lease.ts";
 import { noBackups } from "../not_found.ts";
+import { noteForgotten } from "../seen_points.ts";
 import { openProject } from "../open_project.ts";
 import type { Project } from "../project.ts";
 import type { Repository } from "../repository.ts";
@@ -155,6 +156,7 @@ async function drop(rows: ForgetRow[], { project, lease }: Run, context: Context
   const left = await (lease === undefined ? remove(context) : lease.send(remove));
   for (const { key, reason } of left) byKey.get(key)!.problem = reason;
   await checkGone(going, { project }, context);
+  await noteForgotten(project, going.filter(({ problem }) => problem === null), context);
 }
 
 /** What the store said to have deleted is looked for once more. */

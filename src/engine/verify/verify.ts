@@ -10,6 +10,7 @@ import {
   manifestName,
   type ObjectRef,
   parseChunkName,
+  parseManifestName,
 } from "../../format/layout.ts";
 import { isPossibleChunkSize } from "../../format/object.ts";
 import type { Context } from "../context.ts";
@@ -34,6 +35,7 @@ import {
   type ReferenceSet,
 } from "../gc/references.ts";
 import type { Repository } from "../repository.ts";
+import { findMissed, refuseIfProjectIsGone } from "../seen_points.ts";
 import { VerifiedChunks } from "./verified_chunks.ts";
 import { Window } from "../window.ts";
 
@@ -105,7 +107,8 @@ export async function verify(
   context: Context,
 ): Promise<VerifyReport> {
   const { project: name, secrets } = options;
-  const project = await openProject(repository, { name, secrets }, context);
+  const project = await openProject(repository, { name, secrets }, context)
+    .catch((error) => refuseIfProjectIsGone(repository, { project: name, error }, context));
   const scope = await scopeOf(project, options, context);
   const verified = await VerifiedChunks.open(project, context);
   const { report } = await verifyProject(project, { ...options, scope, verified }, context);
@@ -217,6 +220,7 @@ class Verifier {
       from = references.to;
     }
     if (scope.volume === undefined) await this.#findLost(points);
+    if (scope.backup === undefined) await this.#findMissed(points);
     await this.#readMarked();
     await checkBeside(this.#project, { volume: scope.volume, onDamage }, this.#context);
   }
@@ -360,6 +364,20 @@ class Verifier {
     for (const name of await lostPoints(this.#project, { points, head }, this.#context)) {
       const key = this.#project.key(name);
       const state = "the last gc saw it, and no forget took it";
+      if (!this.findings.has(key)) this.#find(new MissingError(key, `Cannot read "${key}": ${state}`));
+    }
+  }
+
+  /** Points that this host has seen, which are gone though nobody forgot them. */
+  async #findMissed(names: ReadonlySet<string>): Promise<void> {
+    const points = [...names].flatMap((name) => {
+      const place = parseManifestName(name);
+      return place === undefined ? [] : [{ ...place, isReadable: true }];
+    });
+    const { volume } = this.#options.scope;
+    for (const missed of await findMissed(this.#project, { volume, points }, this.#context)) {
+      const key = this.#project.key(manifestName(missed.volume, missed.backup));
+      const state = "this host has seen it, and no forget took it";
       if (!this.findings.has(key)) this.#find(new MissingError(key, `Cannot read "${key}": ${state}`));
     }
   }

@@ -4,7 +4,6 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eraseCaches } from "../../../src/cache/erase_caches.ts";
-import { fileRecordsFolder, projectFolder } from "../../../src/cache/cache_folder.ts";
 import { lookOf, recordFile } from "../../../src/cache/file_record.ts";
 import type { Clock, Context } from "../../../src/engine/context.ts";
 import { erase, type EraseReport, NOTICE_MS } from "../../../src/engine/erase/erase.ts";
@@ -408,16 +407,19 @@ describe("eraseCaches()", () => {
       const file = join(root, `${project}.img`);
       await Bun.write(file, project);
       const content = { repository: repository.id, project, volume: "v", backup: "b" };
-      await recordFile(fileRecordsFolder(root), file, { known: (await lookOf(file))!, content });
+      await recordFile({ ...place(project), key: new Uint8Array(32) }, file, {
+        known: (await lookOf(file))!,
+        content,
+      });
     }
-    await Bun.write(join(fileRecordsFolder(root), "damaged"), "x");
-    expect(existsSync(projectFolder(place(PROJECT)))).toBe(true);
+    await Bun.write(join(join(root, "files"), "damaged"), "x");
+    expect(existsSync(join(root, repository.id, PROJECT))).toBe(true);
     await eraseProject(repository, context);
-    expect(existsSync(projectFolder(place(PROJECT)))).toBe(false);
-    expect(existsSync(projectFolder(place("other")))).toBe(true);
-    expect(readdirSync(fileRecordsFolder(root))).toHaveLength(1);
+    expect(existsSync(join(root, repository.id, PROJECT))).toBe(false);
+    expect(existsSync(join(root, repository.id, "other"))).toBe(true);
+    expect(readdirSync(join(root, "files"))).toHaveLength(1);
     await eraseCaches(root, { repository: repository.id, project: "other" });
-    expect(readdirSync(fileRecordsFolder(root))).toEqual([]);
+    expect(readdirSync(join(root, "files"))).toEqual([]);
     await eraseCaches(join(root, "none"), { repository: repository.id, project: PROJECT });
   });
 });

@@ -6,7 +6,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hashCachePath } from "../../../src/cache/cache_folder.ts";
+import { hashCachePath, pathOf } from "../../../src/cache/cache_folder.ts";
 import type { Context } from "../../../src/engine/context.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import { flipBit } from "../../helpers/damage.ts";
@@ -73,10 +73,10 @@ const restored = (options: Parameters<typeof restoreFile>[2] = {}) =>
   restoreFile(repository, path, { context, ...options });
 
 const cacheFile = (place: { project?: string; volume?: string } = {}) =>
-  hashCachePath(
+  pathOf(hashCachePath(
     { root: context.cacheRoot!, repositoryId: repository.id, project: place.project ?? PROJECT },
     place.volume ?? VOLUME,
-  );
+  ));
 
 /** Chunks and pages that are read from the store while `work` runs. */
 async function reads(work: () => Promise<unknown>): Promise<number> {
@@ -140,7 +140,7 @@ async function swapForRepository(): Promise<void> {
     context: elsewhere,
   });
   const place = { root: elsewhere.cacheRoot, repositoryId: other.id, project: PROJECT };
-  fs.copyFileSync(hashCachePath(place, VOLUME), cacheFile());
+  fs.copyFileSync(pathOf(hashCachePath(place, VOLUME)), cacheFile());
 }
 
 const pick = random(4);
@@ -202,7 +202,7 @@ describe("a hash cache that lies", () => {
     await repository.store.delete([keys.at(-1)!.key]);
     await restored();
     expect(await bytesOf(repository)).toEqual(new Uint8Array(fs.readFileSync(path)));
-    expect(lines).toEqual([expect.stringContaining("is newer and not there any more")]);
+    expect(lines).toEqual([]);
   });
 
   test("is said to be unwritable, and the work done, when its folder cannot be made", async () => {
@@ -210,7 +210,7 @@ describe("a hash cache that lies", () => {
     fs.writeFileSync(context.cacheRoot!, "a file");
     await restored();
     expectContent(path, volume);
-    expect(lines).toEqual([expect.stringMatching(/^could not write the local hash cache: .*ENOTDIR/)]);
+    expect(lines).toEqual([expect.stringMatching(/^could not write the local hash cache: .*EEXIST/)]);
   });
 });
 

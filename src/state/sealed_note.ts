@@ -1,0 +1,80 @@
+/**
+ * A small file that only who can open the project can have written: a line of JSON, and on a second line its HMAC-SHA-256
+ * under a key that is derived from a project's key.
+ */
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { mkdir, open, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { hkdf } from "@noble/hashes/hkdf.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import type { ProjectKey } from "../codec/keys.ts";
+import { fromHex, fromUtf8, toHex, utf8 } from "../format/bytes.ts";
+import { KIB } from "../format/limits.ts";
+
+/** A file that is longer is none of ours, and is not taken into memory to find that out. */
+const MAX_BYTES = 64 * KIB;
+const MAC_BYTES = 32;
+
+export interface NotePlace {
+  path: string;
+  /** What the note is about; a note that was moved to another place is none. */
+  about: string;
+}
+
+export type NoteContent = Record<string, unknown>;
+
+/**
+ * The note's content; `undefined` where there is none, `untrusted` where it is not of one of the project's keys. `keyOf`
+ * gives the key of an id in hex.
+ */
+export async function readNote(
+  { path, about }: NotePlace,
+  keyOf: (id: string) => ProjectKey | undefined,
+): Promise<NoteContent | "untrusted" | undefined> {
+  const bytes = await readSmall(path);
+  if (bytes === undefined) return undefined;
+  try {
+    const [line = "", mac = ""] = (fromUtf8(bytes) ?? "").split("\n");
+    const { key: id, ...content } = JSON.parse(line) as NoteContent;
+    const key = typeof id === "string" ? keyOf(id) : undefined;
+    const given = fromHex(mac, MAC_BYTES);
+    if (key === undefined || given === undefined) return "untrusted";
+    return timingSafeEqual(macOf(line, { key, about }), given) ? content : "untrusted";
+  } catch {
+    return "untrusted";
+  }
+}
+
+/** Writes it anew, durably: it has the old content or the new one whatever happens. Throws system errors. */
+export async function writeNote(
+  { path, about }: NotePlace,
+  { key, content }: { key: ProjectKey; content: NoteContent },
+): Promise<void> {
+  const line = JSON.stringify({ ...content, key: toHex(key.id) });
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.${crypto.randomUUID()}`;
+  try {
+    await using file = await open(temporary, "wx", 0o600);
+    await file.writeFile(`${line}\n${toHex(macOf(line, { key, about }))}\n`);
+    await file.sync();
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+async function readSmall(path: string): Promise<Uint8Array | undefined> {
+  try {
+    await using file = await open(path, "r");
+    const { size } = await file.stat();
+    return size > MAX_BYTES ? new Uint8Array() : await file.readFile();
+  } catch {
+    return undefined;
+  }
+}
+
+function macOf(line: string, { key, about }: { key: ProjectKey; about: string }): Uint8Array {
+  const noteKey = hkdf(sha256, key.dataKey, undefined, utf8("varve state note"), MAC_BYTES);
+  return createHmac("sha256", noteKey).update(`${about}\n${line}`).digest();
+}

@@ -1,0 +1,75 @@
+/** The folder of all caches: made or used only where nobody else can write to it, and never a home with it. */
+import { expect, test } from "bun:test";
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { openCacheRoot } from "../../src/cache/cache_root.ts";
+import { scratchFolder } from "./scratch.ts";
+
+const folder = scratchFolder();
+const isRoot = process.geteuid?.() === 0;
+
+async function open(root: string) {
+  const told: string[] = [];
+  const opened = await openCacheRoot(root, {
+    onWarning: (line) => told.push(`warning: ${line}`),
+    onDebug: (line) => told.push(`debug: ${line}`),
+  });
+  return { opened, told };
+}
+
+test("openCacheRoot() makes the folder for its owner only, whatever the umask", async () => {
+  const root = join(folder, "cache", "varve");
+  const before = process.umask(0);
+  expect(await open(root)).toEqual({ opened: root, told: [] });
+  process.umask(before);
+  for (const path of [root, join(folder, "cache")]) expect(statSync(path).mode & 0o777).toBe(0o700);
+  expect(await open(root)).toEqual({ opened: root, told: [] });
+});
+
+test("openCacheRoot() makes no home, and says so at debug level only", async () => {
+  const { opened, told } = await open(join(folder, "home", ".cache", "varve"));
+  expect(opened).toBeUndefined();
+  expect(told).toEqual([expect.stringMatching(/^debug: nothing is remembered in ".*": .*ENOENT/)]);
+  expect(existsSync(join(folder, "home"))).toBe(false);
+  writeFileSync(join(folder, "file"), "");
+  expect((await open(join(folder, "file", "varve"))).told).toEqual([expect.stringMatching(/^debug: /)]);
+});
+
+test.each([0o777, 0o1777, 0o770, 0o702])("openCacheRoot() refuses a folder of mode %o", async (mode) => {
+  const root = join(folder, `mode-${mode}`);
+  mkdirSync(root);
+  chmodSync(root, mode);
+  const octal = mode.toString(8).padStart(4, "0");
+  expect(await open(root)).toEqual({
+    opened: undefined,
+    told: [
+      `warning: the cache folder "${root}" can be written to by others (mode ${octal}), and is not used: remove it, ` +
+      "since it may hold what they wrote, or set XDG_CACHE_HOME to a folder of your own",
+    ],
+  });
+});
+
+test("openCacheRoot() takes a link of this user's own to a folder of this user's own", async () => {
+  const [root, link] = [join(folder, "real"), join(folder, "link")];
+  mkdirSync(root, { mode: 0o755 });
+  symlinkSync(root, link);
+  expect(await open(link)).toEqual({ opened: link, told: [] });
+  chmodSync(root, 0o777);
+  expect((await open(link)).opened).toBeUndefined();
+});
+
+test.skipIf(!isRoot)("openCacheRoot() refuses another user's folder, and a link to one", async () => {
+  const [root, link] = [join(folder, "theirs"), join(folder, "to-theirs")];
+  mkdirSync(root, { mode: 0o700 });
+  chownSync(root, 65534, 65534);
+  symlinkSync(root, link);
+  for (const path of [root, link]) {
+    expect(await open(path)).toEqual({
+      opened: undefined,
+      told: [
+        `warning: the cache folder "${path}" belongs to another user (uid 65534), and is not used: chown or remove it, ` +
+        "or set XDG_CACHE_HOME to a folder of your own",
+      ],
+    });
+  }
+});
