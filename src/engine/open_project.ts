@@ -8,6 +8,7 @@ import { namesOf } from "./not_found.ts";
 import { Project } from "./project.ts";
 import { createKey, listKeys, openKeys, openLaterKey } from "./project_keys.ts";
 import type { Repository } from "./repository.ts";
+import { checkStaysEncrypted, forgetEncrypted } from "./stays_encrypted.ts";
 
 export type { Secret } from "../codec/keys.ts";
 
@@ -49,7 +50,7 @@ export async function noProject(repository: Repository, what: string, context: C
 /**
  * Opens a project with whatever of the secrets fits. A key that cannot be used is told of, and the project is opened by its
  * others. Throws `wrong_secret` where the secrets do not open it, `not_found` where there is no such project, `DamageError`
- * where none of its keys can be read, or all are gone.
+ * where none of its keys can be read, all are gone, or it was encrypted when this host last opened it and is not any more.
  */
 export async function openProject(
   repository: Repository,
@@ -60,6 +61,7 @@ export async function openProject(
   const stored = await findKeys(repository, name, context);
   if (stored.length === 0) throw await noKey(repository, name, context);
   const opened = await openKeys(repository.store, { name, secrets, stored }, context);
+  await checkStaysEncrypted(repository, { name, encryption: opened.encryption }, context);
   const mayBeOpen = opened.encryption === "none";
   const findKey = (id: string) => findLater(repository, { name, secrets, id, mayBeOpen }, context);
   return new Project(repository, name, { ...opened, findKey });
@@ -98,6 +100,7 @@ export async function createProject(
 ): Promise<Project> {
   await refuseProject(repository, name, context);
   await createKey(repository.store, { name, secret }, context);
+  if (secret === undefined) await forgetEncrypted(repository, name, context);
   // Read back: another host may have made it at once, and what is sealed under a key that was cut cannot be read.
   return await openProject(repository, { name, secrets: secret === undefined ? [] : [secret] }, context);
 }

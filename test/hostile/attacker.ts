@@ -39,6 +39,8 @@ export class Attacker {
   readonly focus: ProjectName;
   /** Something that is validly sealed says to be so large that honest work on it takes its time. */
   plantedGiant = false;
+  /** It has another id: what a host remembers is of another one. */
+  renamedRepository = false;
 
   constructor(options: AttackerOptions) {
     this.draw = options.draw;

@@ -56,7 +56,9 @@ export class Round {
   /** Points that commands of this round made. */
   readonly made: Point[] = [];
   /** The host has backed up here before, and has not lost what it noted. */
-  hostRemembers = false;
+  #hasState = false;
+  /** It has forgotten points itself since. */
+  hasForgotten = false;
   /** Projects that commands of this round made again: with other keys, or none. */
   readonly remade = new Set<string>();
   /** How the commands ended, in their order. */
@@ -84,8 +86,8 @@ export class Round {
   static async play(world: World, options: RoundOptions): Promise<Round> {
     const round = new Round(world, await prepare(world, options.seed), options);
     if (round.once(2)) fs.cpSync(world.template.path("cache"), round.path("cache"), { recursive: true });
-    round.hostRemembers = round.once(2);
-    if (round.hostRemembers) {
+    round.#hasState = round.once(2);
+    if (round.#hasState) {
       fs.cpSync(world.template.path("state"), round.path("state"), { recursive: true });
     }
     const phases = 1 + (round.once(4) ? 1 : 0);
@@ -101,6 +103,11 @@ export class Round {
   points(project: ProjectName, volume: string): Point[] {
     const made = this.made.filter((point) => point.project === project && point.volume === volume);
     return [...this.template.pointsOf(project, volume), ...made];
+  }
+
+  /** Whether the host knows from before what should be there. */
+  get hostRemembers(): boolean {
+    return this.#hasState && !this.#attacker.renamedRepository;
   }
 
   /** Whether only the project's holder can have made what is in it. */

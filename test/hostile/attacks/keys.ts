@@ -80,22 +80,34 @@ export const KEY_ATTACKS: Record<string, Attack> = {
       return writeKey(a, project, a.once(2) ? a.template.keyIds(project)[0]! : a.hex(16), holders);
     },
   },
+  otherRepositoryId: {
+    weight: 1,
+    act: (a) => {
+      a.renamedRepository = true;
+      return a.write(
+        "varve.json",
+        encodeCheckedJson({ repository: a.hex(32), chunk_bytes: 65_536 }),
+        "another id",
+      );
+    },
+  },
   oddRepositoryFile: {
     weight: 3,
     act: (a) => {
-      const fields: Record<string, unknown> = { repository: a.hex(32), chunk_bytes: 65_536 };
-      const changed = a.pick(["repository", "chunk_bytes", "chunk_bytes", "varve"]);
-      fields[changed] = a.once(2)
-        ? a.pick(ODD_VALUES)
-        : a.pick([4096, 65_537, 131_072, 4_194_304, 33_554_432, 2 ** 40, "65536"]);
-      const text = changed === "repository"
-        ? `${JSON.stringify(fields[changed])}`.slice(0, 60)
-        : fields[changed];
-      return a.write(
-        "varve.json",
-        encodeCheckedJson(fields),
-        `with ${changed} ${JSON.stringify(text)?.slice(0, 60)}`,
-      );
+      const sizes = [4096, 65_537, 131_072, 4_194_304, 33_554_432, 2 ** 40, "65536"];
+      const [field, value] = a.pick([
+        ["chunk_bytes", a.pick(sizes)],
+        ["chunk_bytes", a.pick(ODD_VALUES)],
+        ["repository", a.pick(ODD_VALUES)],
+        ["varve", a.pick([...ODD_VALUES, 1, 9])],
+      ]);
+      const text = encodeCheckedJson({
+        repository: "0".repeat(32),
+        chunk_bytes: 65_536,
+        [field as string]: value,
+      });
+      a.renamedRepository = true;
+      return a.write("varve.json", text, `with ${field} ${JSON.stringify(value)?.slice(0, 60)}`);
     },
   },
   otherRepositoryText: {
