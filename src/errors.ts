@@ -117,6 +117,17 @@ export class DamageError extends VarveError {
   }
 }
 
+/** A manifest cuts its volume otherwise than the repository does: another `varve.json` was there when it was written. */
+export class ChunkSizeError extends DamageError {
+  /** Those of the manifest's chunks. */
+  readonly chunkBytes: number;
+
+  constructor(key: string, message: string, { chunkBytes }: { chunkBytes: number }) {
+    super(key, message);
+    this.chunkBytes = chunkBytes;
+  }
+}
+
 /** What stands in the way of reading one object, while all others can be read. */
 export type UnreadableError = DamageError | MissingError | UnavailableError;
 
@@ -144,21 +155,31 @@ export function describeError(error: unknown): string {
   return escapeControls(parts.join(": ").replace(/\s*[\r\n]+\s*/g, " "));
 }
 
-/** Control characters but tab and newline, what turns the direction of text around, and what other programs take for a newline. */
+/**
+ * What steers a terminal, but for tab and newline, and what shows a text in another order than it has: the controls of C0 and
+ * C1, line and paragraph separators, and Unicode's controls of direction (UAX #9).
+ */
 // deno-lint-ignore no-control-regex
 const STEERING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Text for people: what a stream or a store says must not steer a terminal, nor look like what it is not. */
+/** Such characters as escapes: what a stream, a store or somebody's backup says must not steer a terminal. */
 export function escapeControls(text: string): string {
-  return text.replace(STEERING, (char) => {
-    const code = char.charCodeAt(0);
-    return code > 0xff ? unicodeEscape(char) : `\\x${code.toString(16).padStart(2, "0")}`;
-  });
+  return text.replace(STEERING, escapeCharacter);
+}
+
+/** The same of what is one line, or a part of it: tab and newline, too. */
+export function escapeLine(text: string): string {
+  return escapeControls(text).replace(/[\t\n]/g, escapeCharacter);
 }
 
 /** JSON, of which the same is said by JSON's own escapes: it stays the same document. */
 export function escapeJson(text: string): string {
   return text.replace(STEERING, unicodeEscape);
+}
+
+function escapeCharacter(char: string): string {
+  const code = char.charCodeAt(0);
+  return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : unicodeEscape(char);
 }
 
 function unicodeEscape(char: string): string {

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { DamageError, describeError, escapeControls, MissingError, VarveError } from "../src/errors.ts";
+import {
+  DamageError,
+  describeError,
+  escapeControls,
+  escapeLine,
+  MissingError,
+  VarveError,
+} from "../src/errors.ts";
 
 describe("describeError()", () => {
   const caused = (message: string, cause: unknown) => new Error(message, { cause });
@@ -34,6 +41,20 @@ describe("escapeControls()", () => {
     const text = "zwölf\t€ 𝄞\n";
     expect(escapeControls(text)).toBe(text);
     expect(escapeControls("\0\u007f\u0085\r")).toBe("\\x00\\x7f\\x85\\x0d");
+  });
+
+  test("escapes what shows a text in another order, or ends a line", () => {
+    for (const code of [0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2066, 0x2069]) {
+      expect(escapeControls(`a${String.fromCharCode(code)}b`)).toBe(
+        `a\\u${code.toString(16).padStart(4, "0")}b`,
+      );
+    }
+  });
+});
+
+describe("escapeLine()", () => {
+  test("escapes tabs and newlines, too", () => {
+    expect(escapeLine("zwölf\t€\n𝄞\r\u202e")).toBe("zwölf\\x09€\\x0a𝄞\\x0d\\u202e");
   });
 });
 

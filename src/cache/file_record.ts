@@ -8,6 +8,8 @@ import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { equalBytes, fromHex, fromUtf8, toHex, utf8 } from "../format/bytes.ts";
+import { decodeDocument, record, text } from "../format/document.ts";
+import * as field from "../format/fields.ts";
 import { settleTimes } from "../os/file_times.ts";
 import {
   type CachePath,
@@ -50,6 +52,18 @@ interface FileRecord {
 }
 
 const MAC_BYTES = 32;
+
+/** A decimal number, as `FileLook` has them. */
+const digits = text({ most: 32 });
+const readRecord = record<FileRecord>({
+  look: record<FileLook>({ dev: digits, ino: digits, size: digits, mtime: digits, ctime: digits }),
+  content: record<FileContent>({
+    repository: field.name,
+    project: field.name,
+    volume: field.name,
+    backup: field.backupId,
+  }),
+});
 
 /**
  * A look that every later write will change, also one through a mapping that somebody holds. `undefined` where the path is
@@ -111,7 +125,7 @@ export async function recordedContent(place: CachePlace, path: string): Promise<
 export function claimedContent(bytes: Uint8Array): FileContent | undefined {
   try {
     const [line = ""] = (fromUtf8(bytes) ?? "").split("\n");
-    return (JSON.parse(line) as FileRecord).content;
+    return parseRecord(line).content;
   } catch {
     return undefined;
   }
@@ -128,7 +142,12 @@ function decodeRecord(bytes: Uint8Array, key: Uint8Array): FileRecord | undefine
   const [line = "", hex = ""] = (fromUtf8(bytes) ?? "").split("\n");
   const mac = fromHex(hex, MAC_BYTES);
   if (mac === undefined || !equalBytes(mac, recordMac(line, key))) return undefined;
-  return JSON.parse(line) as FileRecord;
+  return parseRecord(line);
+}
+
+/** Throws where the line is no record. */
+function parseRecord(line: string): FileRecord {
+  return decodeDocument(utf8(line), { key: "file record", read: readRecord });
 }
 
 function recordMac(line: string, key: Uint8Array): Uint8Array {

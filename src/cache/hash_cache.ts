@@ -12,10 +12,14 @@
  *        …    the pages, encoded as in the store: 33 bytes a chunk, more for a patch
  * ```
  */
-import { open } from "node:fs/promises";
 import { fstat } from "node:fs";
+import { open } from "node:fs/promises";
 import { promisify } from "node:util";
-import { equalBytes, fromUtf8, utf8 } from "../format/bytes.ts";
+import { equalBytes, utf8 } from "../format/bytes.ts";
+import { decodeDocument, record, whole } from "../format/document.ts";
+import * as field from "../format/fields.ts";
+import { MAX_PAGES } from "../format/limits.ts";
+import { maxParts, OBJECT_TYPE } from "../format/object.ts";
 import { closeFd, readFully } from "../os/fd.ts";
 import { type CachePath, openCached, replaceFile } from "./cache_folder.ts";
 
@@ -30,6 +34,17 @@ export interface HashCacheHead {
   backup: string;
   pages: number;
 }
+
+const readHead = record<HashCacheHead & { size: number }>({
+  repository: field.name,
+  project: field.name,
+  volume: field.name,
+  backup: field.backupId,
+  pages: whole({ most: MAX_PAGES }),
+  size: field.count,
+});
+
+const { content: MAX_PAGE_BYTES } = maxParts(OBJECT_TYPE.page);
 
 export class HashCache {
   readonly head: HashCacheHead;
@@ -47,7 +62,7 @@ export class HashCache {
     const fd = await openCached(place);
     if (fd === undefined) return undefined;
     try {
-      const cache = await HashCache.#read(fd);
+      const cache = await HashCache.#read(fd, place.path);
       if (cache !== undefined) return cache;
     } catch {
       // As good as damaged.
@@ -56,16 +71,13 @@ export class HashCache {
     return "damaged";
   }
 
-  static async #read(fd: number): Promise<HashCache | undefined> {
+  static async #read(fd: number, path: string): Promise<HashCache | undefined> {
     const top = await readAt(fd, 0, HEAD_BYTES);
     const view = new DataView(top.buffer);
-    const json = fromUtf8(
-      top.subarray(SUM_BYTES + 4, SUM_BYTES + 4 + Math.min(view.getUint32(SUM_BYTES, true), HEAD_BYTES)),
-    );
-    const head = JSON.parse(json ?? "null") as HashCacheHead & { size: number };
-    if (
-      head.size !== (await promisify(fstat)(fd)).size || HEAD_BYTES + head.pages * INDEX_BYTES > head.size
-    ) {
+    const json = top.subarray(SUM_BYTES + 4).subarray(0, view.getUint32(SUM_BYTES, true));
+    const head = decodeDocument(json, { key: path, read: readHead });
+    const { size } = await promisify(fstat)(fd);
+    if (head.size !== size || HEAD_BYTES + head.pages * INDEX_BYTES > head.size) {
       return undefined;
     }
     const index = await readAt(fd, HEAD_BYTES, head.pages * INDEX_BYTES);
@@ -78,6 +90,7 @@ export class HashCache {
     if (page >= this.head.pages) return undefined;
     const length = this.#index.getUint32(page * INDEX_BYTES + 8, true);
     if (length === 0) return undefined;
+    if (length > MAX_PAGE_BYTES) throw new RangeError("the cache has a page that is none");
     return await readAt(this.#fd, Number(this.#index.getBigUint64(page * INDEX_BYTES, true)), length);
   }
 

@@ -6,20 +6,24 @@
  */
 import { writeFile } from "node:fs/promises";
 import { fromUtf8, utf8 } from "../format/bytes.ts";
+import { MIB } from "../format/limits.ts";
 import { type CachePath, readCached, replaceFile } from "./cache_folder.ts";
 
-/** Infos kept, about 1 KiB each; of the others just these are read again. */
+/** Infos kept, mostly about 1 KiB each; what is beyond that is read again. */
 const MAX_INFOS = 50_000;
+const MAX_BYTES = 64 * MIB;
 const HEAD_BYTES = 6;
 
 export class InfoCache {
   readonly #place: CachePath | undefined;
   #known: Map<string, Uint8Array>;
   #changed = false;
+  #sizeBytes: number;
 
   private constructor(place: CachePath | undefined, known: Map<string, Uint8Array>) {
     this.#place = place;
     this.#known = known;
+    this.#sizeBytes = known.values().reduce((sum, { length }) => sum + length, 0);
   }
 
   /** Never fails: without a place or a readable file it begins empty. */
@@ -34,8 +38,9 @@ export class InfoCache {
   }
 
   put(name: string, bytes: Uint8Array): void {
-    if (this.#known.size >= MAX_INFOS) return;
+    if (this.#known.size >= MAX_INFOS || this.#sizeBytes + bytes.length > MAX_BYTES) return;
     this.#known.set(name, bytes);
+    this.#sizeBytes += bytes.length;
     this.#changed = true;
   }
 

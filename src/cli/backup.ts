@@ -3,6 +3,7 @@ import { isatty } from "node:tty";
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { BackupProgress, BackupReport } from "../engine/backup/backup.ts";
 import { UsageError } from "../errors.ts";
+import { MAX_TAGS } from "../format/limits.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import { counted } from "../counted.ts";
 import { isSourceId, MAX_SOURCE_ID_CHARS, type SourceIds } from "../format/source_ids.ts";
@@ -93,8 +94,13 @@ function readId(text: string): string {
 
 /** A tag stands in tables, in lists with commas, and on command lines: it is one word. */
 function collectTags(tag: string, tags?: string[]): string[] {
-  if (/^[^\s,\p{C}]{1,100}$/u.test(tag)) return collect(tag, tags);
-  throw new InvalidArgumentError("Expected one word, of at most 100 characters.");
+  if (!/^[^\s,\p{C}]{1,100}$/u.test(tag)) {
+    throw new InvalidArgumentError("Expected one word, of at most 100 characters.");
+  }
+  if (tags !== undefined && tags.length >= MAX_TAGS) {
+    throw new InvalidArgumentError(`A backup has at most ${MAX_TAGS} tags.`);
+  }
+  return collect(tag, tags);
 }
 
 interface Run {

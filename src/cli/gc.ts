@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { GcReport } from "../engine/gc/gc_report.ts";
 import type { PlanWait, WaitingPlan } from "../engine/gc/settle_plans.ts";
-import { VarveError } from "../errors.ts";
+import { escapeLine, VarveError } from "../errors.ts";
 import { checkProjectName } from "../format/names.ts";
 import { withSession } from "./context.ts";
 import { print, printJson, reportDone } from "./output.ts";
@@ -131,5 +131,5 @@ function waiting(project: string, { made, sweep_after, waits }: WaitingPlan): st
 }
 
 function running({ work, volume, host, pid }: PlanWait): string {
-  return `the ${work} of ${volume} on ${host} (process ${pid})`;
+  return `the ${work} of ${escapeLine(volume)} on ${escapeLine(host)} (process ${pid})`;
 }

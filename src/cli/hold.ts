@@ -1,6 +1,8 @@
 /** `varve hold` and `varve release`: which restore points cannot be forgotten. */
+import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { HoldOptions, HoldReport } from "../engine/retention/hold.ts";
 import { UsageError } from "../errors.ts";
+import { MAX_REASON_BYTES } from "../format/limits.ts";
 import { parseVolumeSpec, quote } from "../format/names.ts";
 import { type Session, withSession } from "./context.ts";
 import { printJson, reportDone } from "./output.ts";
@@ -12,7 +14,7 @@ export function addHold(program: Root, invocation: Invocation): void {
   program.command("hold")
     .description("Keep a backup from being forgotten.")
     .argument("<point>", POINT)
-    .option("--reason <text>", "shown by varve show")
+    .option("--reason <text>", "shown by varve show", readReason)
     .addHelpText(
       "after",
       examples([`varve hold acme/vm1@before-upgrade --reason "case 4711"`, "until it is released"]),
@@ -26,6 +28,11 @@ export function addHold(program: Root, invocation: Invocation): void {
         return await hold(await openRepository(store, context), { ...place, reason }, context);
       });
     });
+}
+
+function readReason(text: string): string {
+  if (Buffer.byteLength(text) <= MAX_REASON_BYTES) return text;
+  throw new InvalidArgumentError(`Expected at most ${MAX_REASON_BYTES} bytes.`);
 }
 
 export function addRelease(program: Root, invocation: Invocation): void {

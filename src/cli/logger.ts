@@ -1,13 +1,9 @@
 /** The log: pino in this process, written to the screen's lines, so that it never tears the progress line. */
 import { Writable } from "node:stream";
-import { escapeControls, escapeJson } from "../errors.ts";
+import { escapeControls, escapeJson, escapeLine } from "../errors.ts";
 import type { Logger } from "../engine/context.ts";
 import type { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
 import type { Screen } from "./screen.ts";
-
-/** ECMA-48 SGR. */
-// deno-lint-ignore no-control-regex
-const COLOUR = /(\u001b\[[\d;]*m)/;
 
 export interface LoggerOptions {
   level: (typeof LOG_LEVELS)[number];
@@ -16,23 +12,32 @@ export interface LoggerOptions {
 
 export async function createLogger(screen: Screen, options: LoggerOptions): Promise<Logger> {
   const { pino, stdTimeFunctions } = await import("pino");
-  const destination = options.format === "pretty"
-    ? await prettyStream(screen)
-    : { write: (line: string) => screen.write(escapeJson(line)) };
+  const isPretty = options.format === "pretty";
+  const destination = isPretty ? await prettyStream(screen) : screen;
   const logger: Logger = pino({
     level: options.level,
     base: null,
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (level) => ({ level }) },
+    hooks: { streamWrite: isPretty ? escapeTexts : escapeJson },
   }, destination);
   return logger;
+}
+
+/** Names, hosts and reasons come from the store: no text in a line of the log steers a terminal, or makes another line. */
+function escapeTexts(line: string): string {
+  const escape = (name: string, value: unknown) => {
+    if (typeof value !== "string") return value;
+    return name === "stack" ? escapeControls(value) : escapeLine(value);
+  };
+  return `${JSON.stringify(JSON.parse(line, escape))}\n`;
 }
 
 async function prettyStream(screen: Screen): Promise<Writable> {
   const { default: pretty } = await import("pino-pretty");
   const destination = new Writable({
     write(text, _encoding, done) {
-      screen.write(escapeAll(String(text)));
+      screen.write(String(text));
       done();
     },
   });
@@ -43,9 +48,4 @@ async function prettyStream(screen: Screen): Promise<Writable> {
     singleLine: true,
     translateTime: "SYS:HH:MM:ss",
   });
-}
-
-/** All that could steer a terminal but the colours. */
-function escapeAll(text: string): string {
-  return text.split(COLOUR).map((part, at) => at % 2 === 1 ? part : escapeControls(part)).join("");
 }

@@ -1,20 +1,20 @@
 /** `varve show`: everything that is known of one backup, or one field of it for a script. */
 import { isatty } from "node:tty";
 import type { BackupDetails } from "../engine/catalog.ts";
-import { UsageError } from "../errors.ts";
+import { escapeLine, UsageError } from "../errors.ts";
 import { parseVolumeSpec } from "../format/names.ts";
 import { snapshotFromJson, type SnapshotJson, snapshotText } from "../format/snapshot_name.ts";
 import { withSession } from "./context.ts";
 import { print, printBytes, printJson } from "./output.ts";
 import { examples, type Invocation, type Root } from "./root.ts";
 
+const STDOUT_FD = 1;
+
 const EXAMPLES = examples(
   ["varve show acme/vm1", "the latest backup"],
   ["varve show acme/vm1@~1 --json", "the one before it, for a script"],
   ["varve show acme/vm1 --field to_snapshot", "the last snapshot that was backed up"],
 );
-
-const STDOUT_FD = 1;
 
 export function addShow(program: Root, invocation: Invocation): void {
   program.command("show")
@@ -52,7 +52,10 @@ function printDetails({ raw: _, ...details }: BackupDetails, { json }: { json: b
   print(names.map((name) => `${name.padEnd(width)}  ${text(name, details[name])}`.trimEnd() + "\n").join(""));
 }
 
-/** A line of its own; a snapshot's name as the bytes it has, but not to a terminal. Nothing but the newline where there is no value. */
+/**
+ * A line of its own; a snapshot's name as the bytes it has, but on a terminal, which they could steer. Nothing but the newline
+ * where there is no value.
+ */
 function printField({ raw, ...details }: BackupDetails, name: string): void {
   if ((name === "from_snapshot" || name === "to_snapshot") && !isatty(STDOUT_FD)) {
     return printBytes(Buffer.concat([raw[name] ?? new Uint8Array(), Buffer.from("\n")]));
@@ -68,5 +71,5 @@ function text(name: string, value: unknown): string {
     return snapshot === undefined ? "" : snapshotText(snapshot);
   }
   if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "object" ? JSON.stringify(value) : escapeLine(String(value));
 }

@@ -1,44 +1,61 @@
 /**
  * Ids name plaintext, and only the project's key can make them. A chunk's id is a two-level hash: the leaves are the
- * SHA-256 of each 4 KiB block, cut to 16 bytes; the id is HMAC-SHA-256(id key, length as le32 ‖ leaves). So the id of a
- * chunk of which a few blocks changed follows from the old leaves and the new blocks alone. docs/format.md, "Ids".
+ * SHA-256 of leaf key ‖ block for each 4 KiB block, cut to 16 bytes; the id is HMAC-SHA-256(id key, length as le32 ‖ leaves).
+ * So the id of a chunk of which a few blocks changed follows from the old leaves and the new blocks alone. docs/format.md, "Ids".
  */
 import { equalBytes } from "../format/bytes.ts";
 import type { Range } from "../format/coverage.ts";
 import { encodeRef } from "../format/entries.ts";
 import type { ObjectRef } from "../format/layout.ts";
-import { BLOCK_BYTES, LEAF_BYTES, leavesBytes } from "../format/limits.ts";
+import { BLOCK_BYTES, LEAF_BYTES, LEAF_KEY_BYTES, leavesBytes } from "../format/limits.ts";
 import { BlockSet } from "../format/patch.ts";
 
 const ZERO_BLOCK = new Uint8Array(BLOCK_BYTES);
-const ZERO_LEAF = (Bun.SHA256.hash(ZERO_BLOCK) as Uint8Array).slice(0, LEAF_BYTES);
-const digest = new Uint8Array(32);
 
-/**
- * Writes the leaves of `chunk` to the front of `leaves` (16 bytes for each 4 KiB, the last block may be shorter), but
- * for the blocks that begin in one of the ranges `known`, ascending: their leaves stay as they are.
- */
-export function writeLeaves(chunk: Uint8Array, leaves: Uint8Array, known: readonly Range[] = []): void {
-  let next = 0;
-  for (let from = 0, to = 0; from < chunk.length; from += BLOCK_BYTES, to += LEAF_BYTES) {
-    while (next < known.length && known[next]!.to <= from) next++;
-    if (next < known.length && known[next]!.from <= from) continue;
-    leaves.set(leafOf(chunk.subarray(from, from + BLOCK_BYTES)), to);
+/** Makes the leaves of one project key. A last block that is shorter than 4 KiB is hashed with zeros behind it. */
+export class LeafHasher {
+  /** The leaf key, and the block at work: hashed in one go, which is faster than in two, and nobody changes it meanwhile. */
+  readonly #input = new Uint8Array(LEAF_KEY_BYTES + BLOCK_BYTES);
+  readonly #digest = new Uint8Array(32);
+  readonly #zeroLeaf: Uint8Array;
+
+  constructor({ leafKey }: { leafKey: Uint8Array }) {
+    this.#input.set(leafKey);
+    this.#zeroLeaf = this.#hash(ZERO_BLOCK).slice();
   }
-}
 
-/** The leaf of one block; overwritten by the next call. */
-export function leafOf(block: Uint8Array): Uint8Array {
-  return block.length === BLOCK_BYTES && isZero(block) ? ZERO_LEAF : hashLeaf(block);
-}
-
-/** Whether a chunk of `length` bytes that has these leaves is all zeros. */
-export function areZeroLeaves(leaves: Uint8Array, length: number): boolean {
-  for (let from = 0, at = 0; from < length; from += BLOCK_BYTES, at += LEAF_BYTES) {
-    const zero = length - from >= BLOCK_BYTES ? ZERO_LEAF : hashLeaf(ZERO_BLOCK.subarray(0, length - from));
-    if (!equalBytes(leaves.subarray(at, at + LEAF_BYTES), zero)) return false;
+  /**
+   * Writes the leaves of `chunk` to the front of `leaves` (16 bytes for each 4 KiB), but for the blocks that begin in one of
+   * the ranges `known`, ascending: their leaves stay as they are.
+   */
+  write(chunk: Uint8Array, leaves: Uint8Array, known: readonly Range[] = []): void {
+    let next = 0;
+    for (let from = 0, to = 0; from < chunk.length; from += BLOCK_BYTES, to += LEAF_BYTES) {
+      while (next < known.length && known[next]!.to <= from) next++;
+      if (next < known.length && known[next]!.from <= from) continue;
+      leaves.set(this.of(chunk.subarray(from, from + BLOCK_BYTES)), to);
+    }
   }
-  return true;
+
+  /** The leaf of one block; overwritten by the next call. */
+  of(block: Uint8Array): Uint8Array {
+    return isZero(block) ? this.#zeroLeaf : this.#hash(block);
+  }
+
+  /** Whether a chunk of `length` bytes that has these leaves is all zeros. */
+  areZero(leaves: Uint8Array, length: number): boolean {
+    for (let at = 0; at < leavesBytes(length); at += LEAF_BYTES) {
+      if (!equalBytes(leaves.subarray(at, at + LEAF_BYTES), this.#zeroLeaf)) return false;
+    }
+    return true;
+  }
+
+  #hash(block: Uint8Array): Uint8Array {
+    this.#input.set(block, LEAF_KEY_BYTES);
+    if (block.length < BLOCK_BYTES) this.#input.fill(0, LEAF_KEY_BYTES + block.length);
+    Bun.SHA256.hash(this.#input, this.#digest);
+    return this.#digest.subarray(0, LEAF_BYTES);
+  }
 }
 
 /** The blocks of a chunk of `length` bytes in which two lists of leaves differ. */
@@ -73,12 +90,6 @@ export function pageId(pageKey: Uint8Array, page: Uint8Array): Uint8Array {
   const hmac = new Bun.CryptoHasher("sha256", Buffer.from(pageKey));
   hmac.update(page as Uint8Array<ArrayBuffer>);
   return new Uint8Array(hmac.digest());
-}
-
-/** The result is overwritten by the next call. */
-function hashLeaf(block: Uint8Array): Uint8Array {
-  Bun.SHA256.hash(block as Uint8Array<ArrayBuffer>, digest);
-  return digest.subarray(0, LEAF_BYTES);
 }
 
 /** A look at the first bytes tells most blocks of data apart before all 4 KiB are compared. */

@@ -6,13 +6,14 @@ import { createCipheriv, createDecipheriv, scrypt } from "node:crypto";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concat, fromHex, toHex, utf8 } from "../format/bytes.ts";
-import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
+import { KEY_ID_BYTES, LEAF_KEY_BYTES, SECRET_BYTES } from "../format/limits.ts";
 import { collectGarbage } from "../os/garbage.ts";
 
 export interface ProjectKey {
   /** Names the key in headers and paths; tells nothing of the secret. */
   id: Uint8Array;
   idKey: Uint8Array;
+  leafKey: Uint8Array;
   pageKey: Uint8Array;
   patchKey: Uint8Array;
   dataKey: Uint8Array;
@@ -58,6 +59,7 @@ export function deriveKeys(secret: Uint8Array, project: string): ProjectKey {
   return {
     id: derive("key id", KEY_ID_BYTES),
     idKey: derive("chunk id", 32),
+    leafKey: derive("leaf", LEAF_KEY_BYTES),
     pageKey: derive("page id", 32),
     patchKey: derive("patch id", 32),
     dataKey: derive("data", 32),

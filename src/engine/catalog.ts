@@ -6,7 +6,13 @@ import { frontEnd } from "../codec/seal.ts";
 import { DamageError, describeError, isUnreadable, MissingError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
 import { manifestName, parseManifestName, volumePrefix, VOLUMES_PREFIX } from "../format/layout.ts";
-import { decodeInfo, encodeInfo, type Manifest, type ManifestInfo } from "../format/manifest.ts";
+import {
+  decodeInfo,
+  encodeInfo,
+  type InfoPlace,
+  type Manifest,
+  type ManifestInfo,
+} from "../format/manifest.ts";
 import { backupTimeMs, isBackupId } from "../format/backup_id.ts";
 import { checkVolumeName } from "../format/names.ts";
 import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../format/object.ts";
@@ -335,7 +341,7 @@ export async function readInfo(
 ): Promise<ManifestInfo> {
   const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
   const open = async (bytes: Uint8Array) =>
-    decodeInfo(await project.front(bytes, object), { key: project.key(object.name), ...place });
+    decodeInfo(await project.front(bytes, object), infoPlace(project, place));
   const cached = cache?.get(object.name);
   const known = cached === undefined ? undefined : await open(cached).catch(() => undefined); // damaged: read it again
   if (known !== undefined) return known;
@@ -377,13 +383,18 @@ async function readManifestOnce(
   const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
   const key = project.key(object.name);
   const { bytes, content, key: sealKey } = await project.readOnce(object, { signal });
-  const info = decodeInfo(await project.front(bytes, object), { key, ...place });
+  const info = decodeInfo(await project.front(bytes, object), infoPlace(project, place));
   try {
     const pages = EntryList.decode(content, pagesOf(info));
     return { info, pages, key: sealKey };
   } catch (cause) {
     throw new DamageError(key, `Cannot read "${key}": its list of pages cannot be read`, { cause });
   }
+}
+
+function infoPlace(project: Project, { volume, backup }: PointPlace): InfoPlace {
+  const { name, chunkBytes } = project;
+  return { key: project.key(manifestName(volume, backup)), project: name, volume, backup, chunkBytes };
 }
 
 /** How many pages the volume has. */
@@ -399,7 +410,12 @@ export async function writeManifest(
 ): Promise<void> {
   const { info, pages, key } = manifest;
   const name = manifestName(info.volume, info.backup);
-  const object = { type: OBJECT_TYPE.manifest, name, front: encodeInfo(info), content: pages.encode() };
+  const object = {
+    type: OBJECT_TYPE.manifest,
+    name,
+    front: encodeInfo(info, project.key(name)),
+    content: pages.encode(),
+  };
   await project.write(object, { ...options, key });
 }
 

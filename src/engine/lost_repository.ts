@@ -1,6 +1,6 @@
 /** What is left of a repository that has lost its `varve.json`. */
 import type { Secret } from "../codec/keys.ts";
-import { isUnreadable, VarveError } from "../errors.ts";
+import { ChunkSizeError, isUnreadable, VarveError } from "../errors.ts";
 import { parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
 import type { Store } from "../store/store.ts";
@@ -49,10 +49,14 @@ async function chunkBytesOf(
     const places = (await listTwice(project, VOLUMES_PREFIX, context))
       .flatMap((object) => parseManifestName(object.name) ?? []);
     for (const place of places.reverse()) {
-      const info = await readInfo(project, place, context).catch((error) => {
-        if (!isUnreadable(error)) throw error;
-      });
-      if (info !== undefined) return info.chunk_bytes;
+      const found = await readInfo(project, place, context).then(
+        ({ chunk_bytes }) => chunk_bytes,
+        (error) => {
+          if (error instanceof ChunkSizeError) return error.chunkBytes;
+          if (!isUnreadable(error)) throw error;
+        },
+      );
+      if (found !== undefined) return found;
     }
     return places.length === 0 ? undefined : "closed";
   } catch (error) {

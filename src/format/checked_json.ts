@@ -17,8 +17,7 @@ export function encodeCheckedJson(fields: Record<string, unknown>): Uint8Array {
 
 /** The fields of the object at `key`. Throws `DamageError`, or `format_version` where a varve of another format wrote it. */
 export function decodeCheckedJson(bytes: Uint8Array, key: string): Record<string, unknown> {
-  const damaged = (state: string, cause?: unknown) =>
-    new DamageError(key, `Cannot read "${key}": ${state}`, { cause });
+  const damaged = (state: string) => new DamageError(key, `Cannot read "${key}": ${state}`);
   const [line, sum, ...rest] = (fromUtf8(bytes) ?? "").split("\n");
   const version = /^\{"varve":(\d+)[,}]/.exec(line ?? "")?.[1];
   if (version === undefined) throw damaged("it is not a file of varve");
@@ -28,8 +27,8 @@ export function decodeCheckedJson(bytes: Uint8Array, key: string): Record<string
   }
   try {
     return JSON.parse(line!) as Record<string, unknown>;
-  } catch (cause) {
-    throw damaged("its line is no JSON", cause);
+  } catch {
+    throw damaged("its line is no JSON");
   }
 }
 

@@ -7,6 +7,7 @@
 import { isBackupId } from "./backup_id.ts";
 import { fromHex, toHex } from "./bytes.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
+import { isVolumeName } from "./names.ts";
 
 export const REPOSITORY_KEY = "varve.json";
 export const PROJECTS_PREFIX = "projects/";
@@ -71,7 +72,7 @@ export function manifestName(volume: string, backup: string): string {
   return `${volumePrefix(volume)}${backup}`;
 }
 
-/** Volume and backup id behind a manifest's name; `undefined` for anything else. */
+/** Volume and backup id behind a manifest's name; `undefined` for anything else, such as what no volume can be called. */
 export function parseManifestName(name: string): { volume: string; backup: string } | undefined {
   return parsePlace(name, VOLUMES_PREFIX);
 }
@@ -80,7 +81,8 @@ function parsePlace(name: string, prefix: string): { volume: string; backup: str
   const slash = name.lastIndexOf("/");
   const backup = name.slice(slash + 1);
   if (!name.startsWith(prefix) || slash < prefix.length || !isBackupId(backup)) return undefined;
-  return { volume: name.slice(prefix.length, slash), backup };
+  const volume = name.slice(prefix.length, slash);
+  return isVolumeName(volume) ? { volume, backup } : undefined;
 }
 
 /** What keeps a backup from being forgotten. */

@@ -9,6 +9,8 @@ export const MIB = 1024 * KIB;
 export const BLOCK_BYTES = 4 * KIB;
 /** A leaf is a SHA-256 cut to this length. */
 export const LEAF_BYTES = 16;
+/** One block of SHA-256: hashed before each block of a chunk. */
+export const LEAF_KEY_BYTES = 64;
 export const ID_BYTES = 32;
 export const LEASE_ID_BYTES = 16;
 export const KEY_ID_BYTES = 8;
@@ -23,8 +25,8 @@ export const PAGE_CHUNKS = 1024;
 /** A volume beyond this is refused: positions stay exact as JavaScript numbers with room to spare. */
 export const MAX_VOLUME_BYTES = 2 ** 52;
 
-/** So many pages a manifest names at most, each by up to 49 bytes: it fits into the 64 MiB of one with room for its info. */
-const MAX_PAGES = 1_200_000;
+/** So many pages a manifest names at most, each by up to 49 bytes: 56 MiB. */
+export const MAX_PAGES = 1_200_000;
 
 /** What a volume that is cut into such chunks can have. */
 export function maxVolumeBytes(chunkBytes: number): number {
@@ -32,6 +34,22 @@ export function maxVolumeBytes(chunkBytes: number): number {
 }
 
 export const MAX_NAME_BYTES = 200;
+
+/** Of JSON: nobody writes a document that is longer, nor reads one. */
+export const MAX_DOCUMENT_BYTES = MIB;
+/** Longest snapshot name, the limit that `rbd import-diff` itself has. */
+export const MAX_SNAPSHOT_NAME_BYTES = 4096;
+/** Of what a host calls itself; Linux has 64. */
+export const MAX_HOST_BYTES = 255;
+/** Of what an operator says about a hold. */
+export const MAX_REASON_BYTES = 1000;
+export const MAX_TAGS = 64;
+/** Of one tag: 100 characters. */
+export const MAX_TAG_BYTES = 400;
+/** Backups that one other passes over. */
+export const MAX_PASSED_OVER = 10_000;
+/** A `Date` can be made of it, and of thousands of years more. */
+export const MAX_TIME_MS = 8e15;
 
 /** Bytes of leaves of a chunk of `length` bytes. */
 export function leavesBytes(length: number): number {

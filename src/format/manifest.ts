@@ -2,13 +2,32 @@
  * A manifest: one restore point. Its front section is the *info*, a JSON object that `list` reads alone; its content is
  * the run of entries that names its pages. docs/format.md, "Manifests".
  */
-import { DamageError } from "../errors.ts";
-import { fromUtf8, utf8 } from "./bytes.ts";
+import { ChunkSizeError, DamageError } from "../errors.ts";
+import { backupTimeMs } from "./backup_id.ts";
+import {
+  decodeDocument,
+  encodeDocument,
+  list,
+  number,
+  oneOf,
+  optional,
+  orNull,
+  record,
+  text,
+  whole,
+} from "./document.ts";
 import type { EntryList } from "./entries.ts";
-import { isBackupId } from "./backup_id.ts";
-import { BLOCK_BYTES, MAX_CHUNK_BYTES, MAX_VOLUME_BYTES, MIN_CHUNK_BYTES, PAGE_CHUNKS } from "./limits.ts";
-import { type SnapshotJson } from "./snapshot_name.ts";
-import { isSourceId, type SourceIds } from "./source_ids.ts";
+import * as field from "./fields.ts";
+import {
+  MAX_PASSED_OVER,
+  MAX_TAG_BYTES,
+  MAX_TAGS,
+  MAX_VOLUME_BYTES,
+  maxVolumeBytes,
+  PAGE_CHUNKS,
+} from "./limits.ts";
+import type { SnapshotJson } from "./snapshot_name.ts";
+import type { SourceIds } from "./source_ids.ts";
 
 export interface ChunkCounts {
   /** Positions of the volume. */
@@ -62,55 +81,72 @@ export interface Manifest {
   pages: EntryList;
 }
 
-export function encodeInfo(info: ManifestInfo): Uint8Array {
-  return utf8(JSON.stringify(info));
+const readCounts = record<ChunkCounts>({
+  total: field.count,
+  changed: field.count,
+  zero: field.count,
+  new: field.count,
+  patched: field.count,
+  reused: field.count,
+});
+
+const readInfo = record<ManifestInfo>({
+  backup: field.backupId,
+  project: field.name,
+  volume: field.name,
+  time: field.isoTime,
+  size_bytes: whole({ most: MAX_VOLUME_BYTES }),
+  chunk_bytes: field.chunkSize,
+  page_chunks: oneOf(PAGE_CHUNKS),
+  from_snapshot: field.snapshot,
+  to_snapshot: field.snapshot,
+  base: orNull(field.backupId),
+  source_id: optional(field.sourceId),
+  source_snapshot_id: optional(field.sourceId),
+  from_snapshot_id: optional(field.sourceId),
+  passed_over: optional(list(field.backupId, { most: MAX_PASSED_OVER })),
+  tags: list(text({ most: MAX_TAG_BYTES }), { most: MAX_TAGS }),
+  host: field.host,
+  stream_bytes: field.count,
+  chunks: readCounts,
+  uploaded_bytes: field.count,
+  duration_s: number({ most: Number.MAX_SAFE_INTEGER }),
+  lease_ms: optional(field.timeMs),
+});
+
+/** Throws `failed` for what `decodeInfo` would refuse; `key` is where it is to be. */
+export function encodeInfo(info: ManifestInfo, key: string): Uint8Array {
+  return encodeDocument(info, { key, read: readInfo });
 }
 
-/** The info of the manifest at `key`. Throws `DamageError` where it is not one or names another place. */
-export function decodeInfo(
-  bytes: Uint8Array,
-  at: { key: string; volume: string; backup: string },
-): ManifestInfo {
-  const info = parse(bytes);
-  if (info?.volume === at.volume && info.backup === at.backup && isInfo(info)) return info as ManifestInfo;
-  throw new DamageError(
-    at.key,
-    `Cannot read "${at.key}": it does not hold the manifest that its name says`,
-  );
+/** Where a manifest is, and how the repository cuts volumes. */
+export interface InfoPlace {
+  key: string;
+  project: string;
+  volume: string;
+  backup: string;
+  chunkBytes: number;
 }
 
-/** JSON may also be `null`. */
-function parse(bytes: Uint8Array): Partial<ManifestInfo> | null | undefined {
-  try {
-    return JSON.parse(fromUtf8(bytes) ?? "") as Partial<ManifestInfo> | null;
-  } catch {
-    return undefined;
+/** The info of the manifest at `key`. Throws `DamageError` where it is none, names another place, or is cut otherwise. */
+export function decodeInfo(bytes: Uint8Array, at: InfoPlace): ManifestInfo {
+  const info = decodeDocument(bytes, { key: at.key, read: readInfo });
+  const { project, volume, backup, time, chunk_bytes, size_bytes } = info;
+  const cannot = `Cannot read "${at.key}":`;
+  if (project !== at.project || volume !== at.volume || backup !== at.backup) {
+    throw new DamageError(at.key, `${cannot} it does not hold the manifest that its name says`);
   }
-}
-
-/** Whoever has the key can seal anything: what is computed with or printed has the type that it should have. */
-function isInfo(info: Partial<ManifestInfo>): boolean {
-  const { size_bytes, chunk_bytes, page_chunks, tags, passed_over = [], base, chunks } = info;
-  const texts = [info.project, info.time, info.host];
-  const numbers = [info.stream_bytes, info.uploaded_bytes, info.duration_s];
-  const ids = [info.source_id, info.source_snapshot_id, info.from_snapshot_id];
-  return texts.every((text) => typeof text === "string") &&
-    numbers.every((number) => typeof number === "number") &&
-    ids.every((id) => id === undefined || isSourceId(id)) &&
-    isWhole(size_bytes, { most: MAX_VOLUME_BYTES }) &&
-    isWhole(chunk_bytes, { least: MIN_CHUNK_BYTES, most: MAX_CHUNK_BYTES }) &&
-    chunk_bytes! % BLOCK_BYTES === 0 &&
-    page_chunks === PAGE_CHUNKS && (base === null || typeof base === "string") &&
-    isSnapshot(info.from_snapshot) && isSnapshot(info.to_snapshot) &&
-    Array.isArray(tags) && tags.every((tag) => typeof tag === "string") &&
-    Array.isArray(passed_over) && passed_over.every((id) => typeof id === "string" && isBackupId(id)) &&
-    typeof chunks === "object" && chunks !== null;
-}
-
-function isWhole(value: unknown, { least = 0, most }: { least?: number; most: number }): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
-}
-
-function isSnapshot(name: SnapshotJson | undefined): boolean {
-  return name === null || typeof name === "string" || typeof name?.base64 === "string";
+  if (Date.parse(time) !== backupTimeMs(backup)) {
+    throw new DamageError(at.key, `${cannot} its "time" is not that of its name`);
+  }
+  if (chunk_bytes !== at.chunkBytes) {
+    const sizes = `its chunks have ${chunk_bytes} bytes, those of the repository ${at.chunkBytes}`;
+    throw new ChunkSizeError(at.key, `${cannot} ${sizes}; put the right varve.json back`, {
+      chunkBytes: chunk_bytes,
+    });
+  }
+  if (size_bytes > maxVolumeBytes(chunk_bytes)) {
+    throw new DamageError(at.key, `${cannot} its "size_bytes" is more than such chunks allow`);
+  }
+  return info;
 }

@@ -50,6 +50,12 @@ export function checkVolumeName(name: string): void {
   }
 }
 
+/** Whether `name` can name a volume. */
+export function isVolumeName(name: string): boolean {
+  return Buffer.byteLength(name) <= MAX_NAME_BYTES &&
+    name.split("/").every((segment) => SEGMENT.test(segment) && !isBackupId(segment));
+}
+
 function checkLength(kind: string, name: string): void {
   const bytes = Buffer.byteLength(name);
   if (bytes === 0) throw new UsageError(`Cannot use an empty name as a ${kind}`);
@@ -64,7 +70,7 @@ function checkLength(kind: string, name: string): void {
 export function quote(name: string): string {
   const text = JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}...` : name);
   return text.replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
+    /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

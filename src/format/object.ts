@@ -20,10 +20,11 @@ import {
   FORMAT_VERSION,
   ID_BYTES,
   KEY_ID_BYTES,
-  KIB,
   LEASE_ID_BYTES,
   leavesBytes,
   MAX_CHUNK_BYTES,
+  MAX_DOCUMENT_BYTES,
+  MAX_PAGES,
   MIB,
   PAGE_CHUNKS,
 } from "./limits.ts";
@@ -56,39 +57,55 @@ const NAMED_TYPES: ReadonlySet<ObjectType> = new Set([
 export const COMPRESSION = { none: 0, zstd: 1 } as const;
 export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
 
-/**
- * What an object can hold at most; a chunk or patch less, a chunk's size. So a header that was changed, which is
- * noticed only once the object is opened, takes no memory without bounds.
- */
-export const MAX_FRONT_BYTES = 16 * MIB;
-export const MAX_CONTENT_BYTES = 256 * MIB;
 /** What sealing adds to a section: a nonce and a tag (src/codec/seal.ts). */
 const SEAL_BYTES = 28;
 /** The longest entry of a page, a block patch. */
 const MAX_ENTRY_BYTES = 1 + ID_BYTES + 2 * (ID_BYTES + LEASE_ID_BYTES);
+/** The longest entry of a manifest, a page under the suffix of a lease. */
+const MAX_PAGE_ENTRY_BYTES = 1 + ID_BYTES + LEASE_ID_BYTES;
 /** More than what sealing adds to a section. */
 const SEAL_ROOM_BYTES = 64;
 
-const MAX_PIECE_BYTES = HEADER_BYTES + leavesBytes(MAX_CHUNK_BYTES) + MAX_CHUNK_BYTES + 2 * SEAL_ROOM_BYTES;
+/** The sections of an object, in plain. */
+export interface PartSizes {
+  front: number;
+  content: number;
+}
 
-/** What a whole object of each type has at most, as it is stored. docs/format.md, "Objects". */
-const MAX_OBJECT_BYTES: Readonly<Record<ObjectType, number>> = {
-  [OBJECT_TYPE.chunk]: MAX_PIECE_BYTES,
-  [OBJECT_TYPE.patch]: MAX_PIECE_BYTES,
-  [OBJECT_TYPE.page]: 256 * KIB,
-  [OBJECT_TYPE.manifest]: 64 * MIB,
-  [OBJECT_TYPE.lease]: MIB,
-  [OBJECT_TYPE.hold]: MIB,
-  [OBJECT_TYPE.mark]: MIB,
-  [OBJECT_TYPE.planHead]: MAX_CONTENT_BYTES,
-  [OBJECT_TYPE.planShard]: MAX_CONTENT_BYTES,
-  [OBJECT_TYPE.planEnd]: MIB,
-  [OBJECT_TYPE.forgotten]: MAX_CONTENT_BYTES,
+const MAX_PIECE: PartSizes = { front: leavesBytes(MAX_CHUNK_BYTES), content: MAX_CHUNK_BYTES };
+const MAX_DOCUMENT: PartSizes = { front: 0, content: MAX_DOCUMENT_BYTES };
+
+/**
+ * What an object of each type can hold. So a header that was changed, which is noticed only once the object is opened, takes
+ * no memory without bounds. docs/format.md, "Objects".
+ */
+const MAX_PARTS: Readonly<Record<ObjectType, PartSizes>> = {
+  [OBJECT_TYPE.chunk]: MAX_PIECE,
+  [OBJECT_TYPE.patch]: MAX_PIECE,
+  [OBJECT_TYPE.page]: { front: 0, content: 4 + PAGE_CHUNKS * MAX_ENTRY_BYTES },
+  [OBJECT_TYPE.manifest]: { front: MAX_DOCUMENT_BYTES, content: 4 + MAX_PAGES * MAX_PAGE_ENTRY_BYTES },
+  [OBJECT_TYPE.lease]: MAX_DOCUMENT,
+  [OBJECT_TYPE.hold]: MAX_DOCUMENT,
+  [OBJECT_TYPE.mark]: MAX_DOCUMENT,
+  [OBJECT_TYPE.planHead]: { front: MAX_DOCUMENT_BYTES, content: 64 * MIB },
+  [OBJECT_TYPE.planShard]: { front: 0, content: 256 * MIB },
+  [OBJECT_TYPE.planEnd]: { front: 0, content: 0 },
+  [OBJECT_TYPE.forgotten]: { front: 0, content: 64 * MIB },
 };
+
+export function maxParts(type: ObjectType): PartSizes {
+  return MAX_PARTS[type];
+}
 
 /** Nobody writes an object of the type that has more bytes, so nobody reads more of one. */
 export function maxObjectBytes(type: ObjectType): number {
-  return MAX_OBJECT_BYTES[type];
+  const { front, content } = MAX_PARTS[type];
+  return HEADER_BYTES + sectionBytes(front) + SEAL_BYTES + content;
+}
+
+/** Of a front section, as it is stored. */
+function sectionBytes(frontBytes: number): number {
+  return frontBytes === 0 ? 0 : SEAL_BYTES + frontBytes;
 }
 
 export interface ObjectHeader {
@@ -155,9 +172,8 @@ export function decodeHeader(bytes: Uint8Array, options: { key: string; type: Ob
 }
 
 function fits({ type, frontBytes, contentBytes, plainBytes }: ObjectHeader): boolean {
-  const isPiece = type === OBJECT_TYPE.chunk || type === OBJECT_TYPE.patch;
-  const most = isPiece ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
-  return frontBytes <= MAX_FRONT_BYTES && plainBytes <= most && contentBytes <= most + SEAL_ROOM_BYTES;
+  const { front, content } = MAX_PARTS[type];
+  return frontBytes <= sectionBytes(front) && plainBytes <= content && contentBytes <= SEAL_BYTES + content;
 }
 
 /**

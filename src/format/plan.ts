@@ -3,29 +3,31 @@
  * suffix, zeros where it has none); its head says what it waits for and which restore points it saw. docs/format.md,
  * "Plans".
  */
+import { DamageError } from "../errors.ts";
 import { fromUtf8, utf8 } from "./bytes.ts";
-import { type ObjectRef } from "./layout.ts";
+import { decodeDocument, encodeDocument, list, record } from "./document.ts";
+import { encodeRef, refAt } from "./entries.ts";
+import * as field from "./fields.ts";
+import { type ObjectRef, parseManifestName } from "./layout.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 
 const RECORD_BYTES = ID_BYTES + LEASE_ID_BYTES;
 
 export function encodePlanShard(refs: readonly ObjectRef[]): Uint8Array {
-  const records = refs.map(record).sort(Buffer.compare);
+  const records = refs.map((ref) => encodeRef(ref)).sort(Buffer.compare);
   return new Uint8Array(Buffer.concat(records));
 }
 
 /** The objects that a shard names, in its order. */
 export function* decodePlanShard(shard: Uint8Array): Generator<ObjectRef> {
   for (let at = 0; at + RECORD_BYTES <= shard.length; at += RECORD_BYTES) {
-    const lease = shard.slice(at + ID_BYTES, at + RECORD_BYTES);
-    const hasLease = lease.some((byte) => byte !== 0);
-    yield { id: shard.slice(at, at + ID_BYTES), lease: hasLease ? lease : undefined };
+    yield refAt(shard, at);
   }
 }
 
 /** Whether the shard's plaintext names the object. Binary search; the bytes are used as they are. */
 export function shardHas(shard: Uint8Array, ref: ObjectRef): boolean {
-  const wanted = record(ref);
+  const wanted = encodeRef(ref);
   let low = 0;
   let high = Math.floor(shard.length / RECORD_BYTES);
   while (low < high) {
@@ -38,13 +40,6 @@ export function shardHas(shard: Uint8Array, ref: ObjectRef): boolean {
   return false;
 }
 
-function record(ref: ObjectRef): Uint8Array {
-  const bytes = new Uint8Array(RECORD_BYTES);
-  bytes.set(ref.id);
-  if (ref.lease !== undefined) bytes.set(ref.lease, ID_BYTES);
-  return bytes;
-}
-
 /** The front of a plan's head. */
 export interface PlanHead {
   /** The leases, in hex, that must have ended before the plan may be swept. */
@@ -53,27 +48,33 @@ export interface PlanHead {
   made_ms: number;
 }
 
-export function encodePlanHead(head: PlanHead): Uint8Array {
-  return utf8(JSON.stringify(head));
+/** As many leases as fit into a document. */
+const MAX_WAITS = 25_000;
+
+const readHead = record<PlanHead>({
+  waits: list(field.hex(LEASE_ID_BYTES), { most: MAX_WAITS }),
+  made_ms: field.timeMs,
+});
+
+/** Throws `failed` for what `decodePlanHead` would refuse. */
+export function encodePlanHead(head: PlanHead, key: string): Uint8Array {
+  return encodeDocument(head, { key, read: readHead });
 }
 
-/** `undefined` where it is none. */
-export function decodePlanHead(front: Uint8Array): PlanHead | undefined {
-  try {
-    const head = JSON.parse(fromUtf8(front) ?? "") as Partial<PlanHead> | null;
-    const isHead = Array.isArray(head?.waits) && head.waits.every((id) => typeof id === "string") &&
-      typeof head.made_ms === "number";
-    return isHead ? head as PlanHead : undefined;
-  } catch {
-    return undefined;
-  }
+/** Of the plan's head at `key`. Throws `DamageError` where it is none. */
+export function decodePlanHead(front: Uint8Array, key: string): PlanHead {
+  return decodeDocument(front, { key, read: readHead });
 }
 
-/** A list of names, one a line: the points that a plan saw, or a forget took. */
+/** A list of manifests' names, one a line: the points that a plan saw, or a forget took. */
 export function encodeNames(names: Iterable<string>): Uint8Array {
   return utf8([...names].sort().join("\n"));
 }
 
-export function decodeNames(bytes: Uint8Array): string[] {
-  return (fromUtf8(bytes) ?? "").split("\n").filter((name) => name !== "");
+/** Of the object at `key`. Throws `DamageError` where a line is no manifest's name. */
+export function decodeNames(bytes: Uint8Array, key: string): string[] {
+  if (bytes.length === 0) return [];
+  const names = (fromUtf8(bytes) ?? "").split("\n");
+  if (names.every((name) => parseManifestName(name) !== undefined)) return names;
+  throw new DamageError(key, `Cannot read "${key}": a line of it is not the name of a manifest`);
 }

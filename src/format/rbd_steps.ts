@@ -3,9 +3,8 @@
  * what they mean, and never sees the data of an extent, which the source reads straight into its consumer's buffer.
  */
 import { StreamError } from "../errors.ts";
+import { MAX_SNAPSHOT_NAME_BYTES } from "./limits.ts";
 
-/** Longest snapshot name, the limit that `rbd import-diff` itself has. */
-export const MAX_SNAPSHOT_NAME_BYTES = 4096;
 /** No decoder asks for more than this in one step. */
 export const MAX_NEED_BYTES = 4096;
 

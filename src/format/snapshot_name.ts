@@ -1,4 +1,5 @@
 /** Snapshot names are bytes: in JSON a string where they are UTF-8, else `{"base64": …}`. */
+import { escapeLine } from "../errors.ts";
 import { fromUtf8, utf8 } from "./bytes.ts";
 
 export type SnapshotJson = string | { base64: string } | null;
@@ -15,10 +16,9 @@ export function snapshotFromJson(json: SnapshotJson): Uint8Array | undefined {
 
 /** For people: bytes that are not UTF-8, and control characters, as escapes. */
 export function snapshotText(name: Uint8Array): string {
-  // deno-lint-ignore no-control-regex
-  const controls = /[\u0000-\u001f\u007f-\u009f]/g;
-  const text = fromUtf8(name) ?? Buffer.from(name).toString("latin1").replace(/[\u0080-\u00ff]/g, escapeByte);
-  return text.replace(controls, escapeByte);
+  return escapeLine(
+    fromUtf8(name) ?? Buffer.from(name).toString("latin1").replace(/[\u0080-\u00ff]/g, escapeByte),
+  );
 }
 
 function escapeByte(char: string): string {

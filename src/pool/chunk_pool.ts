@@ -56,8 +56,8 @@ export class ChunkPool {
    * The id of the chunk, its leaves written behind it; `undefined` where it is all zeros. The leaves of the ranges
    * `known`, of whole blocks, are there already, and their bytes are not looked at.
    */
-  async hash(chunk: ChunkBuffer, idKey: Uint8Array, known: readonly Range[] = []): Promise<HashResult> {
-    return await this.#run({ op: "hash", ...this.#parts(chunk), known, idKey }) as HashResult;
+  async hash(chunk: ChunkBuffer, keys: ProjectKey, known: readonly Range[] = []): Promise<HashResult> {
+    return await this.#run({ op: "hash", ...this.#parts(chunk), known, keys }) as HashResult;
   }
 
   /** Seals a hashed chunk for `ref` into `sealed`, whole or as a patch; the bytes of the object. */

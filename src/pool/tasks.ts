@@ -2,7 +2,7 @@
  * What the chunk workers do, as plain functions over shared buffers: hash a chunk, seal it whole or as a block patch, open
  * it, apply a patch.
  */
-import { areZeroLeaves, chunkId, leafOf, patchId, writeLeaves } from "../codec/ids.ts";
+import { chunkId, LeafHasher, patchId } from "../codec/ids.ts";
 import type { ProjectKey } from "../codec/keys.ts";
 import { type ObjectName, openContentInto, openFront, sealInto } from "../codec/seal.ts";
 import { DamageError, type ErrorCode, VarveError } from "../errors.ts";
@@ -26,7 +26,7 @@ interface ChunkParts {
 export interface HashTask extends ChunkParts {
   op: "hash";
   known: readonly Range[];
-  idKey: Uint8Array;
+  keys: ProjectKey;
 }
 /** The chunk's id; `undefined` where it is all zeros. */
 export type HashResult = Uint8Array | undefined;
@@ -117,9 +117,10 @@ function refusing<T>(work: () => T): T | Refusal {
   }
 }
 
-function hash({ chunk, leaves, length, known, idKey }: HashTask): HashResult {
-  writeLeaves(chunk.subarray(0, length), leaves, known);
-  return areZeroLeaves(leaves, length) ? undefined : chunkId(idKey, length, leaves);
+function hash({ chunk, leaves, length, known, keys }: HashTask): HashResult {
+  const hasher = new LeafHasher(keys);
+  hasher.write(chunk.subarray(0, length), leaves, known);
+  return hasher.areZero(leaves, length) ? undefined : chunkId(keys.idKey, length, leaves);
 }
 
 function seal(task: SealTask): SealResult {
@@ -150,7 +151,7 @@ function open(task: OpenTask): OpenResult {
   const scratch = scratchOf(task.sealed.length);
   const sealed = task.sealed.subarray(0, task.sealedLength);
   const length = openContentInto(task.chunk, sealed, { object, key: task.keys, scratch });
-  writeLeaves(task.chunk.subarray(0, length), task.leaves);
+  new LeafHasher(task.keys).write(task.chunk.subarray(0, length), task.leaves);
   if (equalBytes(chunkId(task.keys.idKey, length, task.leaves), task.id)) return { length };
   throw damaged(task.key, `its content is not the chunk ${toHex(task.id)}`);
 }
@@ -158,10 +159,11 @@ function open(task: OpenTask): OpenResult {
 function apply(task: ApplyTask): ApplyResult {
   const { base, length, blocks, content } = openPatch(task);
   const isWanted = rangeFilter(task.wanted);
+  const hasher = new LeafHasher(task.keys);
   let at = 0;
   for (const { block, from, to } of blocks.ranges()) {
     const bytes = content.subarray(at, at + to - from);
-    task.leaves.set(leafOf(bytes), block * LEAF_BYTES);
+    task.leaves.set(hasher.of(bytes), block * LEAF_BYTES);
     if (isWanted(from)) task.chunk.set(bytes, from);
     at += bytes.length;
   }

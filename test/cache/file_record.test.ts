@@ -24,7 +24,12 @@ const PLACE = {
 };
 const records = join(PLACE.root, "files");
 const file = join(folder, "disk");
-const CONTENT: FileContent = { repository: "r", project: "acme", volume: "vm", backup: "b-1" };
+const CONTENT: FileContent = {
+  repository: "r",
+  project: "acme",
+  volume: "vm",
+  backup: "20260101T000000000Z-00000001",
+};
 const known = () => recordedContent(PLACE, file);
 
 async function record(path = file, content = CONTENT): Promise<void> {

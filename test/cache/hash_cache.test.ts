@@ -14,7 +14,13 @@ const folder = scratchFolder();
 const path = join(folder, "cache");
 const HEAD_BYTES = 4096;
 const INDEX_BYTES = 12;
-const HEAD: HashCacheHead = { repository: "r", project: "acme", volume: "rbd/vm-1", backup: "b-1", pages: 3 };
+const HEAD: HashCacheHead = {
+  repository: "r",
+  project: "acme",
+  volume: "rbd/vm-1",
+  backup: "20260101T000000000Z-00000001",
+  pages: 3,
+};
 /** Some with a suffix, and a page of zeros between two others. */
 const PAGES = [pageOf(1).encode(), undefined, pageOf(3).encode()];
 

@@ -39,6 +39,12 @@ describe("varve exits with 2 and one line", () => {
     ["there are two sources", ["backup", "a/b", "x", "y"], 'Cannot back up "y": one source at a time'],
     ["a backup names a point", ["backup", "a/b@c", "x"], 'Cannot back up to "a/b@c"'],
     ["a tag is no word", ["backup", "a/b", "x", "--tag", "two words"], "Expected one word"],
+    [
+      "tags are too many",
+      ["backup", "a/b", "x", ...Array(65).fill("--tag=t")],
+      "A backup has at most 64 tags",
+    ],
+    ["a reason is too long", ["hold", "a/b@c", "--reason", "é".repeat(501)], "Expected at most 1000 bytes"],
     ["a tag is empty", ["backup", "a/b", "x", "--tag", ""], "Expected one word"],
     ["a tag holds a control character", ["backup", "a/b", "x", "--tag", "a\u001b[31m"], "Expected one word"],
     ["a listing names a point", ["list", "a/b@c"], 'Cannot list "a/b@c": leave out what follows the @'],

@@ -3,12 +3,14 @@ import { describe, expect, test } from "bun:test";
 import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import fc from "fast-check";
-import { areZeroLeaves, chunkId, differentBlocks, pageId, writeLeaves } from "../../src/codec/ids.ts";
+import { chunkId, differentBlocks, LeafHasher, pageId } from "../../src/codec/ids.ts";
 import { toHex } from "../../src/format/bytes.ts";
 import { BLOCK_BYTES, LEAF_BYTES, leavesBytes } from "../../src/format/limits.ts";
 import { le32 } from "../helpers/rbd_stream.ts";
 
 const KEY = new Uint8Array(32).fill(7);
+const LEAF_KEY = new Uint8Array(64).map((_, i) => 3 * i + 1);
+const hasher = new LeafHasher({ leafKey: LEAF_KEY });
 
 /** A chunk of blocks that are zeros or not, with odd lengths. */
 const chunk = fc.record({
@@ -26,7 +28,9 @@ const chunk = fc.record({
 function leavesOf(bytes: Uint8Array): Uint8Array {
   const leaves: Uint8Array[] = [];
   for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
-    leaves.push(sha256(bytes.subarray(at, at + BLOCK_BYTES)).subarray(0, LEAF_BYTES));
+    const block = new Uint8Array(BLOCK_BYTES);
+    block.set(bytes.subarray(at, at + BLOCK_BYTES));
+    leaves.push(sha256(new Uint8Array([...LEAF_KEY, ...block])).subarray(0, LEAF_BYTES));
   }
   return new Uint8Array(Buffer.concat(leaves));
 }
@@ -37,13 +41,13 @@ function shared(bytes: Uint8Array): Uint8Array {
   return copy;
 }
 
-describe("writeLeaves()", () => {
+describe("LeafHasher", () => {
   test("writes what the other SHA-256 gives, and tells zeros, over plain and shared memory", () => {
     fc.assert(fc.property(chunk, fc.boolean(), (bytes, isShared) => {
       const leaves = new Uint8Array(leavesBytes(bytes.length) + 1).fill(0xee);
-      writeLeaves(isShared ? shared(bytes) : bytes, leaves);
+      hasher.write(isShared ? shared(bytes) : bytes, leaves);
       expect(leaves).toEqual(new Uint8Array([...leavesOf(bytes), 0xee]));
-      expect(areZeroLeaves(leaves, bytes.length)).toBe(bytes.every((byte) => byte === 0));
+      expect(hasher.areZero(leaves, bytes.length)).toBe(bytes.every((byte) => byte === 0));
     }));
   });
 
@@ -52,12 +56,37 @@ describe("writeLeaves()", () => {
     const block = new Uint8Array(BLOCK_BYTES);
     for (let at = 0; at < BLOCK_BYTES; at++) {
       block[at] = 1;
-      writeLeaves(block, leaves);
-      expect(areZeroLeaves(leaves, BLOCK_BYTES)).toBe(false);
+      hasher.write(block, leaves);
+      expect(hasher.areZero(leaves, BLOCK_BYTES)).toBe(false);
       block[at] = 0;
     }
-    writeLeaves(block, leaves);
-    expect(areZeroLeaves(leaves, BLOCK_BYTES)).toBe(true);
+    hasher.write(block, leaves);
+    expect(hasher.areZero(leaves, BLOCK_BYTES)).toBe(true);
+  });
+
+  test("makes other leaves of the same block under another key, also of zeros", () => {
+    const other = new LeafHasher({ leafKey: LEAF_KEY.map((byte, i) => i === 63 ? byte ^ 1 : byte) });
+    for (
+      const block of [
+        new Uint8Array(BLOCK_BYTES),
+        new Uint8Array(BLOCK_BYTES).fill(5),
+        new Uint8Array(9).fill(5),
+      ]
+    ) {
+      expect(toHex(other.of(block).slice())).not.toBe(toHex(hasher.of(block).slice()));
+    }
+    const leaves = new Uint8Array(LEAF_BYTES);
+    hasher.write(new Uint8Array(BLOCK_BYTES), leaves);
+    expect(other.areZero(leaves, BLOCK_BYTES)).toBe(false);
+  });
+
+  test("hashes a shorter last block with zeros behind it, whatever was hashed before", () => {
+    const short = new Uint8Array(100).fill(1);
+    const filled = new Uint8Array(BLOCK_BYTES);
+    filled.set(short);
+    const wanted = hasher.of(filled).slice();
+    hasher.of(new Uint8Array(BLOCK_BYTES).fill(9));
+    expect(hasher.of(short)).toEqual(wanted);
   });
 });
 
@@ -94,7 +123,7 @@ describe("pageId()", () => {
     fc.assert(fc.property(chunk, fc.nat(8), fc.nat(8), (bytes, a, b) => {
       const known = { from: Math.min(a, b) * BLOCK_BYTES, to: Math.max(a, b) * BLOCK_BYTES };
       const leaves = new Uint8Array(leavesBytes(bytes.length)).fill(0xee);
-      writeLeaves(bytes, leaves, known.from < known.to ? [known] : []);
+      hasher.write(bytes, leaves, known.from < known.to ? [known] : []);
       const wanted = leavesOf(bytes);
       for (let block = 0; block * LEAF_BYTES < leaves.length; block++) {
         const isKnown = block * BLOCK_BYTES >= known.from && block * BLOCK_BYTES < known.to;

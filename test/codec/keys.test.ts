@@ -44,7 +44,9 @@ describe("deriveKeys()", () => {
     const keys = deriveKeys(SECRET, PROJECT);
     expect(toHex(keys.id)).toBe(derive("key id", 8));
     expect(toHex(keys.idKey)).toBe(derive("chunk id", 32));
+    expect(toHex(keys.leafKey)).toBe(derive("leaf", 64));
     expect(toHex(keys.pageKey)).toBe(derive("page id", 32));
+    expect(toHex(keys.patchKey)).toBe(derive("patch id", 32));
     expect(toHex(keys.dataKey)).toBe(derive("data", 32));
   });
 });

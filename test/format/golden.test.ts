@@ -6,6 +6,7 @@ import { openContent, openFront } from "../../src/codec/seal.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { openProject } from "../../src/engine/open_project.ts";
 import { openRepository } from "../../src/engine/repository.ts";
+import { decodeLease, type LeaseContent } from "../../src/engine/gc/lease.ts";
 import { fromHex, fromUtf8, toHex } from "../../src/format/bytes.ts";
 import { EntryList, wholeAt } from "../../src/format/entries.ts";
 import * as layout from "../../src/format/layout.ts";
@@ -19,12 +20,14 @@ import { restoreTo, testContext } from "../helpers/engine.ts";
 
 const FOLDER = path.join(import.meta.dir, "../fixtures/format/repository");
 const KEYS = deriveKeys(golden.PROJECT_SECRET, "plain");
-const TEXT_ID = "ecc109b38beed6936df0d6560c96ad28129c47ee017730f5e0e4eb03fc4f9d04";
-const SHORT_ID = "d91bacac1e992603bd92179f06fbaab845e15d0e63426255cd9552587f8ec413";
-const PAGE_ID = "36c89217090b575dee2bbb6f2efd0c0de1e379a46b71f8ed30a56f0e1db8193d";
-const PATCH_ID = "3598590dda22311b3769cfc248cea64115635944c7f0bb7e75ded31400dd965a";
+const TEXT_ID = "d04c99afa4c04089452092f3e55237eb22f55365d43eddcfb0f70fc0eb14ad17";
+const SHORT_ID = "14a1f1ffb7dfd0c5186307f3c201510ce634728642cee03b638e8ae8c3c4bb64";
+const PAGE_ID = "70166daf7d94952bc09f9d6f4ab5e7202af87d40bc5b2c47e0a92c0b45c2529f";
+const PATCH_ID = "f5c24901b46b9266d6eea62cec5b511bd51f57289c0898acd52f5e7a7960326a";
 /** Of the chunk that the patch makes. */
-const PATCHED_ID = "99398c08ec0bb7d115de28b6406dd63f3030e759c1319b2df0d025c4b0fe7b84";
+const PATCHED_ID = "0b541ea5af8d1ca54ed9d6ccf3823ef2a51d7e6358585ebd9a7f763dfd8c9114";
+/** Of the first block of the first chunk. */
+const TEXT_LEAF = "e88e1883df71297b64b155a4d258ba2e";
 const text = layout.parseChunkName(`chunks/${TEXT_ID.slice(0, 2)}/${TEXT_ID}`)!;
 const short = layout.parseChunkName(`chunks/${SHORT_ID.slice(0, 2)}/${SHORT_ID}.${"1e".repeat(16)}`)!;
 const patch = layout.parseChunkName(`chunks/${PATCH_ID.slice(0, 2)}/${PATCH_ID}`)!;
@@ -63,7 +66,7 @@ describe("the golden repository of format 3", () => {
     const chunk = await object(OBJECT_TYPE.chunk, layout.chunkName(text));
     expect(Buffer.compare(chunk.content(), golden.TEXT_CHUNK)).toBe(0);
     expect(chunk.front().length).toBe(16 * 16);
-    expect(toHex(chunk.front().subarray(0, 16))).toBe("3c1113c770b082acf6e380e910459601");
+    expect(toHex(chunk.front().subarray(0, 16))).toBe(TEXT_LEAF);
   });
 
   test("has a short chunk that is not compressed, under the suffix of a lease", async () => {
@@ -97,15 +100,15 @@ describe("the golden repository of format 3", () => {
   test("has a manifest with its info in front, that names the page", async () => {
     const name = layout.manifestName(golden.VOLUME, golden.BACKUP);
     const manifest = await object(OBJECT_TYPE.manifest, name);
-    const at = { key: name, volume: golden.VOLUME, backup: golden.BACKUP };
-    expect(decodeInfo(manifest.front(), at)).toEqual(golden.INFO);
+    const at = { key: name, project: "plain", volume: golden.VOLUME, backup: golden.BACKUP };
+    expect(decodeInfo(manifest.front(), { ...at, chunkBytes: golden.CHUNK_BYTES })).toEqual(golden.INFO);
     const pages = EntryList.decode(manifest.content());
     expect([pages.length, pages.get(0)]).toEqual([1, wholeAt(page)]);
   });
 
   test("has a lease", async () => {
     const lease = await object(OBJECT_TYPE.lease, layout.leaseName(golden.LEASE_ID));
-    expect(JSON.parse(fromUtf8(lease.content())!)).toEqual(golden.LEASE);
+    expect(decodeLease(lease.content(), "k")).toEqual(golden.LEASE as LeaseContent);
   });
 
   test("has a hold", async () => {
@@ -122,15 +125,15 @@ describe("the golden repository of format 3", () => {
 
   test("has the plan's head, with the points that it saw, and its end", async () => {
     const head = await object(OBJECT_TYPE.planHead, layout.planHeadName(golden.PLAN_ID));
-    expect(decodePlanHead(head.front())).toEqual(golden.PLAN_HEAD);
-    expect(decodeNames(head.content())).toEqual(golden.POINTS);
+    expect(decodePlanHead(head.front(), "k")).toEqual(golden.PLAN_HEAD);
+    expect(decodeNames(head.content(), "k")).toEqual(golden.POINTS);
     const end = await object(OBJECT_TYPE.planEnd, layout.planEndName(golden.PLAN_ID));
     expect(end.content().length).toBe(0);
   });
 
   test("has the record of a forget", async () => {
     const record = await object(OBJECT_TYPE.forgotten, layout.forgottenName(toHex(golden.LEASE_ID)));
-    expect(decodeNames(record.content())).toEqual(golden.POINTS);
+    expect(decodeNames(record.content(), "k")).toEqual(golden.POINTS);
   });
 
   test("has a mark", async () => {

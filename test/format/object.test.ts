@@ -1,7 +1,7 @@
 /** The header of binary objects: its bytes, and all that is no header of this format. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type SealKey, sealObject } from "../../src/codec/seal.ts";
+import { SEAL_BYTES, type SealKey, sealObject } from "../../src/codec/seal.ts";
 import { DamageError, VarveError } from "../../src/errors.ts";
 import { EntryList, wholeAt } from "../../src/format/entries.ts";
 import { leavesBytes, PAGE_CHUNKS } from "../../src/format/limits.ts";
@@ -11,24 +11,25 @@ import {
   encodeHeader,
   HEADER_BYTES,
   isPossibleChunkSize,
-  MAX_CONTENT_BYTES,
-  MAX_FRONT_BYTES,
+  maxObjectBytes,
+  maxParts,
   OBJECT_TYPE,
   type ObjectHeader,
   type ObjectType,
 } from "../../src/format/object.ts";
-import { MAX_CHUNK_BYTES } from "../../src/format/limits.ts";
 import { flippedBits } from "../helpers/damage.ts";
 
 const HEADER: ObjectHeader = {
-  type: OBJECT_TYPE.page,
+  type: OBJECT_TYPE.manifest,
   compression: COMPRESSION.zstd,
   keyId: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]),
   frontBytes: 0x00020304,
   contentBytes: 0x00060708,
   plainBytes: 0x00fefdfc,
 };
-const AT = { key: "projects/p/chunks/x", type: OBJECT_TYPE.page };
+/** What an object of any type may be. */
+const EMPTY = { frontBytes: 0, contentBytes: SEAL_BYTES, plainBytes: 0 };
+const AT = { key: "projects/p/volumes/v/x", type: OBJECT_TYPE.manifest };
 
 function failure(bytes: Uint8Array, at: Parameters<typeof decodeHeader>[1] = AT): VarveError {
   try {
@@ -44,7 +45,7 @@ describe("encodeHeader()", () => {
   test("writes the bytes that the format says", () => {
     const hex = Buffer.from(encodeHeader(HEADER)).toString("hex");
     expect(hex).toBe(
-      "7661727665" + "03" + "02" + "01" + "0102030405060708" + "04030200" + "08070600" + "fcfdfe00" +
+      "7661727665" + "03" + "03" + "01" + "0102030405060708" + "04030200" + "08070600" + "fcfdfe00" +
         "00000000",
     );
   });
@@ -52,15 +53,19 @@ describe("encodeHeader()", () => {
 
 describe("decodeHeader()", () => {
   test("gives back what encodeHeader() was given", () => {
-    const size = fc.integer({ min: 0, max: MAX_CHUNK_BYTES });
-    const header: fc.Arbitrary<ObjectHeader> = fc.record({
-      type: fc.constantFrom(...Object.values(OBJECT_TYPE)),
-      compression: fc.constantFrom(...Object.values(COMPRESSION)),
-      keyId: fc.uint8Array({ minLength: 8, maxLength: 8 }),
-      frontBytes: fc.integer({ min: 0, max: MAX_FRONT_BYTES }),
-      contentBytes: size,
-      plainBytes: size,
-    });
+    const header = fc.constantFrom(...Object.values(OBJECT_TYPE)).chain(
+      (type): fc.Arbitrary<ObjectHeader> => {
+        const { front, content } = maxParts(type);
+        return fc.record({
+          type: fc.constant(type),
+          compression: fc.constantFrom(...Object.values(COMPRESSION)),
+          keyId: fc.uint8Array({ minLength: 8, maxLength: 8 }),
+          frontBytes: fc.integer({ min: 0, max: front }),
+          contentBytes: fc.integer({ min: 0, max: content + SEAL_BYTES }),
+          plainBytes: fc.integer({ min: 0, max: content }),
+        });
+      },
+    );
     fc.assert(fc.property(header, fc.uint8Array({ maxLength: 9 }), (header, tail) => {
       const bytes = new Uint8Array([...encodeHeader(header), ...tail]);
       expect(decodeHeader(bytes, { key: "k", type: header.type })).toEqual(header);
@@ -76,15 +81,15 @@ describe("decodeHeader()", () => {
   });
 
   test("says damage when the type is another one", () => {
-    const error = failure(encodeHeader({ ...HEADER, type: OBJECT_TYPE.chunk }));
+    const error = failure(encodeHeader({ ...HEADER, ...EMPTY, type: OBJECT_TYPE.chunk }));
     expect([error.code, error.message]).toEqual([
       "damage",
-      `Cannot read "${AT.key}": it is an object of type 1, not 2`,
+      `Cannot read "${AT.key}": it is an object of type 1, not 3`,
     ]);
   });
 
   test.each(Object.entries(OBJECT_TYPE))("says what another version means in a %s", (name, type) => {
-    const bytes = encodeHeader({ ...HEADER, type });
+    const bytes = encodeHeader({ ...HEADER, ...EMPTY, type });
     bytes[5] = 4;
     // A chunk, patch or page is read under a manifest of this version: it cannot be a later one's.
     const isNamed = ["chunk", "patch", "page"].includes(name);
@@ -103,13 +108,14 @@ describe("decodeHeader()", () => {
     }
     // Magic, version, type, all but one bit of the compression, and the lengths' bits beyond what they can be; the rest is
     // for the seal to notice.
-    expect(noticed).toBe((5 + 1 + 1) * 8 + 7 + 8 + 4 + 4);
+    expect(noticed).toBe((5 + 1 + 1) * 8 + 7 + 12 + 6 + 6);
   });
 
   test.each(Object.entries(OBJECT_TYPE))("says damage when a %s says to hold more than it can", (_, type) => {
-    const isPiece = type === OBJECT_TYPE.chunk || type === OBJECT_TYPE.patch;
-    const most = isPiece ? MAX_CHUNK_BYTES : MAX_CONTENT_BYTES;
-    const fields = { frontBytes: MAX_FRONT_BYTES, contentBytes: most + 28, plainBytes: most };
+    const { front, content } = maxParts(type);
+    const frontBytes = front === 0 ? 0 : front + SEAL_BYTES;
+    const fields = { frontBytes, contentBytes: content + SEAL_BYTES, plainBytes: content };
+    expect(maxObjectBytes(type)).toBe(HEADER_BYTES + frontBytes + content + SEAL_BYTES);
     const full = encodeHeader({ ...HEADER, type, ...fields });
     expect(decodeHeader(full, { ...AT, type })).toMatchObject(fields);
     for (const offset of [16, 20, 24]) {
@@ -121,7 +127,7 @@ describe("decodeHeader()", () => {
         expect(error.message).toBe(`Cannot read "${AT.key}": it says to hold more than an object can`);
       }
     }
-    for (const field of ["frontBytes", "plainBytes"]) {
+    for (const field of ["frontBytes", "contentBytes", "plainBytes"]) {
       const header = { ...HEADER, type, ...fields, [field]: fields[field as keyof typeof fields] + 1 };
       expect(() => encodeHeader(header)).toThrow(/^Cannot write an object of .* more than one can hold$/);
     }

@@ -1,8 +1,8 @@
 /** The pool with real worker threads: chunks through shared memory, and workers that throw, die or are not there. */
 import { afterAll, describe, expect, test } from "bun:test";
 import path from "node:path";
-import { chunkId, differentBlocks, patchId, writeLeaves } from "../../src/codec/ids.ts";
-import { deriveKeys } from "../../src/codec/keys.ts";
+import { chunkId, differentBlocks, LeafHasher, patchId } from "../../src/codec/ids.ts";
+import { deriveKeys, type ProjectKey } from "../../src/codec/keys.ts";
 import { type ObjectName, openContent, openFront, sealedBytes, sealObject } from "../../src/codec/seal.ts";
 import { DamageError, describeError } from "../../src/errors.ts";
 import { toHex } from "../../src/format/bytes.ts";
@@ -37,7 +37,7 @@ async function chunkOf(content: Uint8Array): Promise<ChunkBuffer> {
 /** The leaves and the id, made in this thread. */
 function namesOf(content: Uint8Array): { leaves: Uint8Array; id: Uint8Array } {
   const leaves = new Uint8Array(leavesBytes(content.length));
-  writeLeaves(content, leaves);
+  new LeafHasher(KEYS).write(content, leaves);
   return { leaves, id: chunkId(KEYS.idKey, content.length, leaves) };
 }
 
@@ -64,7 +64,7 @@ describe("ChunkPool.hash()", () => {
     for (const content of CONTENTS) {
       const chunk = await chunkOf(content);
       const { leaves, id } = namesOf(content);
-      expect(await pool.hash(chunk, KEYS.idKey)).toEqual(id);
+      expect(await pool.hash(chunk, KEYS)).toEqual(id);
       const written = chunk.buffer.bytes.subarray(CHUNK_BYTES, CHUNK_BYTES + leaves.length);
       expect(toHex(written)).toBe(toHex(leaves));
     }
@@ -78,12 +78,12 @@ describe("ChunkPool.hash()", () => {
     for (const { from, to } of known) chunk.buffer.bytes.fill(0xdd, from, to);
     chunk.buffer.bytes.set(leaves, CHUNK_BYTES);
     chunk.buffer.bytes.fill(0, CHUNK_BYTES + 16, CHUNK_BYTES + 48); // those that are to be made
-    expect(await pool.hash(chunk, KEYS.idKey, known)).toEqual(id);
+    expect(await pool.hash(chunk, KEYS, known)).toEqual(id);
     expect(toHex(chunk.buffer.bytes.subarray(CHUNK_BYTES, CHUNK_BYTES + leaves.length))).toBe(toHex(leaves));
   });
 
   test("gives undefined for zeros, whatever the buffer holds behind them", async () => {
-    expect(await pool.hash(await chunkOf(new Uint8Array(5000)), KEYS.idKey)).toBeUndefined();
+    expect(await pool.hash(await chunkOf(new Uint8Array(5000)), KEYS)).toBeUndefined();
   });
 });
 
@@ -93,7 +93,7 @@ describe("ChunkPool.seal() and open()", () => {
       const chunk = await chunkOf(content);
       const { leaves, id } = namesOf(content);
       for (const lease of [undefined, new Uint8Array(16).fill(9)]) {
-        await pool.hash(chunk, KEYS.idKey);
+        await pool.hash(chunk, KEYS);
         const length = await pool.seal(chunk, { ref: { id, lease }, sealed, keys: KEYS });
         const object = sealed.bytes.slice(0, length);
         expect(Buffer.compare(openContent(object, nameOf({ id, lease }), KEYS), content)).toBe(0);
@@ -142,7 +142,7 @@ async function patchOf(
   base: Uint8Array,
 ): Promise<{ object: Uint8Array; ref: ObjectRef }> {
   const chunk = await chunkOf(content);
-  const id = await pool.hash(chunk, KEYS.idKey);
+  const id = await pool.hash(chunk, KEYS);
   const under: ObjectRef = { id: namesOf(base).id, lease: undefined };
   const blocks = differentBlocks(namesOf(content).leaves, namesOf(base).leaves, content.length);
   const ref = { id: patchId(KEYS.patchKey, id!, under), lease: undefined };
@@ -266,10 +266,10 @@ async function withWorker(file: string, use: (pool: ChunkPool) => Promise<void>)
   }
 }
 
-const [THROWS, DIES, WORKS] = [1, 2, 0].map((byte) => new Uint8Array([byte])) as [
-  Uint8Array,
-  Uint8Array,
-  Uint8Array,
+const [THROWS, DIES, WORKS] = [1, 2, 0].map((byte) => ({ ...KEYS, id: new Uint8Array([byte]) })) as [
+  ProjectKey,
+  ProjectKey,
+  ProjectKey,
 ];
 
 describe("ChunkPool", () => {
@@ -303,7 +303,7 @@ describe("ChunkPool", () => {
 
   test("rejects what is under way when it is closed", async () => {
     const pool = new ChunkPool({ threads: 1, chunkBytes: CHUNK_BYTES });
-    const work = errorOf(pool.hash(await chunkOf(noise(1, CHUNK_BYTES)), KEYS.idKey));
+    const work = errorOf(pool.hash(await chunkOf(noise(1, CHUNK_BYTES)), KEYS));
     await pool.close();
     expect((await work).message).toBe("Cannot work on chunks: a worker thread failed");
   });

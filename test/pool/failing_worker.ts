@@ -1,6 +1,6 @@
-/** A worker for tests of the pool: what it does is said by the id key of its hash tasks. */
-export default function run(task: { idKey: Uint8Array }): unknown {
-  switch (task.idKey[0]) {
+/** A worker for tests of the pool: what it does is said by the key id of its hash tasks. */
+export default function run(task: { keys: { id: Uint8Array } }): unknown {
+  switch (task.keys.id[0]) {
     case 1:
       throw new RangeError("thrown in the worker");
     case 2:

@@ -2,7 +2,8 @@
  * Small volumes of few patterns, so that chunks are shared, forgotten and made again all the time. A volume is a text: one
  * digit for each half chunk, 0 for zeros, or a letter for a digit with one block changed.
  */
-import { chunkId, writeLeaves } from "../../src/codec/ids.ts";
+import { chunkId, LeafHasher } from "../../src/codec/ids.ts";
+import type { ProjectKey } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/format/bytes.ts";
 import { BLOCK_BYTES, KIB, leavesBytes } from "../../src/format/limits.ts";
 import type { TestDiff, TestExtent } from "../helpers/memory_source.ts";
@@ -58,19 +59,19 @@ export function diffOf(
 }
 
 /** The ids of the volume's chunks in hex, `undefined` for zeros. */
-export function chunkIds(volume: string, idKey: Uint8Array): (string | undefined)[] {
+export function chunkIds(volume: string, keys: ProjectKey): (string | undefined)[] {
   const chunks = volume.match(/..?/g) ?? [];
-  return chunks.map((chunk) => /^0+$/.test(chunk) ? undefined : idOf(chunk, idKey));
+  return chunks.map((chunk) => /^0+$/.test(chunk) ? undefined : idOf(chunk, keys));
 }
 
-function idOf(chunk: string, idKey: Uint8Array): string {
-  const name = `${toHex(idKey)} ${chunk}`;
+function idOf(chunk: string, keys: ProjectKey): string {
+  const name = `${toHex(keys.id)} ${chunk}`;
   const known = ids.get(name);
   if (known !== undefined) return known;
   const bytes = volumeBytes(chunk);
   const leaves = new Uint8Array(leavesBytes(bytes.length));
-  writeLeaves(bytes, leaves);
-  const id = toHex(chunkId(idKey, bytes.length, leaves));
+  new LeafHasher(keys).write(bytes, leaves);
+  const id = toHex(chunkId(keys.idKey, bytes.length, leaves));
   ids.set(name, id);
   return id;
 }

@@ -276,7 +276,12 @@ export class Oracle implements Watcher {
       if (!this.isErasing) throw new Violation(`${key} is sealed under a key that is not there`);
       return;
     }
-    const info = decodeInfo(openFront(bytes, object, sealedBy), { key, ...place });
+    const info = decodeInfo(openFront(bytes, object, sealedBy), {
+      key,
+      project: PROJECT,
+      ...place,
+      chunkBytes: CHUNK_BYTES,
+    });
     const snapshot = snapshotText(snapshotFromJson(info.to_snapshot)!);
     const pages = EntryList.decode(openContent(bytes, object, sealedBy));
     const point = { key, ...place, snapshot, sealedBy, refs: new Set<string>() };
@@ -301,7 +306,7 @@ export class Oracle implements Watcher {
   /** Notes what the manifest refers to. Throws where something is not there, or not what the snapshot held. */
   #checkPages(info: ManifestInfo, pages: EntryList, point: Point): void {
     const { snapshot, sealedBy } = point;
-    const wanted = chunkIds(this.contents.get(snapshot)!, sealedBy.idKey);
+    const wanted = chunkIds(this.contents.get(snapshot)!, sealedBy);
     if (info.size_bytes > wanted.length * CHUNK_BYTES) throw new Violation(`${snapshot} has the wrong size`);
     const page = pages.get(0)?.object;
     const entries = page === undefined ? undefined : this.#page(page, point);

@@ -7,10 +7,10 @@ import { type FileLook, lookOf, recordFile } from "../../cache/file_record.ts";
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import type { LeafCache } from "../../cache/leaf_cache.ts";
 import type { Secret } from "../../codec/keys.ts";
-import { DamageError, describeError, InterruptedError, VarveError } from "../../errors.ts";
+import { describeError, InterruptedError, VarveError } from "../../errors.ts";
 import { backupId } from "../../format/backup_id.ts";
 import { EntryList } from "../../format/entries.ts";
-import { CHUNKS_PREFIX, manifestName } from "../../format/layout.ts";
+import { CHUNKS_PREFIX } from "../../format/layout.ts";
 import { MAX_VOLUME_BYTES, maxVolumeBytes, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import { checkVolumeName } from "../../format/names.ts";
@@ -258,7 +258,6 @@ async function storeDiff(
   const { latest, earlier } = run;
   const search = { ...work, volume: options.volume, latest, earlier, named: options.base };
   const base = await findBase(project, search, context);
-  if (base !== undefined) checkChunkSize(run, base);
   // A volume goes on under the key that its base is sealed with.
   const keys = base?.key ?? run.latest?.key ?? project.firstKey;
   const tableOptions = { project, key: keys, local: run.cache, signal: context.signal };
@@ -288,7 +287,7 @@ async function storeDiff(
     marked,
     table,
     covered: sample?.covered,
-    hints: base === undefined ? new PageTable(hintsOf(run)?.pages ?? emptyPages, tableOptions) : undefined,
+    hints: base === undefined ? new PageTable(latest?.pages ?? emptyPages, tableOptions) : undefined,
     onLostHints: (error) =>
       context.log.warn({}, `${describeError(error)}; the chunks that it names are looked for one by one`),
     baseSizeBytes: base?.info.size_bytes ?? 0,
@@ -329,24 +328,10 @@ async function storeDiff(
         work.prepared.reduce((sum, { info }) => sum + info.stream_bytes, 0),
       chunks: counts,
       uploaded_bytes: writer.uploadedBytes,
-      duration_s: (context.clock.now() - startedMs) / 1000,
+      duration_s: Math.max(0, context.clock.now() - startedMs) / 1000,
     },
   };
   return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes, checkedChunks };
-}
-
-function hintsOf({ latest, project }: Run): OpenManifest | undefined {
-  return latest?.info.chunk_bytes === project.chunkBytes ? latest : undefined;
-}
-
-/** A repository whose `varve.json` was lost and made anew may cut volumes otherwise than its older points were cut. */
-function checkChunkSize({ project, options }: Run, { info }: OpenManifest): void {
-  if (info.chunk_bytes === project.chunkBytes) return;
-  throw new DamageError(
-    project.key(manifestName(info.volume, info.backup)),
-    `Cannot back up "${project.name}/${options.volume}": its base ${info.backup} has chunks of ${info.chunk_bytes} bytes, ` +
-      `the repository of ${project.chunkBytes}; back up in full, or put the right varve.json back`,
-  );
 }
 
 function checkSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): void {

@@ -2,7 +2,7 @@
  * What a volume has when a backup of it begins: the newest backup that can be read, which the new one follows, and those that
  * are dated later than the store's clock. docs/format.md, "Manifests".
  */
-import { DamageError } from "../../errors.ts";
+import { ChunkSizeError, DamageError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
 import { infoOrDamage, listBackupIds, manifestOrDamage, type OpenManifest, reasonOf } from "../catalog.ts";
 import type { Context } from "../context.ts";
@@ -51,13 +51,15 @@ interface Choice {
 
 /**
  * The newest that can be read: one that is damaged must not keep the volume from being backed up. Throws `format_version` where
- * a later varve has backed it up.
+ * a later varve has backed it up, and `ChunkSizeError` where none can be read and one is cut otherwise: it is `varve.json` then
+ * that was changed, and what was stored now could not be read once it is put right.
  */
 async function newest(
   project: Project,
   { volume, ids }: Choice,
   context: Context,
 ): Promise<OpenManifest | undefined> {
+  let cutOtherwise: ChunkSizeError | undefined;
   for (const backup of ids.toReversed()) {
     const manifest = await manifestOrDamage(project, { volume, backup }, context);
     if (!(manifest instanceof DamageError)) {
@@ -66,8 +68,10 @@ async function newest(
     }
     const reason = reasonOf(manifest);
     if (reason !== manifest) throw reason;
+    if (manifest instanceof ChunkSizeError) cutOtherwise ??= manifest;
     context.log.warn({ volume, backup }, `${manifest.message}; going on without it`);
   }
+  if (cutOtherwise !== undefined) throw cutOtherwise;
 }
 
 /** Of names nobody knows who gave them. */

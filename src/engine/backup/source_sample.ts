@@ -71,7 +71,7 @@ export class SourceSample {
     const buffer = await workshop.chunks.acquire();
     try {
       await this.#reader.readAt(buffer.bytes.subarray(0, length), position * chunkBytes);
-      const id = await workshop.pool.hash({ buffer, length }, key.idKey);
+      const id = await workshop.pool.hash({ buffer, length }, key);
       const entry = await table.get(position);
       return id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
     } finally {

@@ -197,7 +197,7 @@ export class ChunkWriter {
 
   async #write(chunk: ChunkBuffer, options: WriteOptions): Promise<StoredChunk> {
     const { hint, missing } = options;
-    const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys.idKey, missing);
+    const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys, missing);
     if (id === undefined) return { entry: undefined, outcome: "zero" };
     if (hint !== undefined && equalBytes(hint.id, id) && await this.#canReuse(hint, chunk.length, options)) {
       return { entry: hint, outcome: "reused" };

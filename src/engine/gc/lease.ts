@@ -7,8 +7,10 @@
  * most counts, and the store's, between one look at the lease and the next.
  */
 import type { ProjectKey } from "../../codec/keys.ts";
-import { DamageError, describeError, StoreError, VarveError } from "../../errors.ts";
-import { fromUtf8, toHex, utf8 } from "../../format/bytes.ts";
+import { describeError, StoreError, VarveError } from "../../errors.ts";
+import { toHex } from "../../format/bytes.ts";
+import { decodeDocument, encodeDocument, oneOf, orNull, record } from "../../format/document.ts";
+import * as field from "../../format/fields.ts";
 import { leaseName } from "../../format/layout.ts";
 import { LEASE_ID_BYTES } from "../../format/limits.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
@@ -51,22 +53,18 @@ export interface LeaseContent {
   started_ms: number | null;
 }
 
+const readContent = record<LeaseContent>({
+  state: oneOf("running", "ended"),
+  work: oneOf(...WORKS),
+  volume: field.name,
+  host: field.host,
+  pid: field.count,
+  started_ms: orNull(field.timeMs),
+});
+
 /** Of the lease at `key`, as it was sealed. Throws `DamageError` where it is none. */
 export function decodeLease(content: Uint8Array, key: string): LeaseContent {
-  const damaged = (cause?: unknown) =>
-    new DamageError(key, `Cannot read "${key}": it is no lease`, { cause });
-  let about: Partial<LeaseContent> | null;
-  try {
-    about = JSON.parse(fromUtf8(content) ?? "");
-  } catch (cause) {
-    throw damaged(cause);
-  }
-  const { state, work, volume, host, pid, started_ms } = about ?? {};
-  const isLease = (state === "running" || state === "ended") && WORKS.some((known) => known === work) &&
-    typeof volume === "string" && typeof host === "string" && typeof pid === "number" &&
-    (started_ms === null || typeof started_ms === "number");
-  if (!isLease) throw damaged();
-  return about as LeaseContent;
+  return decodeDocument(content, { key, read: readContent });
 }
 
 const GONE =
@@ -235,7 +233,7 @@ export class Lease {
   ): Promise<void> {
     const { work, volume, host, key } = this.#options;
     const about: LeaseContent = { state, work, volume, host, pid: process.pid, started_ms: this.#startedMs };
-    const content = utf8(JSON.stringify(about));
+    const content = encodeDocument(about, { key: this.#storeKey, read: readContent });
     const began = readClocks(this.#context.clock);
     await this.#project.write({ type: OBJECT_TYPE.lease, name: leaseName(this.id), content }, {
       signal,

@@ -22,7 +22,10 @@ import {
 import type { Context } from "../context.ts";
 import type { Lease } from "./lease.ts";
 import type { Project } from "../project.ts";
+import { mapOrdered } from "../window.ts";
 
+/** Heads read at once: each may name very many points. */
+const READS_AT_ONCE = 4;
 /** Keys removed by one request. */
 const REMOVED_AT_ONCE = 1000;
 
@@ -58,9 +61,13 @@ export async function listPlans(project: Project, context: Context): Promise<Sto
     else if (part === "end") plan.endedMs = modifiedMs;
     else plan.shards.push(part.shard);
   }
-  await Promise.all([...heads].map(async ([id, writtenMs]) => {
+  async function* listed() {
+    yield* heads;
+  }
+  const read = async ([id, writtenMs]: [string, number]) => {
     plans.get(id)!.head = await readHead(project, { plan: id, writtenMs }, context);
-  }));
+  };
+  await Array.fromAsync(mapOrdered(listed(), read, { limit: READS_AT_ONCE, drop: () => {} }));
   return [...plans.values()];
 }
 
@@ -73,8 +80,9 @@ export async function readHead(
   const object = { type: OBJECT_TYPE.planHead, name: planHeadName(plan) };
   try {
     const { bytes, content } = await project.read(object, { signal });
-    const head = decodePlanHead(await project.front(bytes, object));
-    return head === undefined ? "unreadable" : { ...head, points: decodeNames(content), writtenMs };
+    const key = project.key(object.name);
+    const head = decodePlanHead(await project.front(bytes, object), key);
+    return { ...head, points: decodeNames(content, key), writtenMs };
   } catch (error) {
     if (!isUnreadable(error)) throw error;
     return "unreadable";
@@ -86,10 +94,11 @@ export async function writeHead(
   project: Project,
   { lease, head, points }: { lease: Lease; head: PlanHead; points: Iterable<string> },
 ): Promise<void> {
+  const name = planHeadName(lease.idHex);
   const object = {
     type: OBJECT_TYPE.planHead,
-    name: planHeadName(lease.idHex),
-    front: encodePlanHead(head),
+    name,
+    front: encodePlanHead(head, project.key(name)),
     content: encodeNames(points),
   };
   await lease.send((options) => project.write(object, { ...options, key: project.firstKey }));

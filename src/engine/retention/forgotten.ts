@@ -12,8 +12,8 @@ import type { Project } from "../project.ts";
 import { checkStored } from "../stored.ts";
 import { mapOrdered } from "../window.ts";
 
-/** Records read at once. */
-const READS_AT_ONCE = 16;
+/** Records read at once: each may name very many points. */
+const READS_AT_ONCE = 4;
 
 /** Writes down, under the lease of that id in hex, that manifests of these names go. */
 export async function recordForgotten(
@@ -53,7 +53,7 @@ export async function forgottenRecords(
     const { name, modifiedMs: writtenMs } = record;
     try {
       const { content } = await project.read({ type: OBJECT_TYPE.forgotten, name }, { signal });
-      return { name, names: decodeNames(content), writtenMs };
+      return { name, names: decodeNames(content, project.key(name)), writtenMs };
     } catch (error) {
       if (!isUnreadable(error)) throw error;
       return { name, names: [], writtenMs };

@@ -1,8 +1,10 @@
 /** Holds: small objects beside the manifests, each of which keeps one backup from being forgotten. */
 import { hostname } from "node:os";
-import { DamageError, MissingError } from "../../errors.ts";
-import { fromUtf8, utf8 } from "../../format/bytes.ts";
+import { MissingError } from "../../errors.ts";
+import { decodeDocument, encodeDocument, orNull, record, text } from "../../format/document.ts";
+import * as field from "../../format/fields.ts";
 import { holdName, HOLDS_PREFIX } from "../../format/layout.ts";
+import { MAX_REASON_BYTES } from "../../format/limits.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Context } from "../context.ts";
 import { listTwice } from "../list_twice.ts";
@@ -20,6 +22,11 @@ export interface HoldContent {
   reason: string | null;
   host: string;
 }
+
+const readContent = record<HoldContent>({
+  reason: orNull(text({ most: MAX_REASON_BYTES })),
+  host: field.host,
+});
 
 /** Which backups of a project, or of one volume, are held. */
 export class Holds {
@@ -60,13 +67,10 @@ export async function readHold(
   const name = holdName(volume, backup);
   try {
     const { content } = await project.read({ type: OBJECT_TYPE.hold, name }, { signal });
-    return JSON.parse(fromUtf8(content) ?? "") as HoldContent;
-  } catch (cause) {
-    if (cause instanceof MissingError) return undefined;
-    if (!(cause instanceof SyntaxError)) throw cause;
-    throw new DamageError(project.key(name), `Cannot read "${project.key(name)}": it is not a hold`, {
-      cause,
-    });
+    return decodeDocument(content, { key: project.key(name), read: readContent });
+  } catch (error) {
+    if (error instanceof MissingError) return undefined;
+    throw error;
   }
 }
 
@@ -75,11 +79,12 @@ export async function writeHold(
   { volume, backup, reason }: Place & { reason: string | null },
   { signal }: Context,
 ): Promise<void> {
+  const name = holdName(volume, backup);
   const content: HoldContent = { reason, host: hostname() };
   const object = {
     type: OBJECT_TYPE.hold,
-    name: holdName(volume, backup),
-    content: utf8(JSON.stringify(content)),
+    name,
+    content: encodeDocument(content, { key: project.key(name), read: readContent }),
   };
   await project.write(object, { signal, key: project.firstKey });
   await checkStored(project, object.name, { signal });

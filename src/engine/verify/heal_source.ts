@@ -137,7 +137,7 @@ class Reading {
     let leavesKnown = false;
     for (const { keys, chunks, pages } of this.#wanted.values()) {
       const known = leavesKnown ? [{ from: 0, to: piece.length }] : [];
-      const id = await workshop.pool.hash(piece, keys.idKey, known);
+      const id = await workshop.pool.hash(piece, keys, known);
       leavesKnown = true;
       if (id === undefined) return; // zeros, under every key
       for (const { entries } of pages.get(Math.floor(piece.position / PAGE_CHUNKS)) ?? []) {

@@ -4,6 +4,7 @@
  * then take it for absent, and the next one that has the same content stores it again.
  */
 import { hostname } from "node:os";
+import { VarveError } from "../../errors.ts";
 import type { Source } from "../../source/source.ts";
 import type { Store } from "../../store/store.ts";
 import { listBackupIds } from "../catalog.ts";
@@ -65,6 +66,16 @@ interface Run {
   source: SourceHealer | undefined;
 }
 
+/** Throws `conflict` where the other repository cuts volumes otherwise: none of its points could be read here. */
+async function openSecond(store: Store, { chunkBytes }: Repository, context: Context): Promise<Repository> {
+  const second = await openRepository(store, context);
+  if (second.chunkBytes === chunkBytes) return second;
+  throw new VarveError(
+    "conflict",
+    `Cannot repair from "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
+  );
+}
+
 /** Heals what it can. Throws only what stops the work; what is left is in the report. */
 export async function repair(
   repository: Repository,
@@ -73,7 +84,7 @@ export async function repair(
 ): Promise<RepairReport> {
   const startedMs = context.clock.now();
   const { project: name, volume, secrets, fromStore } = options;
-  const second = fromStore && await openRepository(fromStore, context);
+  const second = fromStore && await openSecond(fromStore, repository, context);
   const keys = fromStore === undefined
     ? []
     : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);

@@ -176,7 +176,7 @@ class Comparison {
     const { workshop, manifest } = this.#parts;
     try {
       const isStream = chunk.position === 0 && isRbdStream(chunk.buffer.bytes.subarray(0, chunk.length));
-      return { id: await workshop.pool.hash(chunk, manifest.key.idKey), isStream };
+      return { id: await workshop.pool.hash(chunk, manifest.key), isStream };
     } finally {
       chunk.buffer.release();
     }

@@ -417,6 +417,18 @@ describe("repair() from another repository", () => {
     expect(Buffer.compare(await bytesOf(repository), CONTENT)).toBe(0);
   });
 
+  test("refuses a repository that cuts volumes otherwise, and takes nothing from it", async () => {
+    const other = newStore();
+    await newRepository(other, 2 * CHUNK_BYTES);
+    const before = await keysOf(store, "");
+    const error = await errorOf(heal({ fromStore: other }));
+    expect([error.code, error.message]).toEqual([
+      "conflict",
+      `Cannot repair from "${other.url}": its chunks have 131072 bytes, here they have 65536`,
+    ]);
+    expect(await keysOf(store, "")).toEqual(before);
+  });
+
   test("refuses another project of that name", async () => {
     const other = newStore();
     await backUp(await newRepository(other), [FULL]);
