@@ -101,12 +101,9 @@ export const KEY_ATTACKS: Record<string, Attack> = {
         ["repository", a.pick(ODD_VALUES)],
         ["varve", a.pick([...ODD_VALUES, 1, 9])],
       ]);
-      const text = encodeCheckedJson({
-        repository: "0".repeat(32),
-        chunk_bytes: 65_536,
-        [field as string]: value,
-      });
-      a.renamedRepository = true;
+      const [line = ""] = Buffer.from(a.original("varve.json")).toString().split("\n");
+      const text = encodeCheckedJson({ ...JSON.parse(line), [field as string]: value });
+      a.renamedRepository ||= field === "repository";
       return a.write("varve.json", text, `with ${field} ${JSON.stringify(value)?.slice(0, 60)}`);
     },
   },
