@@ -86,7 +86,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     weight: 3,
     act: async (round) => {
       const project = someProject(round);
-      const to = round.pick(["second", "second", "targets/third"]);
+      const to = round.pick(["second", "second", "second", "targets/third"]);
       await round.varve(["copy", project, "--to", round.path(to)], { secret: project });
     },
   },
@@ -125,7 +125,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     weight: 3,
     act: async (round) => {
       const project = round.pick([someProject(round), "zeta"]);
-      const args = ["erase", project, "--yes-erase", project, ...(round.once(2) ? ["--json"] : [])];
+      const args = [
+        "erase",
+        project,
+        "--yes-erase",
+        project,
+        ...round.pick([[], ["--json"], ["--even-held"], ["--even-held"]]),
+      ];
       const ran = await round.varve(args, { mayWait: true });
       const [left] = ran.code === 0 ? await round.victim.keys(`projects/${project}/`) : [];
       if (left !== undefined) round.fail(ran.args, `it ends with exit code 0, and "${left}" is left`);

@@ -49,8 +49,9 @@ export class Template {
   static async make(folder: string): Promise<Template> {
     const template = new Template(folder);
     for (const name of ["home", "cache", "state"]) fs.mkdirSync(template.path(name), { recursive: true });
-    fs.writeFileSync(template.path("shared.key"), noise(32, "key"));
-    fs.writeFileSync(template.path("phrase.txt"), "correct horse battery staple\n");
+    // For their owner alone: nothing is to be said of them.
+    fs.writeFileSync(template.path("shared.key"), noise(32, "key"), { mode: 0o600 });
+    fs.writeFileSync(template.path("phrase.txt"), "correct horse battery staple\n", { mode: 0o600 });
     await template.#make();
     return template;
   }

@@ -92,7 +92,7 @@ export const KEY_ATTACKS: Record<string, Attack> = {
     },
   },
   oddRepositoryFile: {
-    weight: 3,
+    weight: 1,
     act: (a) => {
       const sizes = [4096, 65_537, 131_072, 4_194_304, 33_554_432, 2 ** 40, "65536"];
       const [field, value] = a.pick([
