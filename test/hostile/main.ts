@@ -45,7 +45,9 @@ for (let seed = from; seed < from + rounds; seed++) {
   if (round.violations.length === 0) continue;
   bad++;
   for (const line of lines) console.log(line);
-  console.log(`replay: bun test/hostile/main.ts --store ${values.store} --from ${seed} --rounds 1 --trace`);
+  console.log(
+    `replay: node_modules/.bin/bun test/hostile/main.ts --store ${values.store} --from ${seed} --rounds 1 --trace`,
+  );
   if (!values["keep-going"]) break;
 }
 await server?.stop();
