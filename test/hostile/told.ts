@@ -12,7 +12,7 @@ const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
 const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
 /** What the runtime says where the program met something that it did not expect. */
 const RUNTIME_TEXT =
-  /\$bunfs|\bat \S+ ?\(?\S+\.[jt]s:\d+|(?:Type|Range|Reference|Syntax)Error|undefined is not|null is not|is not (?:a function|an object|iterable|a constructor)|evaluating '|Cannot read propert|Invalid (?:array length|Date|time value)|stack size|Out of memory|Assertion|panic|\[object /i;
+  /\$bunfs|\bat \S+ ?\(?\S+\.[jt]s:\d+|(?:Type|Range|Reference|Syntax)Error|undefined is not|null is not|is not (?:a function|iterable|a constructor)|evaluating '|Cannot read propert|Invalid (?:array length|Date|time value)|stack size|Out of memory|Assertion|panic|\[object /i;
 
 /** What did not hold, a line each. */
 export function judge(ran: Ran, output: "text" | "json" | "bytes"): string[] {
