@@ -1,58 +1,101 @@
 #!/usr/bin/env bash
-# rbd-backup.sh POOL/IMAGE PROJECT/VOLUME [varve backup option...]
+# rbd-backup.sh POOL[/NAMESPACE]/IMAGE PROJECT/VOLUME [varve backup option...]
 #
-# The nightly backup of one Ceph RBD image: takes a snapshot, sends what changed since the last snapshot that was backed
-# up (or everything, where that one is gone), and only then drops the older snapshot. So the image carries one snapshot
-# between two runs. A run that fails removes the snapshot that it took, and leaves the older one for the next run.
+# The nightly backup of one Ceph RBD image, for whoever wants a script of their own: `varve backup PROJECT/VOLUME rbd:IMAGE`
+# does the same by itself. It takes a snapshot, sends what changed since the newest snapshot that was backed up and is still
+# there (or everything, where there is none), and only then removes its older snapshots. So the image carries one snapshot
+# between two runs. A run that fails removes the snapshot that it took, and leaves the older ones for the next run.
 #
-# Where and how to store comes from varve's own environment; in a crontab, with `varve` and `rbd` in PATH:
+# Where and how to store comes from varve's own environment; in /etc/cron.d, with `varve`, `rbd` and `ceph` in PATH:
 #
 #   PATH=/usr/local/bin:/usr/bin:/bin
 #   VARVE_REPO=s3://backups/ceph
 #   VARVE_PASSPHRASE_FILE=/etc/varve/passphrase
 #   AWS_SHARED_CREDENTIALS_FILE=/etc/varve/credentials
+#   CEPH_ARGS=--id backup
 #   15 2 * * *   backup  /usr/local/bin/rbd-backup.sh rbd/vm1 acme/vm1 --tag nightly
 #   45 2 * * *   backup  /usr/local/bin/rbd-backup.sh rbd/vm2 acme/vm2 --tag nightly
 #
+# The Ceph user makes and removes snapshots, so reading is not enough:
+#
+#   ceph auth get-or-create client.backup mon 'profile rbd' osd 'profile rbd pool=rbd'
+#
 # It says nothing when all went well, so that cron mails only what failed. The file system in the image is caught as it
 # would be after a power cut; for more, freeze it around the snapshot (fsfreeze, or the guest agent's fs-freeze).
-# Two runs of one image do not overlap: the second ends at once, with 75 (EX_TEMPFAIL). A run that was killed (kill -9,
-# power) may leave a snapshot behind, which `rbd snap ls` shows; it does no harm to later runs.
+#
+# Exit codes:
+#
+#     0   backed up, and the older snapshots are gone
+#     2   the command line or the environment is wrong; nothing was done
+#    20   rbd or ceph failed; not backed up
+#    21   backed up, but an older snapshot stays, such as one that is protected; the line says which
+#    22   a restore of the image was not finished (rbd-restore.sh): it is a mixture; nothing was done
+#    75   another run of this image is going on here (EX_TEMPFAIL); nothing was done
+#   else  not backed up, with varve's exit code: 1 failed, 4 there is no such project, 11 other hosts were in the way,
+#         13 wrong passphrase, 130 interrupted, and so on
+#
+# Its snapshots are called varve-, eight digits for the repository and volume, and the time. Others are not touched, so one
+# image may go to several volumes. Two runs of one image on a host do not overlap; those of several hosts do no harm to
+# each other: one that loses its snapshot to another begins anew.
 set -euo pipefail
 
-readonly PREFIX=varve- # of the snapshots that are ours to drop
-readonly LOCK_FOLDER=${RBD_BACKUP_LOCK_FOLDER:-/run/lock}
+readonly CEPH_FAILED=20 SNAPSHOT_STAYS=21 MIXTURE=22 CONFLICT=11 BUSY=75
+readonly ATTEMPTS=3 # where other hosts back up the same image to the same volume
+readonly LOOK_BACK=3 # points before the latest that may be a base
+
+complain() {
+  printf 'rbd-backup: %s (%s): %s\n' "$image" "$volume" "$1" >&2
+}
 
 fail() {
-  printf 'rbd-backup: %s\n' "$2" >&2
+  complain "$2"
   exit "$1"
 }
 
-# The snapshot of the volume's newest backup; nothing where there is no backup yet. A varve that cannot tell for another
-# reason (a wrong passphrase, a store that does not answer) must not lead to a full backup. What varve said is shown only
-# then, or the first night would complain.
-last_backed_up() {
-  local code=0 said
-  { said=$(varve show "$volume" --field to_snapshot 2>&1 >&3) || code=$?; } 3>&1
-  case $code in
-    0 | 4 | 10) ;; # 4: no backup of it yet, 10: no repository yet
-    *) fail "$code" "cannot read the last backup of $volume: $said" ;;
-  esac
+usage() {
+  printf 'rbd-backup: %s; usage: rbd-backup.sh POOL[/NAMESPACE]/IMAGE PROJECT/VOLUME [option...]\n' "$1" >&2
+  exit 2
 }
 
-has_snapshot() {
-  local code=0
-  rbd info "$image" --snap "$1" >/dev/null 2>&1 || code=$?
-  [[ $code == 0 || $code == 2 ]] || fail "$code" "cannot look at the snapshots of $image" # 2: ENOENT
-  return "$code"
+# ask WHAT COMMAND...: prints what the command prints. Where it fails, one line has the last that it said.
+ask() {
+  local what=$1 code=0 said
+  shift
+  { said=$("$@" 2>&1 >&3) || code=$?; } 3>&1
+  [[ $code != 0 ]] || return 0
+  complain "cannot $what: $(tail -n 1 <<<"$said")"
+  return "$CEPH_FAILED"
 }
 
-# A snapshot must not be removed while it is read, so varve runs in the background: a signal to this script is passed on,
-# and then waited out.
-run_varve() {
+# The image's snapshots, oldest first: `ID PROTECTED NAME` each, with the name as JSON has it.
+snapshots() {
+  local list
+  list=$(ask 'list the snapshots' rbd snap ls --format json "$image") || return
+  sed 's/{"id"/\n&/g' <<<"$list" |
+    sed -nE 's/^\{"id":([0-9]+),"name":"(([^"\\]|\\.)*)","size":[0-9]+,"protected":"?(true|false).*/\1 \4 \2/p'
+}
+
+# id_of NAME LIST: the id of the snapshot in the list of `snapshots`; nothing where it is not there.
+id_of() {
+  local line
+  while IFS= read -r line; do
+    if [[ ${line#* * } == "$1" ]]; then printf '%s\n' "${line%% *}"; fi
+  done <<<"$2"
+}
+
+# are_there ID...: whether the image has all of these snapshots; returns 1 where it has not.
+are_there() {
+  local list id
+  list=$(snapshots) || return
+  for id in "$@"; do grep -q "^$id " <<<"$list" || return 1; done
+}
+
+# A snapshot must not be removed while it is read, so a command that reads runs in the background: a signal to this
+# script is passed on, and then waited out.
+supervise() {
   local child='' signalled=yes code
   trap 'signalled=yes; kill "$child" 2>/dev/null || true' INT TERM HUP
-  varve backup "$volume" "$@" &
+  "$@" &
   child=$!
   while [[ $signalled == yes ]]; do
     signalled=no code=0
@@ -62,31 +105,159 @@ run_varve() {
   return "$code"
 }
 
-remove_taken() {
-  [[ -z $taken ]] || rbd snap rm --no-progress "$image" --snap "$taken"
+# export_diff SNAPSHOT ID [FROM_SNAPSHOT ID]: what varve runs. rbd gives a mixture, and exits with 0, where a snapshot is
+# removed while it is read: then varve must not hear of a good end.
+export_diff() {
+  local code=0
+  supervise rbd export-diff --no-progress ${3+--from-snap "$3"} "$image" --snap "$1" -
+  are_there "$2" ${4+"$4"} || code=$?
+  [[ $code != 1 ]] || complain 'a snapshot was removed while it was read'
+  return "$code"
 }
 
-[[ $# -ge 2 && $1 == */* && $2 == */* ]] || fail 2 "usage: rbd-backup.sh POOL/IMAGE PROJECT/VOLUME [option...]"
+# show POINT FIELD: of the volume's points. Returns 4 where there is none. A varve that cannot tell for another reason (a
+# wrong passphrase, a store that does not answer) must not lead to a full backup.
+show() {
+  local code=0 said
+  { said=$(varve show "$volume@$1" --field "$2" 2>&1 >&3) || code=$?; } 3>&1
+  case $code in
+    0 | 3 | 4) ;; # 3: another point is damaged, which the backup says
+    *) complain "cannot read the last backup: $(tail -n 1 <<<"$said")" ;;
+  esac
+  [[ $code != 3 ]] || code=0
+  return "$code"
+}
+
+# find_base LIST: sets `base` and `base_id` to the snapshot of the newest point that the image still has.
+find_base() {
+  local list=$1 n code point name id point_source point_id
+  base='' base_id=''
+  for ((n = 0; n <= LOOK_BACK; n++)); do
+    code=0
+    point=$(show "~$n" backup) || code=$?
+    if [[ $code == 4 ]]; then return; fi
+    if [[ $code != 0 ]]; then exit "$code"; fi
+    if [[ -z $point ]]; then continue; fi
+    name=$(show "id:$point" to_snapshot) || exit
+    if [[ -z $name ]]; then continue; fi
+    id=$(id_of "$name" "$list")
+    if [[ -z $id ]]; then continue; fi
+    point_source=$(show "id:$point" source_id) || exit
+    point_id=$(show "id:$point" source_snapshot_id) || exit
+    if [[ ${point_source:-$source_id} == "$source_id" && ${point_id:-$id} == "$id" ]]; then
+      base=$name base_id=$id
+      return
+    fi
+    complain "the snapshot $name is not the one that was backed up under this name, and is no base"
+  done
+}
+
+# Which image that is, whatever it is called: cluster, pool and image by their ids, as `varve backup … rbd:` has it.
+identify() {
+  local cluster pool_id image_id
+  cluster=$(ask 'reach the cluster' ceph fsid)
+  pool_id=$(ask 'look at the pool' ceph osd pool get "${image%%/*}" size --format json |
+    sed -nE 's/.*"pool_id":([0-9]+).*/\1/p')
+  image_id=$(ask 'look at the image' rbd info --format json "$image" |
+    sed -nE 's/^\{"name":"([^"\\]|\\.)*","id":"([^"]+)".*/\2/p')
+  [[ -n $cluster && -n $pool_id && -n $image_id ]] || fail "$CEPH_FAILED" 'cannot tell which image that is by its ids'
+  source_id=$cluster/$pool_id/$image_id
+}
+
+# rbd-restore.sh marks the image until it is a point again.
+refuse_mixture() {
+  local metadata
+  metadata=$(ask 'read the metadata' rbd image-meta list --format json "$image")
+  [[ $metadata != *'"varve-restore":'* ]] ||
+    fail "$MIXTURE" 'a restore of the image was not finished, it is a mixture: run rbd-restore.sh again'
+}
+
+remove_taken() {
+  [[ -n $new ]] || return 0
+  ask "remove the snapshot $new, which the next run does" rbd snap rm --no-progress "$image" --snap "$new" || true
+  new=
+}
+
+# One attempt. Returns varve's exit code, or CONFLICT where another host removed what it read. (`set -e` does not count in
+# here: whatever may fail is asked.)
+back_up() {
+  local list options used code=0 lost=0
+  list=$(snapshots) || exit
+  find_base "$list"
+  new=$own$(date --utc +%Y%m%dT%H%M%S%3NZ)-$(printf %04x "$RANDOM")
+  ask 'make a snapshot' rbd snap create --no-progress "$image" --snap "$new" || { new= && exit "$CEPH_FAILED"; }
+  list=$(snapshots) || exit
+  new_id=$(id_of "$new" "$list")
+  [[ -n $new_id ]] || fail "$CEPH_FAILED" "cannot find the snapshot $new, which was just made"
+  used=("$new" "$new_id")
+  options=(--source-id "$source_id" --source-snapshot-id "$new_id")
+  if [[ -n $base ]]; then
+    options+=(--from-snapshot-id "$base_id")
+    used+=("$base" "$base_id")
+  fi
+  supervise varve --log-format pretty backup "$volume" "${options[@]}" "$@" --exec -- \
+    bash "$0" --export "$image" "$volume" "${used[@]}" || code=$?
+  [[ $code != 1 ]] || are_there "$new_id" ${base_id:+"$base_id"} || lost=$?
+  if [[ $lost == 1 ]]; then code=$CONFLICT; fi
+  if [[ $code == 0 ]]; then new=; else remove_taken; fi
+  return "$code"
+}
+
+# All of our own before the one that is backed up: the last one, and what runs left behind that were killed.
+remove_older() {
+  local list id protected name said stays=
+  list=$(snapshots) || fail "$SNAPSHOT_STAYS" 'backed up; the older snapshots stay until the next run'
+  while read -r id protected name; do
+    [[ $name =~ ^$own[0-9]{8}T[0-9]{9}Z-[0-9a-f]{4}$ && $id -lt $new_id ]] || continue
+    if [[ $protected == true ]]; then
+      complain "backed up; the old snapshot $name stays: it is protected, as for a clone"
+      stays=yes
+    elif ! said=$(rbd snap rm --no-progress "$image" --snap "$name" 2>&1) && are_there "$id"; then
+      complain "backed up; the old snapshot $name stays: $(tail -n 1 <<<"$said")"
+      stays=yes
+    fi
+  done <<<"$list"
+  [[ -z $stays ]] || exit "$SNAPSHOT_STAYS"
+}
+
+# lock FOLDER: until this script ends. The folder is ours alone, or anybody on this host could keep us waiting.
+lock() {
+  mkdir -p -m 0700 "$1"
+  [[ -d $1 && ! -L $1 && -O $1 && -z $(find "$1" -maxdepth 0 -perm /077) ]] ||
+    fail 2 "the lock folder $1 has to be ours, and closed to everybody else (mode 0700)"
+  local name=${image//%/%25}
+  exec 9>>"$1/${name//\//%2F}.lock"
+  flock --nonblock 9 || fail "$BUSY" 'another run is going on'
+}
+
+if [[ ${1-} == --export ]]; then
+  readonly image=$2 volume=$3
+  export_diff "${@:4}"
+  exit
+fi
+
+[[ $# -ge 2 && $1 == ?*/?* && $2 == ?*/?* && $1 != -* && $2 != -* ]] || usage 'two names are needed'
+[[ $1 != *@* ]] || usage "\"$1\" names a snapshot, and it takes one itself"
+[[ $2 != *@* ]] || usage "\"$2\" names a point, and each gets its name by itself"
+[[ -n ${VARVE_REPO-} ]] || usage 'VARVE_REPO is not set, which says where to store'
+for word in "${@:3}"; do
+  [[ $word != --repo && $word != --repo=* ]] || usage 'the repository is VARVE_REPO, not --repo'
+done
+
 readonly image=$1 volume=$2
 shift 2
+own=varve-$(printf '%s\n' "$VARVE_REPO" "$volume" | sha256sum | head -c 8)-
+readonly own
 
-exec 9>>"$LOCK_FOLDER/rbd-backup-${image//\//-}.lock"
-flock --nonblock 9 || fail 75 "another backup of $image is running"
-
-taken=
+lock "${RBD_BACKUP_LOCK_FOLDER:-${XDG_STATE_HOME:-$HOME/.local/state}/rbd-backup}"
+new=
 trap remove_taken EXIT
-
-last=$(last_backed_up)
-new=$PREFIX$(date --utc +%Y%m%dT%H%M%S.%3NZ)
-rbd snap create --no-progress "$image" --snap "$new"
-taken=$new
-
-since=()
-if [[ -n $last ]] && has_snapshot "$last"; then since=(--from-snap "$last"); fi
-
-run_varve "$@" --exec -- rbd export-diff --no-progress "${since[@]}" "$image" --snap "$new" -
-taken=
-
-if [[ ${#since[@]} -gt 0 && $last == "$PREFIX"* ]]; then
-  rbd snap rm --no-progress "$image" --snap "$last"
-fi
+identify
+refuse_mixture
+for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
+  code=0
+  back_up "$@" || code=$?
+  [[ $code == "$CONFLICT" ]] || break
+done
+[[ $code == 0 ]] || fail "$code" "not backed up: varve ended with $code, and said why above"
+remove_older

@@ -3,6 +3,7 @@ import {
   DamageError,
   describeError,
   escapeControls,
+  escapeJson,
   escapeLine,
   MissingError,
   VarveError,
@@ -36,11 +37,20 @@ describe("describeError()", () => {
   });
 });
 
+describe("escapeJson()", () => {
+  test("leaves JSON what it is, without a character that could steer a terminal", () => {
+    const value = { "\u009b\u202e": "a\u007f\u001b\u2028\n€" };
+    const text = escapeJson(JSON.stringify(value));
+    expect(text).toBe('{"\\u009b\\u202e":"a\\u007f\\u001b\\u2028\\n€"}');
+    expect(JSON.parse(text)).toEqual(value);
+  });
+});
+
 describe("escapeControls()", () => {
   test("leaves text, tabs and newlines as they are", () => {
     const text = "zwölf\t€ 𝄞\n";
     expect(escapeControls(text)).toBe(text);
-    expect(escapeControls("\0\u007f\u0085\r")).toBe("\\x00\\x7f\\x85\\x0d");
+    expect(escapeControls("\0\u007f\u0085\r\u202e")).toBe("\\x00\\x7f\\x85\\x0d\\u202e");
   });
 
   test("escapes what shows a text in another order, or ends a line", () => {

@@ -2,10 +2,9 @@
  * The chunk cache: sealed objects of chunks that streams cover only in part again and again, as the store has them. A
  * bounded folder, the ones used longest ago go first. What comes out is opened and verified like anything downloaded.
  */
-import { lstat, lutimes, readdir, unlink, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
-import type { Folder } from "../os/folder.ts";
-import { type CachePath, openCacheFolder, pathOf, readCached, replaceFile } from "./cache_folder.ts";
+import { basename } from "node:path";
+import { pathOf, within } from "./cache_folder.ts";
+import { type CachePath, listOwn, readOwn, removeOwn, replaceOwn, touchOwn } from "./own_files.ts";
 
 const MAX_BYTES = 512 * 1024 * 1024;
 
@@ -24,8 +23,8 @@ export class ChunkCache {
 
   /** The object's bytes, if they are here. */
   async get(name: string): Promise<Uint8Array | undefined> {
-    const bytes = await readCached(this.#file(name));
-    if (bytes !== undefined) await this.#use(name);
+    const bytes = await readOwn(this.#file(name));
+    if (bytes !== undefined) await touchOwn(this.#file(name));
     return bytes;
   }
 
@@ -33,49 +32,26 @@ export class ChunkCache {
   async put(name: string, bytes: Uint8Array): Promise<void> {
     this.#putBytes += bytes.length;
     if (this.#putBytes > this.#maxBytes) return;
-    await replaceFile(this.#file(name), (temporary) => writeFile(temporary, bytes, { mode: 0o600 })).catch(
-      () => {},
-    );
+    await replaceOwn(this.#file(name), (file) => file.write(bytes, 0)).catch(() => {});
   }
 
   /** Forgets what turned out not to be what was put. */
   async drop(name: string): Promise<void> {
     this.#onDamage(pathOf(this.#file(name)));
-    await this.#within((folder) => unlink(folder.at(basename(name))));
+    await removeOwn(this.#file(name)).catch(() => {});
   }
 
   /** Brings the folder back to its limit; called once, at the end of a run. */
   async trim(): Promise<void> {
-    await this.#within(async (folder) => {
-      const files = await Promise.all((await readdir(folder.here)).map(async (name) => {
-        const { size, mtimeMs } = await lstat(folder.at(name)).catch(() => ({ size: 0, mtimeMs: 0 }));
-        return { name, size, mtimeMs };
-      }));
-      let kept = 0;
-      for (const { name, size } of files.sort((a, b) => b.mtimeMs - a.mtimeMs)) {
-        kept += size;
-        if (kept > this.#maxBytes) await unlink(folder.at(name)).catch(() => {});
-      }
-    });
-  }
-
-  /** It was used now. */
-  async #use(name: string): Promise<void> {
-    const now = new Date();
-    await this.#within((folder) => lutimes(folder.at(basename(name)), now, now));
-  }
-
-  /** Does something in the folder; that it cannot be done is no reason to fail. */
-  async #within(work: (folder: Folder) => Promise<void>): Promise<void> {
-    try {
-      using folder = await openCacheFolder(this.#folder);
-      await work(folder);
-    } catch {
-      // There may be no such folder.
+    const files = await listOwn(this.#folder).catch(() => []);
+    let kept = 0;
+    for (const { name, sizeBytes } of files.sort((a, b) => b.usedMs - a.usedMs)) {
+      kept += sizeBytes;
+      if (kept > this.#maxBytes) await removeOwn(this.#file(name)).catch(() => {});
     }
   }
 
   #file(name: string): CachePath {
-    return { ...this.#folder, path: join(this.#folder.path, basename(name)) };
+    return within(this.#folder, basename(name));
   }
 }

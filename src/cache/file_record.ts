@@ -4,21 +4,15 @@
  * elsewhere nothing is noted, and the file is read.
  */
 import { createHash } from "node:crypto";
-import { stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { stat } from "node:fs/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { equalBytes, fromHex, fromUtf8, toHex, utf8 } from "../format/bytes.ts";
 import { decodeDocument, record, text } from "../format/document.ts";
 import * as field from "../format/fields.ts";
 import { settleTimes } from "../os/file_times.ts";
-import {
-  type CachePath,
-  type CachePlace,
-  fileRecordsFolder,
-  readCached,
-  replaceFile,
-} from "./cache_folder.ts";
+import { type CachePlace, fileRecordsFolder, within } from "./cache_folder.ts";
 import { macOf } from "./mac.ts";
+import { type CachePath, readOwn, replaceOwn } from "./own_files.ts";
 
 /**
  * File times come from a clock that ticks every 10 ms at worst, and two changes within a tick look the same. So a look is
@@ -106,17 +100,14 @@ export async function recordFile(
 ) {
   if (!sameLook(await glanceAt(path), note.known)) return;
   const record = encodeRecord({ look: note.known, content: note.content }, place.key);
-  await replaceFile(
-    recordPath(place, note.known),
-    (temporary) => writeFile(temporary, record, { mode: 0o600 }),
-  ).catch(() => {});
+  await replaceOwn(recordPath(place, note.known), (file) => file.write(record, 0)).catch(() => {});
 }
 
 /** The backup of the place's project that the file is known to equal. */
 export async function recordedContent(place: CachePlace, path: string): Promise<FileContent | undefined> {
   const look = await glanceAt(path);
   if (look === undefined) return undefined;
-  const bytes = await readCached(recordPath(place, look));
+  const bytes = await readOwn(recordPath(place, look));
   const record = bytes === undefined ? undefined : decodeRecord(bytes, place.key);
   return record !== undefined && sameLook(record.look, look) ? record.content : undefined;
 }
@@ -137,12 +128,16 @@ function encodeRecord(record: FileRecord, key: Uint8Array): Uint8Array {
   return utf8(`${line}\n${toHex(recordMac(line, key))}\n`);
 }
 
-/** `undefined` for what was not written with the key. */
+/** `undefined` for what was not written with the key, or is no record. */
 function decodeRecord(bytes: Uint8Array, key: Uint8Array): FileRecord | undefined {
   const [line = "", hex = ""] = (fromUtf8(bytes) ?? "").split("\n");
   const mac = fromHex(hex, MAC_BYTES);
   if (mac === undefined || !equalBytes(mac, recordMac(line, key))) return undefined;
-  return parseRecord(line);
+  try {
+    return parseRecord(line);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Throws where the line is no record. */
@@ -157,6 +152,5 @@ function recordMac(line: string, key: Uint8Array): Uint8Array {
 /** By inode: a file keeps its record when it is renamed, and names tell nothing of what it holds. */
 function recordPath({ root }: CachePlace, { dev, ino }: FileLook): CachePath {
   const name = createHash("sha256").update(`${dev}:${ino}`).digest("hex").slice(0, 32);
-  const folder = fileRecordsFolder(root);
-  return { ...folder, path: join(folder.path, name) };
+  return within(fileRecordsFolder(root), name);
 }

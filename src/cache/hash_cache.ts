@@ -12,16 +12,12 @@
  *        …    the pages, encoded as in the store: 33 bytes a chunk, more for a patch
  * ```
  */
-import { fstat } from "node:fs";
-import { open } from "node:fs/promises";
-import { promisify } from "node:util";
 import { equalBytes, utf8 } from "../format/bytes.ts";
 import { decodeDocument, record, whole } from "../format/document.ts";
 import * as field from "../format/fields.ts";
 import { MAX_PAGES } from "../format/limits.ts";
 import { maxParts, OBJECT_TYPE } from "../format/object.ts";
-import { closeFd, readFully } from "../os/fd.ts";
-import { type CachePath, openCached, replaceFile } from "./cache_folder.ts";
+import { type CachePath, openOwn, type OwnFile, replaceOwn } from "./own_files.ts";
 
 const HEAD_BYTES = 4096;
 const SUM_BYTES = 32;
@@ -48,41 +44,40 @@ const { content: MAX_PAGE_BYTES } = maxParts(OBJECT_TYPE.page);
 
 export class HashCache {
   readonly head: HashCacheHead;
-  readonly #fd: number;
+  readonly #file: OwnFile;
   readonly #index: DataView;
 
-  private constructor(fd: number, head: HashCacheHead, index: Uint8Array) {
-    this.#fd = fd;
+  private constructor(file: OwnFile, head: HashCacheHead, index: Uint8Array) {
+    this.#file = file;
     this.head = head;
     this.#index = new DataView(index.buffer, index.byteOffset, index.byteLength);
   }
 
   /** `undefined` where there is no file; `damaged` where it cannot be used. */
   static async open(place: CachePath): Promise<HashCache | "damaged" | undefined> {
-    const fd = await openCached(place);
-    if (fd === undefined) return undefined;
+    const file = await openOwn(place);
+    if (file === undefined) return undefined;
     try {
-      const cache = await HashCache.#read(fd, place.path);
+      const cache = await HashCache.#read(file, place.path);
       if (cache !== undefined) return cache;
     } catch {
       // As good as damaged.
     }
-    await closeFd(fd);
+    await file.close();
     return "damaged";
   }
 
-  static async #read(fd: number, path: string): Promise<HashCache | undefined> {
-    const top = await readAt(fd, 0, HEAD_BYTES);
+  static async #read(file: OwnFile, path: string): Promise<HashCache | undefined> {
+    const top = await readAt(file, 0, HEAD_BYTES);
     const view = new DataView(top.buffer);
     const json = top.subarray(SUM_BYTES + 4).subarray(0, view.getUint32(SUM_BYTES, true));
     const head = decodeDocument(json, { key: path, read: readHead });
-    const { size } = await promisify(fstat)(fd);
-    if (head.size !== size || HEAD_BYTES + head.pages * INDEX_BYTES > head.size) {
+    if (head.size !== await file.sizeBytes() || HEAD_BYTES + head.pages * INDEX_BYTES > head.size) {
       return undefined;
     }
-    const index = await readAt(fd, HEAD_BYTES, head.pages * INDEX_BYTES);
+    const index = await readAt(file, HEAD_BYTES, head.pages * INDEX_BYTES);
     if (!equalBytes(checkSum(top.subarray(SUM_BYTES), index), top.subarray(0, SUM_BYTES))) return undefined;
-    return new HashCache(fd, head, index);
+    return new HashCache(file, head, index);
   }
 
   /** A page as it was encoded, `undefined` for zeros and past the end. It may be wrong: check the page's id. */
@@ -91,11 +86,11 @@ export class HashCache {
     const length = this.#index.getUint32(page * INDEX_BYTES + 8, true);
     if (length === 0) return undefined;
     if (length > MAX_PAGE_BYTES) throw new RangeError("the cache has a page that is none");
-    return await readAt(this.#fd, Number(this.#index.getBigUint64(page * INDEX_BYTES, true)), length);
+    return await readAt(this.#file, Number(this.#index.getBigUint64(page * INDEX_BYTES, true)), length);
   }
 
   async close(): Promise<void> {
-    await closeFd(this.#fd);
+    await this.#file.close();
   }
 }
 
@@ -105,21 +100,20 @@ export async function writeHashCache(
   head: HashCacheHead,
   pages: AsyncIterable<Uint8Array | undefined>,
 ): Promise<void> {
-  await replaceFile(place, async (temporary) => {
-    await using file = await open(temporary, "wx", 0o600);
+  await replaceOwn(place, async (file) => {
     const index = new DataView(new ArrayBuffer(head.pages * INDEX_BYTES));
     let end = HEAD_BYTES + index.byteLength;
     let page = 0;
     for await (const bytes of pages) {
       index.setBigUint64(page * INDEX_BYTES, BigInt(end), true);
       index.setUint32(page * INDEX_BYTES + 8, bytes?.length ?? 0, true);
-      if (bytes !== undefined) await file.write(bytes, 0, bytes.length, end);
+      if (bytes !== undefined) await file.write(bytes, end);
       end += bytes?.length ?? 0;
       page++;
     }
     const indexBytes = new Uint8Array(index.buffer);
-    await file.write(indexBytes, 0, indexBytes.length, HEAD_BYTES);
-    await file.write(encodeTop({ ...head, size: end }, indexBytes), 0, HEAD_BYTES, 0);
+    await file.write(indexBytes, HEAD_BYTES);
+    await file.write(encodeTop({ ...head, size: end }, indexBytes), 0);
   });
 }
 
@@ -138,8 +132,8 @@ function checkSum(head: Uint8Array, index: Uint8Array): Uint8Array {
 }
 
 /** Exactly `length` bytes. Throws where the file is shorter. */
-async function readAt(fd: number, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readAt(file: OwnFile, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(length);
-  if (await readFully(fd, bytes, offset) < length) throw new RangeError("the cache is cut short");
+  if (await file.read(bytes, offset) < length) throw new RangeError("the cache is cut short");
   return bytes;
 }

@@ -4,10 +4,9 @@
  *
  * One record after the other: length of the name u16, length of the bytes u32, the name, the beginning of the object.
  */
-import { writeFile } from "node:fs/promises";
 import { fromUtf8, utf8 } from "../format/bytes.ts";
 import { MIB } from "../format/limits.ts";
-import { type CachePath, readCached, replaceFile } from "./cache_folder.ts";
+import { type CachePath, readOwn, replaceOwn } from "./own_files.ts";
 
 /** Infos kept, mostly about 1 KiB each; what is beyond that is read again. */
 const MAX_INFOS = 50_000;
@@ -28,7 +27,7 @@ export class InfoCache {
 
   /** Never fails: without a place or a readable file it begins empty. */
   static async open(place: CachePath | undefined): Promise<InfoCache> {
-    const bytes = place === undefined ? undefined : await readCached(place);
+    const bytes = place === undefined ? undefined : await readOwn(place);
     return new InfoCache(place, bytes === undefined ? new Map() : decode(bytes));
   }
 
@@ -55,9 +54,7 @@ export class InfoCache {
   async save(): Promise<void> {
     if (this.#place === undefined || !this.#changed) return;
     const bytes = encode(this.#known);
-    await replaceFile(this.#place, (temporary) => writeFile(temporary, bytes, { mode: 0o600 })).catch(
-      () => {},
-    );
+    await replaceOwn(this.#place, (file) => file.write(bytes, 0)).catch(() => {});
   }
 }
 

@@ -4,33 +4,31 @@
  * about 0.4 % of the volume; positions beyond the last slot share those of others. What comes out is opened and verified
  * like anything downloaded, so nothing is written with care: a torn or foreign slot is as good as an empty one.
  */
-import { constants } from "node:fs";
-import { closeFd, readFully, writeFully } from "../os/fd.ts";
-import { type CachePath, openOrMakeCached } from "./cache_folder.ts";
+import { type CachePath, openOrMakeOwn, type OwnFile } from "./own_files.ts";
 
 /** 1 GiB at a chunk size of 4 MiB: 256 GiB of volume. */
 const MAX_SLOTS = 65_536;
 
 export class LeafCache {
-  readonly #fd: number;
+  readonly #file: OwnFile;
   readonly #slotBytes: number;
 
-  private constructor(fd: number, slotBytes: number) {
-    this.#fd = fd;
+  private constructor(file: OwnFile, slotBytes: number) {
+    this.#file = file;
     this.#slotBytes = slotBytes;
   }
 
   /** `slotBytes`: the most that a front can have. `undefined` where there cannot be such a file. */
   static async open(place: CachePath, slotBytes: number): Promise<LeafCache | undefined> {
-    const fd = await openOrMakeCached(place, constants.O_RDWR).catch(() => undefined);
-    return fd === undefined ? undefined : new LeafCache(fd, slotBytes);
+    const file = await openOrMakeOwn(place);
+    return file && new LeafCache(file, slotBytes);
   }
 
   /** What may be the front of the object at the position. */
   async get(position: number): Promise<Uint8Array | undefined> {
     const bytes = new Uint8Array(this.#slotBytes);
     try {
-      return bytes.subarray(0, await readFully(this.#fd, bytes, this.#offset(position)));
+      return bytes.subarray(0, await this.#file.read(bytes, this.#offset(position)));
     } catch {
       return undefined;
     }
@@ -38,11 +36,11 @@ export class LeafCache {
 
   /** A cache that cannot be written is no reason to fail. */
   async put(position: number, front: Uint8Array): Promise<void> {
-    await writeFully(this.#fd, front, this.#offset(position)).catch(() => {});
+    await this.#file.write(front, this.#offset(position)).catch(() => {});
   }
 
   async close(): Promise<void> {
-    await closeFd(this.#fd).catch(() => {});
+    await this.#file.close().catch(() => {});
   }
 
   #offset(position: number): number {

@@ -30,7 +30,7 @@ const EXAMPLES = examples(
   [
     "rbd snap rollback rbd/vm1@tuesday && varve restore acme/vm1@monday --format rbd-diff --from tuesday " +
     "--exec -- rbd import-diff --no-progress - rbd/vm1",
-    "an image in place, from a snapshot that it still has; rbd-restore.sh does it with all checks",
+    "an image in place, from a snapshot that it still has; examples/rbd-restore.sh does it with all checks",
   ],
 );
 

@@ -6,7 +6,7 @@ import { counted } from "../counted.ts";
 import { describeError, VarveError } from "../errors.ts";
 import { isBackupId } from "../format/backup_id.ts";
 import { manifestName } from "../format/layout.ts";
-import { isProjectName } from "../format/names.ts";
+import { isProjectName, isVolumeName } from "../format/names.ts";
 import { type NotePlace, readNote, writeNote } from "../state/sealed_note.ts";
 import {
   eraseNote,
@@ -26,6 +26,8 @@ import { readForgotten } from "./retention/forgotten.ts";
 
 /** Points of a volume that are missed at once; of more the newest. */
 const MISSED_MAX = 100;
+/** Volumes of a project that are noted because they were seen. */
+const VOLUMES_MAX = 10_000;
 /** Points that are said one by one. */
 const SAID_MAX = 5;
 
@@ -61,14 +63,19 @@ export async function findMissed(
   const place = statePlace(project, context);
   if (place === undefined) return [];
   const there = Map.groupBy(points, (point) => point.volume);
-  const volumes = volume === undefined
-    ? new Set([...await notedVolumes(place), ...there.keys()])
-    : new Set([volume]);
+  const volumes = volume === undefined ? await volumesOf(place, there) : [volume];
   const look = new Look(project, place, context);
   const missed: MissedPoint[] = [];
   for (const name of volumes) missed.push(...await look.at(name, there.get(name) ?? []));
   sayMissed(project, place, missed, context);
   return missed;
+}
+
+/** The volumes that have a note, and others that there are: they may be called like anything, and be any number. */
+async function volumesOf(place: StatePlace, there: ReadonlyMap<string, unknown>): Promise<string[]> {
+  const noted = new Set(await notedVolumes(place));
+  const others = [...there.keys()].filter((name) => isVolumeName(name) && !noted.has(name));
+  return [...noted, ...others.slice(0, Math.max(0, VOLUMES_MAX - noted.size))];
 }
 
 /** Remembers a point that this host has made. */
@@ -80,7 +87,7 @@ export async function noteOwn(
   const place = statePlace(project, context);
   if (place === undefined) return;
   const note = await readSeen(project, notePlace(place, volume), context);
-  await writeSeen(project, { place, volume, note: { ...note, newest: backup } }, context);
+  await writeSeen(project, { place, volume, note: { ...note, newest: backup }, isDurable: true }, context);
 }
 
 /** From now on these are not missed: this host has forgotten them. */
@@ -253,16 +260,24 @@ async function readSeen(project: Project, at: NotePlace, { log }: Context): Prom
   return { newest: null, missed: [] };
 }
 
+interface NoteToWrite {
+  place: StatePlace;
+  volume: string;
+  note: SeenNote;
+  /** A list may see news of a thousand volumes: what another host made it can see again. */
+  isDurable?: boolean | undefined;
+}
+
 /** What cannot be written is no reason to fail. */
 async function writeSeen(
   project: Project,
-  { place, volume, note }: { place: StatePlace; volume: string; note: SeenNote },
+  { place, volume, note, isDurable }: NoteToWrite,
   { log }: Context,
 ): Promise<void> {
   const at = notePlace(place, volume);
   try {
     if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
-    else await writeNote(at, { key: project.firstKey, content: { ...note } });
+    else await writeNote(at, { key: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
     log.debug({ path: at.path, reason: describeError(error) }, "the newest point is not noted");
   }

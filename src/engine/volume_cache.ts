@@ -1,12 +1,14 @@
 /** The hash cache of one volume as the engine uses it: pages out of it are checked against their ids, and it is renewed. */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKey } from "../codec/keys.ts";
-import { type CachePath, hashCachePath, pathOf } from "../cache/cache_folder.ts";
+import { hashCachePath, pathOf } from "../cache/cache_folder.ts";
 import { HashCache, writeHashCache } from "../cache/hash_cache.ts";
+import type { CachePath } from "../cache/own_files.ts";
 import { describeError } from "../errors.ts";
 import { equalBytes } from "../format/bytes.ts";
 import { EntryList } from "../format/entries.ts";
 import type { ObjectRef } from "../format/layout.ts";
+import { PAGE_CHUNKS } from "../format/limits.ts";
 import { cachePlace } from "./cache_place.ts";
 import type { OpenManifest } from "./catalog.ts";
 import type { Context } from "./context.ts";
@@ -64,7 +66,7 @@ export class VolumeCache implements LocalPages {
     try {
       const bytes = await this.#cache?.page(page);
       if (bytes !== undefined && equalBytes(pageId(key.pageKey, bytes), ref.id)) {
-        return EntryList.decode(bytes);
+        return EntryList.decode(bytes, PAGE_CHUNKS);
       }
       const claimed = this.#claimed?.get(page);
       if (claimed !== undefined && equalBytes(claimed.id, ref.id)) this.#damaged();

@@ -1,5 +1,5 @@
 /** Which names projects, volumes and tags may have, and how `PROJECT/VOLUME[@POINT]` is read. */
-import { UsageError } from "../errors.ts";
+import { escapeJson, UsageError } from "../errors.ts";
 import { isBackupId } from "./backup_id.ts";
 import { MAX_NAME_BYTES } from "./limits.ts";
 
@@ -52,8 +52,8 @@ export function checkVolumeName(name: string): void {
 
 /** Whether `name` can name a volume. */
 export function isVolumeName(name: string): boolean {
-  return Buffer.byteLength(name) <= MAX_NAME_BYTES &&
-    name.split("/").every((segment) => SEGMENT.test(segment) && !isBackupId(segment));
+  const isPart = (part: string) => SEGMENT.test(part) && !isBackupId(part);
+  return Buffer.byteLength(name) <= MAX_NAME_BYTES && name.split("/").every(isPart);
 }
 
 function checkLength(kind: string, name: string): void {
@@ -66,11 +66,7 @@ function checkLength(kind: string, name: string): void {
   }
 }
 
-/** The name as it can be shown in one line: control characters escaped, long ones cut. */
+/** The name as it can be shown in one line: what could steer a terminal escaped, long ones cut. */
 export function quote(name: string): string {
-  const text = JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}...` : name);
-  return text.replace(
-    /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  return escapeJson(JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}...` : name));
 }

@@ -148,7 +148,9 @@ export class ByteReader {
   readonly #onAbort = (): void => this.#abandon?.(this.#signal.reason);
 
   #readError(cause: Error): VarveError {
-    return new VarveError("failed", `Cannot read "${this.name}": ${describeError(cause)}`, { cause });
+    const offset = this.#position ?? this.#offset + this.#end - this.#start;
+    const what = `"${this.name}" at offset ${offset}`;
+    return new VarveError("failed", `Cannot read ${what}: ${describeError(cause)}`, { cause });
   }
 
   #closedError(): VarveError {

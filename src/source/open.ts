@@ -15,6 +15,7 @@ import type { RbdSpec } from "./rbd_spec.ts";
 import { RbdStreamSource } from "./rbd_stream.ts";
 import type { Source } from "./source.ts";
 import type { SourceSpec } from "./source_spec.ts";
+import { sayWritableMount, writesOf } from "./written.ts";
 
 export interface OpenSourceOptions {
   /** `auto`: a block device's bytes, or else an rbd stream. `raw`: the bytes themselves, whatever they are. */
@@ -24,7 +25,7 @@ export interface OpenSourceOptions {
   /** Gets a producer's stderr; the process's own where it is left out. */
   stderr?: ProducerOptions["stderr"];
   /** Told what is worth a line, and no reason to fail. */
-  warn?: (line: string) => void;
+  warn?: ((line: string) => void) | undefined;
 }
 
 const STDIN_FD = 0;
@@ -42,10 +43,11 @@ export async function openSource(spec: SourceSpec, options: OpenSourceOptions): 
 }
 
 function openProducer(command: readonly string[], options: OpenSourceOptions): Source {
-  const { format, signal, stderr = process.stderr } = options;
+  const { signal, stderr = process.stderr } = options;
   const producer = new Producer(command, { signal, stderr });
   const { name } = producer;
-  return streamSource(format, producerInput(producer, { name, signal, atEnd: () => producer.finished() }));
+  const input = producerInput(producer, { name, signal, atEnd: () => producer.finished() });
+  return streamSource(input, options);
 }
 
 /** Differences between snapshots, or all bytes of one. */
@@ -59,26 +61,31 @@ async function openImage(
   return new RbdSource(image, { snapshot, isFull, signal, warn });
 }
 
-async function openStdin({ format, signal }: OpenSourceOptions): Promise<Source> {
+async function openStdin(options: OpenSourceOptions): Promise<Source> {
   const name = "standard input";
   if (isatty(STDIN_FD)) {
     throw new UsageError(`Cannot read "${name}": it is a terminal, a stream must be piped in`);
   }
   preparePipe(STDIN_FD);
-  const reader = new ByteReader(STDIN_FD, { name, signal });
-  return streamSource((await fstat(STDIN_FD)).isBlockDevice() ? "raw" : format, input(reader));
+  const { signal, warn = () => {} } = options;
+  const piped = input(new ByteReader(STDIN_FD, { name, signal }));
+  const stats = await fstat(STDIN_FD);
+  if (!stats.isBlockDevice()) return streamSource(piped, options);
+  sayWritableMount(stats, { path: name, warn });
+  return new RawPipeSource(piped);
 }
 
-async function openPath(path: string, { format, signal }: OpenSourceOptions): Promise<Source> {
+async function openPath(path: string, options: OpenSourceOptions): Promise<Source> {
+  const { format, signal, warn } = options;
   const fd = await openForReading(path, signal);
   try {
     const stats = await fstat(fd);
     if (stats.isDirectory()) throw new UsageError(`Cannot read "${path}": it is a folder`);
     if (stats.isBlockDevice() || (format === "raw" && stats.isFile())) {
-      return await openFile({ fd, stats }, { path, signal });
+      return await openFile({ fd, stats }, { path, signal, warn });
     }
     if (stats.isFIFO()) preparePipe(fd);
-    return streamSource(format, input(new ByteReader(fd, { name: path, signal })));
+    return streamSource(input(new ByteReader(fd, { name: path, signal })), options);
   } catch (error) {
     fs.closeSync(fd);
     throw error;
@@ -87,20 +94,21 @@ async function openPath(path: string, { format, signal }: OpenSourceOptions): Pr
 
 async function openFile(
   { fd, stats }: { fd: number; stats: fs.Stats },
-  { path, signal }: { path: string; signal: AbortSignal },
+  { path, signal, warn = () => {} }: { path: string } & Pick<OpenSourceOptions, "signal" | "warn">,
 ): Promise<Source> {
+  sayWritableMount(stats, { path, warn });
   const measure = async () =>
     stats.isFile() ? (await fstat(fd)).size : await blockDeviceBytes(stats.rdev, path);
   const sizeBytes = await measure();
   const reader = new ByteReader(fd, { name: path, signal, position: 0 });
   return new RawFileSource(input(reader), {
-    file: { fd, measure, path: stats.isFile() ? path : undefined },
-    sizeBytes,
+    file: { fd, measure, look: () => writesOf(fd, stats), path: stats.isFile() ? path : undefined },
+    ...{ sizeBytes, warn },
   });
 }
 
-function streamSource(format: OpenSourceOptions["format"], input: Input): Source {
-  return format === "raw" ? new RawPipeSource(input) : new RbdStreamSource(input);
+function streamSource(input: Input, { format, warn }: OpenSourceOptions): Source {
+  return format === "raw" ? new RawPipeSource(input) : new RbdStreamSource(input, warn);
 }
 
 function input(reader: ByteReader): Input {

@@ -15,6 +15,8 @@ export interface SizedFile {
   path: string | undefined;
   /** Its size now. */
   measure(): Promise<number>;
+  /** What every write to it changes, as far as the system tells. */
+  look(): Promise<string>;
 }
 
 abstract class RawSource implements Source {
@@ -47,11 +49,17 @@ abstract class RawSource implements Source {
 export class RawFileSource extends RawSource {
   readonly #file: SizedFile;
   readonly #sizeBytes: number;
+  readonly #warn: (line: string) => void;
 
-  constructor(input: Input, { file, sizeBytes }: { file: SizedFile; sizeBytes: number }) {
+  /** `warn` is told where it was written to while it was read. */
+  constructor(
+    input: Input,
+    { file, sizeBytes, warn }: { file: SizedFile; sizeBytes: number; warn: (line: string) => void },
+  ) {
     super(input);
     this.#file = file;
     this.#sizeBytes = sizeBytes;
+    this.#warn = warn;
   }
 
   get file(): string | undefined {
@@ -60,9 +68,14 @@ export class RawFileSource extends RawSource {
 
   override async *diffs(): AsyncGenerator<VolumeDiff> {
     const sizeBytes = this.#sizeBytes;
+    const before = await this.#file.look();
     yield { fromSnapshot: undefined, toSnapshot: undefined, sizeBytes, extents: () => this.#extents() };
     // Where its tail was a hole, nothing was read that could have told.
     if (await this.#file.measure() < sizeBytes) throw this.#shrunk();
+    if (await this.#file.look() === before) return;
+    this.#warn(
+      `"${this.name}" was written to while it was read: what was read may be a mixture of old and new`,
+    );
   }
 
   async *#extents(): AsyncGenerator<Extent> {
@@ -119,12 +132,16 @@ export class RawPipeSource extends RawSource {
  * @throws {VarveError} where the kernel has no size for it
  */
 export async function blockDeviceBytes(rdev: number, name: string): Promise<number> {
-  // The layout of a Linux dev_t: 12 and 20 bits, the minor's upper ones above the major.
-  const major = Math.floor(rdev / 256) % 4096;
-  const minor = rdev % 256 + Math.floor(rdev / 2 ** 20) * 256;
   try {
-    return Number(await fs.readFile(`/sys/dev/block/${major}:${minor}/size`, "utf8")) * 512;
+    return Number(await fs.readFile(`/sys/dev/block/${deviceNumber(rdev)}/size`, "utf8")) * 512;
   } catch (cause) {
     throw new VarveError("failed", `Cannot read "${name}": the size of the device is unknown`, { cause });
   }
+}
+
+/** `MAJOR:MINOR`. The layout of a Linux dev_t: 12 and 20 bits, the minor's upper ones above the major. */
+export function deviceNumber(rdev: number): string {
+  const major = Math.floor(rdev / 256) % 4096;
+  const minor = rdev % 256 + Math.floor(rdev / 2 ** 20) * 256;
+  return `${major}:${minor}`;
 }

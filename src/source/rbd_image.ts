@@ -34,25 +34,26 @@ export class RbdImage {
 
   /** Looks which image that is. Throws `not_found`, and `failed` where the cluster cannot be asked. */
   static async open(spec: RbdSpec, signal: AbortSignal): Promise<RbdImage> {
+    const name = nameOf(spec);
     // rbd itself tells neither the cluster nor the pool's id.
-    const [cluster, pool, info] = await Promise.allSettled([
-      askCeph(["ceph", "fsid"], signal),
-      askCeph(["ceph", "osd", "pool", "get", spec.pool, "size"], signal),
+    const [cluster, info] = await Promise.allSettled([
+      Promise.all([askCeph(["ceph", "fsid"], signal), askCeph(["ceph", "osd", "lspools"], signal)]),
       askCeph(["rbd", "info", ...imageArgs(spec)], signal),
     ]);
     signal.throwIfAborted();
-    const name = nameOf(spec);
     if (cluster.status === "rejected") throw failed(`reach the cluster of "${name}"`, cluster.reason);
-    if (pool.status === "rejected") {
-      throw missingOr(pool.reason, `there is no pool "${spec.pool}"; "ceph osd lspools" shows them`, name);
+    const [fsid, pools] = cluster.value;
+    const pool = poolId(pools, spec.pool);
+    if (pool === undefined) {
+      throw notFound(name, `there is no pool "${spec.pool}"; "ceph osd lspools" shows them`);
     }
     if (info.status === "rejected") {
       const list = [spec.pool, ...spec.namespace === undefined ? [] : [spec.namespace]].join("/");
       throw missingOr(info.reason, `there is no such image; "rbd ls ${list}" shows them`, name);
     }
     return new RbdImage(spec, {
-      cluster: field(cluster.value, "fsid", "string"),
-      pool: field(pool.value, "pool_id", "number"),
+      cluster: field(fsid, "fsid", "string"),
+      pool,
       image: field(info.value, "id", "string"),
     });
   }
@@ -191,6 +192,13 @@ function failed(what: string, cause: unknown): VarveError {
 
 function unexpected(what: string): VarveError {
   return new VarveError("failed", `Cannot read the ${what} that Ceph's tool printed: it is of another form`);
+}
+
+/** `undefined` where no pool is called so. */
+function poolId(list: unknown, name: string): number | undefined {
+  if (!Array.isArray(list)) throw unexpected("pools");
+  const pool = list.find((pool) => field(pool, "poolname", "string") === name);
+  return pool === undefined ? undefined : field(pool, "poolnum", "number");
 }
 
 function readSnapshot(value: unknown): RbdSnapshot {

@@ -9,11 +9,14 @@ type Record = Exclude<RbdStep, { kind: "need" }>;
 
 export class RbdStreamSource implements Source {
   readonly #input: Input;
+  readonly #warn: (line: string) => void;
   readonly #decoding;
   #bytes: Uint8Array = new Uint8Array();
 
-  constructor(input: Input) {
+  /** `warn` is told of a difference that ends at no snapshot. */
+  constructor(input: Input, warn: (line: string) => void = () => {}) {
     this.#input = input;
+    this.#warn = warn;
     this.#decoding = decodeRbdStream(input.reader.name);
   }
 
@@ -30,6 +33,10 @@ export class RbdStreamSource implements Source {
     for (let record = await this.#next(); record !== undefined; record = await this.#next()) {
       if (record.kind !== "diff") throw new Error("The extents of a difference were not read to their end");
       const { fromSnapshot, toSnapshot, sizeBytes } = record;
+      if (toSnapshot === undefined) {
+        const why = "no increment can begin there, and an image that is written to meanwhile gives a mixture";
+        this.#warn(`"${this.name}" names no snapshot that it ends at: ${why}; export a snapshot`);
+      }
       yield { fromSnapshot, toSnapshot, sizeBytes, extents: () => this.#extents() };
     }
   }

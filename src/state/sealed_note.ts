@@ -45,10 +45,16 @@ export async function readNote(
   }
 }
 
-/** Writes it anew, durably: it has the old content or the new one whatever happens. Throws system errors. */
+/**
+ * Writes it anew as a whole; with `isDurable` it also outlives a power cut that comes at once. Throws system errors.
+ */
 export async function writeNote(
   { path, about }: NotePlace,
-  { key, content }: { key: ProjectKey; content: NoteContent },
+  { key, content, isDurable = false }: {
+    key: ProjectKey;
+    content: NoteContent;
+    isDurable?: boolean | undefined;
+  },
 ): Promise<void> {
   const line = JSON.stringify({ ...content, key: toHex(key.id) });
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -56,7 +62,7 @@ export async function writeNote(
   try {
     await using file = await open(temporary, "wx", 0o600);
     await file.writeFile(`${line}\n${toHex(macOf(line, { key, about }))}\n`);
-    await file.sync();
+    if (isDurable) await file.sync();
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });

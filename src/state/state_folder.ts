@@ -2,7 +2,7 @@
  * What a host must not forget: `<root>/<repository id>/<project>/…`. Unlike the cache it is not made again once it is gone;
  * whoever removes a file says that what it reminds of is not to be missed any more. docs/operating.md, "What a host keeps".
  */
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 
 export interface StatePlace {
@@ -54,5 +54,5 @@ export async function eraseState(place: StatePlace): Promise<void> {
 /** Removes one note. */
 export async function eraseNote(path: string): Promise<void> {
   await rm(path, { force: true });
-  await rm(dirname(path), { recursive: false }).catch(() => {}); // as far as it is empty
+  await rmdir(dirname(path)).catch(() => {}); // unless there are others below it
 }

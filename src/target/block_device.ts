@@ -6,7 +6,7 @@ import * as fs from "node:fs";
 import { VarveError } from "../errors.ts";
 import { DirectFile } from "../os/direct_file.ts";
 import { closeFd, openFd, systemCode } from "../os/fd.ts";
-import { describeDeviceUse } from "./in_use.ts";
+import { describeDeviceUse } from "../os/in_use.ts";
 import { RandomAccessTarget } from "./random_access.ts";
 import type { Target } from "./target.ts";
 

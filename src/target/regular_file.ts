@@ -8,7 +8,7 @@ import { VarveError } from "../errors.ts";
 import { DirectFile } from "../os/direct_file.ts";
 import { openFd, syncFd, truncateFd } from "../os/fd.ts";
 import { syncFolder } from "../os/sync_folder.ts";
-import { describeFileUse } from "./in_use.ts";
+import { describeFileUse } from "../os/in_use.ts";
 import { RandomAccessTarget } from "./random_access.ts";
 import type { Target } from "./target.ts";
 

@@ -3,7 +3,7 @@ import { afterAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import type { CachePath } from "../../src/cache/cache_folder.ts";
+import type { CachePath } from "../../src/cache/own_files.ts";
 
 export function scratchFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "varve-cache-"));

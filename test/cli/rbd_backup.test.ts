@@ -14,6 +14,8 @@ const SCRIPT = path.join(import.meta.dir, "../../examples/rbd-backup.sh");
 const BOOT_LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 120_000;
 const IMAGE_BYTES = 16 << 20;
+/** What the script calls its snapshots. */
+const OWN = /^varve-[0-9a-f]{8}-\d{8}T\d{9}Z-[0-9a-f]{4}$/;
 
 describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "varve-nightly-"));
@@ -85,7 +87,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     ok(SCRIPT, image, volume, "--tag", "nightly");
     const [taken, ...others] = snapshots();
     expect(others).toEqual([]);
-    expect(taken).toMatch(/^varve-\d{8}T\d{6}\.\d{3}Z$/);
+    expect(taken).toMatch(OWN);
     expect(backups()).toMatchObject([{ from_snapshot: null, to_snapshot: taken, tags: ["nightly"] }]);
     expectRestored();
   }, TEST_LIMIT_MS);
@@ -129,7 +131,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     );
     write();
     ok(SCRIPT, image, volume);
-    expect(snapshots()).toEqual(["monday", expect.stringMatching(/^varve-/)]);
+    expect(snapshots()).toEqual(["monday", expect.stringMatching(OWN)]);
     expect(backups()).toMatchObject([{}, { from_snapshot: "monday" }]);
   }, TEST_LIMIT_MS);
 
@@ -146,7 +148,9 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     expect(failed).toMatchObject({
       status: 1,
       stdout: "",
-      stderr: expect.stringMatching(/^varve: Cannot .+/m),
+      stderr: expect.stringMatching(
+        /^varve: Cannot .+\n.*not backed up: varve ended with 1, and said why above\n$/m,
+      ),
     });
     expect(snapshots()).toEqual([first!]);
     expect(backups().length).toBe(1);
@@ -169,14 +173,19 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     const [code] = await once(child, "close");
     fs.rmSync(`${folder}/bin/rbd`);
     expect(code).toBe(130);
-    expect(stderr).toEndWith("reading\nvarve: Interrupted: nothing was committed\n");
+    expect(stderr).toBe(
+      "reading\nvarve: Interrupted: nothing was committed\n" +
+        `rbd-backup: ${image} (${volume}): not backed up: varve ended with 130, and said why above\n`,
+    );
     expect(snapshots()).toEqual([]);
   }, TEST_LIMIT_MS);
 
   test("a second run of the same image ends at once", () => {
     program(
       "rbd",
-      `if [[ $1 == export-diff ]]; then ${SCRIPT} "$IMAGE" acme/second; echo "second: $?" >&2; fi
+      `if [[ $1 == export-diff ]]; then
+        VARVE_REPO=${env.VARVE_REPO} ${SCRIPT} "$IMAGE" acme/second; echo "second: $?" >&2
+      fi
       exec /usr/bin/rbd "$@"`,
     );
     const { status, stderr } = spawnSync(SCRIPT, [image, volume], {
@@ -184,7 +193,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
       encoding: "utf8",
     });
     fs.rmSync(`${folder}/bin/rbd`);
-    expect(stderr).toContain(`rbd-backup: another backup of ${image} is running\nsecond: 75\n`);
+    expect(stderr).toBe(`rbd-backup: ${image} (acme/second): another run is going on\nsecond: 75\n`);
     expect(status).toBe(0);
     expect(snapshots().length).toBe(1);
   }, TEST_LIMIT_MS);
@@ -201,18 +210,202 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     fs.rmSync(`${folder}/bin/rbd`);
     expect({ status, stderr }).toEqual({
       status: 13,
-      stderr: expect.stringContaining("the passphrase is wrong"),
+      stderr: expect.stringMatching(
+        /^rbd-backup: .* \(sealed\/.*\): cannot read the last backup: varve: .*the passphrase is wrong.*\n$/,
+      ),
     });
     expect(snapshots()).toEqual(before);
   }, TEST_LIMIT_MS);
 
-  test("the words of its usage are shown when they are wrong", () => {
-    for (const args of [[], [image], ["image", volume], [image, "volume"]]) {
-      expect(call(SCRIPT, ...args)).toMatchObject({
-        status: 2,
-        stdout: "",
-        stderr: expect.stringContaining("usage: "),
+  test("the words of its usage are shown when they are wrong, and nothing is done", () => {
+    const [pool, name] = image.split("/");
+    const wrong = [[], [image], ["image", volume], [image, "volume"], ["-p/x", volume], [image, "--x/y"]];
+    const more = [[`${image}@monday`, volume], [image, `${volume}@x`], [image, volume, "--repo", folder]];
+    for (const args of [...wrong, ...more, [`${pool}/`, volume], [`/${name}`, volume]]) {
+      expect({ args, ...call(SCRIPT, ...args) }).toMatchObject({
+        ...{ args, status: 2, stdout: "" },
+        stderr: expect.stringMatching(/^rbd-backup: [^\n]+; usage: rbd-backup.sh [^\n]+\n$/),
       });
     }
-  });
+    const { VARVE_REPO: _, ...unnamed } = env;
+    expect(spawnSync(SCRIPT, [image, volume], { env: unnamed, encoding: "utf8" })).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("VARVE_REPO is not set"),
+    });
+    expect(snapshots()).toEqual([]);
+    expect(call("varve", "list", volume).status).toBe(4);
+  }, TEST_LIMIT_MS);
+
+  test("what Ceph says is a line with the image and the volume, and never varve's exit code", () => {
+    const missing = `${image}-missing`;
+    expect(call(SCRIPT, missing, volume)).toMatchObject({
+      status: 20,
+      stdout: "",
+      stderr: expect.stringMatching(
+        new RegExp(`^rbd-backup: ${missing} \\(${volume}\\): cannot look at the image: [^\n]+\n$`),
+      ),
+    });
+    program(
+      "rbd",
+      `[[ "$1 $2" != "snap create" ]] || { echo no room >&2; exit 13; }; exec /usr/bin/rbd "$@"`,
+    );
+    const failed = call(SCRIPT, image, volume);
+    fs.rmSync(`${folder}/bin/rbd`);
+    expect(failed).toMatchObject({
+      status: 20,
+      stderr: `rbd-backup: ${image} (${volume}): cannot make a snapshot: no room\n`,
+    });
+  }, TEST_LIMIT_MS);
+
+  test("locks are closed to everybody else, and of one image each", () => {
+    const locks = `${folder}/locks`;
+    const night = (image: string, extra: Record<string, string> = {}) =>
+      spawnSync(SCRIPT, [image, volume], {
+        env: { ...env, CEPH_CONF: "/nowhere", RBD_BACKUP_LOCK_FOLDER: locks, ...extra },
+        encoding: "utf8",
+      });
+    for (const name of ["rbd/ssd-db", "rbd-ssd/db", "rbd%2Fssd/db", "rbd/ssd/db"]) {
+      expect(night(name).status).toBe(20);
+    }
+    expect(fs.readdirSync(locks).length).toBe(4);
+    expect(fs.statSync(locks).mode & 0o777).toBe(0o700);
+    fs.rmSync(locks, { recursive: true });
+    // In a home that has nothing yet.
+    const { RBD_BACKUP_LOCK_FOLDER: _, ...unnamed } = env;
+    const home = `${folder}/home`;
+    spawnSync(SCRIPT, [image, volume], { env: { ...unnamed, CEPH_CONF: "/nowhere", HOME: home } });
+    expect(fs.statSync(`${home}/.local/state/rbd-backup`).mode & 0o777).toBe(0o700);
+
+    fs.symlinkSync(home, `${folder}/link`);
+    fs.mkdirSync(`${folder}/open`);
+    fs.chmodSync(`${folder}/open`, 0o755);
+    for (const place of [`${folder}/link`, `${folder}/open`]) {
+      expect(night(image, { RBD_BACKUP_LOCK_FOLDER: place })).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining("the lock folder"),
+      });
+    }
+  }, TEST_LIMIT_MS);
+
+  test("snapshots that killed runs left go, and no others", () => {
+    ok(SCRIPT, image, volume);
+    ok(SCRIPT, image, "acme/other");
+    const [first, other] = snapshots() as [string, string];
+    const killed = first.replace(/-[^-]+-[^-]+$/, "-20200101T000000000Z-0000");
+    const foreign = ["varve-monday", `${first}x`, first.replace(/^varve-/, "varve_"), other.slice(0, -1)];
+    for (const name of [killed, ...foreign]) ok("rbd", "snap", "create", "--no-progress", `${image}@${name}`);
+    write();
+    ok(SCRIPT, image, volume);
+    const left = snapshots();
+    expect(left.slice(0, -1).toSorted()).toEqual([other, ...foreign].toSorted());
+    expect(backups()).toMatchObject([{}, { from_snapshot: first, to_snapshot: left.at(-1) }]);
+    expectRestored();
+  }, TEST_LIMIT_MS);
+
+  test("an old snapshot that is protected stays, is said, and goes when it can", () => {
+    ok(SCRIPT, image, volume);
+    const [first] = snapshots() as [string];
+    ok("rbd", "snap", "protect", `${image}@${first}`);
+    for (let night = 2; night <= 3; night++) {
+      write();
+      expect(call(SCRIPT, image, volume)).toMatchObject({
+        status: 21,
+        stdout: "",
+        stderr: `rbd-backup: ${image} (${volume}): backed up; the old snapshot ${first} stays: ` +
+          "it is protected, as for a clone\n",
+      });
+      expect(snapshots()).toEqual([first, expect.stringMatching(OWN)]);
+      expect(backups().length).toBe(night);
+    }
+    ok("rbd", "snap", "unprotect", `${image}@${first}`);
+    ok(SCRIPT, image, volume);
+    expect(snapshots()).toEqual([backups().at(-1)!.to_snapshot]);
+    expectRestored();
+  }, TEST_LIMIT_MS);
+
+  test("an old snapshot that cannot be removed stays, and is said", () => {
+    ok(SCRIPT, image, volume);
+    const [first] = snapshots() as [string];
+    program("rbd", `[[ "$1 $2" != "snap rm" ]] || { echo busy >&2; exit 16; }; exec /usr/bin/rbd "$@"`);
+    const failed = call(SCRIPT, image, volume);
+    fs.rmSync(`${folder}/bin/rbd`);
+    expect(failed).toMatchObject({
+      status: 21,
+      stderr: `rbd-backup: ${image} (${volume}): backed up; the old snapshot ${first} stays: busy\n`,
+    });
+    ok(SCRIPT, image, volume);
+    expect(snapshots().length).toBe(1);
+  }, TEST_LIMIT_MS);
+
+  test("a snapshot that was made anew under its name is no base", () => {
+    ok(SCRIPT, image, volume);
+    const [first] = snapshots() as [string];
+    ok("rbd", "snap", "rm", "--no-progress", `${image}@${first}`);
+    write();
+    ok("rbd", "snap", "create", "--no-progress", `${image}@${first}`);
+    write();
+    const night = call(SCRIPT, image, volume);
+    expect(night).toMatchObject({
+      status: 0,
+      stderr: expect.stringContaining(`the snapshot ${first} is not the one that was backed up`),
+    });
+    expect(backups()).toMatchObject([{}, { from_snapshot: null }]);
+    expectRestored();
+  }, TEST_LIMIT_MS);
+
+  test("a point that was backed up by hand in between is no reason for a full backup", () => {
+    ok(SCRIPT, image, volume);
+    const [first] = snapshots() as [string];
+    write();
+    const by = ["rbd", "export", "--no-progress", image, "-"] as const;
+    ok("varve", "backup", volume, "--format", "raw", "--exec", "--", ...by);
+    ok(SCRIPT, image, volume);
+    expect(backups().at(-1)).toMatchObject({ from_snapshot: first, to_snapshot: snapshots()[0] });
+    expect(snapshots().length).toBe(1);
+    expectRestored();
+  }, TEST_LIMIT_MS);
+
+  test("a snapshot that is removed while it is read makes no point, and the run begins anew", () => {
+    ok(SCRIPT, image, volume);
+    const [first] = snapshots() as [string];
+    write();
+    program(
+      "rbd",
+      `if [[ $1 != export-diff || -e ${folder}/once ]]; then exec /usr/bin/rbd "$@"; fi
+      : >${folder}/once
+      /usr/bin/rbd "$@" && /usr/bin/rbd snap rm --no-progress ${image} --snap ${first}`,
+    );
+    const night = call(SCRIPT, image, volume);
+    fs.rmSync(`${folder}/bin/rbd`);
+    fs.rmSync(`${folder}/once`);
+    expect(night).toMatchObject({ status: 0, stdout: "" });
+    expect(night.stderr).toContain("a snapshot was removed while it was read");
+    expect(backups()).toMatchObject([{}, { from_snapshot: null, to_snapshot: snapshots()[0] }]);
+    expect(snapshots().length).toBe(1);
+    expectRestored();
+  }, TEST_LIMIT_MS);
+
+  test("two hosts back up one image to one volume at the same time, and nothing is left behind", async () => {
+    ok(SCRIPT, image, volume);
+    for (let night = 0; night < 2; night++) {
+      write();
+      const hosts = ["one", "two"].map((host) =>
+        spawn(SCRIPT, [image, volume], {
+          env: {
+            ...env,
+            RBD_BACKUP_LOCK_FOLDER: `${folder}/${host}`,
+            XDG_CACHE_HOME: `${folder}/cache-${host}`,
+          },
+          stdio: "ignore",
+        })
+      );
+      const codes = await Promise.all(hosts.map(async (host) => (await once(host, "close"))[0]));
+      expect(codes).toEqual([0, 0]);
+      expectRestored();
+    }
+    ok(SCRIPT, image, volume);
+    expect(snapshots()).toEqual([backups().at(-1)!.to_snapshot]);
+    expect(backups().length).toBe(6);
+    expectRestored();
+  }, TEST_LIMIT_MS);
 });

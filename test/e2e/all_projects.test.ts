@@ -61,8 +61,9 @@ describe("varve over all projects", () => {
     const volume = join(repository.url, "projects/acme/volumes/db");
     const [manifest] = await Array.fromAsync(new Bun.Glob("*").scan(volume));
     truncateSync(join(volume, manifest!), 10);
-    for (const args of COMMANDS.slice(1, 3)) {
-      const { code, stderr } = await repository.run(args);
+    const env = { XDG_CACHE_HOME: repository.path("cold") }; // a manifest that is remembered is not read again
+    for (const args of COMMANDS.slice(0, 3)) {
+      const { code, stderr } = await repository.run(args, { env });
       expect({ code, isSaid: stderr.includes("left out: beta: ") }).toEqual({ code: 3, isSaid: true });
     }
   });

@@ -1,8 +1,8 @@
 /** What the environment of the program gives to others, and what it cannot have the program do. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { chownSync, copyFileSync, existsSync, readFileSync } from "node:fs";
 import { describeWith } from "../helpers/parts.ts";
-import { RUN_LIMIT_MS } from "../helpers/repository.ts";
+import { noise, RUN_LIMIT_MS } from "../helpers/repository.ts";
 import { varve, VARVE_BIN } from "../helpers/varve.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 
@@ -121,5 +121,61 @@ describeWith(["root"], "a process that is ended by a signal that makes a core du
     expect(await dumps(VARVE_BIN, "backup", "acme/vm", "--format", "raw", "--exec", "--", ...waiting)).toBe(
       false,
     );
+  });
+});
+
+describeWith(["root"], "a process of an unprivileged user", () => {
+  const bench = new Workbench(scratchFolder());
+  /** A copy of the program, in a folder that this user owns. */
+  const program = bench.path("varve");
+  const run = async (...command: string[]) => {
+    const env = { ...bench.env, PATH: process.env.PATH, HOME: bench.folder, VARVE_PASSPHRASE: "open sesame" };
+    const user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    const child = Bun.spawn([...user, ...command], {
+      env,
+      cwd: bench.folder,
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const [stdout, stderr] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+    ]);
+    return { code: await child.exited, stdout, stderr };
+  };
+  beforeAll(async () => {
+    copyFileSync(VARVE_BIN, program);
+    await Bun.write(bench.path("disk"), noise(300_000, "disk"));
+    chownSync(bench.folder, 65534, 65534);
+    expect(await run(program, "init", "acme")).toMatchObject({ code: 0 });
+  });
+
+  test("does all that it does for root, with a repository in a directory and a cache", async () => {
+    for (const round of [1, 2]) {
+      for (
+        const args of [
+          ["backup", "acme/vm", "disk", "--format", "raw"],
+          ["restore", "acme/vm", "--to", "restored"],
+          ["verify", "acme"],
+          ["gc", "acme"],
+        ]
+      ) {
+        expect({ round, args, ...await run(program, ...args, "--quiet") }).toMatchObject({
+          code: 0,
+          stderr: "",
+        });
+      }
+    }
+    expect(readFileSync(bench.path("restored")).equals(readFileSync(bench.path("disk")))).toBe(true);
+    expect(existsSync(bench.path("cache/varve/files"))).toBe(true);
+  });
+
+  test("shows its environment to no other of that user, not even to its child", async () => {
+    const look = "grep -qz 'open sesame' /proc/$PPID/environ; echo $?";
+    expect((await run("sh", "-c", `sh -c "${look.replaceAll("$", "\\$")}"; true`)).stdout).toBe("0\n");
+    const args = ["backup", "acme/look", "--format", "raw", "--quiet", "--exec", "--", "sh", "-c", look];
+    const { code, stderr } = await run(program, ...args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining("Permission denied") });
+    expect((await run(program, "restore", "acme/look", "--to", "-")).stdout).toBe("2\n");
   });
 });

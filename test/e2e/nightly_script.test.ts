@@ -127,7 +127,7 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
 
       await image.change([write(3, 12 * MIB, MIB)]);
       proxy.goAway();
-      await badNight(/^rbd-backup: cannot read the last backup of .*Cannot read "s3:/m);
+      await badNight(/^rbd-backup: .* cannot read the last backup: .*Cannot read "s3:/m);
       await proxy.comeBack();
 
       await image.change([write(4, 23 * MIB, MIB)]);
@@ -141,7 +141,7 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
     await image.change([write(1, 0, 5 * MIB)]);
     await goodNight();
     proxy.faultOf = () => 503;
-    await badNight(/^rbd-backup: cannot read the last backup of .*503/m);
+    await badNight(/^rbd-backup: .* cannot read the last backup: .*503/m);
     proxy.reset();
     await goodNight();
     await checkPoints();

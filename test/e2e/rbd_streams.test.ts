@@ -97,12 +97,12 @@ describeWith(["Ceph"], "varve and real streams", () => {
       expect(await details(volume.name)).toMatchObject({ base: one!.backup });
     }, TEST_LIMIT_MS);
 
-    test("is the newest of a name that was used again", async () => {
+    test("is the one that --base names where a name was used again", async () => {
       const volume = await create("used-again");
       const { image } = volume;
       const increment = async (night: string) => {
         await image.snapshot(night);
-        await volume.pipe(image.exportDiff({ from: "one", to: night }));
+        await volume.pipe(image.exportDiff({ from: "one", to: night }), ["--base", "snap:one"]);
       };
       await volume.night("one", { changes: [write(1, 0, 9 * MIB)] });
       await image.rbd("snap", "rm", "--no-progress", `${image.spec}@one`);

@@ -50,9 +50,9 @@ export class RbdVolume {
     await this.expectPoint(snapshot);
   }
 
-  /** `PRODUCER | varve backup`, as a script has it. */
-  async pipe(producer: Word[]): Promise<void> {
-    const line = `${shellWords(producer)} | ${shellWords([VARVE_BIN, "backup", this.name])}`;
+  /** `PRODUCER | varve backup`, as a script has it, with more arguments. */
+  async pipe(producer: Word[], args: string[] = []): Promise<void> {
+    const line = `${shellWords(producer)} | ${shellWords([VARVE_BIN, "backup", this.name, ...args])}`;
     await shell(line, { env: this.#repository.env });
   }
 

@@ -3,7 +3,13 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { UsageError } from "../../src/errors.ts";
 import { backupId } from "../../src/format/backup_id.ts";
-import { checkProjectName, checkVolumeName, parseVolumeSpec, quote } from "../../src/format/names.ts";
+import {
+  checkProjectName,
+  checkVolumeName,
+  isVolumeName,
+  parseVolumeSpec,
+  quote,
+} from "../../src/format/names.ts";
 
 const BACKUP = backupId(0, new Uint8Array(4));
 
@@ -55,23 +61,28 @@ describe("checkVolumeName()", () => {
 
   test.each(hostile)("refuses %s as the whole", (_, name) => {
     expect(() => checkVolumeName(name)).toThrow(UsageError);
+    expect(isVolumeName(name)).toBe(false);
   });
 
   test.each(hostile)("refuses %s as a part", (_, name) => {
     for (const volume of [`${name}/a`, `a/${name}`, `a/${name}/b`]) {
       expect(() => checkVolumeName(volume)).toThrow(UsageError);
+      expect(isVolumeName(volume)).toBe(false);
     }
   });
 
   test("refuses a backup's id as a part, whose manifests would stand among another volume's", () => {
     for (const volume of [BACKUP, `a/${BACKUP}`, `${BACKUP}/a`, `a/${BACKUP}/b`]) {
       expect(() => checkVolumeName(volume)).toThrow("looks like a backup's id");
+      expect(isVolumeName(volume)).toBe(false);
     }
   });
 
   test("takes parts, 200 bytes of them in all", () => {
-    checkVolumeName("rbd/vm-101");
-    checkVolumeName(`${"x".repeat(99)}/${"y".repeat(100)}`);
+    for (const name of ["rbd/vm-101", `${"x".repeat(99)}/${"y".repeat(100)}`]) {
+      checkVolumeName(name);
+      expect(isVolumeName(name)).toBe(true);
+    }
     expect(() => checkVolumeName(`${"x".repeat(100)}/${"y".repeat(100)}`)).toThrow("it has 201 bytes");
   });
 });

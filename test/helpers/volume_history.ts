@@ -100,7 +100,9 @@ function stepOf(draw: Draw, steps: readonly Step[], { chunks }: HistoryOptions):
   const last = steps.at(-1)?.volume ?? new Uint8Array();
   const sizeBytes = draw.size ?? (steps.length === 0 ? chunks * CHUNK_BYTES : last.length);
   const base = draw.kind === "incremental" ? baseOf(draw, steps) : undefined;
-  const common = { from: base?.diff.to, to: draw.name, sizeBytes };
+  // No two have one name: an increment would not say at which it begins.
+  const to = draw.name && `${draw.name}-${steps.length}`;
+  const common = { from: base?.diff.to, to, sizeBytes };
   const edits = draw.edits.flatMap((edit) => extentsOf(edit, { sizeBytes, last }));
   const volume = applied(base?.volume ?? new Uint8Array(), { ...common, extents: edits });
   if (draw.kind !== "raw") {
@@ -111,11 +113,9 @@ function stepOf(draw: Draw, steps: readonly Step[], { chunks }: HistoryOptions):
   return { diff: { ...common, sizeComesLate: true, extents }, volume, asStream: false };
 }
 
-/** The step whose snapshot an incremental can begin at: of steps with one name only the newest can be found. */
+/** The step whose snapshot an incremental can begin at. */
 function baseOf(draw: Draw, steps: readonly Step[]): Step | undefined {
-  const named = steps.filter(({ diff }, i) =>
-    diff.to !== undefined && !steps.slice(i + 1).some((later) => later.diff.to === diff.to)
-  );
+  const named = steps.filter(({ diff }) => diff.to !== undefined);
   return named[named.length - 1 - draw.back % (named.length || 1)];
 }
 

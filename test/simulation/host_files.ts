@@ -1,12 +1,13 @@
 /**
- * Stands in for node:fs/promises where a host remembers something: files in memory, so that a seed always gives the same run,
- * two hosts can share one cache, and a host can be put back to what it was. Only what src/cache uses of it.
+ * Stands in for src/cache/own_files.ts: files in memory, so that a seed always gives the same run, two hosts can share one
+ * cache, and a host can be put back to what it was.
  */
+import type { CachePath } from "../../src/cache/own_files.ts";
 
-const files = new Map<string, { bytes: Uint8Array; mtimeMs: number }>();
+const files = new Map<string, { bytes: Uint8Array }>();
 
 /** Every file of every host. */
-export type HostFiles = ReadonlyMap<string, { bytes: Uint8Array; mtimeMs: number }>;
+export type HostFiles = ReadonlyMap<string, { bytes: Uint8Array }>;
 
 export function copyOfFiles(): HostFiles {
   return new Map(files);
@@ -30,75 +31,76 @@ function found(path: string) {
 
 /** Files are never changed in place, so that copies stay as they are. */
 function write(path: string, bytes: Uint8Array): void {
-  files.set(path, { bytes, mtimeMs: 0 });
+  files.set(path, { bytes });
 }
 
-class Handle {
+class MemoryFile {
   readonly #path: string;
 
   constructor(path: string) {
     this.#path = path;
   }
 
-  async read(into: Uint8Array, offset: number, length: number, position: number) {
-    const part = found(this.#path).bytes.subarray(position, position + length);
-    into.set(part, offset);
-    return { bytesRead: part.length };
+  async sizeBytes() {
+    return found(this.#path).bytes.length;
   }
 
-  async write(from: Uint8Array, offset: number, length: number, position: number) {
+  async read(into: Uint8Array, offset: number) {
+    const part = found(this.#path).bytes.subarray(offset, offset + into.length);
+    into.set(part);
+    return part.length;
+  }
+
+  async write(from: Uint8Array, offset: number) {
     const { bytes } = found(this.#path);
-    const written = new Uint8Array(Math.max(bytes.length, position + length));
+    const written = new Uint8Array(Math.max(bytes.length, offset + from.length));
     written.set(bytes);
-    written.set(from.subarray(offset, offset + length), position);
+    written.set(from, offset);
     write(this.#path, written);
-    return { bytesWritten: length };
-  }
-
-  async stat() {
-    return { size: found(this.#path).bytes.length };
   }
 
   async close() {}
-
-  async [Symbol.asyncDispose]() {}
 }
 
-export async function open(path: string, flags: string | number): Promise<Handle> {
-  if (flags === "r") found(path);
-  else if (!files.has(path)) write(path, new Uint8Array(0));
-  return new Handle(path);
+export async function openOwn(place: CachePath) {
+  return files.has(pathOf(place)) ? new MemoryFile(pathOf(place)) : undefined;
 }
 
-export async function mkdir(): Promise<void> {}
-
-export async function rename(from: string, to: string): Promise<void> {
-  files.set(to, found(from));
-  files.delete(from);
+export async function openOrMakeOwn(place: CachePath) {
+  const path = pathOf(place);
+  if (!files.has(path)) write(path, new Uint8Array(0));
+  return new MemoryFile(path);
 }
 
-export async function rm(path: string): Promise<void> {
-  for (const other of [...files.keys()]) {
-    if (other === path || other.startsWith(`${path}/`)) files.delete(other);
-  }
+export async function readOwn(place: CachePath) {
+  return files.get(pathOf(place))?.bytes.slice();
 }
 
-export async function readdir(folder: string): Promise<string[]> {
-  return [...files.keys()].filter((path) => path.startsWith(`${folder}/`))
-    .map((path) => path.slice(folder.length + 1)).filter((name) => !name.includes("/"));
+export async function replaceOwn(place: CachePath, fill: (file: MemoryFile) => Promise<void>) {
+  const path = pathOf(place);
+  const temporary = `${path}.${crypto.randomUUID()}`;
+  write(temporary, new Uint8Array(0));
+  await fill(new MemoryFile(temporary));
+  files.set(path, found(temporary));
+  files.delete(temporary);
 }
 
-export async function readFile(path: string): Promise<Uint8Array> {
-  return found(path).bytes.slice();
+export async function listOwn(place: CachePath) {
+  const above = `${pathOf(place)}/`;
+  return [...files].filter(([path]) => path.startsWith(above) && !path.slice(above.length).includes("/"))
+    .map(([path, { bytes }]) => ({ name: path.slice(above.length), sizeBytes: bytes.length, usedMs: 0 }));
 }
 
-export async function writeFile(path: string, bytes: Uint8Array): Promise<void> {
-  write(path, bytes.slice());
+export async function touchOwn() {}
+
+export async function removeOwn(place: CachePath) {
+  files.delete(pathOf(place));
 }
 
-export async function stat(path: string) {
-  const { bytes, mtimeMs } = found(path);
-  return { size: bytes.length, mtimeMs };
+export async function removeOwnFolder(place: CachePath) {
+  for (const path of [...files.keys()]) if (path.startsWith(`${pathOf(place)}/`)) files.delete(path);
 }
 
-export async function utimes(): Promise<void> {}
+function pathOf({ root, path }: CachePath): string {
+  return `${root}/${path}`;
+}

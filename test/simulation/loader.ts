@@ -7,8 +7,7 @@ import { BROKEN_RULES, type Edit, type RuleName } from "./rules.ts";
 const SOURCES = /\/src\/[\w/]+\.ts$/;
 const RANDOM = `export { randomBytes } from ${JSON.stringify(`${import.meta.dir}/randomness.ts`)};\n`;
 /** What a host remembers. */
-const CACHES = /\/src\/(cache\/\w+|engine\/verify\/verified_chunks)\.ts$/;
-const FILES = JSON.stringify(`${import.meta.dir}/host_files.ts`);
+const FILES = `export * from ${JSON.stringify(`${import.meta.dir}/host_files.ts`)};\n`;
 const WORKERS = `import { runTask } from ${JSON.stringify(`${import.meta.dir}/../../src/pool/tasks.ts`)};
 export class Piscina {
   on() {}
@@ -30,8 +29,8 @@ export function prepareEngine(broken: RuleName | undefined): () => void {
       build.onLoad({ filter: /\/piscina\/dist\/[\w./-]+$/ }, () => ({ contents: WORKERS, loader: "ts" }));
       build.onLoad({ filter: SOURCES }, async ({ path }) => {
         if (path.endsWith("/engine/random.ts")) return { contents: RANDOM, loader: "ts" };
+        if (path.endsWith("/cache/own_files.ts")) return { contents: FILES, loader: "ts" };
         let contents = await Bun.file(path).text();
-        if (CACHES.test(path)) contents = contents.replace('"node:fs/promises"', FILES);
         for (const edit of edits.filter(({ file }) => path.endsWith(`/src/${file}`))) {
           contents = changed(contents, edit);
           left.delete(edit);

@@ -107,9 +107,14 @@ describe("ByteReader", () => {
     reader.close();
   });
 
-  test("an error of the system names the thing and the cause", async () => {
-    const reader = new ByteReader(fs.openSync("/", "r"), { name: "/", signal: new AbortController().signal });
-    expect((await errorOf(reader.take(1))).message).toStartWith('Cannot read "/": EISDIR');
+  test("an error of the system names the thing, the place and the cause", async () => {
+    const { signal } = new AbortController();
+    const reader = new ByteReader(fs.openSync("/", "r"), { name: "/", signal });
+    expect((await errorOf(reader.take(1))).message).toStartWith('Cannot read "/" at offset 0: EISDIR');
+    const positioned = new ByteReader(fs.openSync("/", "r"), { name: "/", signal, position: 0 });
+    positioned.skip(4096);
+    const failed = await errorOf(positioned.fill(new Uint8Array(1 << 20)));
+    expect(failed.message).toStartWith('Cannot read "/" at offset 4096: EISDIR');
     reader.close();
   });
 });

@@ -38,7 +38,7 @@ import { openProject } from "../open_project.ts";
 import type { Project } from "../project.ts";
 import { randomBytes } from "../random.ts";
 import type { Repository } from "../repository.ts";
-import { findMissed, noteOwn, sayIfProjectIsGone } from "../seen_points.ts";
+import { noteOwn, sayIfProjectIsGone } from "../seen_points.ts";
 import { VolumeCache } from "../volume_cache.ts";
 import { checkReadable, type SampleOptions, SourceSample } from "./source_sample.ts";
 import { VolumeWriter } from "./volume_writer.ts";
@@ -194,14 +194,11 @@ async function beginRun(
     project.checkNotErased({ signal: context.signal }),
   ]);
   const place = { volume: options.volume, seenMs };
-  const { latest, latestMs = -Infinity, passedOver, ids } = await findLatest(project, place, context);
-  const readable = new Set([...passedOver, latest?.info.backup]);
-  const points = ids.map((backup) => ({ volume: place.volume, backup, isReadable: readable.has(backup) }));
-  await findMissed(project, { volume: place.volume, points }, context);
+  const { latest, latestMs = -Infinity, passedOver, isNone } = await findLatest(project, place, context);
   if (latest !== undefined) parts.cache.expect(latest);
   const startedMs = Math.max(seenMs, latestMs + 1);
   checkTime(options, startedMs);
-  const isFirst = ids.length === 0 && await holdsNothing(project, context);
+  const isFirst = isNone && await holdsNothing(project, context);
   const earlier = new EarlierPoints(project, { volume: options.volume, passedOver });
   return { ...parts, condemned, marked, latest, passedOver, earlier, startedMs, isFirst };
 }

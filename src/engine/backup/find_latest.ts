@@ -7,6 +7,7 @@ import { backupTimeMs } from "../../format/backup_id.ts";
 import { infoOrDamage, listBackupIds, manifestOrDamage, type OpenManifest, reasonOf } from "../catalog.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project.ts";
+import { findMissed } from "../seen_points.ts";
 import { mapOrdered } from "../window.ts";
 
 /** S3 tells whole seconds, and of a second backup within one the id is a millisecond later than that of the first. */
@@ -21,11 +22,11 @@ export interface EarlierBackups {
   latestMs: number | undefined;
   /** Ids of those that are dated later than the store's clock: the clock was wrong then, or is now. */
   passedOver: string[];
-  /** All that are there, readable or not. */
-  ids: string[];
+  /** There is no manifest, readable or not. */
+  isNone: boolean;
 }
 
-/** `seenMs` is the store's time. Says which backups cannot be read, or are passed over. */
+/** `seenMs` is the store's time. Says which backups cannot be read, are passed over, or were seen by this host and are gone. */
 export async function findLatest(
   project: Project,
   { volume, seenMs }: { volume: string; seenMs: number },
@@ -36,11 +37,14 @@ export async function findLatest(
   const passedOver = await readable(project, { volume, ids: ids.filter(isLater) }, context);
   sayPassedOver(passedOver, `${project.name}/${volume}`, context);
   const latest = await newest(project, { volume, ids: ids.filter((id) => !isLater(id)) }, context);
+  const known = new Set([...passedOver, latest?.info.backup]);
+  const points = ids.map((backup) => ({ volume, backup, isReadable: known.has(backup) }));
+  await findMissed(project, { volume, points }, context);
   return {
     latest: latest ?? await newest(project, { volume, ids: passedOver }, context),
     latestMs: latest && backupTimeMs(latest.info.backup),
     passedOver,
-    ids,
+    isNone: ids.length === 0,
   };
 }
 

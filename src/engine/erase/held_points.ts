@@ -1,5 +1,5 @@
 /** Points that an erasure would take though they are held, and why they are, where a secret tells. */
-import { VarveError } from "../../errors.ts";
+import { type ErrorCode, isUnreadable, VarveError } from "../../errors.ts";
 import type { Secret } from "../../codec/keys.ts";
 import type { Context } from "../context.ts";
 import { openProject } from "../open_project.ts";
@@ -13,6 +13,9 @@ export interface HeldPoint {
   /** What was said when it was held; `null` where nothing was, or it cannot be read. */
   reason: string | null;
 }
+
+/** Why a project, or one of its objects, does not open. */
+const CLOSED: ReadonlySet<ErrorCode> = new Set(["damage", "format_version", "not_found", "wrong_secret"]);
 
 /** Never fails for a secret or an object: that a point is held is told by a name. */
 export async function heldPoints(
@@ -39,8 +42,6 @@ async function reasonOf(project: Project, place: Place, context: Context): Promi
 }
 
 function unlessUnreadable(error: unknown): undefined {
-  if (error instanceof VarveError && ["damage", "wrong_secret", "not_found"].includes(error.code)) {
-    return undefined;
-  }
+  if (isUnreadable(error) || (error instanceof VarveError && CLOSED.has(error.code))) return undefined;
   throw error;
 }

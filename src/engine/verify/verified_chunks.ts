@@ -3,9 +3,9 @@
  * file of records of id (32) and day since 1970 (u32), behind the MAC of all of them under a key of the project's: one that was
  * changed is not used.
  */
-import { writeFile } from "node:fs/promises";
-import { type CachePlace, readCached, replaceFile, verifiedPath } from "../../cache/cache_folder.ts";
+import { type CachePlace, verifiedPath } from "../../cache/cache_folder.ts";
 import { macOf } from "../../cache/mac.ts";
+import { readOwn, replaceOwn } from "../../cache/own_files.ts";
 import { equalBytes } from "../../format/bytes.ts";
 import { ID_BYTES } from "../../format/limits.ts";
 import { cachePlace } from "../cache_place.ts";
@@ -33,7 +33,7 @@ export class VerifiedChunks {
   static async open(project: Project, context: Context): Promise<VerifiedChunks> {
     const place = cachePlace(project, context);
     const verified = new VerifiedChunks(place, Math.floor(context.clock.now() / DAY_MS));
-    if (place !== undefined) verified.#load(await readCached(verifiedPath(place)) ?? new Uint8Array(), place);
+    if (place !== undefined) verified.#load(await readOwn(verifiedPath(place)) ?? new Uint8Array(), place);
     return verified;
   }
 
@@ -67,10 +67,7 @@ export class VerifiedChunks {
       at += RECORD_BYTES;
     }
     bytes.set(macOfRecords(bytes, this.#place));
-    await replaceFile(verifiedPath(this.#place), (temporary) => writeFile(temporary, bytes, { mode: 0o600 }))
-      .catch(
-        () => {},
-      );
+    await replaceOwn(verifiedPath(this.#place), (file) => file.write(bytes, 0)).catch(() => {});
   }
 
   #load(bytes: Uint8Array, place: CachePlace): void {

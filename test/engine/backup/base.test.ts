@@ -1,6 +1,9 @@
 /** Which point an increment continues: names, ids, and where they do not tell. */
 import { describe, expect, test } from "bun:test";
+import { hostname } from "node:os";
 import { backup, type BackupReport } from "../../../src/engine/backup/backup.ts";
+import { Lease } from "../../../src/engine/gc/lease.ts";
+import { openProject } from "../../../src/engine/open_project.ts";
 import type { Repository } from "../../../src/engine/repository.ts";
 import type { SourceIds } from "../../../src/format/source_ids.ts";
 import { identified } from "../../../src/source/identified.ts";
@@ -267,6 +270,31 @@ describe("a source that chooses its own base", () => {
       },
       { isAlone: true },
     ]);
+  });
+
+  test.each([
+    ["another host's", "other", VOLUME, false],
+    ["another host's of another volume", "other", "else", true],
+    ["a process of this number that ended", hostname(), VOLUME, true],
+  ])("is told whether it is alone beside the lease of %s", async (_, host, volume, isAlone) => {
+    const { repository, one } = await setUp();
+    await one(full("a", 1));
+    const context = testContext();
+    const project = await openProject(
+      repository,
+      { name: PROJECT, secrets: [] },
+      context,
+    );
+    const lease = await Lease.begin(
+      project,
+      { work: "backup", volume, host, key: project.firstKey },
+      context,
+    );
+    const told: unknown[] = [];
+    const options = { project: PROJECT, volume: VOLUME, secrets: [], tags: [] };
+    await backup(repository, { ...options, source: chooser([full("b", 1)], told) }, context);
+    expect(told[1]).toEqual({ isAlone });
+    await lease.end();
   });
 
   test("is told of nothing committed where nothing was", async () => {

@@ -406,7 +406,12 @@ describe("eraseCaches()", () => {
       await backUp(repository, volumeOf(CONTENT), { project, context });
       const file = join(root, `${project}.img`);
       await Bun.write(file, project);
-      const content = { repository: repository.id, project, volume: "v", backup: "b" };
+      const content = {
+        repository: repository.id,
+        project,
+        volume: "v",
+        backup: "20260101T000000000Z-00000000",
+      };
       await recordFile({ ...place(project), key: new Uint8Array(32) }, file, {
         known: (await lookOf(file))!,
         content,

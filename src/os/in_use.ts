@@ -1,6 +1,7 @@
 /**
- * Who uses a block device or a file, in words for the error that refuses to overwrite it. Only what `/proc` and
- * `/sys` tell at once; whether it is in use at all, the kernel decides (`O_EXCL`) for devices.
+ * Who uses a block device or a file, in words for the error that refuses to overwrite it, or the warning that it is read
+ * while it changes. Only what `/proc` and `/sys` tell at once; whether it is in use at all, the kernel decides
+ * (`O_EXCL`) for devices.
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -22,20 +23,51 @@ export function describeDeviceUse(number: string): string | undefined {
 
 /** Whether a regular file backs a loop device, and what that is used for. */
 export function describeFileUse(name: string): string | undefined {
-  const real = fs.realpathSync(name);
-  for (const device of entries("/sys/block").filter((name) => name.startsWith("loop"))) {
-    if (text(`/sys/block/${device}/loop/backing_file`) !== real) continue;
-    const use = describeDeviceUse(text(`/sys/block/${device}/dev`));
-    return `the file behind /dev/${device}${use === undefined ? "" : `, which is ${use}`}`;
+  const [device] = loopDevices(name);
+  if (device === undefined) return undefined;
+  const use = describeDeviceUse(text(`/sys/block/${device}/dev`));
+  return `the file behind /dev/${device}${use === undefined ? "" : `, which is ${use}`}`;
+}
+
+/** Where the device is mounted read-write: itself, a partition of it, or what is built on it. `number` is `MAJOR:MINOR`. */
+export function writableDeviceMount(number: string): string | undefined {
+  const folder = `/sys/dev/block/${number}`;
+  const mounted = mountPoint(number, { isWritable: true });
+  if (mounted !== undefined) return mounted;
+  const parts = entries(folder).map((name) => `${folder}/${name}`).filter((part) =>
+    fs.existsSync(`${part}/partition`)
+  );
+  const holders = entries(`${folder}/holders`).map((name) => `/sys/block/${name}`);
+  return firstOf([...parts, ...holders], (device) => writableDeviceMount(text(`${device}/dev`)));
+}
+
+/** The same for a regular file, by the loop devices that it is behind. */
+export function writableFileMount(name: string): string | undefined {
+  return firstOf(loopDevices(name), (device) => writableDeviceMount(text(`/sys/block/${device}/dev`)));
+}
+
+function firstOf(devices: string[], look: (device: string) => string | undefined): string | undefined {
+  for (const device of devices) {
+    const found = look(device);
+    if (found !== undefined) return found;
   }
   return undefined;
 }
 
+/** Those that the regular file is behind. */
+function loopDevices(name: string): string[] {
+  const real = realPath(name);
+  return entries("/sys/block").filter((device) =>
+    device.startsWith("loop") && text(`/sys/block/${device}/loop/backing_file`) === real
+  );
+}
+
 /** proc(5), mountinfo: `id parent MAJOR:MINOR root mount-point options [fields] - type source super-options`. */
-function mountPoint(number: string): string | undefined {
+function mountPoint(number: string, { isWritable = false } = {}): string | undefined {
   for (const line of text("/proc/self/mountinfo").split("\n")) {
     const [left = "", right = ""] = line.split(" - ");
     const fields = left.split(" ");
+    if (isWritable && !/^rw(?:,|$)/.test(right.split(" ")[2] ?? "")) continue;
     // btrfs and other file systems over several devices have a number of their own: then the source tells.
     if (fields[2] === number || sourceNumber(right.split(" ")[1]) === number) {
       return unescape(fields[4] ?? "");
