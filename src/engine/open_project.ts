@@ -1,14 +1,14 @@
 /** Which projects a repository has, and how one is made and opened. */
-import type { ProjectKey, Secret } from "../codec/keys.ts";
-import { DamageError, MissingError, VarveError } from "../errors.ts";
+import type { HolderKind, ProjectKey, Secret } from "../codec/keys.ts";
+import { DamageError, describeError, MissingError, VarveError } from "../errors.ts";
 import { KEYS_PREFIX, projectPrefix, PROJECTS_PREFIX } from "../format/layout.ts";
+import { encryptionNotePath, notedEncryption, noteEncryption } from "../state/encryption_note.ts";
 import { checkProjectName, isProjectName, quote } from "../format/names.ts";
 import type { Context } from "./context.ts";
 import { namesOf } from "./not_found.ts";
 import { Project } from "./project.ts";
 import { createKey, listKeys, openKeys, openLaterKey } from "./project_keys.ts";
 import type { Repository } from "./repository.ts";
-import { checkStaysEncrypted, forgetEncrypted } from "./stays_encrypted.ts";
 
 export type { Secret } from "../codec/keys.ts";
 
@@ -50,7 +50,7 @@ export async function noProject(repository: Repository, what: string, context: C
 /**
  * Opens a project with whatever of the secrets fits. A key that cannot be used is told of, and the project is opened by its
  * others. Throws `wrong_secret` where the secrets do not open it, `not_found` where there is no such project, `DamageError`
- * where none of its keys can be read, all are gone, or it was encrypted when this host last opened it and is not any more.
+ * where none of its keys can be read, or all are gone.
  */
 export async function openProject(
   repository: Repository,
@@ -61,10 +61,39 @@ export async function openProject(
   const stored = await findKeys(repository, name, context);
   if (stored.length === 0) throw await noKey(repository, name, context);
   const opened = await openKeys(repository.store, { name, secrets, stored }, context);
-  await checkStaysEncrypted(repository, { name, encryption: opened.encryption }, context);
+  await checkEncryption(repository, { name, secrets, encryption: opened.encryption }, context);
   const mayBeOpen = opened.encryption === "none";
   const findKey = (id: string) => findLater(repository, { name, secrets, id, mayBeOpen }, context);
   return new Project(repository, name, { ...opened, findKey });
+}
+
+/** A project that was encrypted stays so: a key that lies open in its place is somebody else's. */
+async function checkEncryption(
+  { id: repositoryId }: Repository,
+  { name, secrets, encryption }: { name: string; secrets: readonly Secret[]; encryption: HolderKind },
+  { stateRoot: root, log }: Context,
+): Promise<void> {
+  if (root === undefined) return;
+  const place = { root, repositoryId, project: name };
+  const noted = await notedEncryption(place);
+  if (noted === encryption) return;
+  if (encryption === "none" && noted !== undefined) {
+    const path = encryptionNotePath(place);
+    throw new DamageError(
+      projectPrefix(name) + KEYS_PREFIX,
+      `Cannot open project "${name}": this host knows it as encrypted, and the key that is there now lies open: ` +
+        `put its own key back; if it was made anew without encryption, remove "${path}"`,
+    );
+  }
+  if (encryption === "none" && secrets.length > 0) {
+    log.warn(
+      {},
+      `project "${name}" is not encrypted, whatever secret is given: who can read the store can read it`,
+    );
+  }
+  await noteEncryption(place, encryption).catch((error) => {
+    log.debug({ reason: describeError(error) }, "how the project is encrypted is not noted");
+  });
 }
 
 async function findKeys({ store }: Repository, name: string, context: Context): Promise<string[]> {
@@ -100,7 +129,6 @@ export async function createProject(
 ): Promise<Project> {
   await refuseProject(repository, name, context);
   await createKey(repository.store, { name, secret }, context);
-  if (secret === undefined) await forgetEncrypted(repository, name, context);
   // Read back: another host may have made it at once, and what is sealed under a key that was cut cannot be read.
   return await openProject(repository, { name, secrets: secret === undefined ? [] : [secret] }, context);
 }

@@ -13,7 +13,7 @@ export interface StatePlace {
 }
 
 /** No part of a name begins with a dot, so no volume is in another's way. */
-const NEWEST = ".newest", ENCRYPTED = ".encrypted";
+const NEWEST = ".newest";
 
 export function projectStateFolder({ root, repositoryId, project }: StatePlace): string {
   return join(root, repositoryId, project);
@@ -22,11 +22,6 @@ export function projectStateFolder({ root, repositoryId, project }: StatePlace):
 /** The note of the newest point that was seen in the volume. */
 export function newestNotePath(place: StatePlace, volume: string): string {
   return join(volumesFolder(place), volume, NEWEST);
-}
-
-/** The note that the project is encrypted. */
-export function encryptedNotePath(place: StatePlace): string {
-  return join(projectStateFolder(place), ENCRYPTED);
 }
 
 function volumesFolder(place: StatePlace): string {

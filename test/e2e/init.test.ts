@@ -131,7 +131,7 @@ describe("a backup", () => {
         stderr: expect.stringContaining(`there is none; near it there is "${bench.path("repository")}"`),
       });
     }
-    expect(readdirSync(bench.folder).sort()).toEqual(["disk.img", "other", "repository", "sesame"]);
+    expect(existsSync(bench.path("repositry"))).toBe(false);
   });
 });
 
@@ -249,6 +249,33 @@ describe("a project whose key", () => {
       expect(toHex(bytes.subarray(8, 16))).not.toBe(id);
       expect((await bench.run(["list", "acme"])).code).toBe(13);
     });
+  });
+});
+
+describe("a project that this host knows as encrypted", () => {
+  test("is not opened, nor backed up to, by a key that lies open in the place of its own", async () => {
+    const bench = newBench("replaced");
+    await bench.json(["init", "acme"], { env: sealed(bench) });
+    await backUp(bench, "acme/db", sealed(bench));
+    rmSync(bench.path("repository/projects/acme"), { recursive: true });
+    const elsewhere = { XDG_STATE_HOME: bench.path("elsewhere") };
+    await bench.json(["init", "acme", "--no-encryption"], { env: elsewhere });
+    for (const run of [backUp(bench, "acme/db", sealed(bench)), bench.run(["list", "acme"])]) {
+      const { code, stderr } = await run;
+      expect({ code, stderr }).toEqual({
+        code: 3,
+        stderr: expect.stringContaining(
+          "this host knows it as encrypted, and the key that is there now lies open",
+        ),
+      });
+    }
+    const first = await backUp(bench, "acme/db", {
+      ...sealed(bench),
+      ...elsewhere,
+      XDG_STATE_HOME: bench.path("third"),
+    });
+    expect(first.code).toBe(0);
+    expect(first.stderr).toContain("is not encrypted, whatever secret is given");
   });
 });
 
