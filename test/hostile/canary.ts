@@ -5,6 +5,7 @@ import { attempt } from "./victim.ts";
 
 /** Older than anything that varve would keep for its age. */
 const OLD_S = Date.UTC(2001, 1, 3) / 1000;
+const CONTENT_BYTES_MAX = 1024 * 1024;
 const HEX = "0123456789abcdef".repeat(4);
 
 /** Some are called as a repository's own: whoever follows a link to the tree takes them for objects. */
@@ -70,12 +71,13 @@ export function lookAt(root: string, except: readonly string[]): Map<string, str
 function describe(file: string, stats: fs.BigIntStats): string {
   const { ino, mode, uid, size, mtimeNs, ctimeNs, nlink } = stats;
   const changed = stats.isFile() && nlink > 1n ? "linked" : `${ctimeNs} ${nlink}`;
-  const content = stats.isFile()
-    ? fs.readFileSync(file, "hex")
-    : stats.isSymbolicLink()
-    ? fs.readlinkSync(file)
-    : "";
-  return [ino, mode, uid, size, mtimeNs, changed, content].join(" ");
+  return [ino, mode, uid, size, mtimeNs, changed, contentOf(file, stats)].join(" ");
+}
+
+/** What was moved out of the repository may be a giant with a hole: of that its times have to tell. */
+function contentOf(file: string, stats: fs.BigIntStats): string {
+  if (stats.isSymbolicLink()) return fs.readlinkSync(file);
+  return stats.isFile() && stats.size <= CONTENT_BYTES_MAX ? fs.readFileSync(file, "hex") : "";
 }
 
 /** What is not as it was, a line each. */

@@ -1,6 +1,7 @@
 /** What is done with a repository that was attacked, and what must hold of it beyond what holds of every command. */
 import fs from "node:fs";
 import { KEY_ID_BYTES } from "../../src/format/limits.ts";
+import { isKey } from "../../src/store/key.ts";
 import type { Round } from "./round.ts";
 import type { Ran } from "./run.ts";
 import { fullStream, nextState, type Point, type ProjectName, PROJECTS } from "./template.ts";
@@ -133,7 +134,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         ...round.pick([[], ["--json"], ["--even-held"], ["--even-held"]]),
       ];
       const ran = await round.varve(args, { mayWait: true });
-      const [left] = ran.code === 0 ? await round.victim.keys(`projects/${project}/`) : [];
+      const listed = ran.code === 0 ? await round.victim.keys(`projects/${project}/`) : [];
+      const left = listed.find(isKey); // other names are no object's
       if (left !== undefined) round.fail(ran.args, `it ends with exit code 0, and "${left}" is left`);
     },
   },
