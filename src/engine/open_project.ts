@@ -69,12 +69,13 @@ export async function openProject(
 
 /** A project that was encrypted stays so: a key that lies open in its place is somebody else's. */
 async function checkEncryption(
-  { id: repositoryId }: Repository,
+  repository: Repository,
   { name, secrets, encryption }: { name: string; secrets: readonly Secret[]; encryption: HolderKind },
-  { stateRoot: root, log }: Context,
+  context: Context,
 ): Promise<void> {
+  const { stateRoot: root, log } = context;
   if (root === undefined) return;
-  const place = { root, repositoryId, project: name };
+  const place = { root, repositoryId: repository.id, project: name };
   const noted = await notedEncryption(place);
   if (noted === encryption) return;
   if (encryption === "none" && noted !== undefined) {
@@ -91,7 +92,17 @@ async function checkEncryption(
       `project "${name}" is not encrypted, whatever secret is given: who can read the store can read it`,
     );
   }
-  await noteEncryption(place, encryption).catch((error) => {
+  await remember(repository, { name, encryption }, context);
+}
+
+/** What cannot be written is no reason to fail. */
+async function remember(
+  { id: repositoryId }: Repository,
+  { name, encryption }: { name: string; encryption: HolderKind },
+  { stateRoot: root, log }: Context,
+): Promise<void> {
+  if (root === undefined) return;
+  await noteEncryption({ root, repositoryId, project: name }, encryption).catch((error) => {
     log.debug({ reason: describeError(error) }, "how the project is encrypted is not noted");
   });
 }
@@ -129,6 +140,8 @@ export async function createProject(
 ): Promise<Project> {
   await refuseProject(repository, name, context);
   await createKey(repository.store, { name, secret }, context);
+  // Made on purpose: whatever this host knows of an earlier one of that name counts no more.
+  await remember(repository, { name, encryption: secret?.kind ?? "none" }, context);
   // Read back: another host may have made it at once, and what is sealed under a key that was cut cannot be read.
   return await openProject(repository, { name, secrets: secret === undefined ? [] : [secret] }, context);
 }

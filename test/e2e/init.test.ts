@@ -276,6 +276,10 @@ describe("a project that this host knows as encrypted", () => {
     });
     expect(first.code).toBe(0);
     expect(first.stderr).toContain("is not encrypted, whatever secret is given");
+    // But where it is made anew, on purpose, it is another one.
+    rmSync(bench.path("repository/projects/acme"), { recursive: true });
+    expect((await bench.run(["init", "acme", "--no-encryption"])).code).toBe(0);
+    expect((await backUp(bench, "acme/new")).code).toBe(0);
   });
 });
 
