@@ -93,13 +93,11 @@ export async function erase(
   const beforeRemoval = () => checkNotMadeAnew(repository, options, context);
   const purger = new Purger(repository.store, { beforeRemoval, onProgress }, context);
   await purger.purge(prefix + KEYS_PREFIX);
+  await eraseHere(repository, project, context);
   const leases = await purgeAll(purger, { ...options, prefix }, context);
   const locked = await surveyLocked(repository.store, { prefix, keysPrefix: prefix + KEYS_PREFIX }, context);
   if (locked.objects > 0) await beforeRemoval();
-  await eraseCaches(context.cacheRoot, { repository: repository.id, project });
-  if (context.stateRoot !== undefined) {
-    await eraseState({ root: context.stateRoot, repositoryId: repository.id, project });
-  }
+  await eraseHere(repository, project, context); // work that ran here may have gone on remembering
   const { objects, bytes, markers, uploads } = purger.removed;
   return {
     project,
@@ -116,6 +114,16 @@ export async function erase(
     listed_after: locked.objects + locked.others,
     not_covered: NOT_COVERED,
   };
+}
+
+/** What this host keeps of the project. */
+async function eraseHere(
+  { id }: Repository,
+  project: string,
+  { cacheRoot, stateRoot: root }: Context,
+): Promise<void> {
+  await eraseCaches(cacheRoot, { repository: id, project });
+  if (root !== undefined) await eraseState({ root, repositoryId: id, project });
 }
 
 /** Whoever makes a project writes its key before anything else. */
