@@ -154,13 +154,15 @@ find_base() {
 
 # Which image that is, whatever it is called: cluster, pool and image by their ids, as `varve backup … rbd:` has it.
 identify() {
-  local cluster pool_id image_id
+  local cluster pool_id image_id line
   cluster=$(ask 'reach the cluster' ceph fsid)
-  pool_id=$(ask 'look at the pool' ceph osd pool get "${image%%/*}" size --format json |
-    sed -nE 's/.*"pool_id":([0-9]+).*/\1/p')
+  pool_id=$(ask 'list the pools' ceph osd lspools --format json | sed 's/{"poolnum"/\n&/g' |
+    sed -nE 's/^\{"poolnum":([0-9]+),"poolname":"(([^"\\]|\\.)*)".*/\1 \2/p' |
+    while IFS= read -r line; do [[ ${line#* } != "${image%%/*}" ]] || printf '%s\n' "${line%% *}"; done)
+  [[ -n $pool_id ]] || fail "$CEPH_FAILED" "there is no pool ${image%%/*}"
   image_id=$(ask 'look at the image' rbd info --format json "$image" |
     sed -nE 's/^\{"name":"([^"\\]|\\.)*","id":"([^"]+)".*/\2/p')
-  [[ -n $cluster && -n $pool_id && -n $image_id ]] || fail "$CEPH_FAILED" 'cannot tell which image that is by its ids'
+  [[ -n $cluster && -n $image_id ]] || fail "$CEPH_FAILED" 'cannot tell which image that is by its ids'
   source_id=$cluster/$pool_id/$image_id
 }
 

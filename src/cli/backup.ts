@@ -186,16 +186,21 @@ function readSource(words: string[], options: BackupOptions): SourceSpec {
   );
 }
 
-/** What options say of a stream is asked of the cluster itself. */
+/** What options say of a stream, the cluster itself says of an image. */
 function readImage(
   { image }: { image: RbdSpec },
   { word, options }: { word: string; options: BackupOptions },
 ): SourceSpec {
-  const { base, sourceId, sourceSnapshotId, fromSnapshotId, format, full } = options;
-  const isOfStream = [base, sourceId, sourceSnapshotId, fromSnapshotId].some((given) => given !== undefined);
-  if (!isOfStream && format === "auto") return { image, isFull: full };
-  const option = format === "raw" ? "--format raw" : "--base and ids";
+  const ofStreams = {
+    "--base": options.base,
+    "--source-id": options.sourceId,
+    "--source-snapshot-id": options.sourceSnapshotId,
+    "--from-snapshot-id": options.fromSnapshotId,
+    "--format raw": options.format === "raw" ? true : undefined,
+  };
+  const given = Object.entries(ofStreams).find(([, value]) => value !== undefined);
+  if (given === undefined) return { image, isFull: options.full };
   throw new UsageError(
-    `Cannot back up "${word}": ${option} is for what a script exports itself, leave it out`,
+    `Cannot back up "${word}" with ${given[0]}: that is for streams and files; leave it out`,
   );
 }

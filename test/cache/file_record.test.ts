@@ -96,7 +96,10 @@ test.each(WRITES)("recordedContent() gives nothing when %s", async (_, write) =>
 test("recordFile() records nothing when the file was written to since it was known", async () => {
   const look = (await lookOf(file))!;
   fs.writeFileSync(file, "CONTENT");
-  await recordFile(PLACE, file, { known: look, content: { ...CONTENT, backup: "b-2" } });
+  await recordFile(PLACE, file, {
+    known: look,
+    content: { ...CONTENT, backup: "20260102T000000000Z-00000000" },
+  });
   expect(await known()).toBeUndefined();
 });
 
@@ -204,7 +207,7 @@ test("recordedContent() gives nothing when the record is another file's", async 
   const other = join(folder, "other");
   fs.writeFileSync(other, "content");
   const [mine] = fs.readdirSync(records) as [string];
-  await record(other, { ...CONTENT, backup: "b-2" });
+  await record(other, { ...CONTENT, backup: "20260102T000000000Z-00000000" });
   const theirs = fs.readdirSync(records).find((name) => name !== mine)!;
   fs.renameSync(join(records, theirs), join(records, mine));
   expect(await known()).toBeUndefined();

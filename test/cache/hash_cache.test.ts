@@ -112,9 +112,11 @@ test("writeHashCache() leaves the old cache when a page cannot be had", async ()
     yield PAGES[0];
     throw new Error("store gone");
   }
-  const failed = await writeHashCache(cached(path), { ...HEAD, backup: "b-2" }, failing()).catch((error) =>
-    error
-  );
+  const failed = await writeHashCache(
+    cached(path),
+    { ...HEAD, backup: "20260102T000000000Z-00000000" },
+    failing(),
+  ).catch((error) => error);
   expect(failed).toEqual(new Error("store gone"));
   expect(await readAll()).toEqual(PAGES);
 });

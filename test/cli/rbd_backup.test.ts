@@ -49,6 +49,14 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     fs.writeFileSync(`${folder}/bin/${name}`, `#!/bin/bash\n${body}\n`, { mode: 0o755 });
   }
 
+  /** A night on which `rbd` begins with `body`. */
+  function nightWith(body: string) {
+    program("rbd", `${body}\nexec /usr/bin/rbd "$@"`);
+    const night = call(SCRIPT, image, volume);
+    fs.rmSync(`${folder}/bin/rbd`);
+    return night;
+  }
+
   function call(...[command, ...args]: [string, ...string[]]) {
     return spawnSync(command, args, { env, encoding: "utf8", timeout: TEST_LIMIT_MS });
   }
@@ -139,19 +147,14 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     ok(SCRIPT, image, volume);
     const [first] = snapshots();
     write();
-    program(
-      "rbd",
-      `[[ $1 != export-diff ]] || { /usr/bin/rbd "$@" | head -c 100; exit 9; }; exec /usr/bin/rbd "$@"`,
-    );
-    const failed = call(SCRIPT, image, volume);
-    fs.rmSync(`${folder}/bin/rbd`);
-    expect(failed).toMatchObject({
-      status: 1,
-      stdout: "",
-      stderr: expect.stringMatching(
-        /^varve: Cannot .+\n.*not backed up: varve ended with 1, and said why above\n$/m,
-      ),
-    });
+    expect(nightWith(`[[ $1 != export-diff ]] || { /usr/bin/rbd "$@" | head -c 100; exit 9; }`))
+      .toMatchObject({
+        status: 1,
+        stdout: "",
+        stderr: expect.stringMatching(
+          /^varve: Cannot .+\n.*not backed up: varve ended with 1, and said why above\n$/m,
+        ),
+      });
     expect(snapshots()).toEqual([first!]);
     expect(backups().length).toBe(1);
     ok(SCRIPT, image, volume);
@@ -245,13 +248,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
         new RegExp(`^rbd-backup: ${missing} \\(${volume}\\): cannot look at the image: [^\n]+\n$`),
       ),
     });
-    program(
-      "rbd",
-      `[[ "$1 $2" != "snap create" ]] || { echo no room >&2; exit 13; }; exec /usr/bin/rbd "$@"`,
-    );
-    const failed = call(SCRIPT, image, volume);
-    fs.rmSync(`${folder}/bin/rbd`);
-    expect(failed).toMatchObject({
+    expect(nightWith(`[[ "$1 $2" != "snap create" ]] || { echo no room >&2; exit 13; }`)).toMatchObject({
       status: 20,
       stderr: `rbd-backup: ${image} (${volume}): cannot make a snapshot: no room\n`,
     });
@@ -326,10 +323,7 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
   test("an old snapshot that cannot be removed stays, and is said", () => {
     ok(SCRIPT, image, volume);
     const [first] = snapshots() as [string];
-    program("rbd", `[[ "$1 $2" != "snap rm" ]] || { echo busy >&2; exit 16; }; exec /usr/bin/rbd "$@"`);
-    const failed = call(SCRIPT, image, volume);
-    fs.rmSync(`${folder}/bin/rbd`);
-    expect(failed).toMatchObject({
+    expect(nightWith(`[[ "$1 $2" != "snap rm" ]] || { echo busy >&2; exit 16; }`)).toMatchObject({
       status: 21,
       stderr: `rbd-backup: ${image} (${volume}): backed up; the old snapshot ${first} stays: busy\n`,
     });
@@ -369,14 +363,10 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     ok(SCRIPT, image, volume);
     const [first] = snapshots() as [string];
     write();
-    program(
-      "rbd",
-      `if [[ $1 != export-diff || -e ${folder}/once ]]; then exec /usr/bin/rbd "$@"; fi
-      : >${folder}/once
-      /usr/bin/rbd "$@" && /usr/bin/rbd snap rm --no-progress ${image} --snap ${first}`,
-    );
-    const night = call(SCRIPT, image, volume);
-    fs.rmSync(`${folder}/bin/rbd`);
+    const night = nightWith(`if [[ $1 == export-diff && ! -e ${folder}/once ]]; then
+        : >${folder}/once
+        /usr/bin/rbd "$@" && exec /usr/bin/rbd snap rm --no-progress ${image} --snap ${first}
+      fi`);
     fs.rmSync(`${folder}/once`);
     expect(night).toMatchObject({ status: 0, stdout: "" });
     expect(night.stderr).toContain("a snapshot was removed while it was read");

@@ -245,7 +245,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       }
       for (const args of [["--format", "raw"], ["--base", "x"], ["--source-id", "x"]]) {
         const result = await repository.run(["backup", "acme/nothing", "rbd:rbd/x", ...args]);
-        expectOneLine(result, { code: 2, line: "for what a script exports itself" });
+        expectOneLine(result, { code: 2, line: `Cannot back up "rbd:rbd/x" with ${args[0]}` });
       }
       expectOneLine(await repository.run(["backup", "acme/nothing", "/dev/null", "--full"]), {
         code: 2,

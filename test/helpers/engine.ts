@@ -94,7 +94,7 @@ export interface Where {
 export async function backUp(
   repository: Repository,
   source: readonly TestDiff[] | Source,
-  options: Where = {},
+  options: Where & { base?: string | undefined } = {},
 ): Promise<BackupReport[]> {
   if (options.project !== undefined && options.project !== PROJECT) {
     const { project: name, secret } = options;
@@ -106,6 +106,7 @@ export async function backUp(
     source: "diffs" in source ? source : memorySource(source),
     secrets: options.secret === undefined ? [] : [options.secret],
     tags: [],
+    base: options.base,
   }, options.context ?? testContext());
 }
 

@@ -10,6 +10,8 @@ import { data, type TestDiff, type TestExtent, zeros } from "./memory_source.ts"
 export interface Step {
   diff: TestDiff;
   volume: Uint8Array;
+  /** The step that it begins at, by its number: others may have the same snapshot's name. */
+  base: number | undefined;
   /** Hand it over as an rbd stream. */
   asStream: boolean;
 }
@@ -99,24 +101,23 @@ export function stepsOf(draws: readonly Draw[], options: HistoryOptions): Step[]
 function stepOf(draw: Draw, steps: readonly Step[], { chunks }: HistoryOptions): Step {
   const last = steps.at(-1)?.volume ?? new Uint8Array();
   const sizeBytes = draw.size ?? (steps.length === 0 ? chunks * CHUNK_BYTES : last.length);
-  const base = draw.kind === "incremental" ? baseOf(draw, steps) : undefined;
-  // No two have one name: an increment would not say at which it begins.
-  const to = draw.name && `${draw.name}-${steps.length}`;
-  const common = { from: base?.diff.to, to, sizeBytes };
+  const at = draw.kind === "incremental" ? baseOf(draw, steps) : undefined;
+  const base = at === undefined ? undefined : steps[at]!;
+  const common = { from: base?.diff.to, to: draw.name, sizeBytes };
   const edits = draw.edits.flatMap((edit) => extentsOf(edit, { sizeBytes, last }));
   const volume = applied(base?.volume ?? new Uint8Array(), { ...common, extents: edits });
   if (draw.kind !== "raw") {
-    return { diff: { ...common, extents: edits }, volume, asStream: draw.asStream };
+    return { diff: { ...common, extents: edits }, volume, base: at, asStream: draw.asStream };
   }
   const pieces = edits.flatMap(({ offset, length }) => [offset, offset + length]);
   const extents = cut(volume, pieces);
-  return { diff: { ...common, sizeComesLate: true, extents }, volume, asStream: false };
+  return { diff: { ...common, sizeComesLate: true, extents }, volume, base: undefined, asStream: false };
 }
 
-/** The step whose snapshot an incremental can begin at. */
-function baseOf(draw: Draw, steps: readonly Step[]): Step | undefined {
-  const named = steps.filter(({ diff }) => diff.to !== undefined);
-  return named[named.length - 1 - draw.back % (named.length || 1)];
+/** The step that an incremental begins at: any that has a snapshot. */
+function baseOf({ back }: Draw, steps: readonly Step[]): number | undefined {
+  const named = [...steps.keys()].filter((at) => steps[at]!.diff.to !== undefined);
+  return named[named.length - 1 - back % (named.length || 1)];
 }
 
 function extentsOf(edit: Edit, volume: { sizeBytes: number; last: Uint8Array }): TestExtent[] {

@@ -42,8 +42,14 @@ async function streamOf({ from, to, sizeBytes, extents }: TestDiff) {
   return await openSource({ path: file }, { format: "auto", signal: new AbortController().signal });
 }
 
-async function store(repository: Repository, { diff, asStream }: Step, context: Context): Promise<string> {
-  const [report] = await backUp(repository, asStream ? await streamOf(diff) : [diff], { context });
+/** `ids`: of the steps before. */
+async function store(
+  repository: Repository,
+  { step: { diff, asStream, base }, ids }: { step: Step; ids: readonly string[] },
+  context: Context,
+): Promise<string> {
+  const options = { context, base: base === undefined ? undefined : ids[base] };
+  const [report] = await backUp(repository, asStream ? await streamOf(diff) : [diff], options);
   return report!.backup;
 }
 
@@ -86,7 +92,7 @@ async function replay(steps: readonly Step[], context: Context): Promise<void> {
   const repository = await newRepository();
   const ids: string[] = [];
   for (const [i, step] of steps.entries()) {
-    ids.push(await store(repository, step, context));
+    ids.push(await store(repository, { step, ids }, context));
     for (const [j, id] of ids.entries()) {
       const turn = i + j + steps.length;
       await check(repository, { id, volume: steps[j]!.volume, turn }, context);

@@ -93,7 +93,8 @@ interface Point extends Step {
 async function backUpAll(repository: Repository, draws: readonly Draw[], context: Context): Promise<Point[]> {
   const points: Point[] = [];
   for (const step of stepsOf(draws, SMALL)) {
-    const [report] = await backUp(repository, [step.diff], { context });
+    const base = step.base === undefined ? undefined : points[step.base]!.backup;
+    const [report] = await backUp(repository, [step.diff], { context, base });
     points.push({ ...step, backup: report!.backup });
   }
   return points;
