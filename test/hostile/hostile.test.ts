@@ -24,7 +24,9 @@ async function expectAllHolds(store: string, rounds: number): Promise<void> {
   if (code !== 0) console.log(output);
   expect({ code, summary: output.split("\n").at(-2) }).toEqual({
     code: 0,
-    summary: expect.stringMatching(`^nothing wrong: ${rounds} rounds from 1, \\d+ commands ended `),
+    summary: expect.stringMatching(
+      new RegExp(`^nothing wrong: ${rounds} rounds from 1, \\d+ commands ended `),
+    ),
   });
 }
 
