@@ -49,7 +49,9 @@ export async function withSession(
     closed.check(store.url);
   } catch (error) {
     if (error instanceof NoRepositoryError) {
-      const open = (url: string) => openOtherStore(url, { options, context });
+      // What else lies near is nobody's business.
+      const quiet = { ...context, log: { debug() {}, info() {}, warn() {}, error() {} } };
+      const open = (url: string) => openOtherStore(url, { options, context: quiet });
       const isNamed = options.repo !== undefined || error.url !== store.url;
       throw await adviseNoRepository(error, { isNamed, open, signal: context.signal });
     }

@@ -134,7 +134,7 @@ export async function openKeys(
     }
   }
   const { opened, untried } = await openEach(found, { name, secrets });
-  const usable = preferSealed(opened, found);
+  const usable = preferSealed(opened, { found, isDoubtful: secrets.length > 0 && damaged.size > 0 });
   if (usable.length === 0) throw noneOpens(name, { secrets, found, damaged, untried });
   for (const stored of found.filter((stored) => !usable.some((key) => key.stored === stored))) {
     const state = isOpen(stored) ? LIES_OPEN : untried.has(stored) ? COSTS_TOO_MUCH : STAYS_CLOSED;
@@ -227,9 +227,15 @@ function encryptionOf({ holders }: StoredKey): HolderKind {
   return holders.some(({ kind }) => kind === "none") ? "none" : holders[0]!.kind;
 }
 
-/** Anybody who can write to the store can make a key that lies open: with a sealed one beside it, it is not the project's. */
-function preferSealed(opened: readonly OpenedKey[], found: readonly StoredKey[]): OpenedKey[] {
-  return found.every(isOpen) ? [...opened] : opened.filter((key) => !key.isOpen);
+/**
+ * Anybody who can write to the store can make a key that lies open: with a sealed one beside it, it is not the project's. Nor is
+ * it believed beside one that cannot be read, and may have been sealed, where there are secrets that it may have been sealed for.
+ */
+function preferSealed(
+  opened: readonly OpenedKey[],
+  { found, isDoubtful }: { found: readonly StoredKey[]; isDoubtful: boolean },
+): OpenedKey[] {
+  return found.every(isOpen) && !isDoubtful ? [...opened] : opened.filter((key) => !key.isOpen);
 }
 
 function noneOpens(
@@ -246,10 +252,12 @@ function noneOpens(
     return new DamageError(key, `Cannot open project "${name}": ${cause.message}`);
   }
   const kinds = new Set(found.flatMap(({ holders }) => holders.map(({ kind }) => kind)));
-  if (kinds.size > 0) return wrongSecret(name, { secrets, kinds });
   const [cause] = damaged.values();
+  if (cause === undefined || found.some((stored) => !isOpen(stored))) {
+    return wrongSecret(name, { secrets, kinds });
+  }
   return new DamageError(
-    cause!.key,
+    cause.key,
     `Cannot open project "${name}": ${describeError(cause)}; put the project's own key back`,
     { cause },
   );

@@ -31,7 +31,7 @@ describe("varve exits with 2 and one line", () => {
   test.each<[string, string[], string]>([
     ["the command is unknown", ["bakup"], "unknown command 'bakup' (Did you mean backup?)"],
     ["an option is unknown", ["backup", "a/b", "--bogus"], "unknown option '--bogus'"],
-    ["an option is missing", ["restore", "a/b"], "required option '--to <path>' not specified"],
+    ["an option is missing", ["restore", "a/b"], "say where to, with --to or with --exec"],
     ["a size is none", ["init", "--chunk-size", "4X"], "Expected a size like 4M"],
     ["a choice is none", ["list", "--log-level", "zap"], "Allowed choices are trace, debug"],
     ["an argument is too many", ["list", "a", "b"], "too many arguments"],

@@ -15,7 +15,7 @@ let other: Record<string, string>;
 let points: string[];
 
 beforeEach(async () => {
-  repository = await TestRepository.make();
+  repository = await TestRepository.make({ projects: ["acme", "beta"] });
   other = { XDG_CACHE_HOME: repository.path("other"), XDG_STATE_HOME: repository.path("other/state") };
   points = [];
   for (const seed of [1, 2, 3]) points.push(await backUp("acme/vm1", seed));

@@ -142,6 +142,7 @@ describe("an output that cannot be written", () => {
       const img = repository.path("restored.img");
       expect(await shell(`varve restore ${volume} --to ${img} --json ${sink}`)).toMatchObject(warned);
       expect(statSync(img).size).toBe(2 * CHUNK_BYTES);
+      await repository.json(["init", "--chunk-size", String(CHUNK_BYTES), "--repo", repository.path(volume)]);
       expect(await shell(`varve copy ${volume} --to ${repository.path(volume)} --json ${sink}`))
         .toMatchObject(warned);
       expect(await shell(`varve forget ${volume}@${point!.backup} --json ${sink}`)).toMatchObject(warned);

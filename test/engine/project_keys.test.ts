@@ -1,9 +1,9 @@
 /** Keys that were planted by whoever can write to the store. */
 import { describe, expect, test } from "bun:test";
-import type { Secret, WrappedSecret } from "../../src/codec/keys.ts";
+import { deriveKeys, type Secret, type WrappedSecret } from "../../src/codec/keys.ts";
 import { openProject } from "../../src/engine/open_project.ts";
 import { decodeCheckedJson, encodeCheckedJson } from "../../src/format/checked_json.ts";
-import { utf8 } from "../../src/format/bytes.ts";
+import { toHex, utf8 } from "../../src/format/bytes.ts";
 import {
   emptyRepository,
   errorOf,
@@ -16,6 +16,9 @@ import {
 
 const KEY_FILE: Secret = { kind: "key-file", key: new Uint8Array(32).fill(1) };
 const PASSPHRASE: Secret = { kind: "passphrase", passphrase: utf8("open sesame, please") };
+
+/** Of the key that anybody can make of 32 zeros. */
+const OPEN_ID = toHex(deriveKeys(new Uint8Array(32), PROJECT).id);
 
 /** A project with a key that is wrapped for `secret`, and what `openProject` says of it with more keys beside. */
 async function setUp(secret: Secret) {
@@ -33,6 +36,7 @@ async function setUp(secret: Secret) {
       const { varve: _, ...rest } = fields;
       await repository.store.put(KEYS + id, encodeCheckedJson({ ...rest, key: id, holders }));
     },
+    cut: (id: string) => repository.store.put(KEYS + id, new Uint8Array(10)),
     open: (secrets: readonly Secret[]) =>
       openProject(repository, { name: PROJECT, secrets }, testContext({ log })),
   };
@@ -79,11 +83,22 @@ describe("openProject()", () => {
 
   test("does not use a key that lies open beside one that is sealed, with the secret or without", async () => {
     const { id, plant, open, warnings } = await setUp(KEY_FILE);
-    const planted = "0".repeat(16);
+    const planted = OPEN_ID;
     await plant(planted, [{ kind: "none", secret: "00".repeat(32) }]);
     expect(Buffer.from((await open([KEY_FILE])).firstKey.id).toString("hex")).toBe(id);
     expect((await errorOf(open([]))).code).toBe("wrong_secret");
     expect(warnings).toEqual([expect.stringContaining(`"${KEYS}${planted}": it lies open in the store`)]);
+  });
+
+  test("does not use a key that lies open beside one that cannot be read, where a secret is given", async () => {
+    const { id, plant, open, cut } = await setUp(KEY_FILE);
+    await plant(OPEN_ID, [{ kind: "none", secret: "00".repeat(32) }]);
+    await cut(id);
+    const error = await errorOf(open([KEY_FILE]));
+    expect([error.code, error.message]).toEqual([
+      "damage",
+      expect.stringMatching(/^Cannot open project "acme": .*put the project's own key back$/),
+    ]);
   });
 
   test("says that there are two keys where both open", async () => {
