@@ -209,7 +209,8 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       await image.snapshot("monday");
       rbd.letGo();
       const stderr = await new Response(child.stderr).text();
-      expect({ code: await child.exited, stderr }).toEqual({
+      const code = await child.exited;
+      expect({ code, stderr: lastLineText({ code, stderr }) }).toEqual({
         code: 11,
         stderr:
           `varve: Cannot read "rbd:${image.spec}": its snapshot "monday" was removed meanwhile; run it again\n`,
