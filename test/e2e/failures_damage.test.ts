@@ -298,12 +298,12 @@ describe("varve exits with 12", () => {
   test("when the repository is of a later format version", async () => {
     const file = join(damaged, "varve.json");
     const [json = ""] = readFileSync(file, "utf8").split("\n");
-    const later = json.replace(/^\{"varve":2/, '{"varve":3');
+    const later = json.replace(/^\{"varve":3/, '{"varve":4');
     writeFileSync(file, `${later}\n${digest(Buffer.from(later))}\n`);
     for (const args of [["list"], ["show", VOLUME], ["restore", VOLUME, "--to", to], ["backup", VOLUME]]) {
       expectOneLine(await run(args), {
         code: 12,
-        line: /^varve: Cannot read .*: its format version is 3, this varve knows 2/,
+        line: /^varve: Cannot read .*: its format version is 4, this varve knows 3/,
       });
     }
   });
@@ -313,7 +313,7 @@ describe("varve exits with 12", () => {
     for (const options of [[], ["--keep-going"]]) {
       expectOneLine(await restore(...options), {
         code: 12,
-        line: /^varve: Cannot read .*: its format version is 3, this varve knows 2/,
+        line: /^varve: Cannot read .*: its format version is 4, this varve knows 3/,
       });
     }
   });
@@ -333,8 +333,8 @@ function changeVersion(file: string): void {
 describe("varve exits with 13", () => {
   const [right, wrong] = [{ VARVE_PASSPHRASE: "correct horse" }, { VARVE_PASSPHRASE: "battery staple" }];
   beforeAll(async () => {
-    writeFileSync(whole.path("right.key"), noise(32, "right"));
-    writeFileSync(whole.path("wrong.key"), noise(32, "wrong"));
+    writeFileSync(whole.path("right.key"), noise(32, "right"), { mode: 0o600 });
+    writeFileSync(whole.path("wrong.key"), noise(32, "wrong"), { mode: 0o600 });
     const stdin = encodeDiff([{ tag: "s", sizeBytes: 0 }, { tag: "e" }]);
     await whole.json(["init", "sealed"], { env: right });
     await whole.json(["init", "keyed", "--key-file", whole.path("right.key")]);

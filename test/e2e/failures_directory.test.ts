@@ -141,7 +141,7 @@ test("every command exits with 10 when there is no repository", async () => {
     const result = await repository.run(args, { env, stdin: fullStream(SMALL) });
     expectOneLine(result, { code: 10, line: /Cannot open .*elsewhere"/ });
   }
-  expect(await readdir(repository.folder)).toEqual(["repository"]);
+  expect((await readdir(repository.folder)).sort()).toEqual(["cache", "repository", "state"]);
   await repository.remove();
 });
 
@@ -212,14 +212,10 @@ describe("a link in a directory repository", () => {
     renameSync(join(repository.url, "projects/acme/volumes/vm"), moved);
     for (const target of [victim, moved]) {
       symlinkSync(target, join(repository.url, "projects/acme/volumes/vm"));
-      const refused = new RegExp(`Cannot .*: "vm" ${LINK}`);
+      const refused = new RegExp(`Cannot .*: "vm" ${LINK}`, "m");
       for (const args of [["backup", VOLUME], ["gc", "--grace", "0"], ["list"], ["verify"]]) {
         const { code, stderr } = await repository.run(args, { stdin: fullStream(SMALL) });
-        expect({ args, code, line: stderr.split("varve: ").at(-1) }).toEqual({
-          args,
-          code: 1,
-          line: expect.stringMatching(refused),
-        });
+        expect({ args, code, stderr }).toEqual({ args, code: 1, stderr: expect.stringMatching(refused) });
       }
       rmSync(join(repository.url, "projects/acme/volumes/vm"));
     }

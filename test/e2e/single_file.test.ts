@@ -59,6 +59,7 @@ describeWith(["root"], "the file alone, in a folder of its own", () => {
       cd '${alone}'
       varve() { env -i ./varve "$@"; }
       varve --version
+      varve init acme --no-encryption --quiet
       varve backup acme/vm volume.img --format raw
       varve show acme/vm --field size_bytes
       varve restore acme/vm --to restored.img

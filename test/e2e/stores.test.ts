@@ -68,8 +68,8 @@ for (const [name, parts, start] of PLACES) {
     beforeAll(async () => {
       place = await start();
       bench = new Workbench(folder, place.env);
-      await writeFile(bench.path("key"), noise(7, 32));
-      await writeFile(bench.path("another-key"), noise(8, 32));
+      await writeFile(bench.path("key"), noise(7, 32), { mode: 0o600 });
+      await writeFile(bench.path("another-key"), noise(8, 32), { mode: 0o600 });
       expect(await bench.run(["init", "acme", "again", "one", "two", "--no-encryption"])).toMatchObject({
         code: 0,
       });
