@@ -191,7 +191,7 @@ describe("a link in a directory repository", () => {
       const { mtimeMs, ino, mode } = lstatSync(join(folder, name));
       return { name, mtimeMs, ino, mode };
     });
-  const LINK = "is a link, and none is followed: put what it leads to in its place, or remove it\n$";
+  const LINK = "is a link, and none is followed: put what it leads to in its place, or remove it\n";
 
   test("in the place of tmp has writes refused, and nothing is removed behind it", async () => {
     const { repository, victim, expectUntouched } = await make();

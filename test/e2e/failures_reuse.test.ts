@@ -145,7 +145,8 @@ describe("varve backup of an increment", () => {
   test("exits with 3 when a chunk that it needs is missing", async () => {
     chunks().forEach((file) => rmSync(file));
     const write = noise(5, "cut block");
-    const records = [{ tag: "f", name: "monday" }, { tag: "s", sizeBytes: CONTENT.length }] as const;
+    const names = [{ tag: "f", name: "monday" }, { tag: "t", name: "tuesday" }] as const;
+    const records = [...names, { tag: "s", sizeBytes: CONTENT.length }] as const;
     const stdin = encodeDiff([...records, { tag: "w", offset: 77, data: write }, { tag: "e" }]);
     const result = await repository.run(["backup", VOLUME], { stdin, env: otherHost() });
     expectOneLine(result, { code: 3, line: /that cannot be read; back up in full, .*: no such object/ });

@@ -12,7 +12,7 @@ const file = repository.path("new");
 const inPlace = repository.path("in-place");
 
 beforeAll(async () => {
-  expect(await repository.run(["init", "acme", "--no-encryption"])).toMatchObject({ code: 0 });
+  expect(await repository.run(["init", "recorded", "--no-encryption"])).toMatchObject({ code: 0 });
 });
 
 /** The ways in which a stream can come; they take turns. */

@@ -50,7 +50,7 @@ for (const [name, parts, start] of PLACES) {
       expect((await bench.run(["show", "acme/vm-1@s0", "--field", "hold_reason"])).stdout).toBe(
         "case 4711\n",
       );
-      expect((await bench.run(["list", "acme"])).stdout).toMatch(/s0 +held\n/);
+      expect((await bench.run(["list", "acme"])).stdout).toMatch(/s0 +held +none\n/);
 
       const policy = ["forget", "acme/vm-1", "--keep-last", "1", "--keep-yearly", "3"];
       const dry = await bench.run([...policy, "--dry-run"]);
