@@ -1,5 +1,6 @@
 /** What processes do: the engine's use cases, and what may come of them. */
 import { backup } from "../../src/engine/backup/backup.ts";
+import { createProject } from "../../src/engine/open_project.ts";
 import { copy } from "../../src/engine/copy/copy.ts";
 import { erase } from "../../src/engine/erase/erase.ts";
 import { surveyProject } from "../../src/engine/erase/survey.ts";
@@ -201,7 +202,6 @@ function mayHappen(
   }
   if (!(error instanceof VarveError)) return false;
   if (error.code === "conflict") {
-    // Two copies may make the second repository at once.
     if (operation === "hold") return /a forget that runs|was forgotten meanwhile/.test(error.message);
     return tookLong ||
       /base was forgotten|there is one already|did not see when it began/.test(error.message);
@@ -232,11 +232,13 @@ async function runBackup({ world, process, repository, context }: Work): Promise
   const { oracle } = world;
   const { volume, diffs } = process.choose(() => chooseDiffs(world));
   const source = memorySource(diffs);
-  const reports = await backup(
-    repository,
-    { project: PROJECT, volume, source, secrets: [], tags: [] },
-    context,
-  );
+  const options = { project: PROJECT, volume, source, secrets: [], tags: [] };
+  const reports = await backup(repository, options, context).catch(async (error) => {
+    if (!(error instanceof VarveError) || error.code !== "not_found") throw error;
+    // It was erased. Whoever goes on with it makes it anew, and so may another host.
+    await createProject(repository, { name: PROJECT, secret: undefined }, context);
+    return await backup(repository, options, context);
+  });
   for (const { backup } of reports) oracle.reported(manifestKey({ volume, backup }));
   world.tally.reported += reports.length;
   return diffs.map(({ to }) => `${volume} at ${to}: ${oracle.contents.get(String(to))}`).join(", ");

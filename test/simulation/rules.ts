@@ -153,8 +153,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "a restore announces itself": [
     {
       file: "engine/restore/restore.ts",
-      find: "const lease = await Lease.tryBegin(",
-      replace: "const lease = await ((..._: unknown[]) => Promise.resolve(undefined as Lease | undefined))(",
+      find: "    : await Lease.tryBegin(project",
+      replace: "    : await ((..._: unknown[]) => Promise.resolve(undefined as Lease | undefined))(project",
     },
   ],
   "a copy's lease is written before the plans are read": [

@@ -1,5 +1,7 @@
 /** One run of the simulation: what a seed makes hosts do, then quiet, then nothing may be left over. */
 import { createProject } from "../../src/engine/open_project.ts";
+import { encodeCheckedJson } from "../../src/format/checked_json.ts";
+import { REPOSITORY_KEY } from "../../src/format/layout.ts";
 import { random } from "../helpers/random.ts";
 import { CHUNK_BYTES, newVolume } from "./content.ts";
 import { Liar } from "./lies.ts";
@@ -96,6 +98,9 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
   await scheduler.run();
   await opened;
   const secondObjects = new Objects();
+  // Whoever copies goes where somebody has made a repository.
+  const made = encodeCheckedJson({ repository: "5e".repeat(16), chunk_bytes: CHUNK_BYTES });
+  secondObjects.put(REPOSITORY_KEY, { bytes: made, modifiedMs: scheduler.nowMs });
   const second = { objects: secondObjects, oracle: new Oracle(secondObjects, oracle) };
   secondObjects.watcher = second.oracle;
   return {
