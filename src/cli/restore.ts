@@ -17,18 +17,18 @@ const EXAMPLES = examples(
     "varve restore acme/vm1 --to vm1.img",
     "the latest backup; a file that exists is changed only where it differs",
   ],
-  ["varve restore acme/vm1@monday --to /dev/rbd0", "the backup of a snapshot, onto a device"],
+  ["varve restore acme/vm1@before-upgrade --to /dev/rbd0", "the backup of a snapshot, onto a device"],
   [
     "varve restore acme/vm1@~1 --exec -- rbd import --no-progress - rbd/vm1-old",
     "the one before the latest, as a new image",
   ],
   [
-    "rbd export-diff --from-snap tuesday rbd/vm1 - | " +
-    "varve restore acme/vm1@monday --to /dev/rbd0 --changed-since tuesday --changes -",
-    "a device that was the backup of tuesday: only what changed since, and what differs, is read and written",
+    "rbd export-diff --from-snap S2 rbd/vm1 - | " +
+    "varve restore acme/vm1@S1 --to /dev/rbd0 --changed-since S2 --changes -",
+    "a device that was the backup of the snapshot S2: only what changed since, and what differs, is read and written",
   ],
   [
-    "rbd snap rollback rbd/vm1@tuesday && varve restore acme/vm1@monday --format rbd-diff --from tuesday " +
+    "rbd snap rollback rbd/vm1@S2 && varve restore acme/vm1@S1 --format rbd-diff --from S2 " +
     "--exec -- rbd import-diff --no-progress - rbd/vm1",
     "an image in place, from a snapshot that it still has; examples/rbd-restore.sh does it with all checks",
   ],
