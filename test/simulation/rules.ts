@@ -273,28 +273,30 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
 
 /** Where seeds that notice a rule's absence were found, if that takes long from the first on. Only spares time. */
 export const NOTICED_BY: Readonly<Record<string, number>> = {
-  "the lease is written before the plans are read": 580,
-  "the lease is written before the base is read": 520,
+  "the lease is written before the plans are read": 877,
   "a condemned key is never used again": 33,
-  "the lease is looked at around the manifest": 169,
-  "a dead lease stays dead": 70,
-  "nobody relies on a lease that may be dead": 926,
-  "a lease outlives what may still be under way": 642,
-  "further attempts need a trusted lease": 144,
-  "the leases are listed after the plan is written": 759,
-  "a swept plan goes on condemning": 33,
-  "a restore announces itself": 169,
-  "what a copy finds may be condemned": 132,
-  "a backup looks for the project's key after its lease, and around the manifest": 458,
-  "whoever deletes lists the manifests twice": 120,
-  "a manifest that is listed and not given is not forgotten": 228,
-  "a backup looks at the plans again before its manifest": 122,
-  "the store is asked for the lease before what must not be late": 43,
-  "the leases are listed twice": 553,
-  "an old plan is never swept": 346,
+  "the lease is looked at around the manifest": 387,
+  "a dead lease stays dead": 43,
+  "nobody relies on a lease that may be dead": 116,
+  "a lease outlives what may still be under way": 480,
+  "further attempts need a trusted lease": 90,
+  "the leases are listed after the plan is written": 2325,
+  "a swept plan goes on condemning": 1653,
+  "a restore announces itself": 1789,
+  "what a copy finds may be condemned": 267,
+  "a backup looks for the project's key after its lease, and around the manifest": 862,
+  "whoever deletes lists the manifests twice": 66,
+  "a manifest that is listed and not given is not forgotten": 579,
+  "a backup looks at the plans again before its manifest": 473,
+  "the store is asked for the lease before what must not be late": 16,
+  "the leases are listed twice": 13,
+  "an old plan is never swept": 292,
   "a forget asks twice whether a point is held": 285,
-  "of all clocks the one that says most counts": 926,
+  "of all clocks the one that says most counts": 116,
   "a hold buries the forgets that are dead": 97,
 };
+
+/** No seed up to 4,000 has shown yet that these matter: to be found again, or gone without. */
+export const NOT_NOTICED: ReadonlySet<string> = new Set(["the lease is written before the base is read"]);
 
 export type RuleName = string;
