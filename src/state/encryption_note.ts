@@ -2,9 +2,10 @@
  * Whether a project was encrypted when this host opened it last: one word in a file. It is read before any key is, so only
  * the folder's rights protect it. Whoever can write to the store can put a key that lies open in the place of a sealed one.
  */
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { HolderKind } from "../codec/keys.ts";
+import { replaceFile } from "./replace_file.ts";
 import { projectStateFolder, type StatePlace } from "./state_folder.ts";
 
 /** Where it is; whoever removes it says that the project may be another one now. */
@@ -22,14 +23,5 @@ const KINDS: readonly HolderKind[] = ["none", "passphrase", "key-file"];
 
 /** Throws system errors. */
 export async function noteEncryption(place: StatePlace, encryption: HolderKind): Promise<void> {
-  const path = encryptionNotePath(place);
-  await mkdir(projectStateFolder(place), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${crypto.randomUUID()}`;
-  try {
-    await writeFile(temporary, `${encryption}\n`, { mode: 0o600, flag: "wx" });
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await replaceFile(encryptionNotePath(place), `${encryption}\n`, { isDurable: false });
 }

@@ -3,13 +3,13 @@
  * under a key that is derived from a project's key.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { mkdir, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open } from "node:fs/promises";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { ProjectKey } from "../codec/keys.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../format/bytes.ts";
 import { KIB } from "../format/limits.ts";
+import { replaceFile } from "./replace_file.ts";
 
 /** A file that is longer is none of ours, and is not taken into memory to find that out. */
 const MAX_BYTES = 64 * KIB;
@@ -57,17 +57,7 @@ export async function writeNote(
   },
 ): Promise<void> {
   const line = JSON.stringify({ ...content, key: toHex(key.id) });
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${crypto.randomUUID()}`;
-  try {
-    await using file = await open(temporary, "wx", 0o600);
-    await file.writeFile(`${line}\n${toHex(macOf(line, { key, about }))}\n`);
-    if (isDurable) await file.sync();
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await replaceFile(path, `${line}\n${toHex(macOf(line, { key, about }))}\n`, { isDurable });
 }
 
 async function readSmall(path: string): Promise<Uint8Array | undefined> {
