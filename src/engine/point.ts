@@ -92,7 +92,8 @@ function before({ ids, dated = ids, thing }: PointChoices, count: number): strin
   const counted = dated.includes(ids.at(-1)!) ? dated : [...dated, ids.at(-1)!];
   const id = counted[counted.length - 1 - count];
   if (id !== undefined) return id;
-  throw new VarveError("not_found", `Cannot find "${thing}@~${count}": there are ${counted.length} backups`);
+  const there = counted.length === 1 ? "is 1 backup" : `are ${counted.length} backups`;
+  throw new VarveError("not_found", `Cannot find "${thing}@~${count}": there ${there}`);
 }
 
 function atTime(

@@ -14,6 +14,9 @@ export interface RbdSnapshot {
   isProtected: boolean;
 }
 
+/** The metadata that an image has while examples/rbd-restore.sh changes it. */
+const RESTORE_MARK = "varve-restore";
+
 export class RbdImage {
   /** `rbd:POOL[/NAMESPACE]/IMAGE`. */
   readonly name: string;
@@ -56,6 +59,22 @@ export class RbdImage {
       pool,
       image: field(info.value, "id", "string"),
     });
+  }
+
+  /** Throws `failed` where examples/rbd-restore.sh has begun to bring the image back to a point and has not finished. */
+  async checkNotHalfRestored(signal: AbortSignal): Promise<void> {
+    const command = ["rbd", "image-meta", "get", ...imageArgs(this.#spec), RESTORE_MARK] as const;
+    const isMarked = await runCephTool(command, signal).then(() => true, (error: unknown) => {
+      signal.throwIfAborted();
+      if (isMissing(error)) return false;
+      throw failed(`make a snapshot of "${this.name}"`, error);
+    });
+    if (!isMarked) return;
+    throw new VarveError(
+      "failed",
+      `Cannot back up "${this.name}": a restore of it was not finished, so it is a mixture; run rbd-restore.sh again, ` +
+        `or, if you know better, "rbd image-meta remove ${imageText(this.#spec)} ${RESTORE_MARK}"`,
+    );
   }
 
   /** The image's snapshots, oldest first. */

@@ -130,6 +130,19 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
     }, TEST_LIMIT_MS);
   });
 
+  test("is not made of an image that a restore has left half changed", async () => {
+    const { volume, image, first } = await begun("half-restored");
+    await image.rbd("image-meta", "set", image.spec, "varve-restore", "before-restore-1");
+    expectOneLine(await repository.run(volume.words()), {
+      code: 1,
+      line: `Cannot back up "rbd:${image.spec}": a restore of it was not finished, so it is a mixture; ` +
+        `run rbd-restore.sh again, or, if you know better, "rbd image-meta remove ${image.spec} varve-restore"`,
+    });
+    expect(await image.snapshots()).toEqual([first.to_snapshot as string]);
+    await image.rbd("image-meta", "remove", image.spec, "varve-restore");
+    expect((await volume.backUp()).report).toMatchObject({ base: first.backup });
+  }, TEST_LIMIT_MS);
+
   describe("goes full, and says why,", () => {
     const full = (volume: SourceVolume, reason: string) =>
       `"rbd:${volume.image.spec}" is backed up in full: ${reason}`;
