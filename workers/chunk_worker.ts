@@ -1,2 +1,2 @@
-/** The pool's handler: what each worker thread runs. The work itself is in `src/pool/tasks.ts`. */
-export { runTask as default } from "../src/pool/tasks.ts";
+/** The pool's handler: what each worker thread runs. The work itself is in `src/volume/pool/tasks.ts`. */
+export { runTask as default } from "../src/volume/pool/tasks.ts";

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { setTimeout as wait } from "node:timers/promises";
-import { equalBytes, fromHex, fromUtf8, toHex, utf8 } from "../format/bytes.ts";
+import { equalBytes, fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { decodeDocument, record, text } from "../format/document.ts";
 import * as field from "../format/fields.ts";
 import { settleTimes } from "../os/file_times.ts";

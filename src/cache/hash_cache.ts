@@ -12,7 +12,7 @@
  *        …    the pages, encoded as in the store: 33 bytes a chunk, more for a patch
  * ```
  */
-import { equalBytes, utf8 } from "../format/bytes.ts";
+import { equalBytes, utf8 } from "../util/bytes.ts";
 import { decodeDocument, record, whole } from "../format/document.ts";
 import * as field from "../format/fields.ts";
 import { MAX_PAGES } from "../format/limits.ts";

@@ -4,7 +4,7 @@
  *
  * One record after the other: length of the name u16, length of the bytes u32, the name, the beginning of the object.
  */
-import { fromUtf8, utf8 } from "../format/bytes.ts";
+import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { MIB } from "../format/limits.ts";
 import { type CachePath, readOwn, replaceOwn } from "./own_files.ts";
 

@@ -1,7 +1,7 @@
 /** Projects that a command over all of them could not work on: it goes on with the others. */
-import { counted } from "../counted.ts";
+import { counted } from "../util/counted.ts";
 import { describeError, InterruptedError, StoreError, VarveError } from "../errors.ts";
-import type { Screen } from "./screen.ts";
+import type { Screen } from "./terminal/screen.ts";
 
 export class ClosedProjects {
   readonly #screen: Screen;

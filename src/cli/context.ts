@@ -2,8 +2,8 @@
 import { statSync } from "node:fs";
 import { availableParallelism, homedir } from "node:os";
 import * as path from "node:path";
-import { type Context, systemClock } from "../engine/context.ts";
-import type { Secret } from "../engine/open_project.ts";
+import { type Context, systemClock } from "../context.ts";
+import type { Secret } from "../project/open_project.ts";
 import { InterruptedError, NoRepositoryError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
 import { ClosedProjects } from "./closed_projects.ts";

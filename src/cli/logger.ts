@@ -1,9 +1,9 @@
 /** The log: pino in this process, written to the screen's lines, so that it never tears the progress line. */
 import { Writable } from "node:stream";
 import { escapeControls, escapeJson, escapeLine } from "../errors.ts";
-import type { Logger } from "../engine/context.ts";
+import type { Logger } from "../context.ts";
 import type { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
-import type { Screen } from "./screen.ts";
+import type { Screen } from "./terminal/screen.ts";
 
 export interface LoggerOptions {
   level: (typeof LOG_LEVELS)[number];

@@ -1,6 +1,6 @@
 /** What a command could not read while it did the rest: a line for each at once, and in the end the exit code. */
 import { describeError, UnavailableError, VarveError } from "../errors.ts";
-import type { Screen } from "./screen.ts";
+import type { Screen } from "./terminal/screen.ts";
 
 export class Problems {
   readonly #screen: Screen;

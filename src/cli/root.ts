@@ -2,13 +2,13 @@
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { Environment } from "./secrets.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "./log_options.ts";
-import { RETRY_FOR_MS } from "../store/retry.ts";
+import { RETRY_FOR_MS } from "../store/wrappers/retry.ts";
 import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
-import { ADDRESSINGS } from "../store/s3_addressing.ts";
-import { DEFAULT_JOBS } from "../engine/context.ts";
-import { print } from "./output.ts";
-import { parseSize, parseWait } from "./units.ts";
-import type { Screen } from "./screen.ts";
+import { ADDRESSINGS } from "../store/s3/addressing.ts";
+import { DEFAULT_JOBS } from "../context.ts";
+import { print } from "./terminal/output.ts";
+import { parseSize, parseWait } from "./terminal/units.ts";
+import type { Screen } from "./terminal/screen.ts";
 
 /** Set by the build. */
 declare const VARVE_VERSION: string | undefined;

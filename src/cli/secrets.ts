@@ -1,6 +1,6 @@
 /** Where the operator's secrets come from: files or the environment, never an argument. */
 import * as fs from "node:fs";
-import type { Secret } from "../engine/open_project.ts";
+import type { Secret } from "../project/open_project.ts";
 import { UsageError } from "../errors.ts";
 
 const KEY_BYTES = 32;

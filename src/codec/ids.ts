@@ -3,8 +3,8 @@
  * SHA-256 of leaf key ‖ block for each 4 KiB block, cut to 16 bytes; the id is HMAC-SHA-256(id key, length as le32 ‖ leaves).
  * So the id of a chunk of which a few blocks changed follows from the old leaves and the new blocks alone. docs/format.md, "Ids".
  */
-import { equalBytes } from "../format/bytes.ts";
-import type { Range } from "../format/coverage.ts";
+import { equalBytes } from "../util/bytes.ts";
+import type { Range } from "../util/ranges.ts";
 import { encodeRef } from "../format/entries.ts";
 import type { ObjectRef } from "../format/layout.ts";
 import { BLOCK_BYTES, LEAF_BYTES, LEAF_KEY_BYTES, leavesBytes } from "../format/limits.ts";

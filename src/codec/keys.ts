@@ -5,9 +5,9 @@
 import { createCipheriv, createDecipheriv, scrypt } from "node:crypto";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import { concat, fromHex, toHex, utf8 } from "../format/bytes.ts";
+import { concat, fromHex, toHex, utf8 } from "../util/bytes.ts";
 import { KEY_ID_BYTES, LEAF_KEY_BYTES, SECRET_BYTES } from "../format/limits.ts";
-import { collectGarbage } from "../os/garbage.ts";
+import { collectGarbage } from "../os/heap.ts";
 
 export interface ProjectKey {
   /** Names the key in headers and paths; tells nothing of the secret. */

@@ -5,7 +5,7 @@
  */
 import { createCipheriv, createDecipheriv, randomFillSync } from "node:crypto";
 import { DamageError } from "../errors.ts";
-import { utf8 } from "../format/bytes.ts";
+import { utf8 } from "../util/bytes.ts";
 import {
   COMPRESSION,
   decodeHeader,

@@ -1,5 +1,5 @@
 /** Backup ids: `20261121T213259123Z-1a2b3c4d`, a UTC time to the millisecond and 32 random bits; they sort by time. */
-import { toHex } from "./bytes.ts";
+import { toHex } from "../util/bytes.ts";
 
 const PATTERN = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})(\d{3})Z-[0-9a-f]{8}$/;
 

@@ -3,7 +3,7 @@
  * of JSON that begins with `{"varve":<version>`, and on a second line the SHA-256 of the first in hex.
  */
 import { DamageError } from "../errors.ts";
-import { fromUtf8, toHex, utf8 } from "./bytes.ts";
+import { fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { FORMAT_VERSION, KIB } from "./limits.ts";
 import { unknownVersion } from "./object.ts";
 

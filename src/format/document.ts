@@ -3,7 +3,7 @@
  * make any: of each field only what it may be is believed, and all that is not named here is left out. docs/format.md, "Documents".
  */
 import { DamageError, VarveError } from "../errors.ts";
-import { fromUtf8, utf8 } from "./bytes.ts";
+import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { MAX_DOCUMENT_BYTES } from "./limits.ts";
 
 /** Gives back what of a parsed value is believed. Throws where it is not a `T`. */

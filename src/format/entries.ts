@@ -12,7 +12,7 @@
  * Kind 0 is all zeros, 1 an object, 2 an object whose key carries the suffix of a lease, 3 a block patch over a whole
  * chunk; a lease of zeros in it stands for no suffix.
  */
-import { equalBytes } from "./bytes.ts";
+import { equalBytes } from "../util/bytes.ts";
 import type { ObjectRef } from "./layout.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 

@@ -1,6 +1,6 @@
 /** Fields that several documents have: what each may hold. docs/format.md, "Documents". */
 import { isBackupId } from "./backup_id.ts";
-import { fromHex } from "./bytes.ts";
+import { fromHex } from "../util/bytes.ts";
 import { number, orNull, type Reader, record, text, where, whole } from "./document.ts";
 import {
   BLOCK_BYTES,

@@ -5,7 +5,7 @@
  * copied to another repository of the same project as they are.
  */
 import { isBackupId } from "./backup_id.ts";
-import { fromHex, toHex } from "./bytes.ts";
+import { fromHex, toHex } from "../util/bytes.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 import { isVolumeName } from "./names.ts";
 

@@ -4,7 +4,7 @@
  * "Plans".
  */
 import { DamageError } from "../errors.ts";
-import { fromUtf8, utf8 } from "./bytes.ts";
+import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { decodeDocument, encodeDocument, list, record } from "./document.ts";
 import { encodeRef, refAt } from "./entries.ts";
 import * as field from "./fields.ts";

@@ -1,6 +1,6 @@
 /** Snapshot names are bytes: in JSON a string where they are UTF-8, else `{"base64": …}`. */
 import { escapeLine } from "../errors.ts";
-import { fromUtf8, utf8 } from "./bytes.ts";
+import { fromUtf8, utf8 } from "../util/bytes.ts";
 
 export type SnapshotJson = string | { base64: string } | null;
 

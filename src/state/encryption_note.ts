@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { HolderKind } from "../codec/keys.ts";
-import { replaceFile } from "./replace_file.ts";
+import { replaceFile } from "../os/replace_file.ts";
 import { projectStateFolder, type StatePlace } from "./state_folder.ts";
 
 /** Where it is; whoever removes it says that the project may be another one now. */

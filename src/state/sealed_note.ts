@@ -7,9 +7,9 @@ import { open } from "node:fs/promises";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { ProjectKey } from "../codec/keys.ts";
-import { fromHex, fromUtf8, toHex, utf8 } from "../format/bytes.ts";
+import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { KIB } from "../format/limits.ts";
-import { replaceFile } from "./replace_file.ts";
+import { replaceFile } from "../os/replace_file.ts";
 
 /** A file that is longer is none of ours, and is not taken into memory to find that out. */
 const MAX_BYTES = 64 * KIB;

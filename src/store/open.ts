@@ -3,14 +3,14 @@ import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../errors.ts";
-import { DirectoryStore } from "./directory.ts";
+import { DirectoryStore } from "./directory/directory.ts";
 import { isKey } from "./key.ts";
-import { limitRate } from "./limit_rate.ts";
-import { RetryStore } from "./retry.ts";
-import { S3Store } from "./s3.ts";
-import { S3Bucket } from "./s3_bucket.ts";
-import { connectS3 } from "./s3_client.ts";
-import type { Addressing } from "./s3_addressing.ts";
+import { limitRate } from "./wrappers/limit_rate.ts";
+import { RetryStore } from "./wrappers/retry.ts";
+import { S3Store } from "./s3/s3.ts";
+import { S3Bucket } from "./s3/bucket.ts";
+import { connectS3 } from "./s3/client.ts";
+import type { Addressing } from "./s3/addressing.ts";
 import type { Store } from "./store.ts";
 
 export interface OpenStoreOptions {

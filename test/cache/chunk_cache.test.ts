@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ChunkCache } from "../../src/cache/chunk_cache.ts";
-import { noise } from "../helpers/engine.ts";
+import { noise } from "../kit/engine.ts";
 import { scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();

@@ -9,10 +9,10 @@ import {
   recordFile,
   tickMs,
 } from "../../src/cache/file_record.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { mountTmpfs, runAsRoot, unmount } from "../helpers/mounts.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { noLoopDevice } from "../target/loop_device.ts";
+import { flipBit } from "../kit/damage.ts";
+import { mountTmpfs, runAsRoot, unmount } from "../kit/mounts.ts";
+import { describeWith } from "../kit/parts.ts";
+import { noLoopDevice } from "../targets/loop_device.ts";
 import { scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { HashCache, type HashCacheHead, writeHashCache } from "../../src/cache/hash_cache.ts";
 import { EntryList, wholeAt } from "../../src/format/entries.ts";
 import { ID_BYTES, LEASE_ID_BYTES, PAGE_CHUNKS } from "../../src/format/limits.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { noise } from "../helpers/engine.ts";
-import { random } from "../helpers/random.ts";
+import { flipBit } from "../kit/damage.ts";
+import { noise } from "../kit/engine.ts";
+import { random } from "../kit/random.ts";
 import { cached, scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LeafCache } from "../../src/cache/leaf_cache.ts";
-import { noise } from "../helpers/engine.ts";
+import { noise } from "../kit/engine.ts";
 import { cached, scratchFolder } from "./scratch.ts";
 
 const SLOT_BYTES = 316;

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { run } from "../target/loop_device.ts";
+import { run } from "../targets/loop_device.ts";
 import { type RunOptions, VARVE, varve } from "./varve.ts";
 
 const VOLUME_BYTES = 9 * 1024 * 1024 + 123;

@@ -1,7 +1,7 @@
 /** The log's lines: whatever texts hold, none steers a terminal or makes a line of its own. */
 import { describe, expect, test } from "bun:test";
 import { createLogger } from "../../src/cli/logger.ts";
-import { Screen } from "../../src/cli/screen.ts";
+import { Screen } from "../../src/cli/terminal/screen.ts";
 
 const HOSTILE = "a\u001b[31mb\u009bc\u202ed\ne\tf";
 const ESCAPED = "a\\x1b[31mb\\x9bc\\u202ed\\x0ae\\x09f";

@@ -5,9 +5,9 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { startCeph } from "../helpers/ceph.ts";
-import { describeWith } from "../helpers/parts.ts";
-import type { Server } from "../helpers/servers.ts";
+import { startCeph } from "../kit/ceph.ts";
+import { describeWith } from "../kit/parts.ts";
+import type { Server } from "../kit/servers.ts";
 import { VARVE } from "./varve.ts";
 
 const SCRIPT = path.join(import.meta.dir, "../../examples/rbd-backup.sh");

@@ -4,7 +4,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { readSecrets, type SecretOptions, warnOfShort } from "../../src/cli/secrets.ts";
 import { describeError, UsageError } from "../../src/errors.ts";
-import { utf8 } from "../../src/format/bytes.ts";
+import { utf8 } from "../../src/util/bytes.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "varve-secret-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));

@@ -4,9 +4,9 @@ import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import fc from "fast-check";
 import { chunkId, differentBlocks, LeafHasher, pageId } from "../../src/codec/ids.ts";
-import { toHex } from "../../src/format/bytes.ts";
+import { toHex } from "../../src/util/bytes.ts";
 import { BLOCK_BYTES, LEAF_BYTES, leavesBytes } from "../../src/format/limits.ts";
-import { le32 } from "../helpers/rbd_stream.ts";
+import { le32 } from "../kit/rbd_stream.ts";
 
 const KEY = new Uint8Array(32).fill(7);
 const LEAF_KEY = new Uint8Array(64).map((_, i) => 3 * i + 1);

@@ -11,8 +11,8 @@ import {
   type WrappedSecret,
   wrapSecret,
 } from "../../src/codec/keys.ts";
-import { concat, toHex, utf8 } from "../../src/format/bytes.ts";
-import { flipBit } from "../helpers/damage.ts";
+import { concat, toHex, utf8 } from "../../src/util/bytes.ts";
+import { flipBit } from "../kit/damage.ts";
 
 const SECRET = new Uint8Array(32).map((_, i) => i);
 const PROJECT = "acme";

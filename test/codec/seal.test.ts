@@ -12,10 +12,10 @@ import {
   sealObject,
 } from "../../src/codec/seal.ts";
 import { DamageError, VarveError } from "../../src/errors.ts";
-import { utf8 } from "../../src/format/bytes.ts";
+import { utf8 } from "../../src/util/bytes.ts";
 import { decodeHeader, HEADER_BYTES, OBJECT_TYPE } from "../../src/format/object.ts";
-import { flippedBits } from "../helpers/damage.ts";
-import { noise } from "../helpers/engine.ts";
+import { flippedBits } from "../kit/damage.ts";
+import { noise } from "../kit/engine.ts";
 
 const KEY = deriveKeys(new Uint8Array(32).fill(1), "p");
 const NAME = { type: OBJECT_TYPE.manifest, name: "volumes/v/1", key: "projects/p/volumes/v/1" };

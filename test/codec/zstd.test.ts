@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { bunZstd, type Zstd, zstd } from "../../src/codec/zstd.ts";
-import { noise } from "../helpers/engine.ts";
+import { noise } from "../kit/engine.ts";
 
 const BOTH: Zstd[] = [zstd(), bunZstd];
 const PAIRS = BOTH.flatMap((writer) =>

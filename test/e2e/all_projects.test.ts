@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { rmSync, truncateSync } from "node:fs";
 import { join } from "node:path";
-import { CHUNK_BYTES, noise, TestRepository } from "../helpers/repository.ts";
+import { CHUNK_BYTES, noise, TestRepository } from "../kit/repository.ts";
 
 setDefaultTimeout(60_000);
 

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { truncateSync, writeFileSync } from "node:fs";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { noise } from "../helpers/engine.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { attachLoop, detachLoop, noLoopDevice, run } from "../target/loop_device.ts";
+import { noise } from "../kit/engine.ts";
+import { describeWith } from "../kit/parts.ts";
+import { attachLoop, detachLoop, noLoopDevice, run } from "../targets/loop_device.ts";
 import { sumOf, sumOfFile } from "./chains.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 

@@ -4,9 +4,9 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS } from "../helpers/repository.ts";
-import { expectContent } from "../helpers/restores.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
+import { expectContent } from "../kit/restores.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);

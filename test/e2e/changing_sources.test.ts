@@ -10,10 +10,10 @@ import {
   writeSync,
 } from "node:fs";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { encodeDiff } from "../helpers/rbd_stream.ts";
-import { noise, RUN_LIMIT_MS } from "../helpers/repository.ts";
-import { startVarve, type VarveResult } from "../helpers/varve.ts";
-import { attachLoop, detachLoop, noLoopDevice, run } from "../target/loop_device.ts";
+import { encodeDiff } from "../kit/rbd_stream.ts";
+import { noise, RUN_LIMIT_MS } from "../kit/repository.ts";
+import { startVarve, type VarveResult } from "../kit/varve.ts";
+import { attachLoop, detachLoop, noLoopDevice, run } from "../targets/loop_device.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);

@@ -2,15 +2,15 @@
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { BackupInfo } from "../../src/engine/catalog.ts";
+import type { BackupInfo } from "../../src/project/catalog.ts";
 import type { CopyReport } from "../../src/engine/copy/copy.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { awsEnv, makeBucket, rootClient, type S3Server } from "../helpers/s3_server.ts";
-import { until } from "../helpers/terminal.ts";
-import { varve, varveBytes, varveJson } from "../helpers/varve.ts";
+import { flipBit } from "../kit/damage.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { awsEnv, makeBucket, rootClient, type S3Server } from "../kit/s3_server.ts";
+import { until } from "../kit/terminal.ts";
+import { varve, varveBytes, varveJson } from "../kit/varve.ts";
 
 const KEY = { VARVE_KEY_FILE: "" };
 const CHUNKS = 20;

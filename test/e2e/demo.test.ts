@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { cp, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 import { readChains } from "./chains.ts";
 import { scratchFolder } from "./workbench.ts";
 

@@ -3,12 +3,12 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { assumeRole } from "../helpers/minio_session.ts";
-import { mountTmpfs, remount, unmount } from "../helpers/mounts.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
+import { startMinio } from "../kit/minio.ts";
+import { assumeRole } from "../kit/minio_session.ts";
+import { mountTmpfs, remount, unmount } from "../kit/mounts.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -1,9 +1,9 @@
 /** What the environment of the program gives to others, and what it cannot have the program do. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chownSync, copyFileSync, existsSync, readFileSync } from "node:fs";
-import { describeWith } from "../helpers/parts.ts";
-import { noise, RUN_LIMIT_MS } from "../helpers/repository.ts";
-import { varve, VARVE_BIN } from "../helpers/varve.ts";
+import { describeWith } from "../kit/parts.ts";
+import { noise, RUN_LIMIT_MS } from "../kit/repository.ts";
+import { varve, VARVE_BIN } from "../kit/varve.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);

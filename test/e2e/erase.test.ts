@@ -11,9 +11,9 @@ import {
 import { existsSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import type { EraseReport } from "../../src/engine/erase/erase.ts";
-import { startRadosgw } from "../helpers/ceph.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
+import { startRadosgw } from "../kit/ceph.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
@@ -21,9 +21,9 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { awsEnv, rootClient, type S3Server } from "../helpers/s3_server.ts";
-import { Terminal, until } from "../helpers/terminal.ts";
+} from "../kit/repository.ts";
+import { awsEnv, rootClient, type S3Server } from "../kit/s3_server.ts";
+import { Terminal, until } from "../kit/terminal.ts";
 
 const CONTENT = noise(4 * CHUNK_BYTES, 1);
 const PASSPHRASE = { VARVE_PASSPHRASE: "correct horse" };

@@ -5,9 +5,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
-import { type Call, type Fault, FaultyS3, type Reply, s3Failure, webPage } from "../helpers/faulty_s3.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
+import { type Call, type Fault, FaultyS3, type Reply, s3Failure, webPage } from "../kit/faulty_s3.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
@@ -16,9 +16,9 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
-import type { VarveResult } from "../helpers/varve.ts";
+} from "../kit/repository.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import type { VarveResult } from "../kit/varve.ts";
 
 const SIZE_BYTES = 8 * CHUNK_BYTES;
 const FIRST = noise(SIZE_BYTES, "first");

@@ -4,15 +4,15 @@ import { PutObjectCommand } from "@aws-sdk/client-s3";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import type { BackupInfo } from "../../src/engine/catalog.ts";
-import { openRepository } from "../../src/engine/repository.ts";
-import { DirectoryStore } from "../../src/store/directory.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { backUp as backUpInProcess, testContext } from "../helpers/engine.ts";
-import { data } from "../helpers/memory_source.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { encodeDiff } from "../helpers/rbd_stream.ts";
+import type { BackupInfo } from "../../src/project/catalog.ts";
+import { openRepository } from "../../src/project/repository.ts";
+import { DirectoryStore } from "../../src/store/directory/directory.ts";
+import { flipBit } from "../kit/damage.ts";
+import { backUp as backUpInProcess, testContext } from "../kit/engine.ts";
+import { data } from "../kit/memory_source.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
+import { encodeDiff } from "../kit/rbd_stream.ts";
 import {
   CHUNK_BYTES,
   fullStream,
@@ -20,9 +20,9 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { awsEnv, rootClient } from "../helpers/s3_server.ts";
-import { startVarve, type VarveResult } from "../helpers/varve.ts";
+} from "../kit/repository.ts";
+import { awsEnv, rootClient } from "../kit/s3_server.ts";
+import { startVarve, type VarveResult } from "../kit/varve.ts";
 
 const SIZE_BYTES = 4 * CHUNK_BYTES;
 const VOLUME = "acme/vm";

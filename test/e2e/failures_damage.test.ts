@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
 import { PAGE_CHUNKS } from "../../src/format/limits.ts";
-import { flipBit } from "../helpers/damage.ts";
+import { flipBit } from "../kit/damage.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
@@ -14,10 +14,10 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { random } from "../helpers/random.ts";
-import { encodeDiff } from "../helpers/rbd_stream.ts";
-import { varveBytes } from "../helpers/varve.ts";
+} from "../kit/repository.ts";
+import { random } from "../kit/random.ts";
+import { encodeDiff } from "../kit/rbd_stream.ts";
+import { varveBytes } from "../kit/varve.ts";
 
 const VOLUME = "acme/vm";
 /** The type's place in an object's header, and the version's (docs/format.md). */

@@ -12,8 +12,8 @@ import {
 } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { mountTmpfs, remount, runAsRoot, unmount } from "../helpers/mounts.ts";
-import { describeWith } from "../helpers/parts.ts";
+import { mountTmpfs, remount, runAsRoot, unmount } from "../kit/mounts.ts";
+import { describeWith } from "../kit/parts.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
@@ -21,8 +21,8 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import type { VarveResult } from "../helpers/varve.ts";
+} from "../kit/repository.ts";
+import type { VarveResult } from "../kit/varve.ts";
 
 const MIB = 1024 * 1024;
 const VOLUME = "acme/vm";

@@ -4,8 +4,8 @@ import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { encodeDiff } from "../helpers/rbd_stream.ts";
+import { flipBit } from "../kit/damage.ts";
+import { encodeDiff } from "../kit/rbd_stream.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
@@ -13,8 +13,8 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { varveBytes } from "../helpers/varve.ts";
+} from "../kit/repository.ts";
+import { varveBytes } from "../kit/varve.ts";
 
 const CHUNKS = 14;
 const CONTENT = Buffer.from(noise(CHUNKS * CHUNK_BYTES, "content"));

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import { type Call, type Fault, FaultyS3 } from "../helpers/faulty_s3.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
+import { type Call, type Fault, FaultyS3 } from "../kit/faulty_s3.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
@@ -13,9 +13,9 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
-import type { VarveResult } from "../helpers/varve.ts";
+} from "../kit/repository.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import type { VarveResult } from "../kit/varve.ts";
 
 const CHUNKS = 10;
 const SIZE_BYTES = CHUNKS * CHUNK_BYTES;

@@ -3,13 +3,13 @@ import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from
 import { readFileSync } from "node:fs";
 import type { RepairReport } from "../../src/engine/verify/repair.ts";
 import type { VerifyReport } from "../../src/engine/verify/verify.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { type Call, FaultyS3, s3Failure } from "../helpers/faulty_s3.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
-import type { VarveResult } from "../helpers/varve.ts";
+import { flipBit } from "../kit/damage.ts";
+import { type Call, FaultyS3, s3Failure } from "../kit/faulty_s3.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import type { VarveResult } from "../kit/varve.ts";
 
 const CHUNKS = 4;
 const CONTENT = noise(CHUNKS * CHUNK_BYTES, "one object");

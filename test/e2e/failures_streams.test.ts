@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { bytes, encodeDiff, encodeExport, le32, le64, type TestRecord } from "../helpers/rbd_stream.ts";
+import { bytes, encodeDiff, encodeExport, le32, le64, type TestRecord } from "../kit/rbd_stream.ts";
 import {
   beginning,
   CHUNK_BYTES,
@@ -12,7 +12,7 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
+} from "../kit/repository.ts";
 
 const VOLUME = "acme/rbd/vm-1";
 const SIZE_BYTES = 3 * CHUNK_BYTES + 5000;

@@ -10,10 +10,10 @@ import {
   test,
 } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { describeWith } from "../helpers/parts.ts";
-import { mountTmpfs, runAsRoot, unmount } from "../helpers/mounts.ts";
-import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { describeWith } from "../kit/parts.ts";
+import { mountTmpfs, runAsRoot, unmount } from "../kit/mounts.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 
 const VOLUME = "acme/vm";
 const BYTES = noise(40 * CHUNK_BYTES, "volume");

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, noise, RUN_LIMIT_MS } from "../helpers/repository.ts";
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -6,15 +6,15 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { openFront } from "../../src/codec/seal.ts";
-import { openProject } from "../../src/engine/open_project.ts";
-import type { Project } from "../../src/engine/project.ts";
-import { openRepository } from "../../src/engine/repository.ts";
-import { fromUtf8, utf8 } from "../../src/format/bytes.ts";
+import { openProject } from "../../src/project/open_project.ts";
+import type { Project } from "../../src/project/project.ts";
+import { openRepository } from "../../src/project/repository.ts";
+import { fromUtf8, utf8 } from "../../src/util/bytes.ts";
 import { encodeCheckedJson } from "../../src/format/checked_json.ts";
 import * as layout from "../../src/format/layout.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
-import { DirectoryStore } from "../../src/store/directory.ts";
-import { testContext } from "../helpers/engine.ts";
+import { DirectoryStore } from "../../src/store/directory/directory.ts";
+import { testContext } from "../kit/engine.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
@@ -22,9 +22,9 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { Terminal } from "../helpers/terminal.ts";
-import { startVarve } from "../helpers/varve.ts";
+} from "../kit/repository.ts";
+import { Terminal } from "../kit/terminal.ts";
+import { startVarve } from "../kit/varve.ts";
 
 const HOSTILE = "a\u001b[2Jb\u009bc\u202ed\u2066e";
 const VOLUME = { project: "acme", volume: "vm" };

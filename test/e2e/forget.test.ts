@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { ForgetRow } from "../../src/engine/retention/forget_plan.ts";
-import { noise } from "../helpers/engine.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { assumeRole } from "../helpers/minio_session.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { fullStream } from "../helpers/repository.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
+import { noise } from "../kit/engine.ts";
+import { startMinio } from "../kit/minio.ts";
+import { assumeRole } from "../kit/minio_session.ts";
+import { describeWith } from "../kit/parts.ts";
+import { fullStream } from "../kit/repository.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import { sumOf } from "./chains.ts";
 import { type Place, PLACES } from "./places.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";

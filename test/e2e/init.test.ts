@@ -13,8 +13,8 @@ import {
 import { join } from "node:path";
 import { encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
-import { toHex } from "../../src/format/bytes.ts";
-import { noise } from "../helpers/engine.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { noise } from "../kit/engine.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 
 const folder = scratchFolder();

@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { LEFTOVER_AGE_MS } from "../../src/store/leftovers.ts";
-import { FaultyS3 } from "../helpers/faulty_s3.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { random } from "../helpers/random.ts";
-import { encodeDiff } from "../helpers/rbd_stream.ts";
+import { LEFTOVER_AGE_MS } from "../../src/store/directory/leftovers.ts";
+import { FaultyS3 } from "../kit/faulty_s3.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
+import { random } from "../kit/random.ts";
+import { encodeDiff } from "../kit/rbd_stream.ts";
 import {
   beginning,
   CHUNK_BYTES,
@@ -15,10 +15,10 @@ import {
   noise,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
-import { Terminal, until } from "../helpers/terminal.ts";
-import { VARVE_BIN } from "../helpers/varve.ts";
+} from "../kit/repository.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import { Terminal, until } from "../kit/terminal.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 
 const SIZE_BYTES = 24 * CHUNK_BYTES + 100;
 const BYTES = noise(SIZE_BYTES, "volume");

@@ -4,8 +4,8 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { GcReport } from "../../src/engine/gc/gc_report.ts";
 import type { VerifyReport } from "../../src/engine/verify/verify.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
+import { flipBit } from "../kit/damage.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 
 let repository: TestRepository;
 beforeAll(async () => {

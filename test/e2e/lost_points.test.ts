@@ -4,8 +4,8 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeF
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { VerifyReport } from "../../src/engine/verify/verify.ts";
-import { CHUNK_BYTES, lastLineText, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import type { VarveResult } from "../helpers/varve.ts";
+import { CHUNK_BYTES, lastLineText, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import type { VarveResult } from "../kit/varve.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -1,7 +1,7 @@
 /** The built program and a file that another process has mapped: what it writes there must not pass for the backup. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
-import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -1,7 +1,7 @@
 /** A name that does not exist: the same answer from every command. */
 import { symlink } from "node:fs/promises";
 import { afterAll, beforeAll, describe, setDefaultTimeout, test } from "bun:test";
-import { CHUNK_BYTES, expectOneLine, noise, TestRepository } from "../helpers/repository.ts";
+import { CHUNK_BYTES, expectOneLine, noise, TestRepository } from "../kit/repository.ts";
 
 setDefaultTimeout(60_000);
 

@@ -1,11 +1,11 @@
 /** The built program and a store that is away, for a while or for longer than it is waited for: MinIO behind a proxy. */
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { type Call, FaultyS3 } from "../helpers/faulty_s3.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, expectOneLine, fullStream, noise, TestRepository } from "../helpers/repository.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
+import { type Call, FaultyS3 } from "../kit/faulty_s3.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, expectOneLine, fullStream, noise, TestRepository } from "../kit/repository.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 
 const BYTES = noise(64 * CHUNK_BYTES, "volume");
 /** Outages of real time, which is what the operator's option speaks of. */

@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import type { BackupInfo } from "../../src/engine/catalog.ts";
-import { CHUNK_BYTES, fullStream, noise, TestRepository } from "../helpers/repository.ts";
-import { Terminal, until } from "../helpers/terminal.ts";
-import { VARVE_BIN, varveBytes } from "../helpers/varve.ts";
+import type { BackupInfo } from "../../src/project/catalog.ts";
+import { CHUNK_BYTES, fullStream, noise, TestRepository } from "../kit/repository.ts";
+import { Terminal, until } from "../kit/terminal.ts";
+import { VARVE_BIN, varveBytes } from "../kit/varve.ts";
 
 setDefaultTimeout(60_000);
 

@@ -1,6 +1,6 @@
 /** What happens to an image from night to night, on a real cluster: each point comes back as `rbd export` gives it. */
 import { describe, test } from "bun:test";
-import { describeWith } from "../helpers/parts.ts";
+import { describeWith } from "../kit/parts.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, KIB, MIB, write } from "./rbd_image.ts";
 import { RbdVolume } from "./rbd_volume.ts";

@@ -1,10 +1,10 @@
 /** `backup --check-sample` on a real cluster: what was not in the increment is read from the image, and an increment that does not fit is refused. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import { describeWith } from "../helpers/parts.ts";
+import { describeWith } from "../kit/parts.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, KIB, MIB, RbdImage, shell, shellWords, write } from "./rbd_image.ts";
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 
 setDefaultTimeout(TEST_LIMIT_MS);
 

@@ -1,7 +1,7 @@
 /** A real cluster and a new repository for a test file's images. */
 import { afterAll, beforeAll, expect } from "bun:test";
-import { startCeph } from "../helpers/ceph.ts";
-import type { Server } from "../helpers/servers.ts";
+import { startCeph } from "../kit/ceph.ts";
+import type { Server } from "../kit/servers.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 
 export const BOOT_LIMIT_MS = 120_000;

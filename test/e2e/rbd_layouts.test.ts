@@ -1,6 +1,6 @@
 /** Images of every layout, and clones, on a real cluster: each point comes back as `rbd export` gives it. */
 import { describe, expect, test } from "bun:test";
-import { describeWith } from "../helpers/parts.ts";
+import { describeWith } from "../kit/parts.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, KIB, MIB, write } from "./rbd_image.ts";
 import { RbdVolume } from "./rbd_volume.ts";

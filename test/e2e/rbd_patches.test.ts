@@ -8,9 +8,9 @@ import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import type { ProjectStats } from "../../src/engine/stats/stats.ts";
 import { BLOCK_BYTES, DEFAULT_CHUNK_BYTES } from "../../src/format/limits.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { random } from "../helpers/random.ts";
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { describeWith } from "../kit/parts.ts";
+import { random } from "../kit/random.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 import { clusterRepository } from "./rbd_cluster.ts";
 import { KIB, MIB, RbdImage, rbdWords, shell, shellWords, write } from "./rbd_image.ts";
 

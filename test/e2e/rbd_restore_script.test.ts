@@ -2,8 +2,8 @@
 import { afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describeWith } from "../helpers/parts.ts";
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { describeWith } from "../kit/parts.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, MIB, RbdImage, shell, write } from "./rbd_image.ts";
 import type { Sum } from "./workbench.ts";

@@ -1,8 +1,8 @@
 /** Restore points on their way back into a real cluster: by rbd import, by rbd import-diff, and onto what changed since. */
 import { expect, test } from "bun:test";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { describeWith } from "../kit/parts.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 import { sumOfFile } from "./chains.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, MIB, RbdImage, rbdWords, shell, shellWords, write } from "./rbd_image.ts";

@@ -1,7 +1,7 @@
 /** `varve backup acme/db rbd:POOL/IMAGE[@SNAP]` on a real cluster: what it sends, and which snapshots it makes and removes. */
 import { beforeAll, describe, expect, test } from "bun:test";
-import { expectOneLine } from "../helpers/repository.ts";
-import { describeWith } from "../helpers/parts.ts";
+import { expectOneLine } from "../kit/repository.ts";
+import { describeWith } from "../kit/parts.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, type ImageOptions, MIB, RbdImage, write } from "./rbd_image.ts";
 import { OWN_NAME, SourceVolume } from "./rbd_source.ts";

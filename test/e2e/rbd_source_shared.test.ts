@@ -1,9 +1,9 @@
 /** Several that back up one image with `rbd:…`, runs that are cut off, and snapshots that go while they are read. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync } from "node:fs";
-import { describeWith } from "../helpers/parts.ts";
-import { expectOneLine, lastLineText } from "../helpers/repository.ts";
-import { startVarve } from "../helpers/varve.ts";
+import { describeWith } from "../kit/parts.ts";
+import { expectOneLine, lastLineText } from "../kit/repository.ts";
+import { startVarve } from "../kit/varve.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { MIB, RbdImage, write } from "./rbd_image.ts";
 import { HeldRbd, type HoldAt, SourceVolume } from "./rbd_source.ts";

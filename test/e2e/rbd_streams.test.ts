@@ -1,9 +1,9 @@
 /** The kinds of streams that rbd makes of a real cluster's images, and the names in them. */
 import { describe, expect, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import type { BackupDetails } from "../../src/engine/catalog.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { varveBytes } from "../helpers/varve.ts";
+import type { BackupDetails } from "../../src/project/catalog.ts";
+import { describeWith } from "../kit/parts.ts";
+import { varveBytes } from "../kit/varve.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, MIB, rbdWords, shell, shellWords, type Word, write } from "./rbd_image.ts";
 import { RbdVolume } from "./rbd_volume.ts";

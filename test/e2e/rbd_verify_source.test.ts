@@ -1,7 +1,7 @@
 /** `verify --source` on a real cluster: the export of a snapshot, its other formats, and a point with another base. */
 import { expect, test } from "bun:test";
-import { describeWith } from "../helpers/parts.ts";
-import { expectOneLine } from "../helpers/repository.ts";
+import { describeWith } from "../kit/parts.ts";
+import { expectOneLine } from "../kit/repository.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { MIB, type Word, write } from "./rbd_image.ts";
 import { RbdVolume } from "./rbd_volume.ts";

@@ -8,10 +8,10 @@ import type { RepairReport } from "../../src/engine/verify/repair.ts";
 import type { VerifyReport } from "../../src/engine/verify/verify.ts";
 import type { ProjectStats } from "../../src/engine/stats/stats.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { encodeDiff } from "../helpers/rbd_stream.ts";
-import type { VarveResult } from "../helpers/varve.ts";
+import { flipBit } from "../kit/damage.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { encodeDiff } from "../kit/rbd_stream.ts";
+import type { VarveResult } from "../kit/varve.ts";
 
 /** The type's place in an object's header (docs/format.md). */
 const TYPE_AT = 6;

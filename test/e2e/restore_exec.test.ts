@@ -4,9 +4,9 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import type { VarveOptions } from "../helpers/varve.ts";
+import { flipBit } from "../kit/damage.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import type { VarveOptions } from "../kit/varve.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -2,10 +2,10 @@
 import { beforeAll, expect, test } from "bun:test";
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { flipBit } from "../helpers/damage.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { expectOneLine } from "../helpers/repository.ts";
-import { startVarve } from "../helpers/varve.ts";
+import { flipBit } from "../kit/damage.ts";
+import { describeWith } from "../kit/parts.ts";
+import { expectOneLine } from "../kit/repository.ts";
+import { startVarve } from "../kit/varve.ts";
 import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { discard, MIB, RbdImage, write } from "./rbd_image.ts";
 import { RbdVolume } from "./rbd_volume.ts";

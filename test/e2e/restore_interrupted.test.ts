@@ -2,14 +2,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { FaultyS3 } from "../helpers/faulty_s3.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { mountTmpfs, remount, unmount } from "../helpers/mounts.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { random } from "../helpers/random.ts";
-import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { expectContent } from "../helpers/restores.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
+import { FaultyS3 } from "../kit/faulty_s3.ts";
+import { startMinio } from "../kit/minio.ts";
+import { mountTmpfs, remount, unmount } from "../kit/mounts.ts";
+import { describeWith } from "../kit/parts.ts";
+import { random } from "../kit/random.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { expectContent } from "../kit/restores.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -1,13 +1,13 @@
 /** What a restore by the built program needs of its store: to read, and of its own project alone. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { assumeRole } from "../helpers/minio_session.ts";
-import { mountTmpfs, remount, unmount } from "../helpers/mounts.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { expectContent } from "../helpers/restores.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
+import { startMinio } from "../kit/minio.ts";
+import { assumeRole } from "../kit/minio_session.ts";
+import { mountTmpfs, remount, unmount } from "../kit/mounts.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { expectContent } from "../kit/restores.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 const VOLUME = noise(10 * CHUNK_BYTES, "volume");

@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { encodeDiff, type TestRecord } from "../helpers/rbd_stream.ts";
-import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS } from "../helpers/repository.ts";
-import { expectContent } from "../helpers/restores.ts";
-import { varveBytes, type VarveOptions } from "../helpers/varve.ts";
-import { attachLoop, detachLoop, noLoopDevice } from "../target/loop_device.ts";
+import { describeWith } from "../kit/parts.ts";
+import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
+import { expectContent } from "../kit/restores.ts";
+import { varveBytes, type VarveOptions } from "../kit/varve.ts";
+import { attachLoop, detachLoop, noLoopDevice } from "../targets/loop_device.ts";
 import { type Place, PLACES } from "./places.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 

@@ -14,11 +14,11 @@ import http from "node:http";
 import https from "node:https";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
-import { varve } from "../helpers/varve.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import { varve } from "../kit/varve.ts";
 import { scratchFolder } from "./workbench.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures/tls");

@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { runAsRoot } from "../helpers/mounts.ts";
-import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS, TestRepository } from "../helpers/repository.ts";
-import { until } from "../helpers/terminal.ts";
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { runAsRoot } from "../kit/mounts.ts";
+import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { until } from "../kit/terminal.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 
 const BYTES = noise(4 * CHUNK_BYTES, "volume");
 const UNWAITED = "varve: Interrupted, without waiting for what was under way: how that ended is not known\n";

@@ -5,16 +5,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import { mountTmpfs, unmount } from "../helpers/mounts.ts";
-import { describeWith } from "../helpers/parts.ts";
-import {
-  CHUNK_BYTES,
-  expectOneLine,
-  fullStream,
-  RUN_LIMIT_MS,
-  TestRepository,
-} from "../helpers/repository.ts";
-import { VARVE_BIN, type VarveResult } from "../helpers/varve.ts";
+import { mountTmpfs, unmount } from "../kit/mounts.ts";
+import { describeWith } from "../kit/parts.ts";
+import { CHUNK_BYTES, expectOneLine, fullStream, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { VARVE_BIN, type VarveResult } from "../kit/varve.ts";
 
 const CHECKOUT = join(import.meta.dirname, "../..");
 const VERSION = `varve ${JSON.parse(readFileSync(join(CHECKOUT, "package.json"), "utf8")).version}\n`;

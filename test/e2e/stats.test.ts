@@ -1,8 +1,8 @@
 /** `varve stats` by the built program, in a directory and on MinIO: tables for people, JSON for scripts. */
 import { expect, test } from "bun:test";
 import type { ProjectStats } from "../../src/engine/stats/stats.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { describeWith } from "../helpers/parts.ts";
+import { startMinio } from "../kit/minio.ts";
+import { describeWith } from "../kit/parts.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
@@ -10,8 +10,8 @@ import {
   type Place,
   RUN_LIMIT_MS,
   TestRepository,
-} from "../helpers/repository.ts";
-import { awsEnv } from "../helpers/s3_server.ts";
+} from "../kit/repository.ts";
+import { awsEnv } from "../kit/s3_server.ts";
 
 const CONTENT = noise(4 * CHUNK_BYTES, 1);
 const CHANGED = Buffer.concat([noise(CHUNK_BYTES, 2), CONTENT.subarray(CHUNK_BYTES)]);

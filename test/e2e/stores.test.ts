@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import type { BackupDetails } from "../../src/engine/catalog.ts";
+import type { BackupDetails } from "../../src/project/catalog.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { noise } from "../helpers/engine.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { applyDiff, encodeDiff, type TestRecord } from "../helpers/rbd_stream.ts";
-import type { VarveOptions } from "../helpers/varve.ts";
+import { noise } from "../kit/engine.ts";
+import { describeWith } from "../kit/parts.ts";
+import { applyDiff, encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
+import type { VarveOptions } from "../kit/varve.ts";
 import { sumOf } from "./chains.ts";
 import { type Place, PLACES } from "./places.ts";
 import { scratchFolder, type Sum, Workbench } from "./workbench.ts";

@@ -1,12 +1,12 @@
 /** The policy in examples/ on a real MinIO: what a user confined to one project can do with the built program. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
-import { noise } from "../helpers/engine.ts";
-import { startMinio } from "../helpers/minio.ts";
-import { assumeRole } from "../helpers/minio_session.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { encodeDiff } from "../helpers/rbd_stream.ts";
-import { awsEnv, type S3Server } from "../helpers/s3_server.ts";
+import { noise } from "../kit/engine.ts";
+import { startMinio } from "../kit/minio.ts";
+import { assumeRole } from "../kit/minio_session.ts";
+import { describeWith } from "../kit/parts.ts";
+import { encodeDiff } from "../kit/rbd_stream.ts";
+import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import { sumOf } from "./chains.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 

@@ -1,11 +1,11 @@
 /** `verify --source` as a user types it, over the built program: what it says where point and source differ, and of the wrong input. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
-import { utf8 } from "../../src/format/bytes.ts";
+import { utf8 } from "../../src/util/bytes.ts";
 import type { VerifySourceReport } from "../../src/engine/verify/verify_source.ts";
-import { noise } from "../helpers/engine.ts";
-import { CHUNK_BYTES, expectOneLine, fullStream } from "../helpers/repository.ts";
-import { encodeExport } from "../helpers/rbd_stream.ts";
+import { noise } from "../kit/engine.ts";
+import { CHUNK_BYTES, expectOneLine, fullStream } from "../kit/repository.ts";
+import { encodeExport } from "../kit/rbd_stream.ts";
 import { scratchFolder, Workbench } from "./workbench.ts";
 
 setDefaultTimeout(60_000);

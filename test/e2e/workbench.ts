@@ -3,8 +3,8 @@ import { afterAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BackupInfo } from "../../src/engine/catalog.ts";
-import { varve, varveBytes, varveJson, type VarveOptions, type VarveResult } from "../helpers/varve.ts";
+import type { BackupInfo } from "../../src/project/catalog.ts";
+import { varve, varveBytes, varveJson, type VarveOptions, type VarveResult } from "../kit/varve.ts";
 import { type Point, sumOf, sumOfFile } from "./chains.ts";
 
 /** Size and sum of a restored volume. */

@@ -1,6 +1,6 @@
 /** Stored objects that are not what was written: a restore reports them, and never writes wrong data. */
 import { describe, expect, test } from "bun:test";
-import type { Repository } from "../../src/engine/repository.ts";
+import type { Repository } from "../../src/project/repository.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { DamageError } from "../../src/errors.ts";
 import { HEADER_BYTES } from "../../src/format/object.ts";
@@ -17,10 +17,10 @@ import {
   noiseChunks,
   restoreTo,
   through,
-} from "../helpers/engine.ts";
-import { flipBit } from "../helpers/damage.ts";
-import { HookedStore } from "../helpers/hooked_store.ts";
-import { data } from "../helpers/memory_source.ts";
+} from "../kit/engine.ts";
+import { flipBit } from "../kit/damage.ts";
+import { HookedStore } from "../kit/hooked_store.ts";
+import { data } from "../kit/memory_source.ts";
 
 /** A chunk that two positions have, others, zeros, and a short one at the end. */
 const VOLUME = new Uint8Array([...noiseChunks(1, 2, 1), ...new Uint8Array(CHUNK_BYTES), ...noise(3, 5000)]);

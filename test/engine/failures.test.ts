@@ -19,9 +19,9 @@ import {
   noiseChunks,
   testContext,
   through,
-} from "../helpers/engine.ts";
-import { HookedStore, type StoreCall, type StoreHooks } from "../helpers/hooked_store.ts";
-import { data, type TestDiff } from "../helpers/memory_source.ts";
+} from "../kit/engine.ts";
+import { HookedStore, type StoreCall, type StoreHooks } from "../kit/hooked_store.ts";
+import { data, type TestDiff } from "../kit/memory_source.ts";
 
 const FIRST: TestDiff = { to: "a", sizeBytes: 4 * CHUNK_BYTES, extents: [data(0, noiseChunks(1, 2, 3, 4))] };
 const BEFORE = noiseChunks(1, 2, 3, 4);

@@ -2,9 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { DamageError, VarveError } from "../../src/errors.ts";
-import { fromUtf8, utf8 } from "../../src/format/bytes.ts";
+import { fromUtf8, utf8 } from "../../src/util/bytes.ts";
 import { decodeCheckedJson, encodeCheckedJson } from "../../src/format/checked_json.ts";
-import { flippedBits } from "../helpers/damage.ts";
+import { flippedBits } from "../kit/damage.ts";
 
 const FIELDS = { repository: "00ff", chunk_bytes: 65536, name: "zwölf" };
 const BYTES = encodeCheckedJson(FIELDS);

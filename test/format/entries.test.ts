@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { type Entry, EntryList, type Place, refsOf, samePlace, wholeAt } from "../../src/format/entries.ts";
-import { flippedBits } from "../helpers/damage.ts";
+import { flippedBits } from "../kit/damage.ts";
 
 const id = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const lease = fc.option(

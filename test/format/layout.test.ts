@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { backupId } from "../../src/format/backup_id.ts";
-import { toHex } from "../../src/format/bytes.ts";
+import { toHex } from "../../src/util/bytes.ts";
 import {
   chunkName,
   holdName,

@@ -1,7 +1,7 @@
 /** The info of a manifest: there and back, and what is not the info that its name says. */
 import { describe, expect, test } from "bun:test";
 import { ChunkSizeError, DamageError, VarveError } from "../../src/errors.ts";
-import { utf8 } from "../../src/format/bytes.ts";
+import { utf8 } from "../../src/util/bytes.ts";
 import { decodeInfo, encodeInfo, type ManifestInfo } from "../../src/format/manifest.ts";
 
 const INFO: ManifestInfo = {

@@ -17,7 +17,7 @@ import {
   type ObjectHeader,
   type ObjectType,
 } from "../../src/format/object.ts";
-import { flippedBits } from "../helpers/damage.ts";
+import { flippedBits } from "../kit/damage.ts";
 
 const HEADER: ObjectHeader = {
   type: OBJECT_TYPE.manifest,

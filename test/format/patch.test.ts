@@ -3,8 +3,8 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { BLOCK_BYTES } from "../../src/format/limits.ts";
 import { BlockSet, decodePatchFront, encodePatchFront } from "../../src/format/patch.ts";
-import { flippedBits } from "../helpers/damage.ts";
-import { noise } from "../helpers/engine.ts";
+import { flippedBits } from "../kit/damage.ts";
+import { noise } from "../kit/engine.ts";
 
 const BASE = { id: noise(1, 32), lease: undefined };
 const SUFFIXED = { id: noise(2, 32), lease: noise(3, 16) };

@@ -1,7 +1,7 @@
 /** Plan shards: the binary search against a plain list. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { equalBytes } from "../../src/format/bytes.ts";
+import { equalBytes } from "../../src/util/bytes.ts";
 import type { ObjectRef } from "../../src/format/layout.ts";
 import { encodePlanShard, shardHas } from "../../src/format/plan.ts";
 

@@ -1,7 +1,7 @@
 /** Snapshot names are bytes: through JSON and back, and onto a terminal. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { utf8 } from "../../src/format/bytes.ts";
+import { utf8 } from "../../src/util/bytes.ts";
 import { snapshotFromJson, snapshotText, snapshotToJson } from "../../src/format/snapshot_name.ts";
 
 const names = fc.oneof(

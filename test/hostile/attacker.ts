@@ -1,6 +1,6 @@
 /** Who attacks: somebody who can write to the store, has seen all that ever lay in it, and holds the key of no sealed project. */
 import { REPOSITORY_KEY } from "../../src/format/layout.ts";
-import { noise } from "../helpers/repository.ts";
+import { noise } from "../kit/repository.ts";
 import type { Forger } from "./forger.ts";
 import { type ProjectName, PROJECTS, type Template } from "./template.ts";
 import type { Victim } from "./victim.ts";

@@ -4,16 +4,16 @@
  */
 import { createCipheriv, createHmac } from "node:crypto";
 import type { ProjectKey } from "../../src/codec/keys.ts";
-import { openRepository } from "../../src/engine/repository.ts";
-import { openProject } from "../../src/engine/open_project.ts";
-import type { Project } from "../../src/engine/project.ts";
-import { fromUtf8, utf8 } from "../../src/format/bytes.ts";
+import { openRepository } from "../../src/project/repository.ts";
+import { openProject } from "../../src/project/open_project.ts";
+import type { Project } from "../../src/project/project.ts";
+import { fromUtf8, utf8 } from "../../src/util/bytes.ts";
 import { parseManifestName, VOLUMES_PREFIX } from "../../src/format/layout.ts";
 import { FORMAT_VERSION } from "../../src/format/limits.ts";
 import { OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
-import { DirectoryStore } from "../../src/store/directory.ts";
-import { testContext } from "../helpers/engine.ts";
-import { le32 } from "../helpers/rbd_stream.ts";
+import { DirectoryStore } from "../../src/store/directory/directory.ts";
+import { testContext } from "../kit/engine.ts";
+import { le32 } from "../kit/rbd_stream.ts";
 
 export const OPEN_PROJECT = "open";
 const NONCE_BYTES = 12;

@@ -4,7 +4,7 @@
  * `node_modules/.bin/bun test/hostile/main.ts --rounds 5000`.
  */
 import { expect, test } from "bun:test";
-import { describeWith } from "../helpers/parts.ts";
+import { describeWith } from "../kit/parts.ts";
 
 const ROUNDS = Number(process.env.VARVE_HOSTILE_ROUNDS ?? 30);
 /** Only one that hangs gets there. */

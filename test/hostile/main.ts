@@ -7,7 +7,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { startMinio } from "../helpers/minio.ts";
+import { startMinio } from "../kit/minio.ts";
 import { Forger } from "./forger.ts";
 import { Round, type World } from "./round.ts";
 import { Template } from "./template.ts";

@@ -1,8 +1,8 @@
 /** One round: the repository as it was, beside a tree that is nobody's business; an attack; then commands, each of which is judged. */
 import fs from "node:fs";
 import path from "node:path";
-import { random } from "../helpers/random.ts";
-import type { S3Server } from "../helpers/s3_server.ts";
+import { random } from "../kit/random.ts";
+import type { S3Server } from "../kit/s3_server.ts";
 import { type Attack, Attacker } from "./attacker.ts";
 import { ATTACKS } from "./attacks/all.ts";
 import { differences, lookAt, makeCanary } from "./canary.ts";

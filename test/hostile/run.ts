@@ -1,5 +1,5 @@
 /** Runs the compiled file once, under limits that only a hang reaches, and tells how it went. */
-import { VARVE_BIN } from "../helpers/varve.ts";
+import { VARVE_BIN } from "../kit/varve.ts";
 
 /** A command that honest work could keep longer is asked to end earlier; see `askAfterMs`. */
 const HANGS_AFTER_MS = 60_000;

@@ -5,8 +5,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import { encodeDiff, type TestRecord } from "../helpers/rbd_stream.ts";
-import { noise } from "../helpers/repository.ts";
+import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
+import { noise } from "../kit/repository.ts";
 import { run } from "./run.ts";
 import { filesBelow, type Objects } from "./victim.ts";
 

@@ -8,7 +8,7 @@ import {
 } from "@aws-sdk/client-s3";
 import fs from "node:fs";
 import path from "node:path";
-import { awsEnv, rootClient, type S3Server } from "../helpers/s3_server.ts";
+import { awsEnv, rootClient, type S3Server } from "../kit/s3_server.ts";
 
 /** Objects by their keys. */
 export type Objects = ReadonlyMap<string, Uint8Array>;

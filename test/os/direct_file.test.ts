@@ -5,8 +5,8 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DirectFile } from "../../src/os/direct_file.ts";
-import { describeWith } from "../helpers/parts.ts";
-import { underStrace } from "../helpers/strace.ts";
+import { describeWith } from "../kit/parts.ts";
+import { underStrace } from "../kit/strace.ts";
 
 const MODULES = join(import.meta.dirname, "../../src");
 const BLOCK = 4096;
@@ -98,7 +98,7 @@ async function trace(strace: string[]): Promise<{ calls: string[]; contents: str
   const [path, log] = [join(folder, "file"), join(folder, "log")];
   const program = `
     const { DirectFile } = await import("${MODULES}/os/direct_file.ts");
-    const { BufferPool } = await import("${MODULES}/pool/buffers.ts");
+    const { BufferPool } = await import("${MODULES}/volume/pool/buffers.ts");
     const fs = await import("node:fs");
     const { bytes } = await new BufferPool(1, 4194304 + 16384).acquire();
     bytes.fill(7);

@@ -4,9 +4,9 @@ import fc from "fast-check";
 import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import type { Context } from "../../src/engine/context.ts";
-import type { Repository } from "../../src/engine/repository.ts";
-import { openSource } from "../../src/source/open.ts";
+import type { Context } from "../../src/context.ts";
+import type { Repository } from "../../src/project/repository.ts";
+import { openSource } from "../../src/sources/open.ts";
 import {
   backUp,
   CHUNK_BYTES,
@@ -15,10 +15,10 @@ import {
   type RestoreTo,
   restoreTo,
   testContext,
-} from "../helpers/engine.ts";
-import type { TestDiff } from "../helpers/memory_source.ts";
-import { encodeDiff, type TestRecord } from "../helpers/rbd_stream.ts";
-import { histories, type Step, stepsOf } from "../helpers/volume_history.ts";
+} from "../kit/engine.ts";
+import type { TestDiff } from "../kit/memory_source.ts";
+import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
+import { histories, type Step, stepsOf } from "../kit/volume_history.ts";
 
 let folder: string;
 beforeAll(async () => {

@@ -8,9 +8,9 @@ import fc from "fast-check";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Context } from "../../src/engine/context.ts";
+import type { Context } from "../../src/context.ts";
 import { gc } from "../../src/engine/gc/gc.ts";
-import type { Repository } from "../../src/engine/repository.ts";
+import type { Repository } from "../../src/project/repository.ts";
 import { forgetPoint } from "../../src/engine/retention/forget.ts";
 import { verify } from "../../src/engine/verify/verify.ts";
 import {
@@ -22,11 +22,11 @@ import {
   PROJECT,
   restoreTo,
   testContext,
-} from "../helpers/engine.ts";
-import { data, type TestDiff } from "../helpers/memory_source.ts";
-import { type Action, action, extentsOf, FIRST, HOSTS, VOLUMES } from "../helpers/patch_history.ts";
-import { pageKeyOf } from "../helpers/patches.ts";
-import { applied } from "../helpers/volume_history.ts";
+} from "../kit/engine.ts";
+import { data, type TestDiff } from "../kit/memory_source.ts";
+import { type Action, action, extentsOf, FIRST, HOSTS, VOLUMES } from "../kit/patch_history.ts";
+import { pageKeyOf } from "../kit/patches.ts";
+import { applied } from "../kit/volume_history.ts";
 
 let folder: string;
 let turn = 0;

@@ -7,13 +7,13 @@ import fc from "fast-check";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Context } from "../../src/engine/context.ts";
-import type { Repository } from "../../src/engine/repository.ts";
+import type { Context } from "../../src/context.ts";
+import type { Repository } from "../../src/project/repository.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { backUp, CHUNK_BYTES, newRepository, noise, testContext } from "../helpers/engine.ts";
-import { memorySource, type TestDiff, type TestExtent } from "../helpers/memory_source.ts";
-import { contentOf, expectContent, type FileRestore, restoreFile } from "../helpers/restores.ts";
-import { type Draw, histories, type Step, stepsOf } from "../helpers/volume_history.ts";
+import { backUp, CHUNK_BYTES, newRepository, noise, testContext } from "../kit/engine.ts";
+import { memorySource, type TestDiff, type TestExtent } from "../kit/memory_source.ts";
+import { contentOf, expectContent, type FileRestore, restoreFile } from "../kit/restores.ts";
+import { type Draw, histories, type Step, stepsOf } from "../kit/volume_history.ts";
 
 const SMALL = { chunks: 8, steps: 4, near: [0, 1, 2, 3] };
 

@@ -4,9 +4,9 @@
  */
 import { chunkId, LeafHasher } from "../../src/codec/ids.ts";
 import type { ProjectKey } from "../../src/codec/keys.ts";
-import { toHex } from "../../src/format/bytes.ts";
+import { toHex } from "../../src/util/bytes.ts";
 import { BLOCK_BYTES, KIB, leavesBytes } from "../../src/format/limits.ts";
-import type { TestDiff, TestExtent } from "../helpers/memory_source.ts";
+import type { TestDiff, TestExtent } from "../kit/memory_source.ts";
 import type { Random } from "./scheduler.ts";
 
 export const CHUNK_BYTES = 64 * KIB;

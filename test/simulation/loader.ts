@@ -8,7 +8,9 @@ const SOURCES = /\/src\/[\w/]+\.ts$/;
 const RANDOM = `export { randomBytes } from ${JSON.stringify(`${import.meta.dir}/randomness.ts`)};\n`;
 /** What a host remembers. */
 const FILES = `export * from ${JSON.stringify(`${import.meta.dir}/host_files.ts`)};\n`;
-const WORKERS = `import { runTask } from ${JSON.stringify(`${import.meta.dir}/../../src/pool/tasks.ts`)};
+const WORKERS = `import { runTask } from ${
+  JSON.stringify(`${import.meta.dir}/../../src/volume/pool/tasks.ts`)
+};
 export class Piscina {
   on() {}
   async run(task) { return runTask(task); }
@@ -28,7 +30,7 @@ export function prepareEngine(broken: RuleName | undefined): () => void {
     setup(build) {
       build.onLoad({ filter: /\/piscina\/dist\/[\w./-]+$/ }, () => ({ contents: WORKERS, loader: "ts" }));
       build.onLoad({ filter: SOURCES }, async ({ path }) => {
-        if (path.endsWith("/engine/random.ts")) return { contents: RANDOM, loader: "ts" };
+        if (path.endsWith("/util/random.ts")) return { contents: RANDOM, loader: "ts" };
         if (path.endsWith("/cache/own_files.ts")) return { contents: FILES, loader: "ts" };
         let contents = await Bun.file(path).text();
         for (const edit of edits.filter(({ file }) => path.endsWith(`/src/${file}`))) {

@@ -1,14 +1,14 @@
 /** What processes do: the engine's use cases, and what may come of them. */
 import { backup } from "../../src/engine/backup/backup.ts";
-import { createProject } from "../../src/engine/open_project.ts";
+import { createProject } from "../../src/project/open_project.ts";
 import { copy } from "../../src/engine/copy/copy.ts";
 import { erase } from "../../src/engine/erase/erase.ts";
 import { surveyProject } from "../../src/engine/erase/survey.ts";
-import type { Context } from "../../src/engine/context.ts";
+import type { Context } from "../../src/context.ts";
 import { forgetPoint } from "../../src/engine/retention/forget.ts";
 import { hold } from "../../src/engine/retention/hold.ts";
 import { gc } from "../../src/engine/gc/gc.ts";
-import type { Repository } from "../../src/engine/repository.ts";
+import type { Repository } from "../../src/project/repository.ts";
 import { restore } from "../../src/engine/restore/restore.ts";
 import { repair } from "../../src/engine/verify/repair.ts";
 import { verify } from "../../src/engine/verify/verify.ts";
@@ -22,9 +22,9 @@ import {
   VarveError,
 } from "../../src/errors.ts";
 import { manifestName, projectPrefix } from "../../src/format/layout.ts";
-import { RetryStore } from "../../src/store/retry.ts";
-import { memorySource, type TestDiff } from "../helpers/memory_source.ts";
-import { MemoryTarget } from "../helpers/memory_target.ts";
+import { RetryStore } from "../../src/store/wrappers/retry.ts";
+import { memorySource, type TestDiff } from "../kit/memory_source.ts";
+import { MemoryTarget } from "../kit/memory_target.ts";
 import { changedVolume, CHUNK_BYTES, diffOf, newVolume, volumeBytes } from "./content.ts";
 import type { Objects } from "./objects.ts";
 import { type Oracle, type Point, PROJECT } from "./oracle.ts";

@@ -5,7 +5,7 @@
 import { openContent, openFront } from "../../src/codec/seal.ts";
 import { deriveKeys, type ProjectKey, readHolders } from "../../src/codec/keys.ts";
 import { decodeCheckedJson } from "../../src/format/checked_json.ts";
-import { equalBytes, fromHex, toHex } from "../../src/format/bytes.ts";
+import { equalBytes, fromHex, toHex } from "../../src/util/bytes.ts";
 import { EntryList, type Place } from "../../src/format/entries.ts";
 import {
   chunkName,
@@ -19,7 +19,7 @@ import { leavesBytes, SECRET_BYTES } from "../../src/format/limits.ts";
 import { decodeInfo, type ManifestInfo } from "../../src/format/manifest.ts";
 import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../../src/format/object.ts";
 import { snapshotFromJson, snapshotText } from "../../src/format/snapshot_name.ts";
-import { runTask } from "../../src/pool/tasks.ts";
+import { runTask } from "../../src/volume/pool/tasks.ts";
 import { CHUNK_BYTES, chunkIds } from "./content.ts";
 import type { Objects, StoredObject, Watcher } from "./objects.ts";
 

@@ -1,4 +1,4 @@
-/** Stands in for src/engine/random.ts: the bytes that the engine asks for follow from the seed of the process that asks. */
+/** Stands in for src/util/random.ts: the bytes that the engine asks for follow from the seed of the process that asks. */
 import { AsyncLocalStorage } from "node:async_hooks";
 
 type RandomBytes = (count: number) => Uint8Array<ArrayBuffer>;

@@ -44,13 +44,13 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
   "a condemned key counts as absent": [
     {
-      file: "engine/gc/condemned.ts",
+      file: "project/sharing/condemned.ts",
       find: "          if (shards.has(shard) && await",
       replace: "          if (false && await",
     },
   ],
   "a condemned key is never used again": [
-    { file: "engine/chunks/write_chunk.ts", find: "? { id, lease } : plain;", replace: "? plain : plain;" },
+    { file: "volume/write_chunk.ts", find: "? { id, lease } : plain;", replace: "? plain : plain;" },
   ],
   "what only the base refers to is held against the plans": [
     {
@@ -61,49 +61,49 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
   "chunks are durable before the manifest": [
     {
-      file: "engine/chunks/write_chunk.ts",
+      file: "volume/write_chunk.ts",
       find: "await project.store.put(project.key(chunkName(ref)), body, { signal });",
       replace: "project.store.put(project.key(chunkName(ref)), body.slice()).catch(() => {});",
     },
   ],
   "the lease is looked at around the manifest": [
     {
-      file: "engine/backup/commit.ts",
+      file: "volume/commit.ts",
       find: "await lease.send((options) => writeManifest(project, { ...manifest, info }, options));",
       replace: "await writeManifest(project, { ...manifest, info }, {});",
     },
     {
-      file: "engine/backup/commit.ts",
+      file: "volume/commit.ts",
       find: "      lease.confirm(undefined),\n",
       replace: "",
     },
   ],
   "a dead lease stays dead": [
     {
-      file: "engine/gc/lease.ts",
+      file: "project/sharing/lease.ts",
       find: "    await this.seenMs(signal);\n",
       replace: "    return await this.#write('running', { signal });\n",
     },
     // Nor is it noticed afterwards that too much of the store's time has passed.
     {
-      file: "engine/gc/lease.ts",
+      file: "project/sharing/lease.ts",
       find: "if (passedMs >= LEASE_TRUST_MS) {",
       replace: "if (false) {",
     },
   ],
   "nobody relies on a lease that may be dead": [
     {
-      file: "engine/gc/lease.ts",
+      file: "project/sharing/lease.ts",
       find: "LEASE_TRUST_MS = LEASE_DEAD_MS / 2",
       replace: "LEASE_TRUST_MS = LEASE_DEAD_MS * 9",
     },
   ],
   "a lease outlives what may still be under way": [
-    { file: "engine/gc/lease.ts", find: "if (!this.#isSettled) {", replace: "if (false) {" },
+    { file: "project/sharing/lease.ts", find: "if (!this.#isSettled) {", replace: "if (false) {" },
   ],
   "further attempts need a trusted lease": [
     {
-      file: "engine/gc/lease.ts",
+      file: "project/sharing/lease.ts",
       find: "      this.#isSettled = false;\n      await this.confirm(signal);",
       replace: "      this.#isSettled = false;",
     },
@@ -172,7 +172,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
   "what a copy finds may be condemned": [
     {
-      file: "engine/copy/chunk_copier.ts",
+      file: "volume/chunk_copier.ts",
       find:
         "if (await this.#options.condemned.has(...refsOf(place))) return await this.#storeAnew(place, writer);",
       replace: "",
@@ -185,44 +185,44 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       replace: "  ]);\n  const place",
     },
     {
-      file: "engine/backup/commit.ts",
+      file: "volume/commit.ts",
       find: "project.checkNotErased({ signal: context.signal }),",
       replace: "",
     },
-    { file: "engine/backup/commit.ts", find: "      project.checkNotErased({}),\n", replace: "" },
+    { file: "volume/commit.ts", find: "      project.checkNotErased({}),\n", replace: "" },
   ],
   "whoever deletes lists the manifests twice": [
     {
-      file: "engine/gc/references.ts",
+      file: "volume/references.ts",
       find: "  const left = new Set(seen);",
       replace: "  if (true as boolean) return;\n  const left = new Set(seen);",
     },
   ],
   "a manifest that is listed and not given is not forgotten": [
     {
-      file: "engine/gc/references.ts",
+      file: "volume/references.ts",
       find: "if (isMissing && await isGone(project, place, context)) {",
       replace: "if (isMissing) {",
     },
     {
-      file: "engine/gc/references.ts",
+      file: "volume/references.ts",
       find:
         "        if (forgotten !== undefined) await checkForgotten([nameOf(place)], { project, forgotten });\n",
       replace: "",
     },
   ],
   "a backup looks at the plans again before its manifest": [
-    { file: "engine/backup/commit.ts", find: "    condemned.checkUnseen(lease),\n", replace: "" },
+    { file: "volume/commit.ts", find: "    condemned.checkUnseen(lease),\n", replace: "" },
   ],
   "the store is asked for the lease before what must not be late": [
     {
-      file: "engine/gc/lease.ts",
+      file: "project/sharing/lease.ts",
       find: "    await this.confirm(signal);\n    const beforeRetry",
       replace: "    this.checkTrust();\n    const beforeRetry",
     },
   ],
   "the leases are listed twice": [
-    { file: "engine/gc/leases.ts", find: "look < 2", replace: "look < 1" },
+    { file: "project/sharing/leases.ts", find: "look < 2", replace: "look < 1" },
   ],
   "an old plan is never swept": [
     { file: "engine/gc/settle_plans.ts", find: " || nowMs - head.made_ms > PLAN_LIFE_MS", replace: "" },
@@ -238,7 +238,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     { file: "engine/backup/backup.ts", find: "  await writer.checkStored();\n", replace: "" },
   ],
   "of all clocks the one that says most counts": [
-    { file: "engine/context.ts", find: "if (ms > most.ms)", replace: 'if (most.by === "" || ms < most.ms)' },
+    { file: "context.ts", find: "if (ms > most.ms)", replace: 'if (most.by === "" || ms < most.ms)' },
   ],
   "a hold buries the forgets that are dead": [
     {
@@ -252,7 +252,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   ],
   "what was written last is there when the point is committed": [
     {
-      file: "engine/backup/commit.ts",
+      file: "volume/commit.ts",
       find: "newest === undefined ? undefined : checkNewest(project, { manifest, newest }),",
       replace: "undefined,",
     },

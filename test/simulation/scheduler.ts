@@ -3,7 +3,7 @@
  * and a seeded choice says which comes next. Processes crash and stand still between a reply and what their code does next.
  */
 import { InterruptedError } from "../../src/errors.ts";
-import { random } from "../helpers/random.ts";
+import { random } from "../kit/random.ts";
 
 export type Random = ReturnType<typeof random>;
 

@@ -1,8 +1,8 @@
 /** One run of the simulation: what a seed makes hosts do, then quiet, then nothing may be left over. */
-import { createProject } from "../../src/engine/open_project.ts";
+import { createProject } from "../../src/project/open_project.ts";
 import { encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { REPOSITORY_KEY } from "../../src/format/layout.ts";
-import { random } from "../helpers/random.ts";
+import { random } from "../kit/random.ts";
 import { CHUNK_BYTES, newVolume } from "./content.ts";
 import { Liar } from "./lies.ts";
 import { copyOfFiles, putBackFiles } from "./host_files.ts";

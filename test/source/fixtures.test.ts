@@ -5,8 +5,8 @@ import fs from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { type SnapshotJson, snapshotToJson } from "../../src/format/snapshot_name.ts";
-import { openSource } from "../../src/source/open.ts";
-import { applyDiff, readDiff } from "../helpers/rbd_stream.ts";
+import { openSource } from "../../src/sources/open.ts";
+import { applyDiff, readDiff } from "../kit/rbd_stream.ts";
 
 const FOLDER = path.join(import.meta.dir, "../fixtures/rbd");
 

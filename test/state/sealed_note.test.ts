@@ -4,9 +4,9 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { deriveKeys } from "../../src/codec/keys.ts";
-import { toHex } from "../../src/format/bytes.ts";
+import { toHex } from "../../src/util/bytes.ts";
 import { readNote, writeNote } from "../../src/state/sealed_note.ts";
-import { flippedBits } from "../helpers/damage.ts";
+import { flippedBits } from "../kit/damage.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "varve-note-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { StoreError, UsageError } from "../../src/errors.ts";
 import { openStore } from "../../src/store/open.ts";
-import { connectS3 } from "../../src/store/s3_client.ts";
+import { connectS3 } from "../../src/store/s3/client.ts";
 import { bytes, rejection } from "./contract.ts";
-import { withEnv } from "./s3_connection.ts";
+import { withEnv } from "./s3/connection.ts";
 
 const options = { onRetry: (line: string) => expect(line).toBe("") };
 

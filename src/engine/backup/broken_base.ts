@@ -1,8 +1,8 @@
 /** What is said of a base that is not whole, or that an increment needs and cannot read. */
 import { DamageError, isUnreadable, MissingError, type UnreadableError, VarveError } from "../../errors.ts";
-import { isGone, type OpenManifest } from "../catalog.ts";
-import type { Context } from "../context.ts";
-import type { Project } from "../project.ts";
+import { isGone, type OpenManifest } from "../../project/catalog.ts";
+import type { Context } from "../../context.ts";
+import type { Project } from "../../project/project.ts";
 import type { WrittenVolume } from "./volume_writer.ts";
 
 /** The point is as whole as its base, and of what is known to be broken there a full backup stores again what it has. */

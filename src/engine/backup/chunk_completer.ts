@@ -4,15 +4,15 @@
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { isUnreadable } from "../../errors.ts";
-import type { Range } from "../../format/coverage.ts";
+import type { Range } from "../../util/ranges.ts";
 import type { Entry, Place } from "../../format/entries.ts";
 import { BLOCK_BYTES } from "../../format/limits.ts";
-import type { SharedBuffer } from "../../pool/buffers.ts";
-import { applyPatch, readChunk } from "../chunks/read_chunk.ts";
-import type { ChunkWorkshop } from "../chunks/workshop.ts";
-import { type ChunkWriter, WHOLE, type WriteOptions } from "../chunks/write_chunk.ts";
-import type { Project } from "../project.ts";
-import type { ChunkPiece } from "./chunker.ts";
+import type { SharedBuffer } from "../../volume/pool/buffers.ts";
+import { applyPatch, readChunk } from "../../volume/read_chunk.ts";
+import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import { type ChunkWriter, WHOLE, type WriteOptions } from "../../volume/write_chunk.ts";
+import type { Project } from "../../project/project.ts";
+import type { ChunkPiece } from "../../volume/chunker.ts";
 
 export interface ChunkCompleterOptions {
   project: Project;

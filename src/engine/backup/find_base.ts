@@ -1,13 +1,13 @@
 /** Which backup a difference stream continues. */
 import { DamageError, UsageError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import { snapshotFromJson, snapshotText } from "../../format/snapshot_name.ts";
 import { idsDiffer, idsMatch, type SourceIds } from "../../format/source_ids.ts";
-import type { EarlierPoint, VolumeDiff } from "../../source/source.ts";
-import { findBackup, manifestOrDamage, type OpenManifest } from "../catalog.ts";
-import type { Context } from "../context.ts";
-import type { Project } from "../project.ts";
-import { type EarlierPoints, isOfSnapshot, type ReadPoints } from "./earlier_points.ts";
+import type { EarlierPoint, VolumeDiff } from "../../sources/source.ts";
+import { findBackup, manifestOrDamage, type OpenManifest } from "../../project/catalog.ts";
+import type { Context } from "../../context.ts";
+import type { Project } from "../../project/project.ts";
+import { type EarlierPoints, isOfSnapshot, type ReadPoints } from "../../volume/earlier_points.ts";
 
 /** How many snapshot names or points an error lists. */
 const MAX_NAMES = 5;

@@ -4,11 +4,17 @@
  */
 import { ChunkSizeError, DamageError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { infoOrDamage, listBackupIds, manifestOrDamage, type OpenManifest, reasonOf } from "../catalog.ts";
-import type { Context } from "../context.ts";
-import type { Project } from "../project.ts";
-import { findMissed } from "../seen_points.ts";
-import { mapOrdered } from "../window.ts";
+import {
+  infoOrDamage,
+  listBackupIds,
+  manifestOrDamage,
+  type OpenManifest,
+  reasonOf,
+} from "../../project/catalog.ts";
+import type { Context } from "../../context.ts";
+import type { Project } from "../../project/project.ts";
+import { findMissed } from "../../project/seen_points.ts";
+import { mapOrdered } from "../../util/window.ts";
 
 /** S3 tells whole seconds, and of a second backup within one the id is a millisecond later than that of the first. */
 const CLOCK_SLACK_MS = 60_000;

@@ -4,12 +4,12 @@
  */
 import { UsageError, VarveError } from "../../errors.ts";
 import type { ProjectKey } from "../../codec/keys.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import { chunkLength } from "../../format/limits.ts";
-import type { Source, VolumeReader } from "../../source/source.ts";
-import type { ChunkWorkshop } from "../chunks/workshop.ts";
-import type { PageTable } from "../page_table.ts";
-import { PositionSet } from "../position_set.ts";
+import type { Source, VolumeReader } from "../../sources/source.ts";
+import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { PageTable } from "../../volume/page_table.ts";
+import { PositionSet } from "../../util/position_set.ts";
 
 /** How many of the chunks that a difference left out are compared: above 0, up to 1. */
 export interface SampleOptions {

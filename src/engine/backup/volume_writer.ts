@@ -4,17 +4,17 @@ import { isUnreadable, type UnreadableError } from "../../errors.ts";
 import { type Entry, type EntryList, type Place, refsOf } from "../../format/entries.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
-import type { VolumeDiff } from "../../source/source.ts";
-import { type ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
-import { type ChunkWriter, type StoredChunk, WHOLE } from "../chunks/write_chunk.ts";
+import type { VolumeDiff } from "../../sources/source.ts";
+import { type ChunkWorkshop, OPEN_CHUNKS } from "../../volume/workshop.ts";
+import { type ChunkWriter, type StoredChunk, WHOLE } from "../../volume/write_chunk.ts";
 import { ChunkCompleter } from "./chunk_completer.ts";
-import { type ChunkPiece, cutChunks, type Piece } from "./chunker.ts";
-import type { Condemned } from "../gc/condemned.ts";
-import type { PageTable, PageWriter } from "../page_table.ts";
-import type { PositionSet } from "../position_set.ts";
-import type { Project } from "../project.ts";
-import type { MarkedObjects } from "../verify/marks.ts";
-import { Window } from "../window.ts";
+import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
+import type { Condemned } from "../../project/sharing/condemned.ts";
+import type { PageTable, PageWriter } from "../../volume/page_table.ts";
+import type { PositionSet } from "../../util/position_set.ts";
+import type { Project } from "../../project/project.ts";
+import type { MarkedObjects } from "../../project/sharing/quarantine.ts";
+import { Window } from "../../util/window.ts";
 
 export interface VolumeProgress {
   sizeBytes: number | undefined;

@@ -2,9 +2,9 @@
 import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { KEYS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
-import type { Context } from "../context.ts";
-import { checkKey, isKeyName } from "../verify/check_beside.ts";
-import { openRepository, type Repository } from "../repository.ts";
+import type { Context } from "../../context.ts";
+import { checkKey, isKeyName } from "../../project/check_beside.ts";
+import { openRepository, type Repository } from "../../project/repository.ts";
 
 /** The second repository. Throws `no_repository` where there is none, `conflict` where it has another chunk size. */
 export async function openSecond(store: Store, chunkBytes: number, context: Context): Promise<Repository> {

@@ -1,11 +1,11 @@
 /** Points that an erasure would take though they are held, and why they are, where a secret tells. */
 import { type ErrorCode, isUnreadable, VarveError } from "../../errors.ts";
 import type { Secret } from "../../codec/keys.ts";
-import type { Context } from "../context.ts";
-import { openProject } from "../open_project.ts";
-import type { Project } from "../project.ts";
-import type { Repository } from "../repository.ts";
-import { type Place, readHold } from "../retention/holds.ts";
+import type { Context } from "../../context.ts";
+import { openProject } from "../../project/open_project.ts";
+import type { Project } from "../../project/project.ts";
+import type { Repository } from "../../project/repository.ts";
+import { type Place, readHold } from "../../project/holds.ts";
 
 export interface HeldPoint {
   /** `PROJECT/VOLUME@BACKUP`. */

@@ -1,8 +1,8 @@
 /** What an erasure had to leave behind, and what holds it: read anew from the store, which proves the rest gone. */
 import { type History, historyOf, type Trace, tracePages } from "../../store/history.ts";
 import type { Store } from "../../store/store.ts";
-import { type Context, DEFAULT_JOBS } from "../context.ts";
-import { Window } from "../window.ts";
+import { type Context, DEFAULT_JOBS } from "../../context.ts";
+import { Window } from "../../util/window.ts";
 
 /** Objects that the report names; the others are only counted. */
 const NAMED_MAX = 1000;

@@ -4,8 +4,8 @@
  */
 import { type History, historyOf, type Trace, type TracePage, tracePages } from "../../store/history.ts";
 import type { Store } from "../../store/store.ts";
-import type { Context } from "../context.ts";
-import { Window } from "../window.ts";
+import type { Context } from "../../context.ts";
+import { Window } from "../../util/window.ts";
 
 /** Batches being removed while the listing goes on. */
 const BATCHES_AT_ONCE = 4;

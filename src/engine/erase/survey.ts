@@ -12,10 +12,10 @@ import {
 } from "../../format/layout.ts";
 import { checkProjectName } from "../../format/names.ts";
 import { historyOf, tracePages } from "../../store/history.ts";
-import type { Context } from "../context.ts";
-import { listKeyIds } from "../project_keys.ts";
-import type { Repository } from "../repository.ts";
-import type { Place } from "../retention/holds.ts";
+import type { Context } from "../../context.ts";
+import { listKeyIds } from "../../project/project_keys.ts";
+import type { Repository } from "../../project/repository.ts";
+import type { Place } from "../../project/holds.ts";
 
 export interface EraseSurvey {
   project: string;

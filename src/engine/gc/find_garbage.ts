@@ -1,12 +1,12 @@
 /** Finds the objects that no manifest refers to, and hands those that are old enough to the plan. docs/gc.md. */
 import { chunkShardPrefix, type ObjectRef, parseChunkName } from "../../format/layout.ts";
-import type { Context } from "../context.ts";
-import type { Project } from "../project.ts";
-import { Window } from "../window.ts";
-import type { Condemned } from "./condemned.ts";
+import type { Context } from "../../context.ts";
+import type { Project } from "../../project/project.ts";
+import { Window } from "../../util/window.ts";
+import type { Condemned } from "../../project/sharing/condemned.ts";
 import type { GcReport } from "./gc_report.ts";
 import type { PlanWriter } from "./plan_writer.ts";
-import type { ReferenceSet } from "./references.ts";
+import type { ReferenceSet } from "../../volume/references.ts";
 
 /** Shards of the listing read at once. */
 const SHARDS_AT_ONCE = 8;

@@ -6,11 +6,11 @@ import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { LEASES_PREFIX, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { VarveError } from "../../errors.ts";
-import { Condemned } from "./condemned.ts";
-import type { Context } from "../context.ts";
+import { Condemned } from "../../project/sharing/condemned.ts";
+import type { Context } from "../../context.ts";
 import { findGarbage } from "./find_garbage.ts";
 import { emptyReport, type GcReport, mistake } from "./gc_report.ts";
-import { Lease } from "./lease.ts";
+import { Lease } from "../../project/sharing/lease.ts";
 import {
   buryLeases,
   type LeaseSurvey,
@@ -18,16 +18,22 @@ import {
   oldestStart,
   type SeenLease,
   surveyLeases,
-} from "./leases.ts";
+} from "../../project/sharing/leases.ts";
 import { PlanWriter } from "./plan_writer.ts";
-import { type FullHead, listPlans, type StoredPlan, writeEnd, writeHead } from "./plans.ts";
-import { checkPoints, dropRecords, newestHead } from "./points.ts";
-import { openProject } from "../open_project.ts";
-import type { Project } from "../project.ts";
-import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "./references.ts";
-import type { Repository } from "../repository.ts";
-import { refillReserve, spendingReserve } from "../reserve.ts";
-import { readForgotten } from "../retention/forgotten.ts";
+import {
+  type FullHead,
+  listPlans,
+  type StoredPlan,
+  writeEnd,
+  writeHead,
+} from "../../project/sharing/plans.ts";
+import { checkPoints, dropRecords, newestHead } from "../../project/sharing/plan_points.ts";
+import { openProject } from "../../project/open_project.ts";
+import type { Project } from "../../project/project.ts";
+import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "../../volume/references.ts";
+import type { Repository } from "../../project/repository.ts";
+import { refillReserve, spendingReserve } from "../../project/reserve.ts";
+import { readForgotten } from "../../project/forgotten.ts";
 import { type ReadyPlan, settlePlans, waitingPlan, waitOf } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
 

@@ -5,9 +5,9 @@
 import { type ObjectRef, type PlanShard, planShardName } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import { encodePlanShard } from "../../format/plan.ts";
-import type { Lease } from "./lease.ts";
-import { removePlan, type StoredPlan } from "./plans.ts";
-import type { Project } from "../project.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
+import { removePlan, type StoredPlan } from "../../project/sharing/plans.ts";
+import type { Project } from "../../project/project.ts";
 
 /** Objects that one shard lists, where it lists all of a plan: 768 KiB. */
 const SMALL_PLAN_OBJECTS = 16 * 1024;

@@ -3,12 +3,12 @@
  * the rest is ready, or waits. docs/gc.md.
  */
 import { planEndName, planHeadName } from "../../format/layout.ts";
-import type { Context } from "../context.ts";
-import type { Lease } from "./lease.ts";
-import { LEASE_DEAD_MS } from "./lease.ts";
-import type { SeenLease } from "./leases.ts";
-import { type FullHead, removePlan, type StoredPlan, writeEnd } from "./plans.ts";
-import type { Project } from "../project.ts";
+import type { Context } from "../../context.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
+import { LEASE_DEAD_MS } from "../../project/sharing/lease.ts";
+import type { SeenLease } from "../../project/sharing/leases.ts";
+import { type FullHead, removePlan, type StoredPlan, writeEnd } from "../../project/sharing/plans.ts";
+import type { Project } from "../../project/project.ts";
 
 /**
  * For so long after its collector began a plan may be swept, and for so long after its end it goes on condemning: a

@@ -5,12 +5,12 @@
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { decodePlanShard } from "../../format/plan.ts";
 import type { DeleteFailure } from "../../store/store.ts";
-import type { Context } from "../context.ts";
-import type { Lease } from "./lease.ts";
-import { readShard, type StoredPlan } from "./plans.ts";
-import type { Project } from "../project.ts";
-import type { ReferenceSet } from "./references.ts";
-import { Window } from "../window.ts";
+import type { Context } from "../../context.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
+import { readShard, type StoredPlan } from "../../project/sharing/plans.ts";
+import type { Project } from "../../project/project.ts";
+import type { ReferenceSet } from "../../volume/references.ts";
+import { Window } from "../../util/window.ts";
 
 /** Keys in one request to delete; what S3 takes at most. */
 const BATCH_KEYS = 1000;

@@ -1,10 +1,10 @@
 /** Which chunks of a volume a stream of changes names: a bit for each position, 32 KiB for a TiB. */
 import { VarveError } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { snapshotFromJson, snapshotText } from "../../format/snapshot_name.ts";
-import type { Source, VolumeDiff } from "../../source/source.ts";
-import type { OpenManifest } from "../catalog.ts";
+import type { Source, VolumeDiff } from "../../sources/source.ts";
+import type { OpenManifest } from "../../project/catalog.ts";
 
 /** Data of a stream of changes is read past in pieces. */
 const SKIP_BYTES = 1024 * 1024;

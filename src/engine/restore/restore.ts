@@ -4,26 +4,26 @@
  */
 import { hostname } from "node:os";
 import { lookOf, recordedContent, recordFile } from "../../cache/file_record.ts";
-import { cachePlace } from "../cache_place.ts";
+import { cachePlace } from "../../project/cache_place.ts";
 import type { Secret } from "../../codec/keys.ts";
 import { isUnreadable, UsageError, VarveError } from "../../errors.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
-import type { Source } from "../../source/source.ts";
-import type { Target } from "../../target/target.ts";
-import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
+import type { Source } from "../../sources/source.ts";
+import type { Target } from "../../targets/target.ts";
+import { findBackup, type OpenManifest, readManifest } from "../../project/catalog.ts";
 import { noChanges, readChanges } from "./changed_chunks.ts";
-import { openChunkCache } from "../chunks/caches.ts";
-import { ChunkWorkshop } from "../chunks/workshop.ts";
-import type { Context } from "../context.ts";
-import { Lease } from "../gc/lease.ts";
-import { openProject } from "../open_project.ts";
-import type { Project } from "../project.ts";
-import type { Repository } from "../repository.ts";
+import { openChunkCache } from "../../volume/caches.ts";
+import { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { Context } from "../../context.ts";
+import { Lease } from "../../project/sharing/lease.ts";
+import { openProject } from "../../project/open_project.ts";
+import type { Project } from "../../project/project.ts";
+import type { Repository } from "../../project/repository.ts";
 import { type ByteRange, type KnownState, planRestore, type RestorePlan } from "./restore_plan.ts";
 import { SharedChunks } from "./shared_chunks.ts";
 import { type DamagedRange, type RestoreCounts, type RestoreProgress, Restorer } from "./restorer.ts";
 import { verifyTarget } from "./verify_target.ts";
-import { VolumeCache } from "../volume_cache.ts";
+import { VolumeCache } from "../../volume/volume_cache.ts";
 
 export type { DamagedRange, RestoreProgress } from "./restorer.ts";
 

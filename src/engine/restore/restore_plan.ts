@@ -1,12 +1,12 @@
 /** What has to be at each position of the target, and what is known to be there: no reading, no writing. */
 import { describeError, isUnreadable } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import { type Entry, EntryList } from "../../format/entries.ts";
 import { chunkLength, PAGE_CHUNKS } from "../../format/limits.ts";
-import type { OpenManifest } from "../catalog.ts";
+import type { OpenManifest } from "../../project/catalog.ts";
 import type { ChangedChunks } from "./changed_chunks.ts";
-import { type LocalPages, readPage } from "../page_table.ts";
-import type { Project } from "../project.ts";
+import { type LocalPages, readPage } from "../../volume/page_table.ts";
+import type { Project } from "../../project/project.ts";
 
 /** A position of the volume and what the backup has there. */
 export interface Wanted {

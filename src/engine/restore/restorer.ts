@@ -4,20 +4,20 @@
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { DamageError, describeError, isUnreadable, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import { type Place, refsOf } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
 import { MAX_PATCH_SHARE } from "../../format/patch.ts";
-import type { SharedBuffer } from "../../pool/buffers.ts";
-import type { Target } from "../../target/target.ts";
-import type { OpenManifest } from "../catalog.ts";
-import { patchInPlace, readChunk } from "../chunks/read_chunk.ts";
-import type { ChunkWorkshop } from "../chunks/workshop.ts";
-import type { Context } from "../context.ts";
-import type { Project } from "../project.ts";
+import type { SharedBuffer } from "../../volume/pool/buffers.ts";
+import type { Target } from "../../targets/target.ts";
+import type { OpenManifest } from "../../project/catalog.ts";
+import { patchInPlace, readChunk } from "../../volume/read_chunk.ts";
+import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { Context } from "../../context.ts";
+import type { Project } from "../../project/project.ts";
 import type { Wanted } from "./restore_plan.ts";
 import type { SharedChunks } from "./shared_chunks.ts";
-import { mapOrdered } from "../window.ts";
+import { mapOrdered } from "../../util/window.ts";
 
 /**
  * Positions that are looked at before the first of them is done: while one is fetched, those behind it are compared.

@@ -4,7 +4,7 @@
  */
 import { refsOf } from "../../format/entries.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
-import { IdSet } from "../id_set.ts";
+import { IdSet } from "../../volume/id_set.ts";
 import type { Wanted } from "./restore_plan.ts";
 
 /** Objects that are counted, about 40 bytes each: 2 TiB of volume. Of the others none is known to be needed again. */

@@ -1,12 +1,12 @@
 /** Reads a restored target back from its device, past the page cache, and holds every chunk against the backup. */
 import { DamageError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
-import type { ChunkWorkshop } from "../chunks/workshop.ts";
-import type { Context } from "../context.ts";
-import type { OpenManifest } from "../catalog.ts";
+import { equalBytes } from "../../util/bytes.ts";
+import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { Context } from "../../context.ts";
+import type { OpenManifest } from "../../project/catalog.ts";
 import type { Wanted } from "./restore_plan.ts";
-import type { Target } from "../../target/target.ts";
-import { mapOrdered } from "../window.ts";
+import type { Target } from "../../targets/target.ts";
+import { mapOrdered } from "../../util/window.ts";
 
 export interface VerifyTargetOptions {
   target: Target;

@@ -1,6 +1,6 @@
 /** What a forget drops and what stays, and why: planned before anything is done. Pure. */
 import type { DamageError } from "../../errors.ts";
-import { applyPolicy, maxDropped, type RetentionPolicy, type Rule } from "../../format/retention.ts";
+import { applyPolicy, maxDropped, type RetentionPolicy, type Rule } from "./policy.ts";
 
 /**
  * A point that is so little later than the store's clock is not in the future: S3 tells whole seconds, a second backup

@@ -8,14 +8,14 @@ import type { Secret } from "../../codec/keys.ts";
 import { VarveError } from "../../errors.ts";
 import { isBackupId } from "../../format/backup_id.ts";
 import { holdName, LEASES_PREFIX } from "../../format/layout.ts";
-import { findBackup, isGone } from "../catalog.ts";
-import type { Context } from "../context.ts";
-import { type Place, writeHold } from "./holds.ts";
-import { ALL_VOLUMES, LEASE_DEAD_MS } from "../gc/lease.ts";
-import { livingLeases, type SeenLease } from "../gc/leases.ts";
-import { openProject } from "../open_project.ts";
-import type { Project } from "../project.ts";
-import type { Repository } from "../repository.ts";
+import { findBackup, isGone } from "../../project/catalog.ts";
+import type { Context } from "../../context.ts";
+import { type Place, writeHold } from "../../project/holds.ts";
+import { ALL_VOLUMES, LEASE_DEAD_MS } from "../../project/sharing/lease.ts";
+import { livingLeases, type SeenLease } from "../../project/sharing/leases.ts";
+import { openProject } from "../../project/open_project.ts";
+import type { Project } from "../../project/project.ts";
+import type { Repository } from "../../project/repository.ts";
 
 export interface HoldOptions {
   project: string;

@@ -5,11 +5,11 @@
 import type { Secret } from "../../codec/keys.ts";
 import { describeError, type UnreadableError } from "../../errors.ts";
 import { checkVolumeName } from "../../format/names.ts";
-import type { Context } from "../context.ts";
-import { noBackups } from "../not_found.ts";
-import { openProject } from "../open_project.ts";
-import { MarkedObjects } from "../verify/marks.ts";
-import type { Repository } from "../repository.ts";
+import type { Context } from "../../context.ts";
+import { noBackups } from "../../project/not_found.ts";
+import { openProject } from "../../project/open_project.ts";
+import { MarkedObjects } from "../../project/sharing/quarantine.ts";
+import type { Repository } from "../../project/repository.ts";
 import { MANY } from "./usage_table.ts";
 import { listObjects, listPlaces, type Point, type Walk, walkManifests, walkPages } from "./usage_walk.ts";
 

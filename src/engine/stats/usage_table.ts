@@ -2,7 +2,7 @@
  * Every object of a project with its size and who needs it, in flat arrays: 48 bytes an object and about 11 of index,
  * however many there are. Part of stats.
  */
-import { toHex } from "../../format/bytes.ts";
+import { toHex } from "../../util/bytes.ts";
 import type { ObjectRef } from "../../format/layout.ts";
 import { ID_BYTES } from "../../format/limits.ts";
 

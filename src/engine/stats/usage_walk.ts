@@ -13,14 +13,14 @@ import {
   parseManifestName,
   VOLUMES_PREFIX,
 } from "../../format/layout.ts";
-import { listBackupIds, type OpenManifest, readManifest } from "../catalog.ts";
-import type { Context } from "../context.ts";
-import { manifests } from "../gc/references.ts";
-import { downloadPage } from "../page_table.ts";
-import type { Project } from "../project.ts";
+import { listBackupIds, type OpenManifest, readManifest } from "../../project/catalog.ts";
+import type { Context } from "../../context.ts";
+import { manifests } from "../../volume/references.ts";
+import { downloadPage } from "../../volume/page_table.ts";
+import type { Project } from "../../project/project.ts";
 import type { PointStats, VolumeStats } from "./stats.ts";
 import { UsageTable } from "./usage_table.ts";
-import { mapOrdered } from "../window.ts";
+import { mapOrdered } from "../../util/window.ts";
 
 /** Manifests and pages read at once. */
 const READS_AT_ONCE = 16;

@@ -6,19 +6,19 @@ import { HOLDS_PREFIX, manifestName } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Store } from "../../store/store.ts";
 import { copyMissing, listPlaces } from "../copy/copy.ts";
-import { ChunkWorkshop } from "../chunks/workshop.ts";
-import type { Context } from "../context.ts";
-import { Condemned } from "../gc/condemned.ts";
-import { Lease } from "../gc/lease.ts";
-import { listPlans } from "../gc/plans.ts";
-import { newestHead } from "../gc/points.ts";
-import type { Project } from "../project.ts";
-import { listKeys } from "../project_keys.ts";
-import { readForgotten } from "../retention/forgotten.ts";
-import { readHold } from "../retention/holds.ts";
-import { checkKey, parseHoldName } from "./check_beside.ts";
+import { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { Context } from "../../context.ts";
+import { Condemned } from "../../project/sharing/condemned.ts";
+import { Lease } from "../../project/sharing/lease.ts";
+import { listPlans } from "../../project/sharing/plans.ts";
+import { newestHead } from "../../project/sharing/plan_points.ts";
+import type { Project } from "../../project/project.ts";
+import { listKeys } from "../../project/project_keys.ts";
+import { readForgotten } from "../../project/forgotten.ts";
+import { readHold } from "../../project/holds.ts";
+import { checkKey, parseHoldName } from "../../project/check_beside.ts";
 import type { Finding } from "./findings.ts";
-import { MarkedObjects } from "./marks.ts";
+import { MarkedObjects } from "../../project/sharing/quarantine.ts";
 
 export interface BroughtBack {
   /** Keys of the objects that are here now. */

@@ -7,7 +7,7 @@ import {
   UnavailableError,
   type UnreadableError,
 } from "../../errors.ts";
-import { toHex } from "../../format/bytes.ts";
+import { toHex } from "../../util/bytes.ts";
 import { type EntryList, refsOf } from "../../format/entries.ts";
 import {
   chunkName,
@@ -17,14 +17,14 @@ import {
   VOLUMES_PREFIX,
 } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
-import type { OpenManifest } from "../catalog.ts";
-import type { Context } from "../context.ts";
-import { IdSet } from "../id_set.ts";
-import { downloadPage } from "../page_table.ts";
-import type { Project } from "../project.ts";
-import { manifests, type ManifestScope } from "../gc/references.ts";
-import { mapOrdered } from "../window.ts";
-import type { ByteRange } from "./byte_ranges.ts";
+import type { OpenManifest } from "../../project/catalog.ts";
+import type { Context } from "../../context.ts";
+import { IdSet } from "../../volume/id_set.ts";
+import { downloadPage } from "../../volume/page_table.ts";
+import type { Project } from "../../project/project.ts";
+import { manifests, type ManifestScope } from "../../volume/references.ts";
+import { mapOrdered } from "../../util/window.ts";
+import type { ByteRange } from "../../util/byte_ranges.ts";
 import { PointDamage, pointOf, type PointReport, type SeenPoint } from "./points.ts";
 
 /** Positions that are told of one finding in one point; more are only counted. */

@@ -5,18 +5,18 @@
  */
 import type { ProjectKey } from "../../codec/keys.ts";
 import { describeError, isUnreadable } from "../../errors.ts";
-import { toHex } from "../../format/bytes.ts";
+import { toHex } from "../../util/bytes.ts";
 import { EntryList, wholeAt } from "../../format/entries.ts";
 import type { ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
-import type { ChunkBuffer } from "../../pool/chunk_pool.ts";
-import type { Source } from "../../source/source.ts";
-import { type ChunkPiece, cutChunks } from "../backup/chunker.ts";
-import { LeafReader } from "../chunks/leaves.ts";
-import { OPEN_CHUNKS } from "../chunks/workshop.ts";
-import { type Patch, patchOver, sealChunk } from "../chunks/write_chunk.ts";
-import type { Context } from "../context.ts";
-import { Window } from "../window.ts";
+import type { ChunkBuffer } from "../../volume/pool/chunk_pool.ts";
+import type { Source } from "../../sources/source.ts";
+import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
+import { LeafReader } from "../../volume/leaves.ts";
+import { OPEN_CHUNKS } from "../../volume/workshop.ts";
+import { type Patch, patchOver, sealChunk } from "../../volume/write_chunk.ts";
+import type { Context } from "../../context.ts";
+import { Window } from "../../util/window.ts";
 import type { Healing, OpenObject } from "./healing.ts";
 import { type PageContent, rebuildPage } from "./rebuild_page.ts";
 

@@ -4,15 +4,15 @@
  */
 import { openContent, sealObject } from "../../codec/seal.ts";
 import { describeError, isUnreadable, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import { chunkName, type ObjectRef, parseChunkName, parseManifestName } from "../../format/layout.ts";
 import { decodeHeader, maxObjectBytes, OBJECT_TYPE, objectType } from "../../format/object.ts";
-import { readManifest } from "../catalog.ts";
-import { openChunkCache } from "../chunks/caches.ts";
-import { readTwice } from "../read_twice.ts";
-import type { Context } from "../context.ts";
-import type { Project } from "../project.ts";
-import { VolumeCache } from "../volume_cache.ts";
+import { readManifest } from "../../project/catalog.ts";
+import { openChunkCache } from "../../volume/caches.ts";
+import { readTwice } from "../../project/read_twice.ts";
+import type { Context } from "../../context.ts";
+import type { Project } from "../../project/project.ts";
+import { VolumeCache } from "../../volume/volume_cache.ts";
 import type { Healing, OpenObject } from "./healing.ts";
 
 /** Chunks, patches and pages; what a patch is over comes first. */

@@ -3,11 +3,11 @@
  * hold. Before it the object is read again, since whoever stores the same content meanwhile heals it, too; and after it.
  */
 import { chunkName, type ObjectRef, parseChunkName } from "../../format/layout.ts";
-import type { ChunkWorkshop } from "../chunks/workshop.ts";
-import type { Context } from "../context.ts";
-import type { Lease } from "../gc/lease.ts";
-import type { Project } from "../project.ts";
-import { Window } from "../window.ts";
+import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { Context } from "../../context.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
+import type { Project } from "../../project/project.ts";
+import { Window } from "../../util/window.ts";
 import type { Finding, Need } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
 import type { VerifiedChunks } from "./verified_chunks.ts";

@@ -2,12 +2,12 @@
 import { DamageError, isUnreadable } from "../../errors.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { OBJECT_TYPE, objectType } from "../../format/object.ts";
-import { checkObject } from "../chunks/read_chunk.ts";
-import type { ChunkWorkshop } from "../chunks/workshop.ts";
-import type { Context } from "../context.ts";
-import { downloadPage } from "../page_table.ts";
-import type { Project } from "../project.ts";
-import { readTwice } from "../read_twice.ts";
+import { checkObject } from "../../volume/read_chunk.ts";
+import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { Context } from "../../context.ts";
+import { downloadPage } from "../../volume/page_table.ts";
+import type { Project } from "../../project/project.ts";
+import { readTwice } from "../../project/read_twice.ts";
 
 /** What an object is shorter than: the first bytes tell its type. */
 const TYPE_RANGE = { offset: 0, length: 8 };

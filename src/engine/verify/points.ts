@@ -1,7 +1,7 @@
 /** What a verify says of each restore point: whole or not, and where in bytes. */
 import { chunkLength } from "../../format/limits.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
-import { type ByteRange, ByteRanges } from "./byte_ranges.ts";
+import { type ByteRange, ByteRanges } from "../../util/byte_ranges.ts";
 
 /**
  * `whole`: all of it was read back. `there`: all of it is there, and not all was read back. `damaged`: the ranges cannot be

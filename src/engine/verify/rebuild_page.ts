@@ -5,14 +5,14 @@
  */
 import { pageId, patchId } from "../../codec/ids.ts";
 import { isUnreadable } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import { type Entry, EntryList, type Place } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
-import { listBackupIds, readManifest } from "../catalog.ts";
-import type { Context } from "../context.ts";
-import { downloadPage } from "../page_table.ts";
+import { listBackupIds, readManifest } from "../../project/catalog.ts";
+import type { Context } from "../../context.ts";
+import { downloadPage } from "../../volume/page_table.ts";
 import type { PagePlace } from "./findings.ts";
 import type { Healing, OpenObject } from "./healing.ts";
 

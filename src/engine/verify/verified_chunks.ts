@@ -6,12 +6,12 @@
 import { type CachePlace, verifiedPath } from "../../cache/cache_folder.ts";
 import { macOf } from "../../cache/mac.ts";
 import { readOwn, replaceOwn } from "../../cache/own_files.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import { ID_BYTES } from "../../format/limits.ts";
-import { cachePlace } from "../cache_place.ts";
-import type { Context } from "../context.ts";
-import { IdSet } from "../id_set.ts";
-import type { Project } from "../project.ts";
+import { cachePlace } from "../../project/cache_place.ts";
+import type { Context } from "../../context.ts";
+import { IdSet } from "../../volume/id_set.ts";
+import type { Project } from "../../project/project.ts";
 
 const DAY_MS = 24 * 3600_000;
 const MAC_BYTES = 32;

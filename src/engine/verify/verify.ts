@@ -13,31 +13,31 @@ import {
   parseManifestName,
 } from "../../format/layout.ts";
 import { isPossibleChunkSize } from "../../format/object.ts";
-import type { Context } from "../context.ts";
-import { listPlans } from "../gc/plans.ts";
-import { lostPoints, newestHead } from "../gc/points.ts";
-import { findBackup, type OpenManifest } from "../catalog.ts";
-import { checkObject } from "../chunks/read_chunk.ts";
-import { ChunkWorkshop } from "../chunks/workshop.ts";
-import { checkBeside } from "./check_beside.ts";
+import type { Context } from "../../context.ts";
+import { listPlans } from "../../project/sharing/plans.ts";
+import { lostPoints, newestHead } from "../../project/sharing/plan_points.ts";
+import { findBackup, type OpenManifest } from "../../project/catalog.ts";
+import { checkObject } from "../../volume/read_chunk.ts";
+import { ChunkWorkshop } from "../../volume/workshop.ts";
+import { checkBeside } from "../../project/check_beside.ts";
 import { type Finding, findingOf, type Located, locateFindings } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
-import { MarkedObjects, removeMarks } from "./marks.ts";
+import { MarkedObjects, removeMarks } from "../../project/sharing/quarantine.ts";
 import { type PointReport, type SeenPoint, seenPoint } from "./points.ts";
-import { noBackups } from "../not_found.ts";
-import { openProject } from "../open_project.ts";
-import type { Project } from "../project.ts";
+import { noBackups } from "../../project/not_found.ts";
+import { openProject } from "../../project/open_project.ts";
+import type { Project } from "../../project/project.ts";
 import {
   ALL_IDS,
   collectReferences,
   type ManifestScope,
   MAX_IDS,
   type ReferenceSet,
-} from "../gc/references.ts";
-import type { Repository } from "../repository.ts";
-import { findMissed, refuseIfProjectIsGone } from "../seen_points.ts";
+} from "../../volume/references.ts";
+import type { Repository } from "../../project/repository.ts";
+import { findMissed, refuseIfProjectIsGone } from "../../project/seen_points.ts";
 import { VerifiedChunks } from "./verified_chunks.ts";
-import { Window } from "../window.ts";
+import { Window } from "../../util/window.ts";
 
 /** Shards of the listing read at once. */
 const SHARDS_AT_ONCE = 8;

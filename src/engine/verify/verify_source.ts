@@ -5,24 +5,24 @@
  */
 import type { Secret } from "../../codec/keys.ts";
 import { describeError, isUnreadable, UsageError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../format/bytes.ts";
+import { equalBytes } from "../../util/bytes.ts";
 import type { Entry } from "../../format/entries.ts";
 import { chunkLength } from "../../format/limits.ts";
-import { isRbdStream } from "../../format/rbd_export.ts";
-import type { Source, VolumeDiff } from "../../source/source.ts";
-import { findBackup, type OpenManifest, readManifest } from "../catalog.ts";
-import { readChunk } from "../chunks/read_chunk.ts";
-import { ChunkWorkshop, OPEN_CHUNKS } from "../chunks/workshop.ts";
-import { type ChunkPiece, cutChunks } from "../backup/chunker.ts";
-import { volumeId } from "../backup/source_state.ts";
-import type { Context } from "../context.ts";
-import { PageTable } from "../page_table.ts";
-import { openProject } from "../open_project.ts";
-import type { Project } from "../project.ts";
-import type { Repository } from "../repository.ts";
-import { VolumeCache } from "../volume_cache.ts";
-import { mapOrdered } from "../window.ts";
-import { type ByteRange, ByteRanges } from "./byte_ranges.ts";
+import { isRbdStream } from "../../rbd/export.ts";
+import type { Source, VolumeDiff } from "../../sources/source.ts";
+import { findBackup, type OpenManifest, readManifest } from "../../project/catalog.ts";
+import { readChunk } from "../../volume/read_chunk.ts";
+import { ChunkWorkshop, OPEN_CHUNKS } from "../../volume/workshop.ts";
+import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
+import { volumeId } from "../../volume/source_state.ts";
+import type { Context } from "../../context.ts";
+import { PageTable } from "../../volume/page_table.ts";
+import { openProject } from "../../project/open_project.ts";
+import type { Project } from "../../project/project.ts";
+import type { Repository } from "../../project/repository.ts";
+import { VolumeCache } from "../../volume/volume_cache.ts";
+import { mapOrdered } from "../../util/window.ts";
+import { type ByteRange, ByteRanges } from "../../util/byte_ranges.ts";
 
 export interface VerifySourceOptions {
   project: string;

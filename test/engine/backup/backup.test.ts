@@ -2,9 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import type { BackupReport } from "../../../src/engine/backup/backup.ts";
 import { StreamError } from "../../../src/errors.ts";
-import { toHex } from "../../../src/format/bytes.ts";
+import { toHex } from "../../../src/util/bytes.ts";
 import { MAX_VOLUME_BYTES, MIB } from "../../../src/format/limits.ts";
-import type { Extent, Source } from "../../../src/source/source.ts";
+import type { Extent, Source } from "../../../src/sources/source.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import {
   backUp,
@@ -23,9 +23,9 @@ import {
   restoreTo,
   through,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { data, memorySource, type TestDiff, zeros } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { data, memorySource, type TestDiff, zeros } from "../../kit/memory_source.ts";
 
 /** A full difference that holds every byte. */
 function full(volume: Uint8Array, to?: string): TestDiff {

@@ -2,12 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import { hostname } from "node:os";
 import { backup, type BackupReport } from "../../../src/engine/backup/backup.ts";
-import { Lease } from "../../../src/engine/gc/lease.ts";
-import { openProject } from "../../../src/engine/open_project.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import { Lease } from "../../../src/project/sharing/lease.ts";
+import { openProject } from "../../../src/project/open_project.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import type { SourceIds } from "../../../src/format/source_ids.ts";
-import { identified } from "../../../src/source/identified.ts";
-import type { Source, VolumeState } from "../../../src/source/source.ts";
+import { identified } from "../../../src/sources/identified.ts";
+import type { Source, VolumeState } from "../../../src/sources/source.ts";
 import {
   bytesOf,
   errorOf,
@@ -17,8 +17,8 @@ import {
   PROJECT,
   testContext,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { data, memorySource, type TestDiff } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { data, memorySource, type TestDiff } from "../../kit/memory_source.ts";
 
 interface Taken {
   ids?: SourceIds;

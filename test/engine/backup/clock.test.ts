@@ -1,9 +1,9 @@
 /** What a backup is dated, and what `latest`, `~N` and times mean, after the store's clock was wrong. */
 import { describe, expect, test } from "bun:test";
-import { findBackup, listBackups, showBackup } from "../../../src/engine/catalog.ts";
+import { findBackup, listBackups, showBackup } from "../../../src/project/catalog.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
-import { openProject } from "../../../src/engine/open_project.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import { openProject } from "../../../src/project/open_project.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import {
   backUp,
@@ -16,8 +16,8 @@ import {
   PROJECT,
   testContext,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { data } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { data } from "../../kit/memory_source.ts";
 
 /** A repository in a store whose clock a test sets. */
 async function setUp() {

@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { PAGE_CHUNKS } from "../../../src/format/limits.ts";
 import { OBJECT_TYPE, objectType } from "../../../src/format/object.ts";
 import { DamageError, describeError, StoreError } from "../../../src/errors.ts";
-import type { Context } from "../../../src/engine/context.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Context } from "../../../src/context.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { CHUNKS_PREFIX, MARKED_PREFIX } from "../../../src/format/layout.ts";
-import { OtherBytesError } from "../../../src/store/s3_answers.ts";
+import { OtherBytesError } from "../../../src/store/s3/answers.ts";
 import type { RequestOptions, Store } from "../../../src/store/store.ts";
 import {
   backUp,
@@ -25,10 +25,10 @@ import {
   noiseChunks,
   testContext,
   through,
-} from "../../helpers/engine.ts";
-import { flipBit } from "../../helpers/damage.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { data, type TestDiff } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { flipBit } from "../../kit/damage.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { data, type TestDiff } from "../../kit/memory_source.ts";
 
 const folders: string[] = [];
 afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { backup } from "../../../src/engine/backup/backup.ts";
 import type { SampleOptions } from "../../../src/engine/backup/source_sample.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
-import type { Source } from "../../../src/source/source.ts";
+import type { Repository } from "../../../src/project/repository.ts";
+import type { Source } from "../../../src/sources/source.ts";
 import {
   backUp,
   bytesOf,
@@ -18,8 +18,8 @@ import {
   PROJECT,
   testContext,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { data, memorySource, readableSource, type TestDiff, zeros } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { data, memorySource, readableSource, type TestDiff, zeros } from "../../kit/memory_source.ts";
 
 const COUNT = 40;
 const SIZE = COUNT * CHUNK_BYTES;

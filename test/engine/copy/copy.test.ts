@@ -2,13 +2,13 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { copyKeys } from "../../../src/engine/copy/copy_target.ts";
 import { copy, type CopyOptions, type CopyReport } from "../../../src/engine/copy/copy.ts";
-import { listBackups } from "../../../src/engine/catalog.ts";
-import { openRepository, type Repository } from "../../../src/engine/repository.ts";
+import { listBackups } from "../../../src/project/catalog.ts";
+import { openRepository, type Repository } from "../../../src/project/repository.ts";
 import { StoreError } from "../../../src/errors.ts";
 import { PLANS_PREFIX } from "../../../src/format/layout.ts";
 import type { MemoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
-import { flipBit } from "../../helpers/damage.ts";
+import { flipBit } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -28,10 +28,10 @@ import {
   PROJECT,
   testContext,
   through,
-} from "../../helpers/engine.ts";
-import { HookedStore, type StoreHooks } from "../../helpers/hooked_store.ts";
-import { data } from "../../helpers/memory_source.ts";
-import { chunkKeys, condemn } from "../../helpers/plans.ts";
+} from "../../kit/engine.ts";
+import { HookedStore, type StoreHooks } from "../../kit/hooked_store.ts";
+import { data } from "../../kit/memory_source.ts";
+import { chunkKeys, condemn } from "../../kit/plans.ts";
 /** For tests of many copies, each with its worker threads, on a busy machine. */
 const LIMIT_MS = 60_000;
 const SECOND_VOLUME = "rbd/vm-2";

@@ -1,10 +1,10 @@
 /** copy() of block patches: they and what they are over go as they are, once, and never under a key that is condemned. */
 import { beforeEach, describe, expect, test } from "bun:test";
 import { copy, type CopyReport } from "../../../src/engine/copy/copy.ts";
-import { openRepository, type Repository } from "../../../src/engine/repository.ts";
+import { openRepository, type Repository } from "../../../src/project/repository.ts";
 import { verify } from "../../../src/engine/verify/verify.ts";
 import type { MemoryStore } from "../../../src/store/memory.ts";
-import { flipBit } from "../../helpers/damage.ts";
+import { flipBit } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -18,10 +18,10 @@ import {
   noiseChunks,
   PROJECT,
   testContext,
-} from "../../helpers/engine.ts";
-import { data } from "../../helpers/memory_source.ts";
-import { block, objectKey, placesOf, written } from "../../helpers/patches.ts";
-import { condemn } from "../../helpers/plans.ts";
+} from "../../kit/engine.ts";
+import { data } from "../../kit/memory_source.ts";
+import { block, objectKey, placesOf, written } from "../../kit/patches.ts";
+import { condemn } from "../../kit/plans.ts";
 const FIRST = noiseChunks(1, 2, 3);
 const CHANGES = [block(0, 4, 100), block(1, 9, 200)];
 const SECOND = written(FIRST, CHANGES);

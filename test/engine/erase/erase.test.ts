@@ -5,15 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eraseCaches } from "../../../src/cache/erase_caches.ts";
 import { lookOf, recordFile } from "../../../src/cache/file_record.ts";
-import type { Clock, Context } from "../../../src/engine/context.ts";
+import type { Clock, Context } from "../../../src/context.ts";
 import { erase, type EraseReport, NOTICE_MS } from "../../../src/engine/erase/erase.ts";
 import { surveyProject } from "../../../src/engine/erase/survey.ts";
-import { LEASE_REFRESH_MS } from "../../../src/engine/gc/lease.ts";
-import { createProject, listProjects } from "../../../src/engine/open_project.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import { LEASE_REFRESH_MS } from "../../../src/project/sharing/lease.ts";
+import { createProject, listProjects } from "../../../src/project/open_project.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { tracePages } from "../../../src/store/history.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { LOCKED_UNTIL_MS, VersionedStore } from "../../helpers/versioned_store.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { LOCKED_UNTIL_MS, VersionedStore } from "../../kit/versioned_store.ts";
 import {
   backUp,
   bytesOf,
@@ -30,8 +30,8 @@ import {
   testContext,
   through,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { data } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { data } from "../../kit/memory_source.ts";
 
 const CONTENT = noiseChunks(1, 2, 3);
 const PREFIX = `projects/${PROJECT}/`;

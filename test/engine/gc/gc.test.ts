@@ -5,11 +5,11 @@
 import { describe, expect, test } from "bun:test";
 import { gc, type GcOptions } from "../../../src/engine/gc/gc.ts";
 import type { GcReport } from "../../../src/engine/gc/gc_report.ts";
-import { Lease, LEASE_DEAD_MS } from "../../../src/engine/gc/lease.ts";
-import { openProject } from "../../../src/engine/open_project.ts";
-import type { Project } from "../../../src/engine/project.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
-import { utf8 } from "../../../src/format/bytes.ts";
+import { Lease, LEASE_DEAD_MS } from "../../../src/project/sharing/lease.ts";
+import { openProject } from "../../../src/project/open_project.ts";
+import type { Project } from "../../../src/project/project.ts";
+import type { Repository } from "../../../src/project/repository.ts";
+import { utf8 } from "../../../src/util/bytes.ts";
 import { OBJECT_TYPE } from "../../../src/format/object.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
@@ -29,9 +29,9 @@ import {
   PROJECT,
   testContext,
   through,
-} from "../../helpers/engine.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { data } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { data } from "../../kit/memory_source.ts";
 const PLANS = `projects/${PROJECT}/gc/`;
 const FORGOTTEN = `projects/${PROJECT}/forgotten/`;
 const DAY_MS = 24 * 3600_000;

@@ -1,7 +1,7 @@
 /** Two hosts at once: the same volume, the same chunks, the same new project. Whatever the order, both points are whole. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import type { Store } from "../../../src/store/store.ts";
 import {
   backUp,
@@ -18,9 +18,9 @@ import {
   noise,
   noiseChunks,
   through,
-} from "../../helpers/engine.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { data, type TestDiff } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { data, type TestDiff } from "../../kit/memory_source.ts";
 
 const BASE = noiseChunks(1, 2, 3);
 const FULL: TestDiff = { to: "a", sizeBytes: BASE.length, extents: [data(0, BASE)] };

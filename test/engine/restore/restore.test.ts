@@ -17,9 +17,9 @@ import {
   restoreTo,
   testContext,
   through,
-} from "../../helpers/engine.ts";
-import { HookedStore, type StoreHooks } from "../../helpers/hooked_store.ts";
-import { data } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { HookedStore, type StoreHooks } from "../../kit/hooked_store.ts";
+import { data } from "../../kit/memory_source.ts";
 
 const CHUNK_COUNT = 9;
 /** Zeros at 2 and 3, one content twice, a short chunk at the end. */

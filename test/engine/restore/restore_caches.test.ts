@@ -7,9 +7,9 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashCachePath, pathOf } from "../../../src/cache/cache_folder.ts";
-import type { Context } from "../../../src/engine/context.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
-import { flipBit } from "../../helpers/damage.ts";
+import type { Context } from "../../../src/context.ts";
+import type { Repository } from "../../../src/project/repository.ts";
+import { flipBit } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -22,12 +22,12 @@ import {
   testContext,
   through,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { data, type TestDiff } from "../../helpers/memory_source.ts";
-import { random } from "../../helpers/random.ts";
-import { expectContent, restoreFile, warnings } from "../../helpers/restores.ts";
-import { applied } from "../../helpers/volume_history.ts";
+} from "../../kit/engine.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { data, type TestDiff } from "../../kit/memory_source.ts";
+import { random } from "../../kit/random.ts";
+import { expectContent, restoreFile, warnings } from "../../kit/restores.ts";
+import { applied } from "../../kit/volume_history.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));

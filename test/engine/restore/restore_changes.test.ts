@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PAGE_CHUNKS } from "../../../src/format/limits.ts";
 import { describeError } from "../../../src/errors.ts";
-import { openSource } from "../../../src/source/open.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import { openSource } from "../../../src/sources/open.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import type { RestoreReport } from "../../../src/engine/restore/restore.ts";
-import type { Target } from "../../../src/target/target.ts";
+import type { Target } from "../../../src/targets/target.ts";
 import {
   backUp,
   CHUNK_BYTES,
@@ -18,12 +18,12 @@ import {
   noiseChunks,
   testContext,
   through,
-} from "../../helpers/engine.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { data, memorySource, type TestDiff, type TestExtent, zeros } from "../../helpers/memory_source.ts";
-import { encodeDiff, encodeExport, type TestRecord } from "../../helpers/rbd_stream.ts";
-import { changed, expectContent, type FileRestore, restoreFile } from "../../helpers/restores.ts";
-import { applied } from "../../helpers/volume_history.ts";
+} from "../../kit/engine.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { data, memorySource, type TestDiff, type TestExtent, zeros } from "../../kit/memory_source.ts";
+import { encodeDiff, encodeExport, type TestRecord } from "../../kit/rbd_stream.ts";
+import { changed, expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
+import { applied } from "../../kit/volume_history.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import {
   backUp,
   CHUNK_BYTES,
@@ -12,9 +12,9 @@ import {
   noise,
   noiseChunks,
   testContext,
-} from "../../helpers/engine.ts";
-import { data } from "../../helpers/memory_source.ts";
-import { contentOf, expectContent, type FileRestore, restoreFile } from "../../helpers/restores.ts";
+} from "../../kit/engine.ts";
+import { data } from "../../kit/memory_source.ts";
+import { contentOf, expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));

@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { BLOCK_BYTES } from "../../../src/format/limits.ts";
 import {
   backUp,
@@ -15,9 +15,9 @@ import {
   restoreTo,
   testContext,
   through,
-} from "../../helpers/engine.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { data } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { data } from "../../kit/memory_source.ts";
 
 const CHUNKS = 24;
 const caches = fs.mkdtempSync(join(tmpdir(), "varve-patches-"));

@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { verify } from "../../../src/engine/verify/verify.ts";
 import { DamageError, InterruptedError, StoreError } from "../../../src/errors.ts";
 import {
@@ -19,11 +19,11 @@ import {
   restoreTo,
   testContext,
   through,
-} from "../../helpers/engine.ts";
-import { HookedStore, type StoreCall, type StoreHooks } from "../../helpers/hooked_store.ts";
-import { data } from "../../helpers/memory_source.ts";
-import { random } from "../../helpers/random.ts";
-import { expectContent, type FileRestore, restoreFile } from "../../helpers/restores.ts";
+} from "../../kit/engine.ts";
+import { HookedStore, type StoreCall, type StoreHooks } from "../../kit/hooked_store.ts";
+import { data } from "../../kit/memory_source.ts";
+import { random } from "../../kit/random.ts";
+import { expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));

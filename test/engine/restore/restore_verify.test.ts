@@ -3,9 +3,9 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { PAGE_CHUNKS } from "../../../src/format/limits.ts";
-import type { Target } from "../../../src/target/target.ts";
+import type { Target } from "../../../src/targets/target.ts";
 import {
   backUp,
   CHUNK_BYTES,
@@ -16,9 +16,9 @@ import {
   noise,
   noiseChunks,
   testContext,
-} from "../../helpers/engine.ts";
-import { data } from "../../helpers/memory_source.ts";
-import { changed, expectContent, type FileRestore, restoreFile } from "../../helpers/restores.ts";
+} from "../../kit/engine.ts";
+import { data } from "../../kit/memory_source.ts";
+import { changed, expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));

@@ -3,11 +3,11 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import type { RestoreReport } from "../../../src/engine/restore/restore.ts";
-import { openSource } from "../../../src/source/open.ts";
-import { backUp, CHUNK_BYTES, newRepository, noise, noiseChunks, testContext } from "../../helpers/engine.ts";
-import { contentOf, expectContent, restoreFile } from "../../helpers/restores.ts";
+import { openSource } from "../../../src/sources/open.ts";
+import { backUp, CHUNK_BYTES, newRepository, noise, noiseChunks, testContext } from "../../kit/engine.ts";
+import { contentOf, expectContent, restoreFile } from "../../kit/restores.ts";
 
 const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
 afterAll(() => fs.rmSync(folder, { recursive: true }));

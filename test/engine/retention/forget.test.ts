@@ -1,10 +1,10 @@
 /** Forgetting in a repository: what goes, what stays, and what happens when the store or another host is in the way. */
 import { describe, expect, test } from "bun:test";
-import { listBackups } from "../../../src/engine/catalog.ts";
+import { listBackups } from "../../../src/project/catalog.ts";
 import { forget, type ForgetOptions, forgetPoint } from "../../../src/engine/retention/forget.ts";
 import { hold } from "../../../src/engine/retention/hold.ts";
-import { LEASE_TRUST_MS } from "../../../src/engine/gc/lease.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import { LEASE_TRUST_MS } from "../../../src/project/sharing/lease.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { StoreError, UsageError } from "../../../src/errors.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import {
@@ -22,9 +22,9 @@ import {
   testContext,
   through,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { HookedStore, type StoreCall, type StoreHooks } from "../../helpers/hooked_store.ts";
-import { data } from "../../helpers/memory_source.ts";
+} from "../../kit/engine.ts";
+import { HookedStore, type StoreCall, type StoreHooks } from "../../kit/hooked_store.ts";
+import { data } from "../../kit/memory_source.ts";
 const HOUR_MS = 3600_000;
 const HOLDS = `projects/${PROJECT}/holds/`;
 

@@ -1,12 +1,12 @@
 /** Holds: what they say, what hinders them, and that no order of calls loses one to a forget. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { listBackups, showBackup } from "../../../src/engine/catalog.ts";
+import { listBackups, showBackup } from "../../../src/project/catalog.ts";
 import { forget } from "../../../src/engine/retention/forget.ts";
 import { hold, release } from "../../../src/engine/retention/hold.ts";
-import { Lease, LEASE_DEAD_MS } from "../../../src/engine/gc/lease.ts";
-import { openProject } from "../../../src/engine/open_project.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import { Lease, LEASE_DEAD_MS } from "../../../src/project/sharing/lease.ts";
+import { openProject } from "../../../src/project/open_project.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { holdName } from "../../../src/format/layout.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import {
@@ -21,8 +21,8 @@ import {
   testContext,
   through,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { HookedStore, type StoreHooks } from "../../helpers/hooked_store.ts";
+} from "../../kit/engine.ts";
+import { HookedStore, type StoreHooks } from "../../kit/hooked_store.ts";
 /** For many runs on a busy machine. */
 const LIMIT_MS = 60_000;
 const HOLDS = `projects/${PROJECT}/holds/`;

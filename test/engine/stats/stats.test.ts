@@ -1,11 +1,11 @@
 /** What volumes and points take, share and would free: against sums made by hand, and by really forgetting. */
 import { beforeEach, describe, expect, test } from "bun:test";
 import { gc } from "../../../src/engine/gc/gc.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { type ProjectStats, stats } from "../../../src/engine/stats/stats.ts";
 import { UsageTable } from "../../../src/engine/stats/usage_table.ts";
 import { type ObjectRef, parseChunkName } from "../../../src/format/layout.ts";
-import { flipBit } from "../../helpers/damage.ts";
+import { flipBit } from "../../kit/damage.ts";
 import {
   AT_ONCE,
   backUp,
@@ -19,12 +19,12 @@ import {
   PROJECT,
   testContext,
   through,
-} from "../../helpers/engine.ts";
-import { HookedStore } from "../../helpers/hooked_store.ts";
-import { data } from "../../helpers/memory_source.ts";
-import { pageKeyOf } from "../../helpers/patches.ts";
-import { chunkKeys, condemn } from "../../helpers/plans.ts";
-import { random } from "../../helpers/random.ts";
+} from "../../kit/engine.ts";
+import { HookedStore } from "../../kit/hooked_store.ts";
+import { data } from "../../kit/memory_source.ts";
+import { pageKeyOf } from "../../kit/patches.ts";
+import { chunkKeys, condemn } from "../../kit/plans.ts";
+import { random } from "../../kit/random.ts";
 
 let repository: Repository;
 beforeEach(async () => void (repository = await newRepository()));

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { copy } from "../../../src/engine/copy/copy.ts";
 import { gc } from "../../../src/engine/gc/gc.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { repair, type RepairOptions, type RepairReport } from "../../../src/engine/verify/repair.ts";
 import { verify, type VerifyOptions } from "../../../src/engine/verify/verify.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
@@ -14,7 +14,7 @@ import { UnavailableError } from "../../../src/errors.ts";
 import { OBJECT_TYPE } from "../../../src/format/object.ts";
 import type { MemoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
-import { flipBit } from "../../helpers/damage.ts";
+import { flipBit } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -33,11 +33,11 @@ import {
   testContext,
   through,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { HookedStore, type StoreCall, type StoreHooks } from "../../helpers/hooked_store.ts";
-import { data, memorySource, type TestDiff } from "../../helpers/memory_source.ts";
-import { condemn } from "../../helpers/plans.ts";
-import { block, objectKey, pageKeyOf, placesOf, written } from "../../helpers/patches.ts";
+} from "../../kit/engine.ts";
+import { HookedStore, type StoreCall, type StoreHooks } from "../../kit/hooked_store.ts";
+import { data, memorySource, type TestDiff } from "../../kit/memory_source.ts";
+import { condemn } from "../../kit/plans.ts";
+import { block, objectKey, pageKeyOf, placesOf, written } from "../../kit/patches.ts";
 
 const MARKS = `projects/${PROJECT}/marked/`;
 const HOLDS = `projects/${PROJECT}/holds/`;

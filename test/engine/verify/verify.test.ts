@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { repair } from "../../../src/engine/verify/repair.ts";
 import { verify, type VerifyOptions } from "../../../src/engine/verify/verify.ts";
 import { verifySource } from "../../../src/engine/verify/verify_source.ts";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import type { Store } from "../../../src/store/store.ts";
-import { flipBit } from "../../helpers/damage.ts";
+import { flipBit } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -23,9 +23,9 @@ import {
   PROJECT,
   testContext,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { data, memorySource, zeros } from "../../helpers/memory_source.ts";
-import { utf8 } from "../../../src/format/bytes.ts";
+} from "../../kit/engine.ts";
+import { data, memorySource, zeros } from "../../kit/memory_source.ts";
+import { utf8 } from "../../../src/util/bytes.ts";
 
 const ALL = { project: PROJECT, secrets: [], sample: { kind: "all" } } as const;
 const SIZE = 4 * CHUNK_BYTES;

@@ -1,12 +1,12 @@
 /** verify() and repair() of block patches, and restore() with --keep-going: what a damaged patch costs, and a damaged base. */
 import { beforeEach, describe, expect, test } from "bun:test";
-import type { Repository } from "../../../src/engine/repository.ts";
+import type { Repository } from "../../../src/project/repository.ts";
 import { repair } from "../../../src/engine/verify/repair.ts";
 import { verify } from "../../../src/engine/verify/verify.ts";
 import { HEADER_BYTES } from "../../../src/format/object.ts";
 import type { MemoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
-import { flipBit } from "../../helpers/damage.ts";
+import { flipBit } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -19,9 +19,9 @@ import {
   restoreTo,
   testContext,
   VOLUME,
-} from "../../helpers/engine.ts";
-import { data, memorySource } from "../../helpers/memory_source.ts";
-import { block, objectKey, placesOf, written } from "../../helpers/patches.ts";
+} from "../../kit/engine.ts";
+import { data, memorySource } from "../../kit/memory_source.ts";
+import { block, objectKey, placesOf, written } from "../../kit/patches.ts";
 const FIRST = noiseChunks(1, 2, 3);
 const CHANGES = [block(1, 4, 100), block(1, 9, 200)];
 const SECOND = written(FIRST, CHANGES);

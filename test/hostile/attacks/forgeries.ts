@@ -1,12 +1,12 @@
 /** Attacks on the project that is not encrypted: whatever is in it may be sealed as it should be, and say anything. */
-import { utf8 } from "../../../src/format/bytes.ts";
+import { utf8 } from "../../../src/util/bytes.ts";
 import { chunkName, parseChunkName } from "../../../src/format/layout.ts";
 import { OBJECT_TYPE } from "../../../src/format/object.ts";
 import { encodeRef } from "../../../src/format/entries.ts";
 import { pageId } from "../../../src/codec/ids.ts";
 import type { Attack, Attacker } from "../attacker.ts";
 import { type Forged, frameOfZeros, OPEN_PROJECT } from "../forger.ts";
-import { le32 } from "../../helpers/rbd_stream.ts";
+import { le32 } from "../../kit/rbd_stream.ts";
 
 const ESCAPE = "\u001b]0;gone\u0007\u001b[2J\r\nvarve: all is well\u009b31m";
 const BIDI = "\u202etxet\u2066";

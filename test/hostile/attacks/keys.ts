@@ -1,7 +1,7 @@
 /** Attacks on the two texts that are read before any key is known: key objects and `varve.json`, with sums that are right. */
 import { createHash } from "node:crypto";
 import { deriveKeys } from "../../../src/codec/keys.ts";
-import { toHex } from "../../../src/format/bytes.ts";
+import { toHex } from "../../../src/util/bytes.ts";
 import { encodeCheckedJson } from "../../../src/format/checked_json.ts";
 import type { Attack, Attacker } from "../attacker.ts";
 import { PROJECTS } from "../template.ts";

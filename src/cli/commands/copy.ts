@@ -1,0 +1,105 @@
+/** `varve copy`: restore points into a second repository. */
+import type { CopyProgress, CopyReport } from "../../engine/copy/copy.ts";
+import type { Context } from "../../context.ts";
+import { VarveError } from "../../errors.ts";
+import { checkProjectName, parseVolumeSpec } from "../../format/names.ts";
+import type { Store } from "../../store/store.ts";
+import { openOtherStore, type Session, withSession } from "../context.ts";
+import { printJson, reportDone } from "../terminal/output.ts";
+import { Progress, type ProgressState } from "../terminal/progress.ts";
+import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
+import { formatDuration, formatSize } from "../terminal/units.ts";
+
+const EXAMPLES = examples(
+  ["varve copy acme --to s3://offsite/backups", "what is missing there of a project; made there if need be"],
+  ["varve copy acme/vm1 --to /mnt/usb/varve", "of one volume, onto a disk"],
+  ["varve copy acme/vm1@latest --to /mnt/usb/varve", "only its latest point"],
+);
+
+interface CopyOptions extends GlobalOptions {
+  to: string;
+  toS3Endpoint?: string | undefined;
+  toProfile?: string | undefined;
+}
+
+interface Scope {
+  project: string;
+  volume?: string;
+  point?: string | undefined;
+}
+
+export function addCopy(program: Root, invocation: Invocation): void {
+  program.command("copy")
+    .description("Copy restore points to a second repository. Only what is missing there is sent.")
+    .argument("<spec>", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT")
+    .requiredOption("--to <url>", "the second repository: s3://BUCKET/PREFIX or a directory")
+    .option("--to-s3-endpoint <url>", "where the second repository's S3 store is, if not where the first is")
+    .option("--to-profile <name>", "the AWS profile with the second one's credentials, if they are others")
+    .addHelpText("after", EXAMPLES)
+    .action(async (spec, _, command) => {
+      const options = command.optsWithGlobals();
+      const scope = readScope(spec);
+      await withSession(
+        { options, invocation, interrupted: "what was copied stays; run it again for the rest" },
+        (session) => run(scope, { options, session, invocation }),
+      );
+    });
+}
+
+function readScope(spec: string): Scope {
+  if (spec.includes("/")) return parseVolumeSpec(spec);
+  checkProjectName(spec);
+  return { project: spec };
+}
+
+async function run(
+  scope: Scope,
+  { options, session, invocation }: { options: CopyOptions; session: Session; invocation: Invocation },
+): Promise<void> {
+  const { context, store, secrets } = session;
+  const { openRepository } = await import("../../project/repository.ts");
+  const { copy } = await import("../../engine/copy/copy.ts");
+  const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
+  const to = await openSecond(options, context);
+  try {
+    const copied = await copy(await openRepository(store, context), {
+      ...{ ...scope, secrets, to },
+      onProgress: (state) => progress.update(progressState(state)),
+    }, context);
+    progress.end(summary(copied));
+    context.log.info(copied, "copied");
+    if (options.json) reportDone(invocation.screen, () => printJson(copied));
+    refuseDamage(copied, invocation);
+  } finally {
+    progress.end();
+    await to.close();
+  }
+}
+
+/** Another account is seldom on the first one's server: with a profile, the endpoint is the profile's. */
+async function openSecond(options: CopyOptions, context: Context): Promise<Store> {
+  const { to, toS3Endpoint, toProfile: profile, s3Endpoint } = options;
+  const endpoint = toS3Endpoint ?? (profile === undefined ? s3Endpoint : undefined);
+  return await openOtherStore(to, { options, context, s3: { endpoint, profile } });
+}
+
+function progressState({ point, points, sizeBytes, doneBytes, copiedBytes }: CopyProgress): ProgressState {
+  const notes = [`point ${point} of ${points}`, `copied ${formatSize(copiedBytes)}`];
+  return { doneBytes, sizeBytes, workBytes: copiedBytes, notes };
+}
+
+function summary({ project, to, points, objects, copied_bytes, duration_s }: CopyReport): string {
+  return `${project} to ${to}: ${points.copied} points copied, ${points.present} were there; ` +
+    `${objects.copied} objects (${formatSize(copied_bytes)}) copied, ${objects.present} were there, ` +
+    `in ${formatDuration(duration_s)}\n`;
+}
+
+/** One line for each point that was left out, then the error. */
+function refuseDamage({ project, damaged }: CopyReport, { screen }: Invocation): void {
+  for (const { volume, backup, reason } of damaged) {
+    screen.write(`not copied: ${project}/${volume}@${backup}: ${reason}\n`);
+  }
+  if (damaged.length === 0) return;
+  const points = damaged.length === 1 ? "1 point is" : `${damaged.length} points are`;
+  throw new VarveError("damage", `Cannot copy all of "${project}": ${points} damaged`);
+}

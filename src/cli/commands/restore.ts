@@ -1,0 +1,244 @@
+/** `varve restore`: a restore point goes back onto a device, into a file, or to standard output. */
+import { isatty } from "node:tty";
+import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import type {
+  RestoreOptions as Request,
+  RestoreProgress,
+  RestoreReport,
+} from "../../engine/restore/restore.ts";
+import { UsageError, VarveError } from "../../errors.ts";
+import { parseVolumeSpec } from "../../format/names.ts";
+import type { Source } from "../../sources/source.ts";
+import { type Session, withSession } from "../context.ts";
+import { print, printJson, reportDone } from "../terminal/output.ts";
+import { Progress, type ProgressState } from "../terminal/progress.ts";
+import { isPiped, NamedTarget, nameOf, type Place, readPlace, type TargetOptions } from "./restore_target.ts";
+import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
+import { formatDuration, formatSize, parseSize } from "../terminal/units.ts";
+
+const EXAMPLES = examples(
+  [
+    "varve restore acme/vm1 --to vm1.img",
+    "the latest backup; a file that exists is changed only where it differs",
+  ],
+  ["varve restore acme/vm1@before-upgrade --to /dev/rbd0", "the backup of a snapshot, onto a device"],
+  [
+    "varve restore acme/vm1@~1 --exec -- rbd import --no-progress - rbd/vm1-old",
+    "the one before the latest, as a new image",
+  ],
+  [
+    "rbd export-diff --from-snap S2 rbd/vm1 - | " +
+    "varve restore acme/vm1@S1 --to /dev/rbd0 --changed-since S2 --changes -",
+    "a device that was the backup of the snapshot S2: only what changed since, and what differs, is read and written",
+  ],
+  [
+    "rbd snap rollback rbd/vm1@S2 && varve restore acme/vm1@S1 --format rbd-diff --from S2 " +
+    "--exec -- rbd import-diff --no-progress - rbd/vm1",
+    "an image in place, from a snapshot that it still has; examples/rbd-restore.sh does it with all checks",
+  ],
+);
+
+const STDIN_FD = 0, STDOUT_FD = 1;
+
+interface RestoreOptions extends GlobalOptions, TargetOptions {
+  from?: string | undefined;
+  changedSince?: string | undefined;
+  changes?: string | undefined;
+  trustCache: boolean;
+  verifyTarget?: true | undefined;
+  keepGoing?: true | undefined;
+}
+
+export function addRestore(program: Root, invocation: Invocation): void {
+  program.command("restore")
+    .description("Restore a volume. Only what differs on the target is fetched.")
+    .argument("<point>", "PROJECT/VOLUME[@POINT]; a POINT is latest, a backup, a snapshot, ~N or a time")
+    .argument("[command...]", "the command of --exec")
+    .option("--to <path>", "a block device, a file, or - for standard output")
+    .option("--exec", "run the command after -- and give it the volume; it is killed where not all comes")
+    .addOption(
+      new Option("--format <format>", "raw: the volume's bytes; rbd-diff: a stream for rbd import-diff")
+        .choices(["raw", "rbd-diff"]).default("raw" as const),
+    )
+    .option("--from <point>", "with rbd-diff: the backup whose snapshot the image still has")
+    .option("--head", "with rbd-diff: do not make the snapshot of the point, the image may still have it")
+    .option("--changed-since <point>", "the target is that backup, except for what --changes names")
+    .option(
+      "--changes <file>",
+      "rbd export-diff --from-snap of that backup's snapshot, or - for standard input",
+    )
+    .option("--offset <bytes>", "restore only the part that begins here", readSize)
+    .option("--length <bytes>", "and has this length (default: up to the end)", readSize)
+    .option("--no-trust-cache", "read a file also where it was not written to since it was last restored")
+    .option("--dry-run", "compare and say what would be fetched and written, change nothing")
+    .option("--verify-target", "in the end read everything back from the device and compare")
+    .option("--resize", "cut a file that is larger than the volume")
+    .option("--force", "also write to a device that is mounted or in use")
+    .option("--keep-going", "restore all that can be where some of it is damaged")
+    .addHelpText("after", EXAMPLES)
+    .action(async (point, words, _, command) => {
+      const options = command.optsWithGlobals();
+      const place = readPlace(options, words);
+      checkOptions(options, place);
+      const interrupted = `"${nameOf(place)}" is not complete`;
+      await withSession(
+        { options, invocation, interrupted },
+        (session) => run(point, { place, options, session, invocation }),
+      );
+    });
+}
+
+function readSize(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError("Expected a number of bytes, like 4096 or 4M.");
+  return bytes;
+}
+
+function checkOptions(options: RestoreOptions, place: Place): void {
+  if (options.json === true && isPiped(place)) {
+    throw new UsageError("Cannot print JSON: the volume goes to standard output");
+  }
+  const refuse = (condition: boolean, state: string) => {
+    if (condition) throw new UsageError(`Cannot restore: ${state}`);
+  };
+  const isDiff = options.format === "rbd-diff";
+  refuse(
+    !isDiff && (options.from !== undefined || options.head === true),
+    "--from and --head go with --format rbd-diff",
+  );
+  refuse(
+    (options.changes === undefined) !== (options.changedSince === undefined),
+    "--changed-since and --changes go together",
+  );
+  refuse(isDiff && options.changes !== undefined, "--changes goes with a raw target");
+  refuse(
+    isDiff && (options.offset !== undefined || options.length !== undefined),
+    "a stream of differences is always whole",
+  );
+  refuse(options.changes === "-" && isatty(STDIN_FD), "no changes are piped in");
+  refuse(
+    isPiped(place) && options.dryRun !== true && isatty(STDOUT_FD),
+    "standard output is a terminal: pipe it on, or name a file or device",
+  );
+  refuse(
+    options.verifyTarget === true && (isDiff || isPiped(place) || "command" in place),
+    "--verify-target cannot read a stream back",
+  );
+}
+
+interface Run {
+  place: Place;
+  options: RestoreOptions;
+  session: Session;
+  invocation: Invocation;
+}
+
+async function run(spec: string, { place, options, session, invocation }: Run): Promise<void> {
+  const { context, store } = session;
+  const { screen } = invocation;
+  const { openRepository } = await import("../../project/repository.ts");
+  const { restore } = await import("../../engine/restore/restore.ts");
+  const repository = await openRepository(store, context);
+  const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
+  const changes = await openChanges(options, invocation);
+  const target = new NamedTarget(place, options, invocation);
+  try {
+    const report = await restore(repository, {
+      ...request(spec, { options, session }, changes),
+      openTarget: (wanted) => target.open(wanted),
+      onProgress: (state: RestoreProgress) => progress.update(progressState(state)),
+    }, context).catch((error) => {
+      throw target.explain(error);
+    });
+    progress.end(report.damaged.length === 0 && options.dryRun !== true ? summary(spec, report) : "");
+    if (options.dryRun === true && options.json !== true && options.quiet !== true && !isPiped(place)) {
+      print(summary(spec, report));
+    }
+    context.log.info(report, "restored");
+    if (options.json && options.dryRun) printJson(report);
+    else if (options.json) reportDone(screen, () => printJson(report));
+    refuseDamage(report, { spec, place, screen });
+  } finally {
+    progress.end();
+    await changes?.close();
+  }
+}
+
+async function openChanges(
+  { changes }: RestoreOptions,
+  { signal, screen }: Invocation,
+): Promise<Source | undefined> {
+  if (changes === undefined) return undefined;
+  const { openSource } = await import("../../sources/open.ts");
+  return await openSource({ path: changes }, { format: "auto", signal, stderr: screen });
+}
+
+function request(
+  spec: string,
+  { options, session }: Pick<Run, "options" | "session">,
+  changes: Source | undefined,
+): Omit<Request, "openTarget"> {
+  const { project, volume, point } = parseVolumeSpec(spec);
+  const knownPoint = options.changedSince ?? options.from;
+  const { offset = 0, length } = options;
+  return {
+    ...{ project, volume, point, secrets: session.secrets },
+    keepGoing: options.keepGoing === true,
+    known: knownPoint === undefined ? undefined : { point: knownPoint, changes },
+    trustCache: options.trustCache,
+    part: options.offset === undefined && length === undefined ? undefined : { offset, length },
+    dryRun: options.dryRun === true,
+    verifyTarget: options.verifyTarget === true,
+  };
+}
+
+/** One line for each range that could not be restored, then the error. */
+function refuseDamage(
+  { damaged }: RestoreReport,
+  { spec, place, screen }: { spec: string; place: Place; screen: Invocation["screen"] },
+): void {
+  if (damaged.length === 0) return;
+  for (const { offset, length, reason, target } of merged(damaged)) {
+    const left = target === "zeros" ? "zeros in their place" : "left as they were";
+    screen.write(`damaged: offset ${offset}, ${length} bytes, ${left}: ${reason}\n`);
+  }
+  const chunks = damaged.length === 1 ? "1 chunk is" : `${damaged.length} chunks are`;
+  const state = `${chunks} damaged, "${nameOf(place)}" is not complete`;
+  throw new VarveError("damage", `Cannot restore all of "${spec}": ${state}`);
+}
+
+/** Ranges that follow each other and are damaged for the same reason, such as those of a page, as one. */
+function merged(damaged: RestoreReport["damaged"]): RestoreReport["damaged"] {
+  const ranges: RestoreReport["damaged"] = [];
+  for (const range of damaged) {
+    const last = ranges.at(-1);
+    const goesOn = last?.reason === range.reason && last.offset + last.length === range.offset;
+    if (last !== undefined && goesOn) last.length += range.length;
+    else ranges.push({ ...range });
+  }
+  return ranges;
+}
+
+function summary(spec: string, { chunks, dry_run, ...report }: RestoreReport): string {
+  const verb = dry_run === undefined ? "written" : "to write";
+  const head = `${spec} (${report.backup}): ${formatSize(report.size_bytes)}, ${chunks.total} chunks: ` +
+    `${chunks.matched} were there, ${chunks.written} ${verb}, ${chunks.zero} zero\n${report.reason}\n`;
+  const read = `read ${formatSize(report.read_bytes)} of the target`;
+  if (dry_run !== undefined) {
+    return `${head}${read}; would fetch and write at most ${
+      formatSize(dry_run.download_bytes_max)
+    }; nothing was changed\n`;
+  }
+  const verified = report.verified_bytes > 0 ? `, read back ${formatSize(report.verified_bytes)}` : "";
+  return `${head}${read}, fetched ${formatSize(report.downloaded_bytes)}, wrote ${
+    formatSize(report.written_bytes)
+  }` +
+    `${verified} in ${formatDuration(report.duration_s)}\n`;
+}
+
+function progressState(
+  { sizeBytes, doneBytes, downloadedBytes, writtenBytes }: RestoreProgress,
+): ProgressState {
+  const notes = [`fetched ${formatSize(downloadedBytes)}`, `written ${formatSize(writtenBytes)}`];
+  return { doneBytes, sizeBytes, workBytes: doneBytes, notes };
+}

@@ -1,0 +1,113 @@
+/** Where `varve restore` writes: the file, device, stream or command that the command line names. */
+import type { TargetRequest } from "../../engine/restore/restore.ts";
+import { describeError, InterruptedError, UsageError, VarveError } from "../../errors.ts";
+import { snapshotFromJson } from "../../format/snapshot_name.ts";
+import type { CommandTarget } from "../../targets/command.ts";
+import type { DiffOptions } from "../../targets/rbd_diff.ts";
+import type { Target } from "../../targets/target.ts";
+import type { Invocation } from "../root.ts";
+
+export type Place = { path: string } | { command: readonly string[] };
+
+export interface TargetOptions {
+  to?: string | undefined;
+  exec?: true | undefined;
+  format: "raw" | "rbd-diff";
+  from?: string | undefined;
+  head?: true | undefined;
+  offset?: number | undefined;
+  length?: number | undefined;
+  dryRun?: true | undefined;
+  resize?: true | undefined;
+  force?: true | undefined;
+}
+
+/** `words` is what follows the point. Throws `UsageError` where that is not one place. */
+export function readPlace({ to, exec }: TargetOptions, words: readonly string[]): Place {
+  const refused = (state: string) => new UsageError(`Cannot restore: ${state}`);
+  if (exec !== true && words.length > 0) throw refused(`what is "${words[0]}"? A command goes with --exec`);
+  if ((to === undefined) === (exec === undefined)) throw refused("say where to, with --to or with --exec");
+  if (to !== undefined) return { path: to };
+  if (words.length === 0) throw refused("--exec wants a command after --");
+  return { command: words };
+}
+
+export function isPiped(place: Place): boolean {
+  return "path" in place && place.path === "-";
+}
+
+export function nameOf(place: Place): string {
+  if ("command" in place) return place.command[0] ?? "";
+  return place.path === "-" ? "standard output" : place.path;
+}
+
+export class NamedTarget {
+  readonly #place: Place;
+  readonly #options: TargetOptions;
+  readonly #invocation: Invocation;
+  #command: CommandTarget | undefined;
+
+  constructor(place: Place, options: TargetOptions, invocation: Invocation) {
+    this.#place = place;
+    this.#options = options;
+    this.#invocation = invocation;
+  }
+
+  /** Throws what the openers of targets throw. */
+  async open(wanted: TargetRequest): Promise<Target> {
+    if ("command" in this.#place) return await this.#openCommand(this.#place.command, wanted);
+    const { path } = this.#place;
+    const { signal } = this.#invocation;
+    const { format, dryRun = false, resize, force = false } = this.#options;
+    if (format === "rbd-diff") {
+      const { openRbdDiffTarget } = await import("../../targets/rbd_diff.ts");
+      return await openRbdDiffTarget(path, { ...this.#diffOptions(wanted), dryRun, signal });
+    }
+    const { openTarget } = await import("../../targets/open.ts");
+    const options = {
+      sizeBytes: wanted.end,
+      partFrom: this.#partFrom,
+      readOnly: dryRun,
+      resize,
+      force,
+      signal,
+    };
+    return await openTarget(path, options);
+  }
+
+  /** The error of a restore, with what an end in the middle has left. */
+  explain(error: unknown): unknown {
+    if (this.#command?.isCut !== true) return error;
+    const state =
+      `"${this.#command.name}" was killed before it had all: remove what it has made, or roll it back`;
+    if (error instanceof InterruptedError) return new InterruptedError(`Interrupted: ${state}`);
+    const code = error instanceof VarveError ? error.code : "failed";
+    return new VarveError(code, `${describeError(error)}; ${state}`, { cause: error });
+  }
+
+  async #openCommand(command: readonly string[], wanted: TargetRequest): Promise<Target> {
+    const { CommandTarget } = await import("../../targets/command.ts");
+    const { RbdDiffTarget } = await import("../../targets/rbd_diff.ts");
+    const { signal, screen } = this.#invocation;
+    const isDiff = this.#options.format === "rbd-diff";
+    const startOffset = isDiff ? 0 : this.#partFrom ?? 0;
+    this.#command = new CommandTarget(command, { startOffset, signal, stderr: screen });
+    return isDiff ? new RbdDiffTarget(this.#command, this.#diffOptions(wanted)) : this.#command;
+  }
+
+  #diffOptions({ info, base }: TargetRequest): DiffOptions {
+    const { from, head } = this.#options;
+    const fromSnapshot = base === undefined ? undefined : snapshotFromJson(base.to_snapshot);
+    if (base !== undefined && fromSnapshot === undefined) {
+      throw new UsageError(`Cannot restore from "${from}": that backup is of no snapshot`);
+    }
+    const toSnapshot = head === true ? undefined : snapshotFromJson(info.to_snapshot);
+    return { sizeBytes: info.size_bytes, fromSnapshot, toSnapshot };
+  }
+
+  /** Where the part begins that is restored, if it is one. */
+  get #partFrom(): number | undefined {
+    const { offset, length } = this.#options;
+    return offset === undefined && length === undefined ? undefined : offset ?? 0;
+  }
+}

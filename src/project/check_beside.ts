@@ -1,0 +1,69 @@
+/** The objects beside the chunks and manifests that a restore or an operator needs: keys and holds. */
+import { DamageError, describeError, isUnreadable, type UnreadableError, VarveError } from "../errors.ts";
+import { CHECKED_JSON_RANGE } from "../format/checked_json.ts";
+import { HOLDS_PREFIX, KEYS_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
+import { readTwice } from "./read_twice.ts";
+import type { Context } from "../context.ts";
+import type { Project } from "./project.ts";
+import { decodeKey } from "./project_keys.ts";
+import { readHold } from "./holds.ts";
+
+/** Reads each key, and each hold of the project or of one volume. What has another name is none, and in nobody's way. */
+export async function checkBeside(
+  project: Project,
+  { volume, onDamage }: { volume: string | undefined; onDamage: (error: UnreadableError) => void },
+  context: Context,
+): Promise<void> {
+  for await (const { name, key } of project.list(KEYS_PREFIX, context)) {
+    if (isKeyName(name)) {
+      await telling(onDamage, () => checkKey(project.store, { key, project: project.name }, context));
+    }
+  }
+  const holds = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
+  for await (const { name } of project.list(holds, context)) {
+    const place = parseHoldName(name);
+    if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
+    await telling(onDamage, () => readHold(project, place, context));
+  }
+}
+
+export function isKeyName(name: string): boolean {
+  return /^keys\/[0-9a-f]{16}$/.test(name);
+}
+
+/** The backup that a hold of that name keeps; `undefined` for anything else. */
+export function parseHoldName(name: string): { volume: string; backup: string } | undefined {
+  if (!name.startsWith(HOLDS_PREFIX)) return undefined;
+  return parseManifestName(VOLUMES_PREFIX + name.slice(HOLDS_PREFIX.length));
+}
+
+/** The bytes of a project's key. Throws `DamageError` where they are not as varve wrote them for it, `MissingError`. */
+export async function checkKey(
+  store: Project["store"],
+  { key, project }: { key: string; project: string },
+  { signal }: Context,
+): Promise<Uint8Array> {
+  return await readTwice(async () => {
+    const bytes = await store.get(key, { signal, range: CHECKED_JSON_RANGE });
+    try {
+      decodeKey(bytes, { key, project });
+    } catch (cause) {
+      // A version that no varve of this repository wrote is a damaged one.
+      if (!(cause instanceof VarveError) || cause.code !== "format_version") throw cause;
+      throw new DamageError(key, describeError(cause), { cause });
+    }
+    return bytes;
+  });
+}
+
+async function telling(
+  onDamage: (error: UnreadableError) => void,
+  read: () => Promise<unknown>,
+): Promise<void> {
+  try {
+    await read();
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    onDamage(error);
+  }
+}

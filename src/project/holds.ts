@@ -1,0 +1,91 @@
+/** Holds: small objects beside the manifests, each of which keeps one backup from being forgotten. */
+import { hostname } from "node:os";
+import { MissingError } from "../errors.ts";
+import { decodeDocument, encodeDocument, orNull, record, text } from "../format/document.ts";
+import * as field from "../format/fields.ts";
+import { holdName, HOLDS_PREFIX } from "../format/layout.ts";
+import { MAX_REASON_BYTES } from "../format/limits.ts";
+import { OBJECT_TYPE } from "../format/object.ts";
+import type { Context } from "../context.ts";
+import { listTwice } from "./list_twice.ts";
+import type { Project } from "./project.ts";
+import { checkStored } from "./stored.ts";
+
+export interface Place {
+  volume: string;
+  backup: string;
+}
+
+/** What a hold's object holds. */
+export interface HoldContent {
+  /** What the operator said. */
+  reason: string | null;
+  host: string;
+}
+
+const readContent = record<HoldContent>({
+  reason: orNull(text({ most: MAX_REASON_BYTES })),
+  host: field.host,
+});
+
+/** Which backups of a project, or of one volume, are held. */
+export class Holds {
+  readonly #names: ReadonlySet<string>;
+
+  private constructor(names: ReadonlySet<string>) {
+    this.#names = names;
+  }
+
+  /** Whatever has a hold's name is a hold, so that damage to one never lets a backup go. */
+  static async read(project: Project, volume: string | undefined, { signal }: Context): Promise<Holds> {
+    return new Holds(
+      new Set(await Array.fromAsync(project.list(prefixOf(volume), { signal }), ({ name }) => name)),
+    );
+  }
+
+  /** For whoever drops what is not held: listed twice, for one listing may be short. */
+  static async readTwice(project: Project, volume: string | undefined, context: Context): Promise<Holds> {
+    const listed = await listTwice(project, prefixOf(volume), context);
+    return new Holds(new Set(listed.map(({ name }) => name)));
+  }
+
+  has({ volume, backup }: Place): boolean {
+    return this.#names.has(holdName(volume, backup));
+  }
+}
+
+function prefixOf(volume: string | undefined): string {
+  return volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
+}
+
+/** The hold of one backup, or `undefined`. Throws `DamageError`. */
+export async function readHold(
+  project: Project,
+  { volume, backup }: Place,
+  { signal }: Context,
+): Promise<HoldContent | undefined> {
+  const name = holdName(volume, backup);
+  try {
+    const { content } = await project.read({ type: OBJECT_TYPE.hold, name }, { signal });
+    return decodeDocument(content, { key: project.key(name), read: readContent });
+  } catch (error) {
+    if (error instanceof MissingError) return undefined;
+    throw error;
+  }
+}
+
+export async function writeHold(
+  project: Project,
+  { volume, backup, reason }: Place & { reason: string | null },
+  { signal }: Context,
+): Promise<void> {
+  const name = holdName(volume, backup);
+  const content: HoldContent = { reason, host: hostname() };
+  const object = {
+    type: OBJECT_TYPE.hold,
+    name,
+    content: encodeDocument(content, { key: project.key(name), read: readContent }),
+  };
+  await project.write(object, { signal, key: project.firstKey });
+  await checkStored(project, object.name, { signal });
+}

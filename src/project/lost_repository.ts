@@ -1,0 +1,68 @@
+/** What is left of a repository that has lost its `varve.json`. */
+import type { Secret } from "../codec/keys.ts";
+import { ChunkSizeError, isUnreadable, VarveError } from "../errors.ts";
+import { parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
+import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
+import type { Store } from "../store/store.ts";
+import { readInfo } from "./catalog.ts";
+import type { Context } from "../context.ts";
+import { listTwice } from "./list_twice.ts";
+import { listProjects, openProject } from "./open_project.ts";
+import type { Repository } from "./repository.ts";
+
+/**
+ * The chunk size that the projects in the store have; `undefined` where there are no backups. Throws `wrong_secret` where
+ * none of these can be opened.
+ */
+export async function findChunkBytes(
+  store: Store,
+  secrets: readonly Secret[],
+  context: Context,
+): Promise<number | undefined> {
+  const lost = { id: "", store, chunkBytes: DEFAULT_CHUNK_BYTES };
+  const names = new Set<string>();
+  for (let look = 1; look <= 2; look++) { // one look is no proof
+    for await (const name of listProjects(lost, context)) names.add(name);
+  }
+  let isClosed = false;
+  for (const name of names) {
+    const found = await chunkBytesOf(lost, { name, secrets }, context);
+    if (typeof found === "number") return found;
+    isClosed ||= found === "closed";
+  }
+  if (!isClosed) return undefined;
+  throw new VarveError(
+    "wrong_secret",
+    `Cannot make a repository in "${store.url}": there are projects, and how large their chunks are is not known; ` +
+      `give a --passphrase-file or --key-file that opens one, or --chunk-size`,
+  );
+}
+
+/** `closed` where the project has backups, and none of them can be read. */
+async function chunkBytesOf(
+  lost: Repository,
+  { name, secrets }: { name: string; secrets: readonly Secret[] },
+  context: Context,
+): Promise<number | "closed" | undefined> {
+  try {
+    const project = await openProject(lost, { name, secrets }, context);
+    const places = (await listTwice(project, VOLUMES_PREFIX, context))
+      .flatMap((object) => parseManifestName(object.name) ?? []);
+    for (const place of places.reverse()) {
+      const found = await readInfo(project, place, context).then(
+        ({ chunk_bytes }) => chunk_bytes,
+        (error) => {
+          if (error instanceof ChunkSizeError) return error.chunkBytes;
+          if (!isUnreadable(error)) throw error;
+        },
+      );
+      if (found !== undefined) return found;
+    }
+    return places.length === 0 ? undefined : "closed";
+  } catch (error) {
+    if (isUnreadable(error) || (error instanceof VarveError && error.code === "wrong_secret")) {
+      return "closed";
+    }
+    throw error;
+  }
+}

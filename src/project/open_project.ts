@@ -1,0 +1,171 @@
+/** Which projects a repository has, and how one is made and opened. */
+import type { HolderKind, ProjectKey, Secret } from "../codec/keys.ts";
+import { DamageError, describeError, MissingError, VarveError } from "../errors.ts";
+import { KEYS_PREFIX, projectPrefix, PROJECTS_PREFIX } from "../format/layout.ts";
+import { encryptionNotePath, notedEncryption, noteEncryption } from "../state/encryption_note.ts";
+import { checkProjectName, isProjectName, quote } from "../format/names.ts";
+import type { Context } from "../context.ts";
+import { namesOf } from "./not_found.ts";
+import { Project } from "./project.ts";
+import { createKey, listKeys, openKeys, openLaterKey } from "./project_keys.ts";
+import type { Repository } from "./repository.ts";
+
+export type { Secret } from "../codec/keys.ts";
+
+/**
+ * The names of the projects. A folder without an object is none, which MinIO goes on telling while there are delete markers
+ * in it. A folder that no project can be called like is said.
+ */
+export async function* listProjects(repository: Repository, context: Context): AsyncGenerator<string> {
+  const { store } = repository;
+  for await (const name of store.folders(PROJECTS_PREFIX, { signal: context.signal })) {
+    if (!isProjectName(name)) {
+      context.log.warn(
+        {},
+        `the folder ${quote(PROJECTS_PREFIX + name)} is passed over: no project has such a name`,
+      );
+      continue;
+    }
+    if (await isProject(repository, name, context)) yield name;
+  }
+}
+
+async function isProject(repository: Repository, name: string, context: Context): Promise<boolean> {
+  return (await listKeys(repository.store, name, context)).length > 0 ||
+    await holdsAnything(repository, name, context);
+}
+
+async function holdsAnything({ store }: Repository, name: string, { signal }: Context): Promise<boolean> {
+  for await (const _ of store.list(projectPrefix(name), { signal })) return true;
+  return false;
+}
+
+/** The error of a name that no project has: `what`, where, and which projects there are. */
+export async function noProject(repository: Repository, what: string, context: Context): Promise<VarveError> {
+  const names = await Array.fromAsync(listProjects(repository, context));
+  const there = names.length === 0 ? "there are none" : `there is ${namesOf(names)}`;
+  return new VarveError("not_found", `${what} in "${repository.store.url}"; ${there}`);
+}
+
+/**
+ * Opens a project with whatever of the secrets fits. A key that cannot be used is told of, and the project is opened by its
+ * others. Throws `wrong_secret` where the secrets do not open it, `not_found` where there is no such project, `DamageError`
+ * where none of its keys can be read, or all are gone.
+ */
+export async function openProject(
+  repository: Repository,
+  { name, secrets }: { name: string; secrets: readonly Secret[] },
+  context: Context,
+): Promise<Project> {
+  checkProjectName(name);
+  const stored = await findKeys(repository, name, context);
+  if (stored.length === 0) throw await noKey(repository, name, context);
+  const opened = await openKeys(repository.store, { name, secrets, stored }, context);
+  await checkEncryption(repository, { name, secrets, encryption: opened.encryption }, context);
+  const mayBeOpen = opened.encryption === "none";
+  const findKey = (id: string) => findLater(repository, { name, secrets, id, mayBeOpen }, context);
+  return new Project(repository, name, { ...opened, findKey });
+}
+
+/** A project that was encrypted stays so: a key that lies open in its place is somebody else's. */
+async function checkEncryption(
+  repository: Repository,
+  { name, secrets, encryption }: { name: string; secrets: readonly Secret[]; encryption: HolderKind },
+  context: Context,
+): Promise<void> {
+  const { stateRoot: root, log } = context;
+  if (root === undefined) return;
+  const place = { root, repositoryId: repository.id, project: name };
+  const noted = await notedEncryption(place);
+  if (noted === encryption) return;
+  if (encryption === "none" && noted !== undefined) {
+    const path = encryptionNotePath(place);
+    throw new DamageError(
+      projectPrefix(name) + KEYS_PREFIX,
+      `Cannot open project "${name}": this host knows it as encrypted, and the key that is there now lies open: ` +
+        `put its own key back; if it was made anew without encryption, remove "${path}"`,
+    );
+  }
+  if (encryption === "none" && secrets.length > 0) {
+    log.warn(
+      {},
+      `project "${name}" is not encrypted, whatever secret is given: who can read the store can read it`,
+    );
+  }
+  await remember(repository, { name, encryption }, context);
+}
+
+/** What cannot be written is no reason to fail. */
+async function remember(
+  { id: repositoryId }: Repository,
+  { name, encryption }: { name: string; encryption: HolderKind },
+  { stateRoot: root, log }: Context,
+): Promise<void> {
+  if (root === undefined) return;
+  await noteEncryption({ root, repositoryId, project: name }, encryption).catch((error) => {
+    log.debug({ reason: describeError(error) }, "how the project is encrypted is not noted");
+  });
+}
+
+async function findKeys({ store }: Repository, name: string, context: Context): Promise<string[]> {
+  const keys = await listKeys(store, name, context);
+  return keys.length > 0 ? keys : await listKeys(store, name, context); // one look is no proof
+}
+
+/** Nothing is a project's without its key: that is somebody's loss, or what an erasure that was interrupted has left. */
+async function noKey(repository: Repository, name: string, context: Context): Promise<VarveError> {
+  if (!await holdsAnything(repository, name, context)) {
+    return await noProject(repository, `Cannot open project "${name}": there is none of that name`, context);
+  }
+  return keysGone(`Cannot open project "${name}"`, name);
+}
+
+function keysGone(what: string, name: string): DamageError {
+  const prefix = projectPrefix(name) + KEYS_PREFIX;
+  return new DamageError(
+    prefix,
+    `${what}: there are objects of it, but its keys are gone from "${prefix}"; put them back from a copy, ` +
+      `or, if it was being erased, run "varve erase ${name}" again`,
+  );
+}
+
+/**
+ * Makes a project with its key, wrapped for `secret`, or for nobody. Throws `conflict` where there is one of that name,
+ * `DamageError` where one has lost its keys.
+ */
+export async function createProject(
+  repository: Repository,
+  { name, secret }: { name: string; secret: Secret | undefined },
+  context: Context,
+): Promise<Project> {
+  await refuseProject(repository, name, context);
+  await createKey(repository.store, { name, secret }, context);
+  // Made on purpose: whatever this host knows of an earlier one of that name counts no more.
+  await remember(repository, { name, encryption: secret?.kind ?? "none" }, context);
+  // Read back: another host may have made it at once, and what is sealed under a key that was cut cannot be read.
+  return await openProject(repository, { name, secrets: secret === undefined ? [] : [secret] }, context);
+}
+
+/** Throws unless there is nothing of that name: `conflict`, or `DamageError` where its keys are gone. */
+export async function refuseProject(repository: Repository, name: string, context: Context): Promise<void> {
+  checkProjectName(name);
+  for (let look = 1; look <= 2; look++) { // one look is no proof
+    if (!await holdsAnything(repository, name, context)) continue;
+    const keys = await findKeys(repository, name, context);
+    if (keys.length === 0) throw keysGone(`Cannot make project "${name}"`, name);
+    throw new VarveError("conflict", `Cannot make project "${name}": there is one already`);
+  }
+}
+
+async function findLater(
+  { store }: Repository,
+  options: { name: string; secrets: readonly Secret[]; id: string; mayBeOpen: boolean },
+  context: Context,
+): Promise<ProjectKey | undefined> {
+  try {
+    return await openLaterKey(store, options, context);
+  } catch (error) {
+    if (error instanceof MissingError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,84 @@
+/** A repository: a store with `varve.json` in it. docs/format.md, "The repository". */
+import { DamageError, MissingError, NoRepositoryError, UsageError, VarveError } from "../errors.ts";
+import { fromHex, toHex } from "../util/bytes.ts";
+import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { REPOSITORY_KEY } from "../format/layout.ts";
+import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES } from "../format/limits.ts";
+import type { Store } from "../store/store.ts";
+import type { Context } from "../context.ts";
+import { randomBytes } from "../util/random.ts";
+import { readTwice } from "./read_twice.ts";
+
+const REPOSITORY_ID_BYTES = 16;
+
+export interface Repository {
+  /** 32 hex digits; names local caches. */
+  id: string;
+  store: Store;
+  chunkBytes: number;
+}
+
+/** Makes a repository. Throws `conflict` where the store holds one already. */
+export async function initRepository(
+  store: Store,
+  { chunkBytes }: { chunkBytes: number },
+  context: Context,
+): Promise<Repository> {
+  if (!isChunkSize(chunkBytes)) {
+    throw new UsageError(
+      `Cannot use chunks of ${chunkBytes} bytes: a multiple of ${BLOCK_BYTES}, ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
+    );
+  }
+  if (await isThere(store, context)) {
+    throw new VarveError("conflict", `Cannot make a repository in "${store.url}": there is one already`);
+  }
+  const body = encodeCheckedJson({
+    repository: toHex(randomBytes(REPOSITORY_ID_BYTES)),
+    chunk_bytes: chunkBytes,
+  });
+  await store.put(REPOSITORY_KEY, body, context);
+  // Read back: where two hosts make it at once, both go on with the one that stayed.
+  return await openRepository(store, context);
+}
+
+/** Looked at twice: what is there must not be written over. */
+async function isThere(store: Store, { signal }: Context): Promise<boolean> {
+  if (await store.head(REPOSITORY_KEY, { signal }) !== undefined) return true;
+  for await (const { key } of store.list(REPOSITORY_KEY, { signal })) return key === REPOSITORY_KEY;
+  return false;
+}
+
+function isChunkSize(bytes: unknown): bytes is number {
+  return typeof bytes === "number" && bytes >= MIN_CHUNK_BYTES && bytes <= MAX_CHUNK_BYTES &&
+    bytes % BLOCK_BYTES === 0;
+}
+
+/**
+ * Throws `no_repository` where the store holds none, `format_version` where a later varve made it, `DamageError` where
+ * its file says what no varve would write: folders of this host are named by its id.
+ */
+export async function openRepository(store: Store, context: Context): Promise<Repository> {
+  const fields = await readRepositoryFile(store, context);
+  const { repository: id, chunk_bytes: chunkBytes } = fields;
+  if (typeof id !== "string" || fromHex(id, REPOSITORY_ID_BYTES) === undefined || !isChunkSize(chunkBytes)) {
+    throw new DamageError(
+      REPOSITORY_KEY,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" is none that varve wrote`,
+    );
+  }
+  return { id, store, chunkBytes };
+}
+
+async function readRepositoryFile(store: Store, { signal }: Context): Promise<Record<string, unknown>> {
+  try {
+    return await readTwice(async () =>
+      decodeCheckedJson(
+        await store.get(REPOSITORY_KEY, { signal, range: CHECKED_JSON_RANGE }),
+        REPOSITORY_KEY,
+      )
+    );
+  } catch (cause) {
+    if (!(cause instanceof MissingError)) throw cause;
+    throw new NoRepositoryError(store.url, 'make one with "varve init", or check --repo');
+  }
+}

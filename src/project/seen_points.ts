@@ -1,0 +1,284 @@
+/**
+ * The newest point of each volume that this host has seen, so that a store which was put back to an older state, or has lost
+ * points, is not taken at its word. docs/operating.md, "What a host keeps".
+ */
+import { counted } from "../util/counted.ts";
+import { describeError, VarveError } from "../errors.ts";
+import { isBackupId } from "../format/backup_id.ts";
+import { manifestName } from "../format/layout.ts";
+import { isProjectName, isVolumeName } from "../format/names.ts";
+import { type NotePlace, readNote, writeNote } from "../state/sealed_note.ts";
+import {
+  eraseNote,
+  newestNotePath,
+  notedProjects,
+  notedVolumes,
+  projectStateFolder,
+  type StatePlace,
+} from "../state/state_folder.ts";
+import type { Context } from "../context.ts";
+import { namesOf } from "./not_found.ts";
+import { listProjects } from "./open_project.ts";
+import type { Project } from "./project.ts";
+import { listKeyIds } from "./project_keys.ts";
+import type { Repository } from "./repository.ts";
+import { readForgotten } from "./forgotten.ts";
+
+/** Points of a volume that are missed at once; of more the newest. */
+const MISSED_MAX = 100;
+/** Volumes of a project that are noted because they were seen. */
+const VOLUMES_MAX = 10_000;
+/** Points that are said one by one. */
+const SAID_MAX = 5;
+
+/** A point as it stands in the store, readable or not. */
+export interface ListedPoint {
+  volume: string;
+  backup: string;
+  isReadable: boolean;
+}
+
+/** A point that this host has seen and that is gone, though no forget took it. */
+export interface MissedPoint {
+  volume: string;
+  backup: string;
+}
+
+interface SeenNote {
+  /** The newest that was seen. */
+  newest: string | null;
+  /** Those before it that were seen and are gone: missed until the note is removed. */
+  missed: string[];
+}
+
+/**
+ * Compares what there is of a project, or of one volume, with what this host has seen, remembers the newest that can be
+ * read, and says what is gone. What a forget took is not missed. A host that cannot keep notes misses nothing.
+ */
+export async function findMissed(
+  project: Project,
+  { volume, points }: { volume: string | undefined; points: readonly ListedPoint[] },
+  context: Context,
+): Promise<MissedPoint[]> {
+  const place = statePlace(project, context);
+  if (place === undefined) return [];
+  const there = Map.groupBy(points, (point) => point.volume);
+  const volumes = volume === undefined ? await volumesOf(place, there) : [volume];
+  const look = new Look(project, place, context);
+  const missed: MissedPoint[] = [];
+  for (const name of volumes) missed.push(...await look.at(name, there.get(name) ?? []));
+  sayMissed(project, place, missed, context);
+  return missed;
+}
+
+/** The volumes that have a note, and others that there are: they may be called like anything, and be any number. */
+async function volumesOf(place: StatePlace, there: ReadonlyMap<string, unknown>): Promise<string[]> {
+  const noted = new Set(await notedVolumes(place));
+  const others = [...there.keys()].filter((name) => isVolumeName(name) && !noted.has(name));
+  return [...noted, ...others.slice(0, Math.max(0, VOLUMES_MAX - noted.size))];
+}
+
+/** Remembers a point that this host has made. */
+export async function noteOwn(
+  project: Project,
+  { volume, backup }: MissedPoint,
+  context: Context,
+): Promise<void> {
+  const place = statePlace(project, context);
+  if (place === undefined) return;
+  const note = await readSeen(project, notePlace(place, volume), context);
+  await writeSeen(project, { place, volume, note: { ...note, newest: backup }, isDurable: true }, context);
+}
+
+/** From now on these are not missed: this host has forgotten them. */
+export async function noteForgotten(
+  project: Project,
+  points: readonly MissedPoint[],
+  context: Context,
+): Promise<void> {
+  const place = statePlace(project, context);
+  if (place === undefined) return;
+  for (const [volume, of] of Map.groupBy(points, (point) => point.volume)) {
+    const gone = new Set(of.map(({ backup }) => backup));
+    const { newest, missed } = await readSeen(project, notePlace(place, volume), context);
+    const isNewestGone = newest !== null && gone.has(newest);
+    if (!isNewestGone && !missed.some((id) => gone.has(id))) continue;
+    const note = { newest: isNewestGone ? null : newest, missed: missed.filter((id) => !gone.has(id)) };
+    await writeSeen(project, { place, volume, note }, context);
+  }
+}
+
+/** The projects that there are; those that are gone though this host has seen points of them are said. */
+export async function listedProjects(repository: Repository, context: Context): Promise<string[]> {
+  const names = await Array.fromAsync(listProjects(repository, context));
+  for (const gone of await goneProjects(repository, new Set(names), context)) {
+    context.log.warn({}, await goneProject(repository, gone, context) ?? "");
+  }
+  return names;
+}
+
+/** The projects that there are, and those that should be. */
+export async function expectedProjects(repository: Repository, context: Context): Promise<string[]> {
+  const names = await Array.fromAsync(listProjects(repository, context));
+  return [...names, ...await goneProjects(repository, new Set(names), context)];
+}
+
+/** Those that this host has seen points of, and of which neither of two listings finds a key. */
+async function goneProjects(
+  repository: Repository,
+  there: ReadonlySet<string>,
+  context: Context,
+): Promise<string[]> {
+  const { stateRoot: root } = context;
+  if (root === undefined) return [];
+  const gone: string[] = [];
+  for (const project of await notedProjects({ root, repositoryId: repository.id })) {
+    if (!isProjectName(project) || there.has(project)) continue;
+    const isSeen = await goneProject(repository, project, context) !== undefined;
+    if (isSeen && (await listKeyIds(repository.store, project, context)).length === 0) gone.push(project);
+  }
+  return gone;
+}
+
+/** What is to be said of a project that cannot be found, if this host has seen points of it; else `undefined`. */
+async function goneProject(
+  repository: Repository,
+  project: string,
+  { stateRoot: root }: Context,
+): Promise<string | undefined> {
+  if (root === undefined) return undefined;
+  const place = { root, repositoryId: repository.id, project };
+  const volumes = await notedVolumes(place);
+  if (volumes.length === 0) return undefined;
+  const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
+  return `the project "${project}" is not there any more, and this host has seen points of ${seen}: it was lost, or ` +
+    `erased elsewhere; if that is right, remove "${projectStateFolder(place)}"`;
+}
+
+/** To be thrown on: says it where the error is that a project cannot be found which this host has seen points of. */
+export async function sayIfProjectIsGone(
+  repository: Repository,
+  { project, error }: { project: string; error: unknown },
+  context: Context,
+): Promise<never> {
+  if (error instanceof VarveError && error.code === "not_found") {
+    const state = await goneProject(repository, project, context);
+    if (state !== undefined) context.log.warn({}, state);
+  }
+  throw error;
+}
+
+/** The same for who has to vouch for the project: to him it is damage. */
+export async function refuseIfProjectIsGone(
+  repository: Repository,
+  { project, error }: { project: string; error: unknown },
+  context: Context,
+): Promise<never> {
+  const isMissing = error instanceof VarveError && error.code === "not_found";
+  const state = isMissing ? await goneProject(repository, project, context) : undefined;
+  if (state === undefined) throw error;
+  throw new VarveError("damage", `Cannot vouch for "${project}": ${state}`);
+}
+
+/** One comparison; what was forgotten is read when it is needed, once. */
+class Look {
+  readonly #project: Project;
+  readonly #place: StatePlace;
+  readonly #context: Context;
+  #forgotten: Promise<ReadonlySet<string>> | undefined;
+
+  constructor(project: Project, place: StatePlace, context: Context) {
+    this.#project = project;
+    this.#place = place;
+    this.#context = context;
+  }
+
+  async at(volume: string, points: readonly ListedPoint[]): Promise<MissedPoint[]> {
+    const before = await readSeen(this.#project, notePlace(this.#place, volume), this.#context);
+    const listed = new Set(points.map(({ backup }) => backup));
+    const readable = points.filter(({ isReadable }) => isReadable).map(({ backup }) => backup);
+    const missed: string[] = [];
+    for (const backup of [...before.missed, ...before.newest === null ? [] : [before.newest]]) {
+      const state = listed.has(backup) ? "there" : await this.#stateOf({ volume, backup });
+      if (state === "lost") missed.push(backup);
+      else if (state === "there" && backup === before.newest) readable.push(backup);
+    }
+    const newest = readable.reduce((newest, id) => id > newest ? id : newest, "");
+    const note = { newest: newest === "" ? null : newest, missed: missed.sort().slice(-MISSED_MAX) };
+    if (JSON.stringify(note) !== JSON.stringify(before)) {
+      await writeSeen(this.#project, { place: this.#place, volume, note }, this.#context);
+    }
+    return missed.map((backup) => ({ volume, backup }));
+  }
+
+  async #stateOf(point: MissedPoint): Promise<"there" | "forgotten" | "lost"> {
+    const name = manifestName(point.volume, point.backup);
+    if (await this.#project.has(name, this.#context)) return "there";
+    this.#forgotten ??= readForgotten(this.#project, this.#context);
+    const isForgotten = (await this.#forgotten).has(name);
+    return isForgotten ? "forgotten" : "lost";
+  }
+}
+
+function sayMissed(
+  { name }: Project,
+  place: StatePlace,
+  missed: readonly MissedPoint[],
+  { log }: Context,
+): void {
+  for (const { volume, backup } of missed.slice(0, SAID_MAX)) {
+    log.warn(
+      {},
+      `this host has seen "${name}/${volume}@${backup}", which is not there any more, and there is no record of a forget ` +
+        `that took it: it was lost, or the store was put back to an older state; if it was forgotten on purpose, ` +
+        `remove "${newestNotePath(place, volume)}"`,
+    );
+  }
+  const more = missed.length - SAID_MAX;
+  if (more > 0) log.warn({}, `and so it is with ${counted(more, "more point")} of "${name}"`);
+}
+
+function statePlace(project: Project, { stateRoot: root }: Context): StatePlace | undefined {
+  if (root === undefined) return undefined;
+  return { root, repositoryId: project.repositoryId, project: project.name };
+}
+
+function notePlace(place: StatePlace, volume: string): NotePlace {
+  const { repositoryId, project } = place;
+  return { path: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
+}
+
+async function readSeen(project: Project, at: NotePlace, { log }: Context): Promise<SeenNote> {
+  const content = await readNote(at, (id) => project.knownKey(id));
+  if (content === undefined) return { newest: null, missed: [] };
+  const { newest, missed } = content === "untrusted" ? {} : content as Partial<SeenNote>;
+  const isId = (id: unknown) => typeof id === "string" && isBackupId(id);
+  if ((newest === null || isId(newest)) && Array.isArray(missed) && missed.every(isId)) {
+    return { newest: newest!, missed };
+  }
+  log.warn({ path: at.path }, "this note is not one that was written for this project; it is made anew");
+  return { newest: null, missed: [] };
+}
+
+interface NoteToWrite {
+  place: StatePlace;
+  volume: string;
+  note: SeenNote;
+  /** A list may see news of a thousand volumes: what another host made it can see again. */
+  isDurable?: boolean | undefined;
+}
+
+/** What cannot be written is no reason to fail. */
+async function writeSeen(
+  project: Project,
+  { place, volume, note, isDurable }: NoteToWrite,
+  { log }: Context,
+): Promise<void> {
+  const at = notePlace(place, volume);
+  try {
+    if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
+    else await writeNote(at, { key: project.firstKey, content: { ...note }, isDurable });
+  } catch (error) {
+    log.debug({ path: at.path, reason: describeError(error) }, "the newest point is not noted");
+  }
+}

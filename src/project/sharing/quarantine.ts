@@ -1,0 +1,89 @@
+/**
+ * Marks: small objects `marked/<name below chunks/>`, each of which says that a chunk, patch or page was found missing or
+ * damaged and is not to be used. A backup takes it for absent and writes over it. Whoever reads it whole removes the mark.
+ */
+import { hostname } from "node:os";
+import { describeError, StoreError } from "../../errors.ts";
+import { utf8 } from "../../util/bytes.ts";
+import { chunkName, MARKED_PREFIX, markName, type ObjectRef, parseMarkName } from "../../format/layout.ts";
+import { OBJECT_TYPE } from "../../format/object.ts";
+import type { Context } from "../../context.ts";
+import { listTwice } from "../list_twice.ts";
+import type { Project } from "../project.ts";
+import type { FindingKind } from "../../engine/verify/findings.ts";
+
+/** What a mark's object holds. */
+export interface MarkContent {
+  found: FindingKind;
+  reason: string;
+  /** Where the repair ran, or the backup whose write went wrong. */
+  host: string;
+  /** When the repair began, by the store's clock, or the write failed, by the host's: ISO 8601, UTC. */
+  at: string;
+}
+
+/** Which chunks, patches and pages of a project are marked. */
+export class MarkedObjects {
+  readonly #refs: ReadonlyMap<string, ObjectRef>;
+
+  private constructor(refs: ReadonlyMap<string, ObjectRef>) {
+    this.#refs = refs;
+  }
+
+  /** By two listings: whatever has a mark's name is a mark, so that damage to one never brings an object back into use. */
+  static async read(project: Project, { signal }: Pick<Context, "signal">): Promise<MarkedObjects> {
+    const refs = new Map<string, ObjectRef>();
+    for (const { name } of await listTwice(project, MARKED_PREFIX, { signal })) {
+      const ref = parseMarkName(name);
+      if (ref !== undefined) refs.set(chunkName(ref), ref);
+    }
+    return new MarkedObjects(refs);
+  }
+
+  /** Nothing is marked. */
+  get none(): boolean {
+    return this.size === 0;
+  }
+
+  get size(): number {
+    return this.#refs.size;
+  }
+
+  has(ref: ObjectRef): boolean {
+    return !this.none && this.#refs.has(chunkName(ref));
+  }
+
+  refs(): Iterable<ObjectRef> {
+    return this.#refs.values();
+  }
+}
+
+export async function writeMark(
+  project: Project,
+  { ref, ...about }: Omit<MarkContent, "host"> & { ref: ObjectRef },
+  { signal }: Context,
+): Promise<void> {
+  const content: MarkContent = { ...about, host: hostname() };
+  const object = { type: OBJECT_TYPE.mark, name: markName(ref), content: utf8(JSON.stringify(content)) };
+  await project.write(object, { signal, key: project.firstKey });
+}
+
+/**
+ * Removes the marks of objects that were read whole; how many are gone. Where that is refused the marks stay, and cost an
+ * upload more, nothing else.
+ */
+export async function removeMarks(
+  project: Project,
+  refs: readonly ObjectRef[],
+  { signal, log }: Context,
+): Promise<number> {
+  if (refs.length === 0) return 0;
+  try {
+    const left = await project.store.delete(refs.map((ref) => project.key(markName(ref))), { signal });
+    return refs.length - left.length;
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    log.debug({ reason: describeError(error) }, "could not remove the marks of what is whole again");
+    return 0;
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * Chunks and pages from one repository of a project into another: as they are, each opened and checked before it is
+ * written. What a gc plan of the target condemns is sealed anew under a key of the copy's own. docs/gc.md.
+ */
+import { pageId } from "../codec/ids.ts";
+import type { ProjectKey } from "../codec/keys.ts";
+import { isUnreadable } from "../errors.ts";
+import { EntryList, type Place, refsOf, samePlace, wholeAt } from "../format/entries.ts";
+import { chunkName, type ObjectRef } from "../format/layout.ts";
+import { PAGE_CHUNKS } from "../format/limits.ts";
+import { isPossibleChunkSize } from "../format/object.ts";
+import { checkObject, readChunk } from "./read_chunk.ts";
+import { later, type WrittenObject } from "./present_objects.ts";
+import { StoredObjects } from "./stored_objects.ts";
+import type { ChunkWorkshop } from "./workshop.ts";
+import { ChunkWriter, WHOLE } from "./write_chunk.ts";
+import type { Condemned } from "../project/sharing/condemned.ts";
+import type { Context } from "../context.ts";
+import type { Lease } from "../project/sharing/lease.ts";
+import { downloadPage } from "./page_table.ts";
+import type { Project } from "../project/project.ts";
+import type { MarkedObjects } from "../project/sharing/quarantine.ts";
+import { Window } from "../util/window.ts";
+
+/** Chunks remembered as being in the target; beyond it the store is asked again. */
+const MAX_REMEMBERED = 16_384;
+
+export interface ChunkCopierOptions {
+  source: Project;
+  target: Project;
+  workshop: ChunkWorkshop;
+  /** Of the target, read after its lease was written. */
+  condemned: Condemned;
+  marked: MarkedObjects;
+  /** Of the target. */
+  lease: Lease;
+}
+
+/** Of all that was copied until now. */
+export interface CopyCounts {
+  copied: number;
+  /** The target had them. */
+  present: number;
+  bytes: number;
+}
+
+/** Another point of the target: what its pages name is there. */
+export interface CopyBase {
+  pages: EntryList;
+  /** A gc plan of the target may condemn some of it. */
+  isInDoubt: boolean;
+}
+
+export interface CopyPagesOptions {
+  /** What the manifest is sealed under. */
+  key: ProjectKey;
+  base: CopyBase | undefined;
+  /** Told how many positions of the volume are done. */
+  onPage: (positions: number) => void;
+}
+
+export class ChunkCopier {
+  /** Chunks and pages; their bytes as they are stored. */
+  readonly counts: CopyCounts = { copied: 0, present: 0, bytes: 0 };
+  readonly #options: ChunkCopierOptions;
+  readonly #context: Context;
+  /** Objects by name that are in the target, or on their way. Oldest first. */
+  readonly #known = new Map<string, Promise<void>>();
+  /** In the target, of what was put as it is, or is there. */
+  readonly #stored: StoredObjects;
+  #newest: WrittenObject | undefined;
+
+  constructor(options: ChunkCopierOptions, context: Context) {
+    this.#options = options;
+    this.#stored = new StoredObjects(options.target, context);
+    this.#context = context;
+  }
+
+  /** What was written last of what was put or found in the target until now. */
+  get newest(): WrittenObject | undefined {
+    return later(this.#newest, this.#stored.newest);
+  }
+
+  /**
+   * Copies the pages of a manifest, and what they name, and looks once more whether all of it is there; the pages as the
+   * target has them. Throws `DamageError`, `MissingError`, `StoreError`.
+   */
+  async copyPages(
+    pages: EntryList,
+    { key, base, onPage }: CopyPagesOptions,
+  ): Promise<EntryList> {
+    const { target, workshop, condemned, marked, lease } = this.#options;
+    const none = { cache: undefined, leafCache: undefined, isFirst: false };
+    const writer = new ChunkWriter(
+      { project: target, keys: key, workshop, condemned, marked, lease: lease.id, ...none },
+      this.#context,
+    );
+    const copied = new EntryList(pages.length);
+    const isInDoubt = base?.isInDoubt ?? false;
+    try {
+      for (let page = 0; page < pages.length; page++) {
+        const ref = pages.get(page)?.object;
+        const baseRef = base !== undefined && page < base.pages.length
+          ? base.pages.get(page)?.object
+          : undefined;
+        if (ref !== undefined) {
+          copied.set(page, wholeAt(await this.#page(ref, { key, writer, baseRef, isInDoubt })));
+        }
+        onPage((page + 1) * PAGE_CHUNKS);
+      }
+      await Promise.all([this.#stored.check(), writer.checkStored()]);
+      this.#newest = later(this.#newest, writer.newest);
+    } finally {
+      this.counts.bytes += writer.uploadedBytes;
+    }
+    return copied;
+  }
+
+  async #page(
+    ref: ObjectRef,
+    { key, writer, baseRef, isInDoubt }: {
+      key: ProjectKey;
+      writer: ChunkWriter;
+      baseRef: ObjectRef | undefined;
+      isInDoubt: boolean;
+    },
+  ): Promise<ObjectRef> {
+    const { source, condemned, marked } = this.#options;
+    const isInBase = baseRef !== undefined && samePlace(wholeAt(ref), wholeAt(baseRef));
+    // All of it is there, and nothing of it in doubt: not even the page has to be read.
+    if (isInBase && !isInDoubt && marked.none) return ref;
+    const { signal } = this.#context;
+    const { entries, object } = await downloadPage(ref, { project: source, signal });
+    const base = isInBase ? entries : baseRef && await this.#readBase(baseRef);
+    const copied = await this.#entries(entries, { writer, base });
+    const isChanged = copied !== entries;
+    if (!isChanged && isInBase && await writer.isTrusted(ref)) return ref;
+    if (!isChanged && !await condemned.has(ref)) return await this.#putAsIs(ref, object);
+    const bytes = copied.encode();
+    return await writer.writePage(pageId(key.pageKey, bytes), bytes, undefined);
+  }
+
+  /** Only spares questions: one that cannot be read must not keep the copy from being made. */
+  async #readBase(ref: ObjectRef): Promise<EntryList | undefined> {
+    const options = { project: this.#options.target, signal: this.#context.signal };
+    try {
+      return (await downloadPage(ref, options)).entries;
+    } catch (error) {
+      if (isUnreadable(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** The entries as the target has them: the same list where all are as they were. */
+  async #entries(
+    entries: EntryList,
+    { writer, base }: { writer: ChunkWriter; base: EntryList | undefined },
+  ): Promise<EntryList> {
+    const { workshop } = this.#options;
+    const window = new Window(workshop.window + workshop.jobs);
+    let changed: EntryList | undefined;
+    try {
+      for (let at = 0; at < entries.length; at++) {
+        const place = entries.get(at);
+        if (place === undefined) continue;
+        await window.add(async () => {
+          const there = await this.#chunk(place, { writer, isInBase: samePlace(place, base?.get(at)) });
+          if (!samePlace(place, there)) (changed ??= entries.copy()).set(at, there);
+        });
+      }
+      await window.drain();
+    } finally {
+      await window.settle();
+    }
+    return changed ?? entries;
+  }
+
+  /** Where the chunk is in the target, once it is there. */
+  async #chunk(
+    place: Place,
+    { writer, isInBase }: { writer: ChunkWriter; isInBase: boolean },
+  ): Promise<Place> {
+    if (isInBase && await writer.isTrusted(...refsOf(place))) {
+      this.counts.present++;
+      return place;
+    }
+    if (await this.#options.condemned.has(...refsOf(place))) return await this.#storeAnew(place, writer);
+    // What a patch is over comes first.
+    for (const ref of refsOf(place).reverse()) await this.#copyOnce(ref);
+    return place;
+  }
+
+  async #copyOnce(ref: ObjectRef): Promise<void> {
+    const name = chunkName(ref);
+    const known = this.#known.get(name);
+    if (known !== undefined) return await known;
+    const copied = this.#copyObject(ref);
+    // Who waits for it sees the failure; nobody may be waiting.
+    copied.catch(() => {});
+    this.#known.set(name, copied);
+    if (this.#known.size > MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value!);
+    await copied;
+  }
+
+  async #copyObject(ref: ObjectRef): Promise<void> {
+    if (await this.#isThere(ref)) return;
+    const { source, workshop } = this.#options;
+    const buffer = await workshop.chunks.acquire();
+    try {
+      const onOpened = (object: Uint8Array) => this.#put(ref, object);
+      await checkObject(buffer, ref, { project: source, workshop, signal: this.#context.signal, onOpened });
+    } finally {
+      buffer.release();
+    }
+  }
+
+  /** A condemned key must not be referred to. */
+  async #storeAnew(place: Place, writer: ChunkWriter): Promise<Place> {
+    const { source, workshop } = this.#options;
+    const { signal } = this.#context;
+    const buffer = await workshop.chunks.acquire();
+    try {
+      const length = await readChunk(buffer, place, { project: source, workshop, signal });
+      const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, ...WHOLE });
+      this.counts[outcome === "new" ? "copied" : "present"]++;
+      return entry!; // only zeros have none, and no key
+    } finally {
+      buffer.release();
+    }
+  }
+
+  async #putAsIs(ref: ObjectRef, object: Uint8Array): Promise<ObjectRef> {
+    if (!await this.#isThere(ref)) await this.#put(ref, object);
+    return ref;
+  }
+
+  async #isThere(ref: ObjectRef): Promise<boolean> {
+    const { target, marked } = this.#options;
+    if (marked.has(ref)) return false; // it may be there, and is written over
+    const info = await target.store.head(target.key(chunkName(ref)), { signal: this.#context.signal });
+    const isThere = info !== undefined && isPossibleChunkSize(info.sizeBytes, target.chunkBytes);
+    if (!isThere) return false;
+    this.counts.present++;
+    await this.#stored.add(ref, info.sizeBytes);
+    return true;
+  }
+
+  async #put(ref: ObjectRef, object: Uint8Array): Promise<void> {
+    const { target } = this.#options;
+    await target.store.put(target.key(chunkName(ref)), object, { signal: this.#context.signal });
+    await this.#stored.add(ref, object.length);
+    this.counts.copied++;
+    this.counts.bytes += object.length;
+  }
+}

@@ -1,0 +1,69 @@
+import { expect, test } from "bun:test";
+import {
+  formatDuration,
+  formatSize,
+  parseDuration,
+  parseSize,
+  parseWait,
+} from "../../../src/cli/terminal/units.ts";
+
+test("parseSize() reads powers of 1024 when there is a unit", () => {
+  const sizes = ["4194304", "4M", "4m", "4MB", "4MiB", "4 MiB", "0.5K", "1GiB", "2T", "1P", "7B", "0"].map(
+    parseSize,
+  );
+  const mib = 1 << 20;
+  expect(sizes).toEqual([
+    4 * mib,
+    4 * mib,
+    4 * mib,
+    4 * mib,
+    4 * mib,
+    4 * mib,
+    512,
+    1024 * mib,
+    2 * 2 ** 40,
+    2 ** 50,
+    7,
+    0,
+  ]);
+});
+
+test("parseSize() returns undefined when it is no size", () => {
+  for (const text of ["", "M", "-1", "4X", "4MM", "1e3", "0x10", "4M 4M", "0.3", "999999P"]) {
+    expect([text, parseSize(text)]).toEqual([text, undefined]);
+  }
+});
+
+test("formatSize() keeps three digits when the size grows", () => {
+  const texts = [0, 999, 1000, 1024, 1536, 10 * 1024, 999 * 1024, 1000 * 1024, 4 << 20, 5 * 2 ** 30, 2 ** 62]
+    .map(formatSize);
+  expect(texts).toEqual([
+    ...["0 B", "999 B", "0.98 KiB", "1.00 KiB", "1.50 KiB", "10.0 KiB", "999 KiB", "0.98 MiB", "4.00 MiB"],
+    ...["5.00 GiB", "4096 PiB"],
+  ]);
+});
+
+test("formatDuration() shows hours only when there are some", () => {
+  expect([0, 7.4, 59.6, 750, 3599, 3600, 10 * 3600 + 61].map(formatDuration)).toEqual([
+    ...["0:00", "0:07", "1:00", "12:30", "59:59", "1:00:00", "10:01:01"],
+  ]);
+});
+
+test("parseDuration() reads hours, days, weeks and years", () => {
+  expect(["12h", "30d", "8w", "1y", "0d"].map(parseDuration)).toEqual(
+    [12, 720, 1344, 8760, 0].map((h) => h * 3600_000),
+  );
+});
+
+test("parseDuration() returns undefined when it is no duration", () => {
+  for (const text of ["", "30", "d", "1.5d", "-1d", "3m", "1d12h", "1 d", "123456d"]) {
+    expect([text, parseDuration(text)]).toEqual([text, undefined]);
+  }
+});
+
+test("parseWait() reads seconds, minutes and hours, and nothing else", () => {
+  expect(["90s", "15m", "2h", "0s"].map(parseWait)).toEqual([90_000, 900_000, 7_200_000, 0]);
+  for (const text of ["", "15", "1.5h", "-1s", "2 h", "1d", "1ms", "9999999s"]) {
+    expect([text, parseWait(text)]).toEqual([text, undefined]);
+  }
+});

@@ -1,0 +1,104 @@
+/** Keys that were planted by whoever can write to the store. */
+import { describe, expect, test } from "bun:test";
+import { deriveKeys, type Secret, type WrappedSecret } from "../../src/codec/keys.ts";
+import { openProject } from "../../src/project/open_project.ts";
+import { decodeCheckedJson, encodeCheckedJson } from "../../src/format/checked_json.ts";
+import { toHex, utf8 } from "../../src/util/bytes.ts";
+import { emptyRepository, errorOf, KEYS, keysOf, makeProject, PROJECT, testContext } from "../kit/engine.ts";
+
+const KEY_FILE: Secret = { kind: "key-file", key: new Uint8Array(32).fill(1) };
+const PASSPHRASE: Secret = { kind: "passphrase", passphrase: utf8("open sesame, please") };
+
+/** Of the key that anybody can make of 32 zeros. */
+const OPEN_ID = toHex(deriveKeys(new Uint8Array(32), PROJECT).id);
+
+/** A project with a key that is wrapped for `secret`, and what `openProject` says of it with more keys beside. */
+async function setUp(secret: Secret) {
+  const repository = await emptyRepository();
+  await makeProject(repository, { secret });
+  const [key] = await keysOf(repository.store, KEYS);
+  const fields = decodeCheckedJson(await repository.store.get(key!), key!);
+  const warnings: string[] = [];
+  const log = { debug() {}, info() {}, error() {}, warn: (_: object, text: string) => warnings.push(text) };
+  return {
+    id: String(fields.key),
+    holder: (fields.holders as WrappedSecret[])[0]!,
+    warnings,
+    plant: async (id: string, holders: unknown[]) => {
+      const { varve: _, ...rest } = fields;
+      await repository.store.put(KEYS + id, encodeCheckedJson({ ...rest, key: id, holders }));
+    },
+    cut: (id: string) => repository.store.put(KEYS + id, new Uint8Array(10)),
+    open: (secrets: readonly Secret[]) =>
+      openProject(repository, { name: PROJECT, secrets }, testContext({ log })),
+  };
+}
+
+/** As much as a reader takes of one holder: 32 times the work of ours. */
+const DEAR = { n: 2 ** 18, r: 8, p: 16 };
+
+describe("openProject()", () => {
+  test("does no more work than it would for 16 holders, and says so", async () => {
+    const { id, holder, plant, open } = await setUp(PASSPHRASE);
+    await plant(id, Array(16).fill({ ...holder, ...DEAR }));
+    const error = await errorOf(open([PASSPHRASE]));
+    expect([error.code, error.message]).toEqual([
+      "damage",
+      `Cannot open project "acme": Cannot use the key "${KEYS}${id}": the keys together cost more work than varve ` +
+      "would spend on them",
+    ]);
+  });
+
+  test("opens by the holders that cost little, whatever lies beside", async () => {
+    const { holder, plant, open, warnings, id } = await setUp(PASSPHRASE);
+    for (const planted of ["0".repeat(16), "f".repeat(16)]) {
+      await plant(planted, Array(16).fill({ ...holder, ...DEAR }));
+    }
+    const project = await open([PASSPHRASE]);
+    expect([Buffer.from(project.firstKey.id).toString("hex"), project.encryption]).toEqual([
+      id,
+      "passphrase",
+    ]);
+    expect(warnings).toEqual([
+      expect.stringContaining("the keys together cost more work"),
+      expect.stringContaining("the keys together cost more work"),
+    ]);
+  });
+
+  test("refuses a weaker scrypt than anybody ever wrote", async () => {
+    const { id, holder, plant, open } = await setUp(PASSPHRASE);
+    await plant(id, [{ ...holder, n: 2 ** 15 }]);
+    expect((await errorOf(open([PASSPHRASE]))).message).toContain(
+      "it does not say, as varve would, how to open it",
+    );
+  });
+
+  test("does not use a key that lies open beside one that is sealed, with the secret or without", async () => {
+    const { id, plant, open, warnings } = await setUp(KEY_FILE);
+    const planted = OPEN_ID;
+    await plant(planted, [{ kind: "none", secret: "00".repeat(32) }]);
+    expect(Buffer.from((await open([KEY_FILE])).firstKey.id).toString("hex")).toBe(id);
+    expect((await errorOf(open([]))).code).toBe("wrong_secret");
+    expect(warnings).toEqual([expect.stringContaining(`"${KEYS}${planted}": it lies open in the store`)]);
+  });
+
+  test("does not use a key that lies open beside one that cannot be read, where a secret is given", async () => {
+    const { id, plant, open, cut } = await setUp(KEY_FILE);
+    await plant(OPEN_ID, [{ kind: "none", secret: "00".repeat(32) }]);
+    await cut(id);
+    const error = await errorOf(open([KEY_FILE]));
+    expect([error.code, error.message]).toEqual([
+      "damage",
+      expect.stringMatching(/^Cannot open project "acme": .*put the project's own key back$/),
+    ]);
+  });
+
+  test("says that there are two keys where both open", async () => {
+    const first = await setUp(KEY_FILE);
+    const second = await setUp(KEY_FILE);
+    await first.plant(second.id, [second.holder]);
+    await first.open([KEY_FILE]);
+    const ids = [first.id, second.id].sort().join(", ");
+    expect(first.warnings).toEqual([`project "acme" has 2 keys: ${ids}; new volumes take the first`]);
+  });
+});

@@ -1,0 +1,89 @@
+/** What is opened how, and what is refused before a byte is read. */
+import { describe, expect, test } from "bun:test";
+import { dlopen } from "bun:ffi";
+import fs from "node:fs";
+import { makePipe, preparePipe } from "../../src/os/pipes.ts";
+import { encodeDiff } from "../kit/rbd_stream.ts";
+import { errorOf, makeFifo, open, readAll, readStdin, scratchFolder } from "./scratch.ts";
+
+const scratch = scratchFolder();
+const EMPTY_DIFF = encodeDiff([{ tag: "s", sizeBytes: 77 }, { tag: "e" }]);
+
+describe("openSource()", () => {
+  test("takes standard input, a pipe or a file, for an rbd stream", async () => {
+    fs.writeFileSync(scratch("stream"), EMPTY_DIFF);
+    const read = (shell: string, format: "auto" | "raw") => readStdin(scratch, { shell, format });
+    expect(await read(`cat ${scratch("stream")} | "$0" "$1"`, "auto")).toBe("standard input 77");
+    expect(await read(`"$0" "$1" < ${scratch("stream")}`, "auto")).toBe("standard input 77");
+    const sizeBytes = EMPTY_DIFF.length;
+    expect(await read(`"$0" "$1" < ${scratch("stream")}`, "raw")).toBe(`standard input ${sizeBytes}`);
+  });
+
+  test("refuses a terminal as a wrong use", async () => {
+    const shell = `script -qec "'$0' '$1'" /dev/null < /dev/null`;
+    const says = 'usage Cannot read "standard input": it is a terminal, a stream must be piped in';
+    expect(await readStdin(scratch, { shell, format: "auto" })).toBe(says);
+  });
+
+  test("names what is not there, and a folder", async () => {
+    const missing = await errorOf(open(scratch("missing")));
+    expect(missing).toMatchObject({ code: "failed" });
+    expect(missing.message).toStartWith(`Cannot open "${scratch("missing")}": ENOENT`);
+    expect(await errorOf(open("/"))).toMatchObject({
+      code: "usage",
+      message: 'Cannot read "/": it is a folder',
+    });
+  });
+
+  test("fails with the signal's reason when a named pipe's writer does not come", async () => {
+    const abort = new AbortController();
+    const fifo = makeFifo(scratch("nobody"));
+    const opening = errorOf(open(fifo, { signal: abort.signal }));
+    const reason = new Error("enough");
+    abort.abort(reason);
+    expect(await opening).toBe(reason);
+    expect(await errorOf(open(fifo, { signal: abort.signal }))).toBe(reason);
+    // The thread that still waits in open() is let go.
+    fs.closeSync(fs.openSync(fifo, "w"));
+  });
+
+  test("says what to do when a file is no rbd stream", async () => {
+    fs.writeFileSync(scratch("text"), "just a text\n");
+    const error = await errorOf(readAll(await open(scratch("text"))));
+    expect(error.message).toContain('it begins with "just a text\\x0a", not with "rbd diff v1"');
+    expect(error.message).toContain("--format raw");
+  });
+});
+
+describe("preparePipe()", () => {
+  test("makes a pipe hold 1 MiB", () => {
+    const { readFd, writeFd } = makePipe();
+    preparePipe(readFd);
+    // Would wait forever in a pipe of the usual 64 KiB.
+    expect(fs.writeSync(writeFd, new Uint8Array(1024 * 1024))).toBe(1024 * 1024);
+    fs.closeSync(readFd);
+    fs.closeSync(writeFd);
+  });
+
+  test("makes the reads of a pipe wait that its producer left non-blocking", () => {
+    const { readFd, writeFd } = makePipe();
+    setFlags(readFd, O_NONBLOCK);
+    expect(flagsOf(readFd) & O_NONBLOCK).toBe(O_NONBLOCK);
+    preparePipe(readFd);
+    expect(flagsOf(readFd) & O_NONBLOCK).toBe(0);
+    fs.closeSync(readFd);
+    fs.closeSync(writeFd);
+  });
+});
+
+const O_NONBLOCK = fs.constants.O_NONBLOCK;
+
+function flagsOf(fd: number): number {
+  return parseInt(/flags:\s*(\d+)/.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))![1]!, 8);
+}
+
+function setFlags(fd: number, flags: number): void {
+  const F_SETFL = 4;
+  const { symbols } = dlopen("libc.so.6", { fcntl: { args: ["i32", "i32", "i32"], returns: "i32" } });
+  symbols.fcntl(fd, F_SETFL, flags);
+}
