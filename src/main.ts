@@ -1,6 +1,6 @@
 /** The program: arguments in, exit code out. The only place that maps errors to exit codes. */
 import { lastLine, wantsJson } from "./cli/terminal/last_line.ts";
-import { createProgram, runProgram } from "./cli/program.ts";
+import { createProgram, runProgram } from "./cli/commands/program.ts";
 import { standardError } from "./cli/terminal/screen.ts";
 import { watchProcessSignals } from "./cli/signals.ts";
 import { INTERRUPTED_EXIT_CODE, UNWAITED } from "./cli/watchdog.ts";

@@ -6,7 +6,6 @@
 import { describeError, VarveError } from "../errors.ts";
 import { Producer } from "../os/child.ts";
 import { type Input, producerInput } from "../os/input.ts";
-import type { VolumeReader } from "../sources/source.ts";
 
 /** The bindings are packaged for the system's Python, which need not be the first in PATH; `ceph` itself is a program of it. */
 const PYTHON = "/usr/bin/python3";
@@ -65,7 +64,7 @@ export interface RbdReaderOptions {
   signal: AbortSignal;
 }
 
-export class RbdReader implements VolumeReader {
+export class RbdReader {
   readonly #name: string;
   readonly #producer: Producer;
   readonly #input: Input;
@@ -90,6 +89,7 @@ export class RbdReader implements VolumeReader {
     }
   }
 
+  /** Fills `into`, which may be shared memory, with the snapshot's bytes from `offset` on. One read at a time. */
   async readAt(into: Uint8Array, offset: number): Promise<void> {
     this.#producer.ask(`${offset} ${into.length}`);
     await this.#fill(into);

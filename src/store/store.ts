@@ -2,8 +2,6 @@
  * The store interface: keys and bytes, nothing of what they mean. Directory, S3 and memory implement it, the
  * wrappers (retries, limits, faults) are stores over stores, and `test/store/contract.ts` is what all must pass.
  */
-import type { History } from "./history.ts";
-
 export interface ObjectInfo {
   key: string;
   sizeBytes: number;
@@ -35,6 +33,46 @@ export interface DeleteFailure {
   /** The rights or a lock forbid it: trying again will not help. */
   refused: boolean;
   reason: string;
+}
+
+/** One thing that takes room below a key. */
+export interface Trace {
+  key: string;
+  kind: "version" | "marker" | "upload";
+  /** The version's or upload's own id; empty where the store has none. */
+  id: string;
+  /** Of a version or marker: it is what a reader of the key meets. */
+  isLatest: boolean;
+  sizeBytes: number;
+}
+
+export interface TracePage {
+  /** In no order, but no later page has keys before these; those of one key may be on two pages. */
+  traces: Trace[];
+  /** To be given as `after` for the next page; `undefined` after the last. */
+  next: string | undefined;
+}
+
+/** Why a trace is still there. */
+export interface TraceFailure {
+  trace: Trace;
+  reason: string;
+}
+
+/** What holds a trace in place; neither where nothing does, or the store does not say. */
+export interface Lock {
+  /** End of its retention, milliseconds since 1970 by the store's clock. */
+  untilMs: number | undefined;
+  legalHold: boolean;
+}
+
+/** Fails as a `Store` does. */
+export interface History {
+  /** One page of everything whose key begins with `prefix`. */
+  page(prefix: string, options: RequestOptions & { after?: string | undefined }): Promise<TracePage>;
+  /** Removes these, at most a page of them, for good; one that is gone is a success. Resolves to those that remain. */
+  remove(traces: readonly Trace[], options: RequestOptions): Promise<TraceFailure[]>;
+  lockOf(trace: Trace, options: RequestOptions): Promise<Lock>;
 }
 
 /**

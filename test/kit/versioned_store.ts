@@ -1,5 +1,5 @@
 /** A store in memory that keeps old versions and delete markers as a versioned bucket does, and locks some of them. */
-import type { History, Trace, TracePage } from "../../src/store/history.ts";
+import type { History, Trace, TracePage } from "../../src/store/store.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
 import type { DeleteFailure } from "../../src/store/store.ts";
 

@@ -1,5 +1,6 @@
 /** `varve copy`: restore points into a second repository. */
-import type { CopyProgress, CopyReport } from "../../engine/copy/copy.ts";
+import type { CopyReport } from "../../engine/copy/copy.ts";
+import type { CopyProgress } from "../../volume/copy_points.ts";
 import type { Context } from "../../context.ts";
 import { VarveError } from "../../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../../format/names.ts";

@@ -9,7 +9,7 @@ import { sourceOf } from "../../sources/source_spec.ts";
 import { openOtherStore, type Session, withSession } from "../context.ts";
 import { print, printJson, reportDone } from "../terminal/output.ts";
 import { counted } from "../../util/counted.ts";
-import { printPointTable } from "../point_table.ts";
+import { printPointTable } from "./point_table.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { formatDuration } from "../terminal/units.ts";
 

@@ -1,5 +1,6 @@
 /** `varve stats`: what projects, volumes and points take in the store, and what forgetting them would free. */
-import type { PointStats, ProjectStats, StatsOptions, VolumeStats } from "../../engine/stats/stats.ts";
+import type { ProjectStats, StatsOptions } from "../../engine/stats/stats.ts";
+import type { PointStats, VolumeStats } from "../../engine/stats/usage_walk.ts";
 import { UsageError, VarveError } from "../../errors.ts";
 import { checkProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";

@@ -9,7 +9,7 @@ import { sourceOf } from "../../sources/source_spec.ts";
 import { withSession } from "../context.ts";
 import { print, printJson } from "../terminal/output.ts";
 import { counted } from "../../util/counted.ts";
-import { printPointTable } from "../point_table.ts";
+import { printPointTable } from "./point_table.ts";
 import { Progress } from "../terminal/progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { readShare } from "../sample.ts";

@@ -1,5 +1,6 @@
 /** What an erasure had to leave behind, and what holds it: read anew from the store, which proves the rest gone. */
-import { type History, historyOf, type Trace, tracePages } from "../../store/history.ts";
+import { historyOf, tracePages } from "../../store/history.ts";
+import type { History, Trace } from "../../store/store.ts";
 import type { Store } from "../../store/store.ts";
 import { type Context, DEFAULT_JOBS } from "../../context.ts";
 import { Window } from "../../util/window.ts";

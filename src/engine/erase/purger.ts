@@ -2,7 +2,8 @@
  * Empties a prefix of a store: objects, old versions, delete markers, unfinished uploads. What a lock holds stays, and is
  * hidden behind a delete marker, so that nobody meets it any more.
  */
-import { type History, historyOf, type Trace, type TracePage, tracePages } from "../../store/history.ts";
+import { historyOf, tracePages } from "../../store/history.ts";
+import type { History, Trace, TracePage } from "../../store/store.ts";
 import type { Store } from "../../store/store.ts";
 import type { Context } from "../../context.ts";
 import { Window } from "../../util/window.ts";

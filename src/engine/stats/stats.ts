@@ -11,7 +11,16 @@ import { openProject } from "../../project/open_project.ts";
 import { MarkedObjects } from "../../project/sharing/quarantine.ts";
 import type { Repository } from "../../project/repository.ts";
 import { MANY } from "./usage_table.ts";
-import { listObjects, listPlaces, type Point, type Walk, walkManifests, walkPages } from "./usage_walk.ts";
+import {
+  listObjects,
+  listPlaces,
+  type Point,
+  type PointStats,
+  type VolumeStats,
+  type Walk,
+  walkManifests,
+  walkPages,
+} from "./usage_walk.ts";
 
 export interface StatsOptions {
   project: string;
@@ -26,35 +35,6 @@ export interface StatsProgress {
   objects: number;
   /** Read. */
   pages: number;
-}
-
-/**
- * Stored sizes are those of the objects as the store has them: compressed, each one counted once. A figure that would be
- * wrong, because something that it depends on cannot be read, is `null`.
- */
-export interface VolumeStats {
-  volume: string;
-  points: number;
-  /** Of the newest point. */
-  size_bytes: number | null;
-  /** Of all points together: what they would take without deduplication and compression. */
-  logical_bytes: number | null;
-  /** What its points need. */
-  stored_bytes: number | null;
-  /** Of that: what other volumes need, too. */
-  shared_bytes: number | null;
-  /** Of that: what no other volume needs. Forgetting all points and gc would free it. */
-  unique_bytes: number | null;
-  /** Where the volume was asked for: its points, oldest first. */
-  backups?: PointStats[];
-}
-
-export interface PointStats {
-  backup: string;
-  time: string;
-  size_bytes: number;
-  /** What no other point needs: forgetting this one, and gc, would free it. */
-  unique_bytes: number | null;
 }
 
 /** The JSON of `varve stats PROJECT`. */

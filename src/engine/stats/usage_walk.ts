@@ -18,12 +18,40 @@ import type { Context } from "../../context.ts";
 import { manifests } from "../../volume/references.ts";
 import { downloadPage } from "../../volume/page_table.ts";
 import type { Project } from "../../project/project.ts";
-import type { PointStats, VolumeStats } from "./stats.ts";
 import { UsageTable } from "./usage_table.ts";
 import { mapOrdered } from "../../util/window.ts";
 
 /** Manifests and pages read at once. */
 const READS_AT_ONCE = 16;
+
+/**
+ * Stored sizes are those of the objects as the store has them: compressed, each one counted once. A figure that would be
+ * wrong, because something that it depends on cannot be read, is `null`.
+ */
+export interface VolumeStats {
+  volume: string;
+  points: number;
+  /** Of the newest point. */
+  size_bytes: number | null;
+  /** Of all points together: what they would take without deduplication and compression. */
+  logical_bytes: number | null;
+  /** What its points need. */
+  stored_bytes: number | null;
+  /** Of that: what other volumes need, too. */
+  shared_bytes: number | null;
+  /** Of that: what no other volume needs. Forgetting all points and gc would free it. */
+  unique_bytes: number | null;
+  /** Where the volume was asked for: its points, oldest first. */
+  backups?: PointStats[];
+}
+
+export interface PointStats {
+  backup: string;
+  time: string;
+  size_bytes: number;
+  /** What no other point needs: forgetting this one, and gc, would free it. */
+  unique_bytes: number | null;
+}
 
 /** One point while it is counted; its place in the list is its number. */
 export interface Point extends Counted<PointStats> {

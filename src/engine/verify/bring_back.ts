@@ -5,7 +5,8 @@ import { backupTimeMs } from "../../format/backup_id.ts";
 import { HOLDS_PREFIX, manifestName } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Store } from "../../store/store.ts";
-import { copyMissing, listPlaces } from "../copy/copy.ts";
+import { copyMissing } from "../../volume/copy_points.ts";
+import { listPoints } from "../../project/points.ts";
 import { ChunkWorkshop } from "../../volume/workshop.ts";
 import type { Context } from "../../context.ts";
 import { Condemned } from "../../project/sharing/condemned.ts";
@@ -96,9 +97,9 @@ export async function bringBackPoints(
     await project.checkNotErased({ signal: context.signal });
     const condemned = await Condemned.read(project, context);
     const marked = await MarkedObjects.read(project, context);
-    const here = new Set((await listPlaces(project, context)).map(nameOf));
+    const here = new Set((await listPoints(project, context)).map(nameOf));
     const isMissed = await lossTest(project, lease, context);
-    const elsewhere = (await listPlaces(other, context)).filter((place) =>
+    const elsewhere = (await listPoints(other, context)).filter((place) =>
       (volume === undefined || place.volume === volume) && !here.has(nameOf(place))
     );
     const wanted = elsewhere.filter(isMissed);
@@ -147,7 +148,7 @@ export async function bringBackHolds(
 ): Promise<string[]> {
   const healed: string[] = [];
   const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
-  const points = new Set((await listPlaces(project, context)).map(nameOf));
+  const points = new Set((await listPoints(project, context)).map(nameOf));
   for await (const { name } of other.list(prefix, context)) {
     const place = parseHoldName(name);
     if (place === undefined || !points.has(nameOf(place))) continue;

@@ -8,6 +8,7 @@ import {
   type UnreadableError,
 } from "../../errors.ts";
 import { toHex } from "../../util/bytes.ts";
+import type { FindingKind } from "../../project/sharing/quarantine.ts";
 import { type EntryList, refsOf } from "../../format/entries.ts";
 import {
   chunkName,
@@ -33,9 +34,6 @@ const MAX_POSITIONS = 100;
 const READS_AT_ONCE = 16;
 /** Pages with damage that are kept while points follow each other which share them, 50 KiB each. */
 const MAX_PAGES = 64;
-
-/** `unavailable`: the store has it, and does not give it. */
-export type FindingKind = "missing" | "damaged" | "unavailable";
 
 export interface Finding {
   kind: FindingKind;

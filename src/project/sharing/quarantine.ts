@@ -10,7 +10,9 @@ import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Context } from "../../context.ts";
 import { listTwice } from "../list_twice.ts";
 import type { Project } from "../project.ts";
-import type { FindingKind } from "../../engine/verify/findings.ts";
+
+/** `unavailable`: the store has it, and does not give it. */
+export type FindingKind = "missing" | "damaged" | "unavailable";
 
 /** What a mark's object holds. */
 export interface MarkContent {

@@ -9,7 +9,7 @@ import {
   ListObjectVersionsCommand,
   type ListObjectVersionsCommandOutput,
 } from "@aws-sdk/client-s3";
-import type { History, Lock, Trace, TraceFailure, TracePage } from "../history.ts";
+import type { History, Lock, Trace, TraceFailure, TracePage } from "../store.ts";
 import { checkPrefix } from "../key.ts";
 import { AnswerError } from "./answers.ts";
 import type { S3Bucket } from "./bucket.ts";

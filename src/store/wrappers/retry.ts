@@ -4,12 +4,19 @@
  * requests are under way. A request that fails while others are answered is given up by itself.
  */
 import { describeError, MissingError, StoreError, UnavailableError } from "../../errors.ts";
-import type { History } from "../history.ts";
 import { Outage } from "./outage.ts";
 import { PROGRESS_LIMIT_MS } from "../progress_limit.ts";
 import { RunningTime } from "./running_time.ts";
 import { formatSpan } from "./span.ts";
-import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "../store.ts";
+import type {
+  DeleteFailure,
+  GetOptions,
+  History,
+  ListOptions,
+  ObjectInfo,
+  RequestOptions,
+  Store,
+} from "../store.ts";
 
 /** How long a store that answers nothing well is waited for, unless the operator says otherwise. */
 export const RETRY_FOR_MS = 15 * 60_000;

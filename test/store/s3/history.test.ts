@@ -7,7 +7,8 @@ import {
   type PutObjectCommandInput,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { type Trace, tracePages } from "../../../src/store/history.ts";
+import { tracePages } from "../../../src/store/history.ts";
+import type { Trace } from "../../../src/store/store.ts";
 import { S3Store } from "../../../src/store/s3/s3.ts";
 import { startRadosgw } from "../../kit/ceph.ts";
 import { startMinio } from "../../kit/minio.ts";

@@ -1,8 +1,8 @@
 /** Restore points and whether they are whole, for people. */
-import type { Finding } from "../engine/verify/findings.ts";
-import type { PointReport } from "../engine/verify/points.ts";
-import { printTable } from "./terminal/output.ts";
-import { formatSize } from "./terminal/units.ts";
+import type { Finding } from "../../engine/verify/findings.ts";
+import type { PointReport } from "../../engine/verify/points.ts";
+import { printTable } from "../terminal/output.ts";
+import { formatSize } from "../terminal/units.ts";
 
 /** Of an ISO time: up to the minute, the second. */
 const TIME_DIGITS = [16, 19];

@@ -1,7 +1,7 @@
 /** How points are told apart, and how many whole ones are told in one line. */
 import { expect, test } from "bun:test";
-import type { PointReport } from "../../src/engine/verify/points.ts";
-import { pointRows } from "../../src/cli/point_table.ts";
+import type { PointReport } from "../../../src/engine/verify/points.ts";
+import { pointRows } from "../../../src/cli/commands/point_table.ts";
 
 function point(time: string | null, options: Partial<PointReport> = {}): PointReport {
   const size = 10 * 1024 * 1024;

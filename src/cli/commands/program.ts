@@ -1,21 +1,21 @@
 /** All commands together: the command line is read here, and a mistake in it becomes a `UsageError`. */
 import { CommanderError } from "@commander-js/extra-typings";
-import { UsageError } from "../errors.ts";
-import { addBackup } from "./commands/backup.ts";
-import { addCompletion } from "./commands/completion.ts";
-import { addForget } from "./commands/forget.ts";
-import { addCopy } from "./commands/copy.ts";
-import { addErase } from "./commands/erase.ts";
-import { addGc } from "./commands/gc.ts";
-import { addHold, addRelease } from "./commands/hold.ts";
-import { addInit } from "./commands/init.ts";
-import { addList } from "./commands/list.ts";
-import { addRepair } from "./commands/repair.ts";
-import { addRestore } from "./commands/restore.ts";
-import { createRoot, type Invocation, type Root } from "./root.ts";
-import { addShow } from "./commands/show.ts";
-import { addStats } from "./commands/stats.ts";
-import { addVerify } from "./commands/verify.ts";
+import { UsageError } from "../../errors.ts";
+import { addBackup } from "./backup.ts";
+import { addCompletion } from "./completion.ts";
+import { addForget } from "./forget.ts";
+import { addCopy } from "./copy.ts";
+import { addErase } from "./erase.ts";
+import { addGc } from "./gc.ts";
+import { addHold, addRelease } from "./hold.ts";
+import { addInit } from "./init.ts";
+import { addList } from "./list.ts";
+import { addRepair } from "./repair.ts";
+import { addRestore } from "./restore.ts";
+import { createRoot, type Invocation, type Root } from "../root.ts";
+import { addShow } from "./show.ts";
+import { addStats } from "./stats.ts";
+import { addVerify } from "./verify.ts";
 
 export function createProgram(invocation: Invocation): Root {
   const program = createRoot(invocation);
