@@ -19,7 +19,7 @@ export interface CachePlace extends ProjectPlace {
 }
 
 /** The hash cache of a volume, in a folder of its name: no part of a name begins with a dot, so none is in another's way. */
-export function hashCachePath(place: ProjectPlace, volume: string): CachePath {
+export function pageCachePath(place: ProjectPlace, volume: string): CachePath {
   return within(projectFolder(place), "volumes", volume, ".hashes");
 }
 

@@ -9,7 +9,7 @@ import { concat, fromHex, toHex, utf8 } from "../util/bytes.ts";
 import { KEY_ID_BYTES, LEAF_KEY_BYTES, SECRET_BYTES } from "../format/limits.ts";
 import { collectGarbage } from "../os/heap.ts";
 
-export interface ProjectKey {
+export interface ProjectKeys {
   /** Names the key in headers and paths; tells nothing of the secret. */
   id: Uint8Array;
   idKey: Uint8Array;
@@ -53,7 +53,7 @@ const SCRYPT_ROOM_BYTES = 16 * 1024 * 1024;
 const NONCE_BYTES = 12, SALT_BYTES = 16, TAG_BYTES = 16;
 
 /** The keys of the project `project` whose 32 bytes of secret these are. */
-export function deriveKeys(secret: Uint8Array, project: string): ProjectKey {
+export function deriveKeys(secret: Uint8Array, project: string): ProjectKeys {
   const derive = (purpose: string, length: number) =>
     hkdf(sha256, secret, utf8(project), utf8(`varve 3 ${purpose}`), length);
   return {

@@ -21,7 +21,7 @@ const REF_BYTES = ID_BYTES + LEASE_ID_BYTES;
 const PATCH_BYTES = 2 * REF_BYTES;
 
 /** Where a chunk or page is stored. */
-export interface Place {
+export interface ChunkLocation {
   /** Names the plaintext. */
   id: Uint8Array;
   /** What holds it: an object of the same id, or a patch, which has an id of its own. */
@@ -31,19 +31,19 @@ export interface Place {
 }
 
 /** `undefined` stands for zeros. */
-export type Entry = Place | undefined;
+export type Entry = ChunkLocation | undefined;
 
 /** The place of what is stored whole. */
-export function wholeAt(ref: ObjectRef): Place {
+export function wholeAt(ref: ObjectRef): ChunkLocation {
   return { id: ref.id, object: ref, base: undefined };
 }
 
 /** Every object that is needed to read what is there. */
-export function refsOf({ object, base }: Place): ObjectRef[] {
+export function refsOf({ object, base }: ChunkLocation): ObjectRef[] {
   return base === undefined ? [object] : [object, base];
 }
 
-export function samePlace(a: Place, b: Entry): boolean {
+export function sameLocation(a: ChunkLocation, b: Entry): boolean {
   return b !== undefined && equalBytes(a.id, b.id) && sameRef(a.object, b.object) && sameRef(a.base, b.base);
 }
 

@@ -21,14 +21,14 @@ export function parseVolumeSpec(text: string): VolumeSpec {
   if (slash < 0) throw new UsageError(`Cannot read ${quote(text)} as a volume: expected PROJECT/VOLUME`);
   const project = path.slice(0, slash);
   const volume = path.slice(slash + 1);
-  checkProjectName(project);
-  checkVolumeName(volume);
+  assertProjectName(project);
+  assertVolumeName(volume);
   return { project, volume, point: at < 0 ? undefined : text.slice(at + 1) };
 }
 
 /** Throws `UsageError` unless `name` can name a project. */
-export function checkProjectName(name: string): void {
-  checkLength("project", name);
+export function assertProjectName(name: string): void {
+  assertLength("project", name);
   if (!SEGMENT.test(name)) throw new UsageError(`Cannot use ${quote(name)} as a project: ${ALLOWED}`);
 }
 
@@ -38,8 +38,8 @@ export function isProjectName(name: string): boolean {
 }
 
 /** Throws `UsageError` unless `name` can name a volume: segments as of a project, with `/` between. */
-export function checkVolumeName(name: string): void {
-  checkLength("volume", name);
+export function assertVolumeName(name: string): void {
+  assertLength("volume", name);
   for (const segment of name.split("/")) {
     if (!SEGMENT.test(segment)) {
       throw new UsageError(`Cannot use ${quote(name)} as a volume: ${ALLOWED}, with / between the parts`);
@@ -56,7 +56,7 @@ export function isVolumeName(name: string): boolean {
   return Buffer.byteLength(name) <= MAX_NAME_BYTES && name.split("/").every(isPart);
 }
 
-function checkLength(kind: string, name: string): void {
+function assertLength(kind: string, name: string): void {
   const bytes = Buffer.byteLength(name);
   if (bytes === 0) throw new UsageError(`Cannot use an empty name as a ${kind}`);
   if (bytes > MAX_NAME_BYTES) {

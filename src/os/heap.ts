@@ -9,7 +9,7 @@ const WORK_PER_COLLECTION = 256;
 let work = 0;
 
 /** To be called for each piece of work; `weight` is how many tasks for a worker leave as much garbage. */
-export function countGarbage(weight = 1): void {
+export function noteAllocation(weight = 1): void {
   work += weight;
   if (work < WORK_PER_COLLECTION) return;
   work = 0;

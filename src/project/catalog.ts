@@ -1,7 +1,7 @@
 /** A project's catalogue: its volumes, their backups, and which one a `@POINT` means. */
 import { infoCachePath } from "../cache/cache_folder.ts";
 import { InfoCache } from "../cache/info_cache.ts";
-import type { HolderKind, ProjectKey, Secret } from "../codec/keys.ts";
+import type { HolderKind, ProjectKeys, Secret } from "../codec/keys.ts";
 import { frontEnd } from "../codec/seal.ts";
 import { DamageError, describeError, isUnreadable, MissingError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
@@ -14,11 +14,12 @@ import {
   type ManifestInfo,
 } from "../format/manifest.ts";
 import { backupTimeMs, isBackupId } from "../format/backup_id.ts";
-import { checkVolumeName } from "../format/names.ts";
+import { assertVolumeName } from "../format/names.ts";
 import { decodeHeader, OBJECT_TYPE, type ObjectType } from "../format/object.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
 import { type KnownIds, knownIds, type SourceIds } from "../format/source_ids.ts";
 import type { RequestOptions } from "../store/store.ts";
+import type { PointRef } from "./point_ref.ts";
 import { cachePlace } from "./cache_place.ts";
 import { type Context, tellProblem } from "../context.ts";
 import { listTwice } from "./list_twice.ts";
@@ -31,7 +32,7 @@ import type { Project } from "./project.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
 import { findMissed, type ListedPoint, sayIfProjectIsGone } from "./seen_points.ts";
-import { mapOrdered } from "../util/window.ts";
+import { mapOrdered } from "../util/task_limiter.ts";
 
 /** The first read of a manifest: its info nearly always fits. */
 const INFO_READ_BYTES = 8 * 1024;
@@ -65,7 +66,7 @@ export interface BackupDetails extends Omit<ManifestInfo, keyof SourceIds>, Know
 
 /** The manifest of a backup with the key that it is sealed under. */
 export interface OpenManifest extends Manifest {
-  key: ProjectKey;
+  key: ProjectKeys;
 }
 
 /**
@@ -118,7 +119,7 @@ export async function showBackup(
 }
 
 /** Whatever has a hold's name is one; of one that cannot be read just the reason is not known. */
-async function lookForHold(project: Project, place: PointPlace, context: Context) {
+async function lookForHold(project: Project, place: PointRef, context: Context) {
   try {
     const hold = await readHold(project, place, context);
     return { held: hold !== undefined, reason: hold?.reason ?? null };
@@ -129,19 +130,13 @@ async function lookForHold(project: Project, place: PointPlace, context: Context
   }
 }
 
-/** Where a manifest is. */
-interface PointPlace {
-  volume: string;
-  backup: string;
-}
-
 /** The ids of a volume's backups, by their dates. */
 export async function listBackupIds(
   project: Project,
   volume: string,
   { signal }: Context,
 ): Promise<string[]> {
-  checkVolumeName(volume);
+  assertVolumeName(volume);
   const ids: string[] = [];
   for (const { name } of await listTwice(project, volumePrefix(volume), { signal })) {
     const parsed = parseManifestName(name);
@@ -244,7 +239,7 @@ export async function* readPoints(
   volume: string | undefined,
   context: Context,
 ): AsyncGenerator<StoredPoint> {
-  if (volume !== undefined) checkVolumeName(volume);
+  if (volume !== undefined) assertVolumeName(volume);
   const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
   const at = cachePlace(project, context);
   const cache = await InfoCache.open(at === undefined ? undefined : infoCachePath(at));
@@ -272,7 +267,7 @@ export async function* readPoints(
 /** The info of a listed backup, or why it cannot be read; `undefined` where it was forgotten meanwhile. */
 export async function infoOrDamage(
   project: Project,
-  place: PointPlace & { cache?: InfoCache },
+  place: PointRef & { cache?: InfoCache },
   context: Context,
 ): Promise<ManifestInfo | DamageError | undefined> {
   return await readInfo(project, place, context).catch((error) =>
@@ -283,7 +278,7 @@ export async function infoOrDamage(
 /** The manifest of a listed backup, or why it cannot be read; `undefined` where it was forgotten meanwhile. */
 export async function manifestOrDamage(
   project: Project,
-  place: PointPlace,
+  place: PointRef,
   context: Context,
 ): Promise<OpenManifest | DamageError | undefined> {
   return await readManifest(project, place, context)
@@ -293,7 +288,7 @@ export async function manifestOrDamage(
 /** What a failed reading of a manifest says of that one manifest. Throws what says more than that. */
 async function damageUnlessGone(
   project: Project,
-  { place, error }: { place: PointPlace; error: unknown },
+  { place, error }: { place: PointRef; error: unknown },
   context: Context,
 ): Promise<DamageError | undefined> {
   if (error instanceof DamageError) return error;
@@ -377,7 +372,7 @@ export async function readManifest(
 
 async function readManifestOnce(
   project: Project,
-  place: PointPlace,
+  place: PointRef,
   signal: AbortSignal,
 ): Promise<OpenManifest> {
   const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
@@ -392,7 +387,7 @@ async function readManifestOnce(
   }
 }
 
-function infoPlace(project: Project, { volume, backup }: PointPlace): InfoPlace {
+function infoPlace(project: Project, { volume, backup }: PointRef): InfoPlace {
   const { name, chunkBytes } = project;
   return { key: project.key(manifestName(volume, backup)), project: name, volume, backup, chunkBytes };
 }

@@ -9,8 +9,8 @@ import { decodeNames, encodeNames } from "../format/plan.ts";
 import type { RequestOptions } from "../store/store.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "./project.ts";
-import { checkStored } from "./stored.ts";
-import { mapOrdered } from "../util/window.ts";
+import { assertStored } from "./stored.ts";
+import { mapOrdered } from "../util/task_limiter.ts";
 
 /** Records read at once: each may name very many points. */
 const READS_AT_ONCE = 4;
@@ -27,7 +27,7 @@ export async function recordForgotten(
     content: encodeNames(names),
   };
   await project.write(object, { ...options, key: project.firstKey });
-  await checkStored(project, object.name, options);
+  await assertStored(project, object.name, options);
 }
 
 /** The names of all manifests that were forgotten, as far as it is remembered. */

@@ -8,13 +8,9 @@ import { MAX_REASON_BYTES } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
 import type { Context } from "../context.ts";
 import { listTwice } from "./list_twice.ts";
+import type { PointRef } from "./point_ref.ts";
 import type { Project } from "./project.ts";
-import { checkStored } from "./stored.ts";
-
-export interface Place {
-  volume: string;
-  backup: string;
-}
+import { assertStored } from "./stored.ts";
 
 /** What a hold's object holds. */
 export interface HoldContent {
@@ -49,7 +45,7 @@ export class Holds {
     return new Holds(new Set(listed.map(({ name }) => name)));
   }
 
-  has({ volume, backup }: Place): boolean {
+  has({ volume, backup }: PointRef): boolean {
     return this.#names.has(holdName(volume, backup));
   }
 }
@@ -61,7 +57,7 @@ function prefixOf(volume: string | undefined): string {
 /** The hold of one backup, or `undefined`. Throws `DamageError`. */
 export async function readHold(
   project: Project,
-  { volume, backup }: Place,
+  { volume, backup }: PointRef,
   { signal }: Context,
 ): Promise<HoldContent | undefined> {
   const name = holdName(volume, backup);
@@ -76,7 +72,7 @@ export async function readHold(
 
 export async function writeHold(
   project: Project,
-  { volume, backup, reason }: Place & { reason: string | null },
+  { volume, backup, reason }: PointRef & { reason: string | null },
   { signal }: Context,
 ): Promise<void> {
   const name = holdName(volume, backup);
@@ -87,5 +83,5 @@ export async function writeHold(
     content: encodeDocument(content, { key: project.key(name), read: readContent }),
   };
   await project.write(object, { signal, key: project.firstKey });
-  await checkStored(project, object.name, { signal });
+  await assertStored(project, object.name, { signal });
 }

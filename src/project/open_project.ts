@@ -1,9 +1,9 @@
 /** Which projects a repository has, and how one is made and opened. */
-import type { HolderKind, ProjectKey, Secret } from "../codec/keys.ts";
+import type { HolderKind, ProjectKeys, Secret } from "../codec/keys.ts";
 import { DamageError, describeError, MissingError, VarveError } from "../errors.ts";
 import { KEYS_PREFIX, projectPrefix, PROJECTS_PREFIX } from "../format/layout.ts";
 import { encryptionNotePath, notedEncryption, noteEncryption } from "../state/encryption_note.ts";
-import { checkProjectName, isProjectName, quote } from "../format/names.ts";
+import { assertProjectName, isProjectName, quote } from "../format/names.ts";
 import type { Context } from "../context.ts";
 import { namesOf } from "./not_found.ts";
 import { Project } from "./project.ts";
@@ -57,18 +57,18 @@ export async function openProject(
   { name, secrets }: { name: string; secrets: readonly Secret[] },
   context: Context,
 ): Promise<Project> {
-  checkProjectName(name);
+  assertProjectName(name);
   const stored = await findKeys(repository, name, context);
   if (stored.length === 0) throw await noKey(repository, name, context);
   const opened = await openKeys(repository.store, { name, secrets, stored }, context);
-  await checkEncryption(repository, { name, secrets, encryption: opened.encryption }, context);
+  await assertEncryption(repository, { name, secrets, encryption: opened.encryption }, context);
   const mayBeOpen = opened.encryption === "none";
   const findKey = (id: string) => findLater(repository, { name, secrets, id, mayBeOpen }, context);
   return new Project(repository, name, { ...opened, findKey });
 }
 
 /** A project that was encrypted stays so: a key that lies open in its place is somebody else's. */
-async function checkEncryption(
+async function assertEncryption(
   repository: Repository,
   { name, secrets, encryption }: { name: string; secrets: readonly Secret[]; encryption: HolderKind },
   context: Context,
@@ -138,7 +138,7 @@ export async function createProject(
   { name, secret }: { name: string; secret: Secret | undefined },
   context: Context,
 ): Promise<Project> {
-  await refuseProject(repository, name, context);
+  await assertNoProject(repository, name, context);
   await createKey(repository.store, { name, secret }, context);
   // Made on purpose: whatever this host knows of an earlier one of that name counts no more.
   await remember(repository, { name, encryption: secret?.kind ?? "none" }, context);
@@ -147,8 +147,8 @@ export async function createProject(
 }
 
 /** Throws unless there is nothing of that name: `conflict`, or `DamageError` where its keys are gone. */
-export async function refuseProject(repository: Repository, name: string, context: Context): Promise<void> {
-  checkProjectName(name);
+export async function assertNoProject(repository: Repository, name: string, context: Context): Promise<void> {
+  assertProjectName(name);
   for (let look = 1; look <= 2; look++) { // one look is no proof
     if (!await holdsAnything(repository, name, context)) continue;
     const keys = await findKeys(repository, name, context);
@@ -161,7 +161,7 @@ async function findLater(
   { store }: Repository,
   options: { name: string; secrets: readonly Secret[]; id: string; mayBeOpen: boolean },
   context: Context,
-): Promise<ProjectKey | undefined> {
+): Promise<ProjectKeys | undefined> {
   try {
     return await openLaterKey(store, options, context);
   } catch (error) {

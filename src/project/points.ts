@@ -2,13 +2,8 @@
 import { parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
 import type { Context } from "../context.ts";
 import { listTwice } from "./list_twice.ts";
+import type { PointRef } from "./point_ref.ts";
 import type { Project } from "./project.ts";
-
-/** Which restore point of a project. */
-export interface PointRef {
-  volume: string;
-  backup: string;
-}
 
 /** Every point of the project, oldest first within a volume. By two listings. */
 export async function listPoints(project: Project, { signal }: Pick<Context, "signal">): Promise<PointRef[]> {

@@ -5,7 +5,7 @@
  * key; both stay readable, later backups take the smallest, and a volume goes on under the key it began with. So no
  * race can leave a backup whose key is gone.
  */
-import type { HolderKind, ProjectKey } from "../codec/keys.ts";
+import type { HolderKind, ProjectKeys } from "../codec/keys.ts";
 import { openContent, openFront, sealObject } from "../codec/seal.ts";
 import { DamageError, type UnreadableError, VarveError } from "../errors.ts";
 import { concat, toHex } from "../util/bytes.ts";
@@ -22,11 +22,11 @@ import type { Repository } from "./repository.ts";
 const FIRST_READ_BYTES = 256 * KIB + 1;
 
 /** Reads the key of this id from the store; `undefined` where there is none. */
-type KeyFinder = (id: string) => Promise<ProjectKey | undefined>;
+type KeyFinder = (id: string) => Promise<ProjectKeys | undefined>;
 
-export interface ProjectKeys {
+export interface OpenKeys {
   /** By id in hex, ascending; at least one. */
-  keys: ReadonlyMap<string, ProjectKey>;
+  keys: ReadonlyMap<string, ProjectKeys>;
   /** What the first of them opens with. */
   encryption: HolderKind;
   /** By id in hex: why a key cannot be used. What it has sealed cannot be read either, and nothing else. */
@@ -43,11 +43,11 @@ export class Project {
   /** What it opens with: `none` is for anybody who can read the store. */
   readonly encryption: HolderKind;
   /** By id in hex, ascending; at least one. Behind them those that were found later. */
-  readonly #keys: Map<string, ProjectKey>;
+  readonly #keys: Map<string, ProjectKeys>;
   readonly #damagedKeys: ReadonlyMap<string, UnreadableError>;
   readonly #findKey: KeyFinder;
 
-  constructor(repository: Repository, name: string, options: ProjectKeys) {
+  constructor(repository: Repository, name: string, options: OpenKeys) {
     this.name = name;
     this.store = repository.store;
     this.chunkBytes = repository.chunkBytes;
@@ -59,12 +59,12 @@ export class Project {
   }
 
   /** The key of a volume's first backup. */
-  get firstKey(): ProjectKey {
+  get firstKey(): ProjectKeys {
     return this.#keys.values().next().value!;
   }
 
   /** The key of this id in hex, if it is one of the project's. */
-  knownKey(id: string): ProjectKey | undefined {
+  knownKey(id: string): ProjectKeys | undefined {
     return this.#keys.get(id);
   }
 
@@ -74,7 +74,7 @@ export class Project {
   }
 
   /** The project key that sealed these bytes. Throws `DamageError` where there is none, `wrong_secret`. */
-  async keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<ProjectKey> {
+  async keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<ProjectKeys> {
     const key = this.key(object.name);
     const id = toHex(decodeHeader(bytes, { type: object.type, key }).keyId);
     const cause = this.#damagedKeys.get(id);
@@ -93,7 +93,7 @@ export class Project {
    * To be called by who will write restore points, once the lease is written: an erasure deletes the keys, then looks
    * for leases, so at least one of the two sees the other. Throws `conflict` where the key is gone.
    */
-  async checkNotErased(options: RequestOptions): Promise<void> {
+  async assertNotErased(options: RequestOptions): Promise<void> {
     const name = keyName(toHex(this.firstKey.id));
     if (await this.has(name, options)) return;
     throw new VarveError("conflict", `Cannot write to project "${this.name}": it was erased meanwhile`);
@@ -166,7 +166,7 @@ export class Project {
 
   async write(
     object: { type: ObjectType; name: string; front?: Uint8Array; content: Uint8Array },
-    options: RequestOptions & { key: ProjectKey },
+    options: RequestOptions & { key: ProjectKeys },
   ): Promise<number> {
     const bytes = sealObject(object, options.key);
     if (bytes.length > maxObjectBytes(object.type)) {

@@ -7,7 +7,7 @@ import {
   type HolderKind,
   type KeyPlace,
   openSecret,
-  type ProjectKey,
+  type ProjectKeys,
   readHolders,
   type Secret,
   unwrapCost,
@@ -48,7 +48,7 @@ export interface StoredKey {
 /** A key object that was opened. */
 interface OpenedKey {
   stored: StoredKey;
-  key: ProjectKey;
+  key: ProjectKeys;
   /** Whoever can read the store could open it. */
   isOpen: boolean;
 }
@@ -56,7 +56,7 @@ interface OpenedKey {
 /** The keys that can be used. */
 export interface OpenedKeys {
   /** By id in hex, ascending; at least one. */
-  keys: ReadonlyMap<string, ProjectKey>;
+  keys: ReadonlyMap<string, ProjectKeys>;
   /** What the first of them opens with: `none` where it lies open. */
   encryption: HolderKind;
   /** By id in hex: why a key that is there is not among them. */
@@ -159,7 +159,7 @@ export async function openLaterKey(
     mayBeOpen: boolean;
   },
   context: Context,
-): Promise<ProjectKey | undefined> {
+): Promise<ProjectKeys | undefined> {
   const stored = await readKey(store, { key: projectPrefix(name) + keyName(id), project: name }, context);
   const { opened: [opened] } = await openEach([stored], { name, secrets });
   return opened === undefined || (opened.isOpen && !mayBeOpen) ? undefined : opened.key;
@@ -207,7 +207,7 @@ async function openEach(
 async function openHolder(
   holder: WrappedSecret,
   { secrets, place }: { secrets: readonly Secret[]; place: KeyPlace },
-): Promise<ProjectKey | undefined> {
+): Promise<ProjectKeys | undefined> {
   const candidates = [openSecret(holder)];
   for (const secret of secrets) candidates.push(await unwrapSecret(holder, secret, place));
   for (const candidate of candidates) {

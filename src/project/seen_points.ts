@@ -169,7 +169,7 @@ export async function sayIfProjectIsGone(
 }
 
 /** The same for who has to vouch for the project: to him it is damage. */
-export async function refuseIfProjectIsGone(
+export async function throwAsGone(
   repository: Repository,
   { project, error }: { project: string; error: unknown },
   context: Context,

@@ -4,7 +4,11 @@ import type { RequestOptions } from "../store/store.ts";
 import type { Project } from "./project.ts";
 
 /** Throws a `StoreError` where an object that was just written is not there. */
-export async function checkStored(project: Project, name: string, { signal }: RequestOptions): Promise<void> {
+export async function assertStored(
+  project: Project,
+  name: string,
+  { signal }: RequestOptions,
+): Promise<void> {
   if (await project.has(name, { signal })) return;
   throw new StoreError(
     `Cannot write "${project.key(name)}": the store said that it has it, and does not; run it again`,

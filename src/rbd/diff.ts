@@ -80,12 +80,12 @@ function* decodeHead(cursor: RbdCursor, framed: boolean): Decoding<RecordHead> {
 
 function* decodeName(cursor: RbdCursor, head: RecordHead): Decoding<Uint8Array> {
   const name = yield* cursor.takeName();
-  checkFrame(cursor, { head, sizeBytes: 4 + name.length });
+  assertFrame(cursor, { head, sizeBytes: 4 + name.length });
   return name;
 }
 
 function* decodeSize(cursor: RbdCursor, head: RecordHead): Decoding<number> {
-  checkFrame(cursor, { head, sizeBytes: 8 });
+  assertFrame(cursor, { head, sizeBytes: 8 });
   const sizeBytes = yield* cursor.takeNumber("a volume size");
   if (sizeBytes > MAX_VOLUME_BYTES) throw cursor.fail(`a volume size of ${sizeBytes}`, head.offset);
   return sizeBytes;
@@ -93,7 +93,7 @@ function* decodeSize(cursor: RbdCursor, head: RecordHead): Decoding<number> {
 
 /** One byte follows, whatever the frame says: Ceph up to 16 writes 8 there, later ones 1. */
 function* skipProtection(cursor: RbdCursor, head: RecordHead): Decoding {
-  if (head.frameBytes !== 8) checkFrame(cursor, { head, sizeBytes: 1 });
+  if (head.frameBytes !== 8) assertFrame(cursor, { head, sizeBytes: 1 });
   yield* cursor.take(1);
 }
 
@@ -106,7 +106,7 @@ function* decodeExtent(
   }
   const offset = yield* cursor.takeNumber("an extent's offset");
   const length = yield* cursor.takeNumber("an extent's length");
-  checkFrame(cursor, { head, sizeBytes: head.tag === WRITE ? 16 + length : 16 });
+  assertFrame(cursor, { head, sizeBytes: head.tag === WRITE ? 16 + length : 16 });
   // Not a sum: both may be near the largest exact number.
   if (length > sizeBytes - offset) {
     const extent = `an extent of ${length} bytes at ${offset}`;
@@ -116,7 +116,7 @@ function* decodeExtent(
   if (head.tag === WRITE) cursor.offset += length;
 }
 
-function checkFrame(cursor: RbdCursor, expected: { head: RecordHead; sizeBytes: number }): void {
+function assertFrame(cursor: RbdCursor, expected: { head: RecordHead; sizeBytes: number }): void {
   const { frameBytes, tag, offset } = expected.head;
   if (frameBytes === undefined || frameBytes === expected.sizeBytes) return;
   throw cursor.fail(

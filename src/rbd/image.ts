@@ -62,7 +62,7 @@ export class RbdImage {
   }
 
   /** Throws `failed` where examples/rbd-restore.sh has begun to bring the image back to a point and has not finished. */
-  async checkNotHalfRestored(signal: AbortSignal): Promise<void> {
+  async assertNotHalfRestored(signal: AbortSignal): Promise<void> {
     const command = ["rbd", "image-meta", "get", ...imageArgs(this.#spec), RESTORE_MARK] as const;
     const isMarked = await runCephTool(command, signal).then(() => true, (error: unknown) => {
       signal.throwIfAborted();
@@ -102,7 +102,7 @@ export class RbdImage {
    * Throws `conflict` unless the image still has all of `used`: rbd gives a mixture, and exits with 0, where a snapshot is
    * removed while it is read.
    */
-  async #checkStillThere(used: readonly RbdSnapshot[], signal: AbortSignal): Promise<void> {
+  async #assertStillThere(used: readonly RbdSnapshot[], signal: AbortSignal): Promise<void> {
     const there = await this.snapshots(signal);
     const gone = used.find(({ id, name }) => !there.some((other) => other.id === id && other.name === name));
     if (gone === undefined) return;
@@ -159,7 +159,7 @@ export class RbdImage {
     const atEnd = async () => {
       const error = await producer.finished().then(() => undefined, (error: unknown) => error);
       signal.throwIfAborted();
-      await this.#checkStillThere(used, signal);
+      await this.#assertStillThere(used, signal);
       if (error !== undefined) throw failed(`read "${name}"`, error);
     };
     return producerInput(producer, { name, signal, atEnd });

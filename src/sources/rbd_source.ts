@@ -99,7 +99,7 @@ export class RbdSource implements Source {
 
   /** An interrupted command may have made it all the same. */
   async #makeSnapshot(volumeId: string): Promise<string> {
-    await this.#image.checkNotHalfRestored(this.#options.signal);
+    await this.#image.assertNotHalfRestored(this.#options.signal);
     this.#own = ownPrefix(volumeId);
     const name = ownName(this.#own);
     this.#made = { name, isCertain: false };

@@ -6,7 +6,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { open } from "node:fs/promises";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import type { ProjectKey } from "../codec/keys.ts";
+import type { ProjectKeys } from "../codec/keys.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { KIB } from "../format/limits.ts";
 import { replaceFile } from "../os/replace_file.ts";
@@ -29,7 +29,7 @@ export type NoteContent = Record<string, unknown>;
  */
 export async function readNote(
   { path, about }: NotePlace,
-  keyOf: (id: string) => ProjectKey | undefined,
+  keyOf: (id: string) => ProjectKeys | undefined,
 ): Promise<NoteContent | "untrusted" | undefined> {
   const bytes = await readSmall(path);
   if (bytes === undefined) return undefined;
@@ -51,7 +51,7 @@ export async function readNote(
 export async function writeNote(
   { path, about }: NotePlace,
   { key, content, isDurable = false }: {
-    key: ProjectKey;
+    key: ProjectKeys;
     content: NoteContent;
     isDurable?: boolean | undefined;
   },
@@ -70,7 +70,7 @@ async function readSmall(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
-function macOf(line: string, { key, about }: { key: ProjectKey; about: string }): Uint8Array {
+function macOf(line: string, { key, about }: { key: ProjectKeys; about: string }): Uint8Array {
   const noteKey = hkdf(sha256, key.dataKey, undefined, utf8("varve state note"), MAC_BYTES);
   return createHmac("sha256", noteKey).update(`${about}\n${line}`).digest();
 }

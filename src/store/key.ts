@@ -15,7 +15,7 @@ export function checkKey(key: string): void {
 }
 
 /** Throws a `StoreError` unless a key can begin with `prefix`. The empty prefix is one. */
-export function checkPrefix(prefix: string): void {
+export function assertPrefix(prefix: string): void {
   const folder = prefix.slice(0, Math.max(prefix.lastIndexOf("/"), 0));
   if (prefix.startsWith("/") || folder !== "") checkKey(folder);
 }
@@ -30,7 +30,7 @@ export function isKey(key: string): boolean {
 }
 
 /** Throws a `RangeError` for a range that no store can be asked for: the length must be 1 or more. */
-export function checkRange(range: { offset: number; length: number } | undefined): void {
+export function assertRange(range: { offset: number; length: number } | undefined): void {
   if (range === undefined) return;
   const { offset, length } = range;
   if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 1) return;

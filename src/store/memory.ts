@@ -1,6 +1,6 @@
 /** A store in memory: for tests and simulations, and the shortest account of what the interface means. */
 import { MissingError } from "../errors.ts";
-import { checkKey, checkPrefix, checkRange } from "./key.ts";
+import { assertPrefix, assertRange, checkKey } from "./key.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
 
 export class MemoryStore implements Store {
@@ -16,7 +16,7 @@ export class MemoryStore implements Store {
 
   async get(key: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
     checkKey(key);
-    checkRange(range);
+    assertRange(range);
     signal?.throwIfAborted();
     const object = this.#objects.get(key);
     if (object === undefined) throw new MissingError(key, `Cannot read "${this.url}/${key}": no such object`);
@@ -36,7 +36,7 @@ export class MemoryStore implements Store {
   }
 
   async *list(prefix: string, { after = "", signal }: ListOptions = {}): AsyncGenerator<ObjectInfo> {
-    checkPrefix(prefix);
+    assertPrefix(prefix);
     for (const key of [...this.#objects.keys()].sort()) {
       signal?.throwIfAborted();
       if (!key.startsWith(prefix) || key <= after) continue;

@@ -36,7 +36,7 @@ export interface DeleteFailure {
 }
 
 /** One thing that takes room below a key. */
-export interface Trace {
+export interface StoredVersion {
   key: string;
   kind: "version" | "marker" | "upload";
   /** The version's or upload's own id; empty where the store has none. */
@@ -46,16 +46,16 @@ export interface Trace {
   sizeBytes: number;
 }
 
-export interface TracePage {
+export interface VersionPage {
   /** In no order, but no later page has keys before these; those of one key may be on two pages. */
-  traces: Trace[];
+  traces: StoredVersion[];
   /** To be given as `after` for the next page; `undefined` after the last. */
   next: string | undefined;
 }
 
 /** Why a trace is still there. */
-export interface TraceFailure {
-  trace: Trace;
+export interface VersionFailure {
+  trace: StoredVersion;
   reason: string;
 }
 
@@ -67,12 +67,12 @@ export interface Lock {
 }
 
 /** Fails as a `Store` does. */
-export interface History {
+export interface ObjectVersions {
   /** One page of everything whose key begins with `prefix`. */
-  page(prefix: string, options: RequestOptions & { after?: string | undefined }): Promise<TracePage>;
+  page(prefix: string, options: RequestOptions & { after?: string | undefined }): Promise<VersionPage>;
   /** Removes these, at most a page of them, for good; one that is gone is a success. Resolves to those that remain. */
-  remove(traces: readonly Trace[], options: RequestOptions): Promise<TraceFailure[]>;
-  lockOf(trace: Trace, options: RequestOptions): Promise<Lock>;
+  remove(traces: readonly StoredVersion[], options: RequestOptions): Promise<VersionFailure[]>;
+  lockOf(trace: StoredVersion, options: RequestOptions): Promise<Lock>;
 }
 
 /**
@@ -94,7 +94,7 @@ export interface Store {
   readonly caveat?: string | undefined;
 
   /** Of a store that may keep more than `list` tells. */
-  readonly history?: History | undefined;
+  readonly history?: ObjectVersions | undefined;
 
   /**
    * The bytes of the object, or of the range: all of them, or it fails. Throws `UnavailableError` for one object that the

@@ -37,7 +37,7 @@ export async function openBlockDevice(name: string, options: DeviceOptions): Pro
     ? await openFd(name, fs.constants.O_RDONLY)
     : await openUnused(name, { number, force: options.force });
   try {
-    refuseSwapped(name, { fd, device: options.device });
+    assertNotSwapped(name, { fd, device: options.device });
   } catch (error) {
     await closeFd(fd);
     throw error;
@@ -74,7 +74,7 @@ async function openUnused(name: string, options: { number: string; force: boolea
 }
 
 /** The name may have come to mean another device since its size was read. */
-function refuseSwapped(name: string, options: { fd: number; device: bigint }): void {
+function assertNotSwapped(name: string, options: { fd: number; device: bigint }): void {
   const now = fs.fstatSync(options.fd, { bigint: true });
   if (now.isBlockDevice() && now.rdev === options.device) return;
   throw new VarveError("failed", `Cannot restore to "${name}": it became another device meanwhile`);

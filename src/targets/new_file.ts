@@ -7,7 +7,7 @@ import { VarveError } from "../errors.ts";
 const LINKS_MAX = 40;
 
 /** Throws where a new file would be made in the place of a device that is not there, or where no folder is. */
-export function refusePlace(name: string): void {
+export function assertCreatable(name: string): void {
   const place = placeOf(name);
   const folder = path.dirname(place);
   if (!fs.existsSync(folder)) {

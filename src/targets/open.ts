@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { VarveError } from "../errors.ts";
 import { openBlockDevice } from "./block_device.ts";
 import { openFd, systemCode } from "../os/fd.ts";
-import { refusePlace } from "./new_file.ts";
+import { assertCreatable } from "./new_file.ts";
 import { openRegularFile } from "./regular_file.ts";
 import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
 import type { Target } from "./target.ts";
@@ -41,7 +41,7 @@ async function openPath(
   { partFrom, readOnly = false, resize = false, ...options }: TargetOptions,
 ): Promise<Target> {
   const present = statIfPresent(name);
-  if (present === undefined) refusePlace(name);
+  if (present === undefined) assertCreatable(name);
   if (present === undefined || present.isFile()) {
     const presentBytes = present === undefined ? undefined : Number(present.size);
     return await openRegularFile(name, {

@@ -104,7 +104,7 @@ export class RandomAccessTarget implements Target {
 
   async #change(action: string, work: () => Promise<void>): Promise<void> {
     try {
-      this.#refuseOtherWrites();
+      this.#assertNoOtherWrites();
       await attempt(action, work);
       this.#lastChange = this.#changeTimes();
     } catch (error) {
@@ -114,7 +114,7 @@ export class RandomAccessTarget implements Target {
   }
 
   /** A file that others write to while it is restored must not be called good. */
-  #refuseOtherWrites(): void {
+  #assertNoOtherWrites(): void {
     if (this.#options.alone !== true || this.#changeTimes() === this.#lastChange) return;
     throw new VarveError("failed", `Cannot restore to "${this.name}": something else wrote to it meanwhile`);
   }

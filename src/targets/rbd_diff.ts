@@ -7,7 +7,7 @@ import { devNull } from "node:os";
 import { VarveError } from "../errors.ts";
 import { concat, utf8 } from "../util/bytes.ts";
 import { openFd } from "../os/fd.ts";
-import { refusePlace } from "./new_file.ts";
+import { assertCreatable } from "./new_file.ts";
 import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
 import type { Target } from "./target.ts";
 
@@ -32,7 +32,7 @@ export async function openRbdDiffTarget(name: string, options: RbdDiffOptions): 
 
 async function openOutput(name: string, { dryRun, signal }: RbdDiffOptions): Promise<StreamTarget> {
   if (name === "-") return standardOutput({ startOffset: 0, signal });
-  if (!fs.existsSync(name)) refusePlace(name);
+  if (!fs.existsSync(name)) assertCreatable(name);
   try {
     const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_TRUNC;
     const path = dryRun ? devNull : name;

@@ -31,8 +31,8 @@ export interface FileOptions {
  * without `force`.
  */
 export async function openRegularFile(name: string, options: FileOptions): Promise<Target> {
-  if (!options.readOnly) refuseUsed(name, options);
-  refuseLarger(name, options);
+  if (!options.readOnly) assertUnused(name, options);
+  assertNotLarger(name, options);
   if (options.readOnly) return await openToCompare(name, options);
   const presentBytes = options.presentBytes ?? 0;
   const fd = await openFd(name, fs.constants.O_RDWR | fs.constants.O_CREAT, NEW_FILE_MODE);
@@ -65,7 +65,7 @@ async function openToCompare(name: string, { presentBytes }: FileOptions): Promi
 }
 
 /** It may be another disk: what lies behind the volume's end would be lost. */
-function refuseLarger(name: string, { presentBytes = 0, sizeBytes, ending }: FileOptions): void {
+function assertNotLarger(name: string, { presentBytes = 0, sizeBytes, ending }: FileOptions): void {
   if (ending !== "refused" || presentBytes <= sizeBytes) return;
   throw new VarveError(
     "failed",
@@ -73,7 +73,7 @@ function refuseLarger(name: string, { presentBytes = 0, sizeBytes, ending }: Fil
   );
 }
 
-function refuseUsed(name: string, options: FileOptions): void {
+function assertUnused(name: string, options: FileOptions): void {
   if (options.presentBytes === undefined || options.force) return;
   const use = describeFileUse(name);
   if (use === undefined) return;

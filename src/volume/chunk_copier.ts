@@ -3,24 +3,24 @@
  * written. What a gc plan of the target condemns is sealed anew under a key of the copy's own. docs/gc.md.
  */
 import { pageId } from "../codec/ids.ts";
-import type { ProjectKey } from "../codec/keys.ts";
+import type { ProjectKeys } from "../codec/keys.ts";
 import { isUnreadable } from "../errors.ts";
-import { EntryList, type Place, refsOf, samePlace, wholeAt } from "../format/entries.ts";
+import { type ChunkLocation, EntryList, refsOf, sameLocation, wholeAt } from "../format/entries.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
 import { isPossibleChunkSize } from "../format/object.ts";
-import { checkObject, readChunk } from "./read_chunk.ts";
+import { assertObject, readChunk } from "./read_chunk.ts";
 import { later, type WrittenObject } from "./present_objects.ts";
 import { StoredObjects } from "./stored_objects.ts";
-import type { ChunkWorkshop } from "./workshop.ts";
+import type { ChunkResources } from "./resources.ts";
 import { ChunkWriter, WHOLE } from "./write_chunk.ts";
-import type { Condemned } from "../project/sharing/condemned.ts";
+import type { CondemnedObjects } from "../project/sharing/condemned.ts";
 import type { Context } from "../context.ts";
 import type { Lease } from "../project/sharing/lease.ts";
 import { downloadPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";
-import type { MarkedObjects } from "../project/sharing/quarantine.ts";
-import { Window } from "../util/window.ts";
+import type { QuarantinedObjects } from "../project/sharing/quarantine.ts";
+import { TaskLimiter } from "../util/task_limiter.ts";
 
 /** Chunks remembered as being in the target; beyond it the store is asked again. */
 const MAX_REMEMBERED = 16_384;
@@ -28,10 +28,10 @@ const MAX_REMEMBERED = 16_384;
 export interface ChunkCopierOptions {
   source: Project;
   target: Project;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
   /** Of the target, read after its lease was written. */
-  condemned: Condemned;
-  marked: MarkedObjects;
+  condemned: CondemnedObjects;
+  marked: QuarantinedObjects;
   /** Of the target. */
   lease: Lease;
 }
@@ -53,7 +53,7 @@ export interface CopyBase {
 
 export interface CopyPagesOptions {
   /** What the manifest is sealed under. */
-  key: ProjectKey;
+  key: ProjectKeys;
   base: CopyBase | undefined;
   /** Told how many positions of the volume are done. */
   onPage: (positions: number) => void;
@@ -108,7 +108,7 @@ export class ChunkCopier {
         }
         onPage((page + 1) * PAGE_CHUNKS);
       }
-      await Promise.all([this.#stored.check(), writer.checkStored()]);
+      await Promise.all([this.#stored.check(), writer.assertStored()]);
       this.#newest = later(this.#newest, writer.newest);
     } finally {
       this.counts.bytes += writer.uploadedBytes;
@@ -119,14 +119,14 @@ export class ChunkCopier {
   async #page(
     ref: ObjectRef,
     { key, writer, baseRef, isInDoubt }: {
-      key: ProjectKey;
+      key: ProjectKeys;
       writer: ChunkWriter;
       baseRef: ObjectRef | undefined;
       isInDoubt: boolean;
     },
   ): Promise<ObjectRef> {
     const { source, condemned, marked } = this.#options;
-    const isInBase = baseRef !== undefined && samePlace(wholeAt(ref), wholeAt(baseRef));
+    const isInBase = baseRef !== undefined && sameLocation(wholeAt(ref), wholeAt(baseRef));
     // All of it is there, and nothing of it in doubt: not even the page has to be read.
     if (isInBase && !isInDoubt && marked.none) return ref;
     const { signal } = this.#context;
@@ -157,15 +157,15 @@ export class ChunkCopier {
     { writer, base }: { writer: ChunkWriter; base: EntryList | undefined },
   ): Promise<EntryList> {
     const { workshop } = this.#options;
-    const window = new Window(workshop.window + workshop.jobs);
+    const window = new TaskLimiter(workshop.window + workshop.jobs);
     let changed: EntryList | undefined;
     try {
       for (let at = 0; at < entries.length; at++) {
         const place = entries.get(at);
         if (place === undefined) continue;
         await window.add(async () => {
-          const there = await this.#chunk(place, { writer, isInBase: samePlace(place, base?.get(at)) });
-          if (!samePlace(place, there)) (changed ??= entries.copy()).set(at, there);
+          const there = await this.#chunk(place, { writer, isInBase: sameLocation(place, base?.get(at)) });
+          if (!sameLocation(place, there)) (changed ??= entries.copy()).set(at, there);
         });
       }
       await window.drain();
@@ -177,9 +177,9 @@ export class ChunkCopier {
 
   /** Where the chunk is in the target, once it is there. */
   async #chunk(
-    place: Place,
+    place: ChunkLocation,
     { writer, isInBase }: { writer: ChunkWriter; isInBase: boolean },
-  ): Promise<Place> {
+  ): Promise<ChunkLocation> {
     if (isInBase && await writer.isTrusted(...refsOf(place))) {
       this.counts.present++;
       return place;
@@ -208,14 +208,14 @@ export class ChunkCopier {
     const buffer = await workshop.chunks.acquire();
     try {
       const onOpened = (object: Uint8Array) => this.#put(ref, object);
-      await checkObject(buffer, ref, { project: source, workshop, signal: this.#context.signal, onOpened });
+      await assertObject(buffer, ref, { project: source, workshop, signal: this.#context.signal, onOpened });
     } finally {
       buffer.release();
     }
   }
 
   /** A condemned key must not be referred to. */
-  async #storeAnew(place: Place, writer: ChunkWriter): Promise<Place> {
+  async #storeAnew(place: ChunkLocation, writer: ChunkWriter): Promise<ChunkLocation> {
     const { source, workshop } = this.#options;
     const { signal } = this.#context;
     const buffer = await workshop.chunks.acquire();

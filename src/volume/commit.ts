@@ -5,7 +5,7 @@ import type { ManifestInfo } from "../format/manifest.ts";
 import { isGone, type OpenManifest, writeManifest } from "../project/catalog.ts";
 import type { WrittenObject } from "./present_objects.ts";
 import type { Context } from "../context.ts";
-import type { Condemned } from "../project/sharing/condemned.ts";
+import type { CondemnedObjects } from "../project/sharing/condemned.ts";
 import type { Lease } from "../project/sharing/lease.ts";
 import { readForgotten, recordForgotten } from "../project/forgotten.ts";
 import type { Project } from "../project/project.ts";
@@ -15,7 +15,7 @@ export interface Commit {
   manifest: OpenManifest;
   lease: Lease;
   /** As they were read after the lease was written. */
-  condemned: Condemned;
+  condemned: CondemnedObjects;
   /** Of all that the run has stored or asked for, what was written last. */
   newest: WrittenObject | undefined;
 }
@@ -33,22 +33,22 @@ export async function commitManifest(
   context: Context,
 ): Promise<void> {
   await Promise.all([
-    project.checkNotErased({ signal: context.signal }),
-    condemned.checkUnseen(lease),
+    project.assertNotErased({ signal: context.signal }),
+    condemned.assertUnseen(lease),
   ]);
   const info = { ...manifest.info, lease_ms: lease.startedMs ?? undefined };
   try {
     await lease.send((options) => writeManifest(project, { ...manifest, info }, options));
   } catch (error) {
-    await checkStored(project, { manifest, error }, context);
+    await assertStored(project, { manifest, error }, context);
   }
   let isLost: boolean;
   try {
     [isLost] = await Promise.all([
       isGone(project, manifest.info, {}),
       lease.confirm(undefined),
-      project.checkNotErased({}),
-      newest === undefined ? undefined : checkNewest(project, { manifest, newest }),
+      project.assertNotErased({}),
+      newest === undefined ? undefined : assertNewest(project, { manifest, newest }),
     ]);
   } catch (error) {
     if (await canStay(project, { manifest, error }, context)) return;
@@ -70,7 +70,7 @@ async function canStay(
   if (!(error instanceof VarveError) || error.code !== "conflict") return false;
   const uninterrupted = { ...context, signal: new AbortController().signal };
   const looks = async () => {
-    await project.checkNotErased({});
+    await project.assertNotErased({});
     return !await isGone(project, manifest.info, {}) && await isWhole(project, manifest, uninterrupted);
   };
   const isGood = await looks().catch(() => false);
@@ -84,7 +84,7 @@ async function canStay(
 }
 
 /** A store that is put back loses what was written last first: while that is there, so is all that is older. */
-async function checkNewest(
+async function assertNewest(
   project: Project,
   { manifest: { info }, newest }: { manifest: OpenManifest; newest: WrittenObject },
 ): Promise<void> {
@@ -102,7 +102,7 @@ async function checkNewest(
  * After a failed write that the store may have done all the same, its answer lost: returns where the manifest is there.
  * Nobody else writes this key, and the lease outlives an attempt that may still be under way.
  */
-async function checkStored(
+async function assertStored(
   project: Project,
   { manifest: { info }, error }: { manifest: OpenManifest; error: unknown },
   context: Context,
@@ -159,7 +159,7 @@ async function withdraw(
       `the backup ${info.backup} is held and stays; verify whether it is whole`,
     );
   }
-  await project.checkNotErased({})
+  await project.assertNotErased({})
     .then(() => recordForgotten(project, { names: [name], lease: lease.idHex }, {}))
     .catch((error) => context.log.debug({ err: error }, "the withdrawal was not written down"));
   const reason = await project.store.delete([key]).then(([left]) => left?.reason, describeError);

@@ -5,7 +5,7 @@
  * Every page has 1,024 entries, zeros past the volume's end: the same content always has the same pages.
  */
 import { pageId } from "../codec/ids.ts";
-import type { ProjectKey } from "../codec/keys.ts";
+import type { ProjectKeys } from "../codec/keys.ts";
 import { DamageError } from "../errors.ts";
 import { equalBytes, toHex } from "../util/bytes.ts";
 import { type Entry, EntryList, wholeAt } from "../format/entries.ts";
@@ -30,7 +30,7 @@ export type PageWriter = (
 
 /** Pages that this host remembers; everything it gives was checked against the page's id. */
 export interface LocalPages {
-  find(page: number, ref: ObjectRef, key: ProjectKey): Promise<EntryList | undefined>;
+  find(page: number, ref: ObjectRef, key: ProjectKeys): Promise<EntryList | undefined>;
   keep(page: number, ref: ObjectRef, entries: EntryList): void;
 }
 
@@ -40,7 +40,7 @@ export const noLocalPages: LocalPages = { find: () => Promise.resolve(undefined)
 export interface PageTableOptions {
   project: Project;
   /** The key whose ids the table holds. */
-  key: ProjectKey;
+  key: ProjectKeys;
   local: LocalPages;
   signal: AbortSignal;
 }

@@ -6,7 +6,7 @@ import type { ChunkCache } from "../cache/chunk_cache.ts";
 import { DamageError, MissingError } from "../errors.ts";
 import { equalBytes, toHex } from "../util/bytes.ts";
 import type { Range } from "../util/ranges.ts";
-import type { Place } from "../format/entries.ts";
+import type { ChunkLocation } from "../format/entries.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { leavesBytes } from "../format/limits.ts";
 import { OBJECT_TYPE, objectType } from "../format/object.ts";
@@ -16,11 +16,11 @@ import type { SealedObject } from "./pool/chunk_pool.ts";
 import type { Project } from "../project/project.ts";
 import { readTwice } from "../project/read_twice.ts";
 import { LeafReader } from "./leaves.ts";
-import type { ChunkWorkshop } from "./workshop.ts";
+import type { ChunkResources } from "./resources.ts";
 
 export interface ReadOptions {
   project: Project;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
   /** Looked at before the store, where there is one. */
   cache?: ChunkCache | undefined;
   /** What is downloaded is put into the cache. */
@@ -42,7 +42,11 @@ export interface ReadOptions {
  * Opens the chunk into `into`, its leaves behind it; the chunk's length. Throws `DamageError` where the store's objects
  * are not that chunk, `MissingError`.
  */
-export async function readChunk(into: SharedBuffer, place: Place, options: ReadOptions): Promise<number> {
+export async function readChunk(
+  into: SharedBuffer,
+  place: ChunkLocation,
+  options: ReadOptions,
+): Promise<number> {
   const { workshop } = options;
   const whole = place.base ?? place.object;
   const length = await openObject(
@@ -60,7 +64,7 @@ export async function readChunk(into: SharedBuffer, place: Place, options: ReadO
  */
 export async function applyPatch(
   into: SharedBuffer,
-  { id, object: ref }: Place,
+  { id, object: ref }: ChunkLocation,
   options: ReadOptions & { wanted?: readonly Range[] },
 ): Promise<void> {
   const { project, workshop, wanted } = options;
@@ -73,7 +77,11 @@ export async function applyPatch(
  * Makes the chunk of other content, with its leaves behind it, that `into` has already, where this differs from the chunk
  * only in blocks of its patch: the whole chunk under it is not needed then. Otherwise false, and `into` is undefined.
  */
-export async function patchInPlace(into: SharedBuffer, place: Place, options: ReadOptions): Promise<boolean> {
+export async function patchInPlace(
+  into: SharedBuffer,
+  place: ChunkLocation,
+  options: ReadOptions,
+): Promise<boolean> {
   if (place.base === undefined) return false;
   return await applyPatch(into, place, { ...options, once: true }).then(() => true, (error) => {
     if (error instanceof DamageError || error instanceof MissingError) return false; // of one look
@@ -85,11 +93,11 @@ export async function patchInPlace(into: SharedBuffer, place: Place, options: Re
  * Checks the object at `ref`, a whole chunk or a patch; `into` is room to work in. Of a patch's base just the leaves are
  * read. Throws `DamageError`, `MissingError`.
  */
-export async function checkObject(into: SharedBuffer, ref: ObjectRef, options: ReadOptions): Promise<void> {
+export async function assertObject(into: SharedBuffer, ref: ObjectRef, options: ReadOptions): Promise<void> {
   const { workshop } = options;
   await openObject(ref, options, async (object) => {
     const bytes = object.sealed.bytes.subarray(0, object.sealedLength);
-    if (objectType(bytes) === OBJECT_TYPE.patch) return await checkPatch(into, object, options);
+    if (objectType(bytes) === OBJECT_TYPE.patch) return await assertPatch(into, object, options);
     const length = await workshop.pool.open(into, object);
     const { project } = options;
     const front = await project.front(bytes, { type: OBJECT_TYPE.chunk, name: chunkName(ref) });
@@ -98,7 +106,7 @@ export async function checkObject(into: SharedBuffer, ref: ObjectRef, options: R
   });
 }
 
-async function checkPatch(
+async function assertPatch(
   into: SharedBuffer,
   object: SealedObject,
   { project, workshop, signal, onDownload }: ReadOptions,

@@ -20,12 +20,13 @@ import {
   volumePrefix,
   VOLUMES_PREFIX,
 } from "../format/layout.ts";
+import type { PointRef } from "../project/point_ref.ts";
 import type { Context } from "../context.ts";
 import { isGone, type OpenManifest, readManifest } from "../project/catalog.ts";
 import { IdSet } from "./id_set.ts";
 import { noLocalPages, readPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";
-import { mapOrdered, Window } from "../util/window.ts";
+import { mapOrdered, TaskLimiter } from "../util/task_limiter.ts";
 
 /** Ids held at once: 72 MiB of table, and as much again while it grows; all work then fits into 512 MiB. */
 export const MAX_IDS = 1_500_000;
@@ -155,7 +156,7 @@ export async function collectReferences(
 ): Promise<ReferenceSet> {
   const references = new ReferenceSet(options.range, options.maxIds);
   const seen = new SeenPages();
-  const pages = new Window(READS_AT_ONCE);
+  const pages = new TaskLimiter(READS_AT_ONCE);
   try {
     for await (const manifest of manifests(project, options, context)) {
       options.onManifest?.(manifest);
@@ -197,12 +198,12 @@ export async function* manifests(
   context: Context,
 ): AsyncGenerator<OpenManifest> {
   const { forgotten } = options;
-  const read = (place: Place) =>
+  const read = (place: PointRef) =>
     readManifest(project, place, context).catch(async (error) => {
       if (!isUnreadable(error)) throw error;
       const isMissing = error instanceof MissingError;
       if (isMissing && await isGone(project, place, context)) {
-        if (forgotten !== undefined) await checkForgotten([nameOf(place)], { project, forgotten });
+        if (forgotten !== undefined) await assertForgotten([nameOf(place)], { project, forgotten });
         return undefined;
       }
       return await telling(project, place, options)(isMissing ? listedButMissing(error) : error);
@@ -221,7 +222,7 @@ async function* placesOf(
   project: Project,
   { scope, forgotten }: Pick<CollectOptions, "scope" | "forgotten">,
   context: Context,
-): AsyncGenerator<Place> {
+): AsyncGenerator<PointRef> {
   const seen = new Set<string>();
   for await (const place of listPlaces(project, scope, context)) {
     seen.add(nameOf(place));
@@ -232,14 +233,14 @@ async function* placesOf(
     left.delete(nameOf(place));
     if (!seen.has(nameOf(place))) yield place;
   }
-  if (forgotten !== undefined) await checkForgotten(left, { project, forgotten });
+  if (forgotten !== undefined) await assertForgotten(left, { project, forgotten });
 }
 
 async function* listPlaces(
   project: Project,
   { volume, backup }: ManifestScope = {},
   context: Context,
-): AsyncGenerator<Place> {
+): AsyncGenerator<PointRef> {
   const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
   for await (const { name } of project.list(prefix, { signal: context.signal })) {
     const place = parseManifestName(name);
@@ -248,17 +249,12 @@ async function* listPlaces(
   }
 }
 
-interface Place {
-  volume: string;
-  backup: string;
-}
-
-function nameOf({ volume, backup }: Place): string {
+function nameOf({ volume, backup }: PointRef): string {
   return manifestName(volume, backup);
 }
 
 /** Throws where one of the names is not among those that a forget took: a listing was short, or a point was lost. */
-async function checkForgotten(
+async function assertForgotten(
   names: Iterable<string>,
   { project, forgotten }: { project: Project; forgotten: () => Promise<ReadonlySet<string>> },
 ): Promise<void> {
@@ -307,7 +303,7 @@ async function pageOf(
  */
 function telling(
   project: Project,
-  place: Place,
+  place: PointRef,
   { onDamage, forgotten }: Pick<CollectOptions, "onDamage" | "forgotten">,
 ) {
   return async (error: unknown): Promise<undefined> => {

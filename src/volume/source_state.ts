@@ -50,7 +50,7 @@ async function isAlone(
   { volume, lease }: { volume: string; lease: Lease },
   context: Context,
 ): Promise<boolean> {
-  const { living } = await surveyLeases(project, await lease.seenMs(context.signal), context);
+  const { living } = await surveyLeases(project, await lease.storeTimeMs(context.signal), context);
   return !living.some((other) => other.id !== lease.idHex && mayBackUp(other, volume) && !hasEnded(other));
 }
 

@@ -8,7 +8,7 @@ import { decodeHeader, HEADER_BYTES, objectType } from "../format/object.ts";
 import type { Context } from "../context.ts";
 import { IdSet } from "./id_set.ts";
 import type { Project } from "../project/project.ts";
-import { Window } from "../util/window.ts";
+import { TaskLimiter } from "../util/task_limiter.ts";
 import { later, PresentObjects, type WrittenObject } from "./present_objects.ts";
 
 /** Objects remembered until they are looked at, 36 bytes each. */
@@ -61,7 +61,7 @@ export class StoredObjects {
     this.#batch = newBatch();
     const expected = countOf(batch);
     const present = new PresentObjects(this.#project, { signal: this.#signal, expected, only: batch.plain });
-    const questions = new Window(QUESTIONS_AT_ONCE);
+    const questions = new TaskLimiter(QUESTIONS_AT_ONCE);
     try {
       for (const { ref, sizeBytes } of objectsOf(batch)) {
         await questions.add(async () => {

@@ -5,7 +5,7 @@ import type { OpenManifest } from "../project/catalog.ts";
 import { PresentObjects } from "./present_objects.ts";
 import { StoredObjects } from "./stored_objects.ts";
 import type { Context } from "../context.ts";
-import { Condemned } from "../project/sharing/condemned.ts";
+import { CondemnedObjects } from "../project/sharing/condemned.ts";
 import { downloadPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";
 
@@ -20,7 +20,10 @@ export async function isWhole(
 ): Promise<boolean> {
   const { signal } = context;
   // Listed twice, for one listing may be short.
-  const plans = [await Condemned.read(project, context), await Condemned.read(project, context)];
+  const plans = [
+    await CondemnedObjects.read(project, context),
+    await CondemnedObjects.read(project, context),
+  ];
   const present = new PresentObjects(project, { signal });
   const stored = new StoredObjects(project, { signal });
   const isGood = async (ref: ObjectRef): Promise<boolean> => {

@@ -5,12 +5,12 @@
 import type { ChunkCache } from "../cache/chunk_cache.ts";
 import type { LeafCache } from "../cache/leaf_cache.ts";
 import { differentBlocks, patchId } from "../codec/ids.ts";
-import type { ProjectKey } from "../codec/keys.ts";
+import type { ProjectKeys } from "../codec/keys.ts";
 import { SEAL_BYTES, sealedBytes } from "../codec/seal.ts";
 import { describeError, isUnreadable, StoreError } from "../errors.ts";
 import { equalBytes, toHex } from "../util/bytes.ts";
 import type { Range } from "../util/ranges.ts";
-import { type Entry, EntryList, type Place, refsOf, wholeAt } from "../format/entries.ts";
+import { type ChunkLocation, type Entry, EntryList, refsOf, wholeAt } from "../format/entries.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { ID_BYTES, leavesBytes } from "../format/limits.ts";
 import { HEADER_BYTES, OBJECT_TYPE } from "../format/object.ts";
@@ -18,14 +18,14 @@ import { type BlockSet, patchFrontBytes } from "../format/patch.ts";
 import type { SharedBuffer } from "./pool/buffers.ts";
 import type { ChunkBuffer } from "./pool/chunk_pool.ts";
 import type { Context } from "../context.ts";
-import type { Condemned } from "../project/sharing/condemned.ts";
+import type { CondemnedObjects } from "../project/sharing/condemned.ts";
 import { IdSet } from "./id_set.ts";
 import type { Project } from "../project/project.ts";
-import { type MarkedObjects, writeMark } from "../project/sharing/quarantine.ts";
+import { quarantine, type QuarantinedObjects } from "../project/sharing/quarantine.ts";
 import { frontOf, LeafReader } from "./leaves.ts";
 import { PresentObjects, type WrittenObject } from "./present_objects.ts";
 import { StoredObjects } from "./stored_objects.ts";
-import type { ChunkWorkshop } from "./workshop.ts";
+import type { ChunkResources } from "./resources.ts";
 
 /** Chunks remembered as present, about 70 bytes each; beyond it the store is asked again. */
 const MAX_REMEMBERED = 50_000;
@@ -38,8 +38,8 @@ export interface Patch {
 
 export interface SealOptions {
   project: Project;
-  workshop: ChunkWorkshop;
-  keys: ProjectKey;
+  workshop: ChunkResources;
+  keys: ProjectKeys;
   /** A buffer for the sealed object. */
   sealed: SharedBuffer;
   /** Without it the chunk is sealed whole. */
@@ -75,10 +75,10 @@ export function patchOver(
 
 export interface ChunkWriterOptions {
   project: Project;
-  keys: ProjectKey;
-  workshop: ChunkWorkshop;
-  condemned: Condemned;
-  marked: MarkedObjects;
+  keys: ProjectKeys;
+  workshop: ChunkResources;
+  condemned: CondemnedObjects;
+  marked: QuarantinedObjects;
   /** Suffix for chunks whose plain key is condemned. */
   lease: Uint8Array;
   /** Keeps what is likely to be needed again. */
@@ -120,7 +120,7 @@ export interface StoredChunk {
 }
 
 interface Stored {
-  place: Place;
+  place: ChunkLocation;
   outcome: Outcome;
 }
 
@@ -129,7 +129,7 @@ export class ChunkWriter {
   readonly #context: Context;
   readonly #leaves: LeafReader;
   /** Ids in hex of chunks on their way. */
-  readonly #onTheirWay = new Map<string, Promise<Place>>();
+  readonly #onTheirWay = new Map<string, Promise<ChunkLocation>>();
   /** Ids of whole chunks that this run has put or found under their plain keys. */
   #seen = new IdSet();
   /** What the project holds is what `#seen` and `#onTheirWay` have, no more. */
@@ -169,7 +169,7 @@ export class ChunkWriter {
     return ref.lease === undefined && this.#seen.has(ref.id);
   }
 
-  /** What was written last of what this writer has put or found, once `checkStored` has looked at it. */
+  /** What was written last of what this writer has put or found, once `assertStored` has looked at it. */
   get newest(): WrittenObject | undefined {
     return this.#stored.newest;
   }
@@ -178,7 +178,7 @@ export class ChunkWriter {
    * To be called before a manifest names what this writer has put or found: asks the store for all of it once more. Throws
    * `StoreError` where it is not there after all.
    */
-  async checkStored(): Promise<void> {
+  async assertStored(): Promise<void> {
     await this.#stored.check();
   }
 
@@ -207,7 +207,7 @@ export class ChunkWriter {
 
   /** What only a manifest says to be there is asked for, as long as the chunk itself is at hand to be stored instead. */
   async #canReuse(
-    place: Place,
+    place: ChunkLocation,
     length: number,
     { trustsHint = false, missing }: WriteOptions,
   ): Promise<boolean> {
@@ -345,7 +345,7 @@ export class ChunkWriter {
           reason: describeError(error),
           at: new Date(clock.now()).toISOString(),
         };
-        await writeMark(this.#options.project, { ref, ...about }, this.#context).catch((err) =>
+        await quarantine(this.#options.project, { ref, ...about }, this.#context).catch((err) =>
           this.#context.log.debug({ err }, "an object that holds other bytes could not be marked")
         );
       }
@@ -359,7 +359,7 @@ export class ChunkWriter {
     await this.#stored.add(ref, sizeBytes);
   }
 
-  #remember({ object, base }: Place): void {
+  #remember({ object, base }: ChunkLocation): void {
     if (object.lease !== undefined || base !== undefined) return; // few, and asked for again
     if (this.#seen.size === MAX_REMEMBERED) {
       this.#seen = new IdSet();

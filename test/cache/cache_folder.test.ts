@@ -1,27 +1,27 @@
 /** Where a host's memory lies. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { chunkCacheFolder, fileRecordsFolder, hashCachePath, pathOf } from "../../src/cache/cache_folder.ts";
+import { chunkCacheFolder, fileRecordsFolder, pageCachePath, pathOf } from "../../src/cache/cache_folder.ts";
 import { replaceOwn } from "../../src/cache/own_files.ts";
 import { scratchFolder } from "./scratch.ts";
 
 const folder = scratchFolder();
 
-test("hashCachePath() lets every volume have its file when one's name begins with another's", async () => {
+test("pageCachePath() lets every volume have its file when one's name begins with another's", async () => {
   const place = { root: folder, repositoryId: "r", project: "p" };
   const volumes = ["a", "a/b", "a.hashes", "a.hashes/b", "b/a", "a/b/c"];
   for (const volume of volumes) {
-    await replaceOwn(hashCachePath(place, volume), (file) => file.write(Buffer.from(volume), 0));
+    await replaceOwn(pageCachePath(place, volume), (file) => file.write(Buffer.from(volume), 0));
   }
-  expect(volumes.map((volume) => readFileSync(pathOf(hashCachePath(place, volume)), "utf8"))).toEqual(
+  expect(volumes.map((volume) => readFileSync(pathOf(pageCachePath(place, volume)), "utf8"))).toEqual(
     volumes,
   );
 });
 
-test("hashCachePath() and chunkCacheFolder() keep projects and repositories apart", () => {
+test("pageCachePath() and chunkCacheFolder() keep projects and repositories apart", () => {
   const place = { root: "/c", repositoryId: "r", project: "p" };
   for (const other of [{ ...place, project: "q" }, { ...place, repositoryId: "s" }]) {
-    expect(pathOf(hashCachePath(other, "a"))).not.toBe(pathOf(hashCachePath(place, "a")));
+    expect(pathOf(pageCachePath(other, "a"))).not.toBe(pathOf(pageCachePath(place, "a")));
     expect(pathOf(chunkCacheFolder(other))).not.toBe(pathOf(chunkCacheFolder(place)));
   }
   expect(pathOf(fileRecordsFolder("/c"))).toBe("/c/files");

@@ -87,7 +87,7 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
     expect(await snapshots()).toEqual(before);
   }
 
-  async function checkPoints(): Promise<void> {
+  async function assertPoints(): Promise<void> {
     const backups = await bench.list(volume);
     expect(backups).toHaveLength(points.length);
     for (const [night, { backup }] of backups.entries()) {
@@ -109,7 +109,7 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
       await goodNight();
       await image.change([write(6, MIB, 1)], 8 * MIB);
       await goodNight();
-      await checkPoints();
+      await assertPoints();
     },
     TEST_LIMIT_MS,
   );
@@ -132,7 +132,7 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
 
       await image.change([write(4, 23 * MIB, MIB)]);
       await goodNight();
-      await checkPoints();
+      await assertPoints();
     },
     TEST_LIMIT_MS,
   );
@@ -144,7 +144,7 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
     await badNight(/^rbd-backup: .* cannot read the last backup: .*503/m);
     proxy.reset();
     await goodNight();
-    await checkPoints();
+    await assertPoints();
   }, TEST_LIMIT_MS);
 
   test("fails on its first night as on any other, and leaves no snapshot", async () => {
@@ -154,6 +154,6 @@ describeWith(["Ceph", "MinIO"], "examples/rbd-backup.sh", () => {
     proxy.reset();
     expect(await snapshots()).toEqual([]);
     await goodNight();
-    await checkPoints();
+    await assertPoints();
   }, TEST_LIMIT_MS);
 });

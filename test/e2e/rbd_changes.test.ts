@@ -21,7 +21,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       await volume.night("three", {
         changes: [write(7, 7 * MIB, 512), write(8, 7 * MIB + 100, 100), discard(8 * MIB + 3, 9001)],
       });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("by discards of parts of objects and of whole ones", async () => {
@@ -32,7 +32,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       });
       await volume.night("a scrap", { changes: [write(2, 5 * MIB + 5, 5000), discard(8 * MIB, 15 * MIB)] });
       await volume.night("nothing", { changes: [discard(0, 24 * MIB)] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("at random, by rbd bench", async () => {
@@ -42,7 +42,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
         await volume.image.rbd("bench", ...bench, total, volume.image.spec);
         await volume.night(night);
       }
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("not at all between two snapshots, and then with what it holds already", async () => {
@@ -50,7 +50,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       await volume.night("one", { changes: [write(1, MIB, 5 * MIB)] });
       await volume.night("two");
       await volume.night("three", { changes: [write(1, MIB, 5 * MIB)] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
   });
 
@@ -60,7 +60,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       await volume.night("small", { changes: [write(1, 0, 6 * MIB)] });
       await volume.night("larger", { sizeBytes: 13 * MIB + 512, changes: [write(2, 13 * MIB, 512)] });
       await volume.night("larger again", { sizeBytes: 22 * MIB });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("when it shrinks, also into an object", async () => {
@@ -68,7 +68,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       await volume.night("large", { changes: [write(1, 0, 20 * MIB)] });
       await volume.night("smaller", { sizeBytes: 9 * MIB + 4096 + 17 });
       await volume.night("smallest", { sizeBytes: 4 * MIB, changes: [write(2, MIB, 4096)] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("when it shrinks and grows again, between two snapshots and over two", async () => {
@@ -78,14 +78,14 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       await volume.night("regrown at once", { sizeBytes: 20 * MIB, changes: [write(2, 18 * MIB, 5000)] });
       await volume.night("small", { sizeBytes: 3 * MIB, changes: [write(3, 2 * MIB, 100)] });
       await volume.night("regrown later", { sizeBytes: 15 * MIB, changes: [write(4, 10 * MIB + 1, 1000)] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("when its size is not a multiple of anything", async () => {
       const volume = await create("odd-size", 9 * MIB + 12345);
       await volume.night("one", { changes: [write(1, 7 * MIB, 2 * MIB + 12345)] });
       await volume.night("two", { changes: [write(2, 9 * MIB + 12300, 45), write(3, 5, 5)] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("when it has no byte, some, and none again", async () => {
@@ -93,7 +93,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       await volume.night("nothing");
       await volume.night("something", { sizeBytes: 5000, changes: [write(1, 100, 4900)] });
       await volume.night("nothing again", { sizeBytes: 0 });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
   });
 });

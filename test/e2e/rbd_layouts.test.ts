@@ -29,7 +29,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       sizeBytes: 17 * MIB,
       changes: [write(6, 9 * MIB - 64 * KIB, 256 * KIB)],
     });
-    await volume.checkPoints();
+    await volume.assertPoints();
   }, TEST_LIMIT_MS);
 
   test("recorded with --whole-object", async () => {
@@ -38,7 +38,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
     await volume.night("one", { exportArgs, changes: [write(1, 0, 5 * MIB), write(2, 14 * MIB, 512)] });
     await volume.night("two", { exportArgs, changes: [write(3, 4 * MIB + 99, 100), discard(MIB, 4096)] });
     await volume.night("three", { exportArgs, changes: [discard(0, 4 * MIB), write(4, 14 * MIB + 5, 5)] });
-    await volume.checkPoints();
+    await volume.assertPoints();
   }, TEST_LIMIT_MS);
 
   describe("that is a clone", () => {
@@ -55,7 +55,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
         changes: [write(3, MIB + 7, 5000), discard(9 * MIB, 64 * KIB), write(4, 7 * MIB, 4096)],
       });
       await volume.night("grown", { sizeBytes: 14 * MIB, changes: [write(5, 13 * MIB, 100)] });
-      await volume.checkPoints();
+      await volume.assertPoints();
       const [parent] = await repository.list(`${volume.name}-parent`);
       const [untouched] = await repository.list(volume.name);
       expect(untouched!.size_bytes).toBe(parent!.size_bytes);
@@ -66,7 +66,7 @@ describeWith(["Ceph"], "varve gives back every point of an image", () => {
       await volume.night("clone", { changes: [write(3, MIB + 7, 5000)] });
       await volume.image.rbd("flatten", "--no-progress", volume.image.spec);
       await volume.night("flat", { changes: [write(4, 7 * MIB, 4096), discard(2 * MIB, 3 * MIB)] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
   });
 });

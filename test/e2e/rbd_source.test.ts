@@ -53,7 +53,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
         const { source_id, source_snapshot_id, from_snapshot_id } = before;
         expect(point).toMatchObject({ source_id, source_snapshot_id, from_snapshot_id });
       }
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("goes on after the image was resized, and where nothing was written", async () => {
@@ -64,7 +64,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       await volume.backUp();
       const { report, warnings } = await volume.backUp();
       expect({ changed: report.chunks.changed, warnings }).toEqual({ changed: 0, warnings: [] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("works in a namespace, beside an image of the same name outside it", async () => {
@@ -76,7 +76,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       const { report } = await volume.backUp();
       expect({ base: report.base === null, stays: await image.snapshots() })
         .toEqual({ base: false, stays: [report.to_snapshot as string] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("removes no snapshot but its own, and takes those of users for a base", async () => {
@@ -93,7 +93,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       expect((await image.snapshots()).toSorted()).toEqual(
         [...users, report.to_snapshot as string].toSorted(),
       );
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("backs up a clone, also once it is flattened, and an image that is cloned from", async () => {
@@ -109,7 +109,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       await image.change([write(4, 0, 100)]);
       await volume.backUp();
       expect(await image.snapshots()).toContain("golden");
-      await Promise.all([volume.checkPoints(), clone.checkPoints()]);
+      await Promise.all([volume.assertPoints(), clone.assertPoints()]);
     }, TEST_LIMIT_MS);
 
     test("says that an older snapshot is protected, and removes it once it is not", async () => {
@@ -159,7 +159,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       ]);
       await image.change([write(3, 5 * MIB, 10)]);
       expect(await volume.backUp()).toMatchObject({ report: { base: report.backup }, warnings: [] });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("where a snapshot was removed and made anew under its name", async () => {
@@ -181,7 +181,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
         full(volume, reason),
         expect.stringContaining('called "monday" already'),
       ]);
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("where its last snapshot was removed, and where a pipe made the earlier points", async () => {
@@ -227,7 +227,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
           report: { base: two.report.backup, chunks: { changed: 0 } },
         });
         expect(await image.snapshots()).toEqual(names);
-        await volume.checkPoints();
+        await volume.assertPoints();
       },
       TEST_LIMIT_MS,
     );

@@ -53,7 +53,7 @@ export class SourceVolume {
   }
 
   /** All points are those that were made, and hold what their snapshots held then. */
-  async checkPoints(): Promise<void> {
+  async assertPoints(): Promise<void> {
     const listed = await this.repository.list(this.name);
     expect(listed.map(({ backup }) => backup)).toEqual([...this.#points.keys()]);
     for (const [backup, sum] of this.#points) {

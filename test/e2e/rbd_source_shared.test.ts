@@ -87,7 +87,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
         }
       }
       expect(await image.snapshots()).toHaveLength(3);
-      for (const each of volumes) await each.checkPoints();
+      for (const each of volumes) await each.assertPoints();
     }, TEST_LIMIT_MS);
   });
 
@@ -107,7 +107,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       const { report, warnings } = await volume.backUp();
       expect({ from: report.from_snapshot, warnings }).toEqual({ from: first, warnings: [] });
       expect(await image.snapshots()).toEqual([report.to_snapshot as string]);
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test.each(["SIGINT", "SIGTERM"] as const)("by %s: its snapshot goes, the older stays", async (signal) => {
@@ -178,7 +178,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
         code: 11,
         line: `its snapshot "${gone}" was removed meanwhile; run it again`,
       });
-      await volume.checkPoints();
+      await volume.assertPoints();
       const { report, warnings } = await volume.backUp();
       expect({ isFull: report.base === null, said: warnings.length })
         .toEqual(which === 0 ? { isFull: true, said: 1 } : { isFull: false, said: 0 });
@@ -216,7 +216,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
           `varve: Cannot read "rbd:${image.spec}": its snapshot "monday" was removed meanwhile; run it again\n`,
       });
       expect(await image.snapshots()).toContain("monday");
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
   });
 });

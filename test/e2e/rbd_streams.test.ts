@@ -34,7 +34,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
         expect({ code, bytes: Buffer.from(bytes) })
           .toEqual({ code: 0, bytes: Buffer.concat([Buffer.from(name as Uint8Array), Buffer.from("\n")]) });
       }
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("find a point where they are no point of another kind", async () => {
@@ -69,7 +69,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
           `varve: Cannot back up "${volume.name}": the stream begins at snapshot "three", of which there is ` +
           'no backup; it has backups of "two", "one". Export from one of these, or without --from-snap\n',
       });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("is refused where the volume has no backup at all", async () => {
@@ -92,7 +92,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
       await volume.image.snapshot("three");
       await volume.pipe(volume.image.exportDiff({ from: "one", to: "three" }));
       await volume.expectPoint("three");
-      await volume.checkPoints();
+      await volume.assertPoints();
       const [one] = await repository.list(volume.name);
       expect(await details(volume.name)).toMatchObject({ base: one!.backup });
     }, TEST_LIMIT_MS);
@@ -128,7 +128,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
       await volume.image.change([write(2, 8 * MIB, 5000)]);
       await volume.pipe(volume.image.exportDiff({ from: "one" }));
       await volume.expectPoint(undefined);
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("are made by merge-diff, of a full one and an increment or of two increments", async () => {
@@ -155,7 +155,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
       await diff("four", "three");
       await volume.pipe(merge("three", "four"));
       await volume.expectPoint("four");
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("are of rbd export --export-format 2: one backup per snapshot, and one of the head", async () => {
@@ -172,7 +172,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
       await image.change([write(5, 3 * MIB, 4096)]);
       await volume.pipe(rbdWords("export", "--no-progress", "--export-format", "2", image.spec, "-"));
       await volume.expectPoint("one", "zwei für", "three", undefined);
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("come from --exec, an increment of what came by a pipe", async () => {
@@ -194,7 +194,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
         chunks: { total: 3, changed: 1 },
       });
       await volume.expectPoint("two");
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
 
     test("are refused where rbd fails under --exec, and the backups stay", async () => {
@@ -206,7 +206,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
         code: 1,
         stderr: expect.stringMatching(/varve: Cannot run "timeout": it exited with code 2: .*No such file/),
       });
-      await volume.checkPoints();
+      await volume.assertPoints();
     }, TEST_LIMIT_MS);
   });
 });

@@ -64,7 +64,7 @@ export class RbdVolume {
   }
 
   /** Restores every point to a new file and in place over the point before, and the latest one to a pipe. */
-  async checkPoints(): Promise<void> {
+  async assertPoints(): Promise<void> {
     const backups = await this.#repository.list(this.name);
     expect(backups.map(({ to_snapshot }) => to_snapshot))
       .toEqual(this.#points.map(({ snapshot }) => snapshotToJson(asBytes(snapshot))));

@@ -1,7 +1,14 @@
 /** Runs of entries: against a plain array, and every way to damage their bytes. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type Entry, EntryList, type Place, refsOf, samePlace, wholeAt } from "../../src/format/entries.ts";
+import {
+  type ChunkLocation,
+  type Entry,
+  EntryList,
+  refsOf,
+  sameLocation,
+  wholeAt,
+} from "../../src/format/entries.ts";
 import { flippedBits } from "../kit/damage.ts";
 
 const id = fc.uint8Array({ minLength: 32, maxLength: 32 });
@@ -112,7 +119,7 @@ describe("EntryList", () => {
   });
 });
 
-const places: Place[] = [
+const places: ChunkLocation[] = [
   wholeAt({ id: new Uint8Array(32).fill(1), lease: undefined }),
   wholeAt({ id: new Uint8Array(32).fill(1), lease: new Uint8Array(16).fill(1) }),
   wholeAt({ id: new Uint8Array(32).fill(2), lease: undefined }),
@@ -123,10 +130,10 @@ const places: Place[] = [
   })),
 ];
 
-test("samePlace() tells all objects of two places apart", () => {
+test("sameLocation() tells all objects of two places apart", () => {
   for (const [i, a] of places.entries()) {
-    for (const [j, b] of places.entries()) expect(samePlace(a, structuredClone(b))).toBe(i === j);
-    expect(samePlace(a, undefined)).toBe(false);
+    for (const [j, b] of places.entries()) expect(sameLocation(a, structuredClone(b))).toBe(i === j);
+    expect(sameLocation(a, undefined)).toBe(false);
   }
 });
 

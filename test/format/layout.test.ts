@@ -20,7 +20,7 @@ import {
   projectPrefix,
   volumePrefix,
 } from "../../src/format/layout.ts";
-import { checkVolumeName } from "../../src/format/names.ts";
+import { assertVolumeName } from "../../src/format/names.ts";
 
 const id = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const lease = fc.uint8Array({ minLength: 16, maxLength: 16 });
@@ -82,7 +82,7 @@ describe("parseManifestName()", () => {
     const segment = fc.stringMatching(/^[a-z0-9_][a-z0-9_.:+=,~-]{0,20}$/);
     fc.assert(fc.property(fc.array(segment, { minLength: 1, maxLength: 5 }), fc.nat(), (parts, ms) => {
       const volume = parts.join("/");
-      checkVolumeName(volume);
+      assertVolumeName(volume);
       const backup = backupId(ms, new Uint8Array(4));
       expect(parseManifestName(manifestName(volume, backup))).toEqual({ volume, backup });
     }));

@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { UsageError } from "../../src/errors.ts";
 import { backupId } from "../../src/format/backup_id.ts";
 import {
-  checkProjectName,
-  checkVolumeName,
+  assertProjectName,
+  assertVolumeName,
   isVolumeName,
   parseVolumeSpec,
   quote,
@@ -35,19 +35,19 @@ const HOSTILE = [
   ["201 bytes", "x".repeat(201)],
 ] as const;
 
-describe("checkProjectName()", () => {
-  test.each(HOSTILE)("refuses %s", (_, name) => expect(() => checkProjectName(name)).toThrow(UsageError));
+describe("assertProjectName()", () => {
+  test.each(HOSTILE)("refuses %s", (_, name) => expect(() => assertProjectName(name)).toThrow(UsageError));
 
-  test("refuses a slash", () => expect(() => checkProjectName("a/b")).toThrow(UsageError));
+  test("refuses a slash", () => expect(() => assertProjectName("a/b")).toThrow(UsageError));
 
   test.each(["a", "_a", "0", "Acme-2.db:x+y=z,~", "x".repeat(200)])("takes %s", (name) => {
-    checkProjectName(name);
+    assertProjectName(name);
   });
 
   test("says what is wrong in one line without control characters, whatever the name is", () => {
     fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 300 }), (name) => {
       try {
-        checkProjectName(name);
+        assertProjectName(name);
       } catch (error) {
         expect(error).toBeInstanceOf(UsageError);
         expect((error as Error).message).toMatch(/^Cannot use [^\p{Cc}\u2028\u2029]+$/u);
@@ -56,34 +56,34 @@ describe("checkProjectName()", () => {
   });
 });
 
-describe("checkVolumeName()", () => {
+describe("assertVolumeName()", () => {
   const hostile = HOSTILE.map(([what, name]) => [what, name] as const);
 
   test.each(hostile)("refuses %s as the whole", (_, name) => {
-    expect(() => checkVolumeName(name)).toThrow(UsageError);
+    expect(() => assertVolumeName(name)).toThrow(UsageError);
     expect(isVolumeName(name)).toBe(false);
   });
 
   test.each(hostile)("refuses %s as a part", (_, name) => {
     for (const volume of [`${name}/a`, `a/${name}`, `a/${name}/b`]) {
-      expect(() => checkVolumeName(volume)).toThrow(UsageError);
+      expect(() => assertVolumeName(volume)).toThrow(UsageError);
       expect(isVolumeName(volume)).toBe(false);
     }
   });
 
   test("refuses a backup's id as a part, whose manifests would stand among another volume's", () => {
     for (const volume of [BACKUP, `a/${BACKUP}`, `${BACKUP}/a`, `a/${BACKUP}/b`]) {
-      expect(() => checkVolumeName(volume)).toThrow("looks like a backup's id");
+      expect(() => assertVolumeName(volume)).toThrow("looks like a backup's id");
       expect(isVolumeName(volume)).toBe(false);
     }
   });
 
   test("takes parts, 200 bytes of them in all", () => {
     for (const name of ["rbd/vm-101", `${"x".repeat(99)}/${"y".repeat(100)}`]) {
-      checkVolumeName(name);
+      assertVolumeName(name);
       expect(isVolumeName(name)).toBe(true);
     }
-    expect(() => checkVolumeName(`${"x".repeat(100)}/${"y".repeat(100)}`)).toThrow("it has 201 bytes");
+    expect(() => assertVolumeName(`${"x".repeat(100)}/${"y".repeat(100)}`)).toThrow("it has 201 bytes");
   });
 });
 

@@ -3,7 +3,7 @@
  * they say. docs/format.md, "Objects".
  */
 import { createCipheriv, createHmac } from "node:crypto";
-import type { ProjectKey } from "../../src/codec/keys.ts";
+import type { ProjectKeys } from "../../src/codec/keys.ts";
 import { openRepository } from "../../src/project/repository.ts";
 import { openProject } from "../../src/project/open_project.ts";
 import type { Project } from "../../src/project/project.ts";
@@ -40,11 +40,11 @@ export interface SampleManifest {
 }
 
 export class Forger {
-  readonly key: ProjectKey;
+  readonly key: ProjectKeys;
   /** Those that the project has. */
   readonly manifests: readonly SampleManifest[];
 
-  private constructor(key: ProjectKey, manifests: readonly SampleManifest[]) {
+  private constructor(key: ProjectKeys, manifests: readonly SampleManifest[]) {
     this.key = key;
     this.manifests = manifests;
   }

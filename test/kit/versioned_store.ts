@@ -1,5 +1,5 @@
 /** A store in memory that keeps old versions and delete markers as a versioned bucket does, and locks some of them. */
-import type { History, Trace, TracePage } from "../../src/store/store.ts";
+import type { ObjectVersions, StoredVersion, VersionPage } from "../../src/store/store.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
 import type { DeleteFailure } from "../../src/store/store.ts";
 
@@ -7,7 +7,7 @@ import type { DeleteFailure } from "../../src/store/store.ts";
 export const LOCKED_UNTIL_MS = Date.UTC(2030, 0, 1);
 
 export class VersionedStore extends MemoryStore {
-  readonly history: History = {
+  readonly history: ObjectVersions = {
     page: async (prefix, { after = "" }) => this.#page(prefix, after),
     remove: async (traces) => {
       const left = traces.filter(({ kind, key }) => kind === "version" && this.#isLocked(key));
@@ -50,7 +50,7 @@ export class VersionedStore extends MemoryStore {
   }
 
   /** What is the newest then, is what everybody sees. */
-  async #remove({ key, id }: Trace): Promise<void> {
+  async #remove({ key, id }: StoredVersion): Promise<void> {
     const left = (this.#versions.get(key) ?? []).filter((version) => version.id !== id);
     this.#versions.set(key, left);
     const body = left[0]?.body;
@@ -58,7 +58,7 @@ export class VersionedStore extends MemoryStore {
     else await super.put(key, body);
   }
 
-  #page(prefix: string, after: string): TracePage {
+  #page(prefix: string, after: string): VersionPage {
     const keys = [...this.#versions.keys()].filter((key) => key.startsWith(prefix)).sort();
     const rows = keys.flatMap((key) =>
       this.#versions.get(key)!.map(({ id, body }, index) => ({

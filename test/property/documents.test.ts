@@ -10,7 +10,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { fileRecordsFolder } from "../../src/cache/cache_folder.ts";
 import { lookOf, recordedContent, recordFile } from "../../src/cache/file_record.ts";
-import { HashCache, writeHashCache } from "../../src/cache/hash_cache.ts";
+import { PageCacheFile, writeHashCache } from "../../src/cache/page_cache_file.ts";
 import { macOf } from "../../src/cache/mac.ts";
 import { openFront } from "../../src/codec/seal.ts";
 import { readPoints, showBackup } from "../../src/project/catalog.ts";
@@ -224,7 +224,7 @@ describe("whoever changes a document", () => {
       changed.set(json.subarray(0, 4096 - 36), 36);
       changed.set(createHash("sha256").update(changed.subarray(32)).digest());
       await writeFile(path, changed.subarray(0, 4096 + 12 + 5));
-      const cache = await HashCache.open(place);
+      const cache = await PageCacheFile.open(place);
       if (cache === undefined || cache === "damaged") return;
       expect(Object.keys(cache.head).length).toBe(6);
       await cache.page(0)?.catch((error) => expect(error).toBeInstanceOf(RangeError));

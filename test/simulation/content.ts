@@ -3,7 +3,7 @@
  * digit for each half chunk, 0 for zeros, or a letter for a digit with one block changed.
  */
 import { chunkId, LeafHasher } from "../../src/codec/ids.ts";
-import type { ProjectKey } from "../../src/codec/keys.ts";
+import type { ProjectKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { BLOCK_BYTES, KIB, leavesBytes } from "../../src/format/limits.ts";
 import type { TestDiff, TestExtent } from "../kit/memory_source.ts";
@@ -59,12 +59,12 @@ export function diffOf(
 }
 
 /** The ids of the volume's chunks in hex, `undefined` for zeros. */
-export function chunkIds(volume: string, keys: ProjectKey): (string | undefined)[] {
+export function chunkIds(volume: string, keys: ProjectKeys): (string | undefined)[] {
   const chunks = volume.match(/..?/g) ?? [];
   return chunks.map((chunk) => /^0+$/.test(chunk) ? undefined : idOf(chunk, keys));
 }
 
-function idOf(chunk: string, keys: ProjectKey): string {
+function idOf(chunk: string, keys: ProjectKeys): string {
   const name = `${toHex(keys.id)} ${chunk}`;
   const known = ids.get(name);
   if (known !== undefined) return known;

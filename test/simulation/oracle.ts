@@ -3,10 +3,10 @@
  * is there, opens, and is what the volume held; a backup that was reported done is there until it is forgotten.
  */
 import { openContent, openFront } from "../../src/codec/seal.ts";
-import { deriveKeys, type ProjectKey, readHolders } from "../../src/codec/keys.ts";
+import { deriveKeys, type ProjectKeys, readHolders } from "../../src/codec/keys.ts";
 import { decodeCheckedJson } from "../../src/format/checked_json.ts";
 import { equalBytes, fromHex, toHex } from "../../src/util/bytes.ts";
-import { EntryList, type Place } from "../../src/format/entries.ts";
+import { type ChunkLocation, EntryList } from "../../src/format/entries.ts";
 import {
   chunkName,
   holdName,
@@ -35,7 +35,7 @@ export interface Point {
   volume: string;
   backup: string;
   snapshot: string;
-  sealedBy: ProjectKey;
+  sealedBy: ProjectKeys;
   /** Keys of its pages and chunks. */
   refs: Set<string>;
 }
@@ -47,7 +47,7 @@ export class Oracle implements Watcher {
   readonly points = new Map<string, Point>();
   readonly #objects: Objects;
   /** By id in hex: those that are in the store, and the ids of those that were deleted: their writing may arrive late. */
-  readonly #keys = new Map<string, ProjectKey>();
+  readonly #keys = new Map<string, ProjectKeys>();
   readonly #erasedKeys = new Set<string>();
   /** Manifests in the store that are sealed under a key that is gone. */
   readonly #unreadable = new Set<string>();
@@ -328,7 +328,7 @@ export class Oracle implements Watcher {
     return entries;
   }
 
-  #checkChunk({ id, object, base }: Place, { refs, sealedBy }: Point): void {
+  #checkChunk({ id, object, base }: ChunkLocation, { refs, sealedBy }: Point): void {
     const whole = this.#object(base ?? object, refs);
     const patch = base === undefined ? undefined : this.#object(object, refs);
     if (this.#opened.has(patch ?? whole)) return;

@@ -19,12 +19,12 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       file: "engine/backup/backup.ts",
       find: "  const lease = await beginLease(",
       replace:
-        "  Object.assign(options, { early: await Condemned.read(project, context) });\n  const lease = await beginLease(",
+        "  Object.assign(options, { early: await CondemnedObjects.read(project, context) });\n  const lease = await beginLease(",
     },
     {
       file: "engine/backup/backup.ts",
-      find: "    Condemned.read(project, context),\n",
-      replace: "    (options as unknown as { early: Condemned }).early,\n",
+      find: "    CondemnedObjects.read(project, context),\n",
+      replace: "    (options as unknown as { early: CondemnedObjects }).early,\n",
     },
   ],
   "the lease is written before the base is read": [
@@ -32,7 +32,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       file: "engine/backup/backup.ts",
       find: "  const lease = await beginLease(",
       replace:
-        `  const early = await findLatest(project, { volume: options.volume, seenMs: Infinity }, context);
+        `  const early = await findLatest(project, { volume: options.volume, storeTimeMs: Infinity }, context);
   Object.assign(options, { early });
   const lease = await beginLease(`,
     },
@@ -81,7 +81,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "a dead lease stays dead": [
     {
       file: "project/sharing/lease.ts",
-      find: "    await this.seenMs(signal);\n",
+      find: "    await this.storeTimeMs(signal);\n",
       replace: "    return await this.#write('running', { signal });\n",
     },
     // Nor is it noticed afterwards that too much of the store's time has passed.
@@ -99,13 +99,13 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
   ],
   "a lease outlives what may still be under way": [
-    { file: "project/sharing/lease.ts", find: "if (!this.#isSettled) {", replace: "if (false) {" },
+    { file: "project/sharing/lease.ts", find: "if (!this.#hasNoPendingRequests) {", replace: "if (false) {" },
   ],
   "further attempts need a trusted lease": [
     {
       file: "project/sharing/lease.ts",
-      find: "      this.#isSettled = false;\n      await this.confirm(signal);",
-      replace: "      this.#isSettled = false;",
+      find: "      this.#hasNoPendingRequests = false;\n      await this.confirm(signal);",
+      replace: "      this.#hasNoPendingRequests = false;",
     },
   ],
   "a sweep waits for the wait-set": [
@@ -139,8 +139,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
     {
       file: "engine/gc/gc.ts",
-      find: "listPlans, type StoredPlan",
-      replace: "listPlans, removePlan, type StoredPlan",
+      find: "  type StoredPlan,\n",
+      replace: "  removePlan,\n  type StoredPlan,\n",
     },
   ],
   "a patch needs what it is over": [
@@ -162,11 +162,11 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
       file: "engine/copy/copy.ts",
       find: "  const lease = await Lease.begin(target,",
       replace:
-        "  const early = await Condemned.read(target, context);\n  const lease = await Lease.begin(target,",
+        "  const early = await CondemnedObjects.read(target, context);\n  const lease = await Lease.begin(target,",
     },
     {
       file: "engine/copy/copy.ts",
-      find: "const condemned = await Condemned.read(target, guarded);",
+      find: "const condemned = await CondemnedObjects.read(target, guarded);",
       replace: "const condemned = early;",
     },
   ],
@@ -181,15 +181,15 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "a backup looks for the project's key after its lease, and around the manifest": [
     {
       file: "engine/backup/backup.ts",
-      find: "    project.checkNotErased({ signal: context.signal }),\n  ]);\n  const place",
+      find: "    project.assertNotErased({ signal: context.signal }),\n  ]);\n  const place",
       replace: "  ]);\n  const place",
     },
     {
       file: "volume/commit.ts",
-      find: "project.checkNotErased({ signal: context.signal }),",
+      find: "project.assertNotErased({ signal: context.signal }),",
       replace: "",
     },
-    { file: "volume/commit.ts", find: "      project.checkNotErased({}),\n", replace: "" },
+    { file: "volume/commit.ts", find: "      project.assertNotErased({}),\n", replace: "" },
   ],
   "whoever deletes lists the manifests twice": [
     {
@@ -207,18 +207,18 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     {
       file: "volume/references.ts",
       find:
-        "        if (forgotten !== undefined) await checkForgotten([nameOf(place)], { project, forgotten });\n",
+        "        if (forgotten !== undefined) await assertForgotten([nameOf(place)], { project, forgotten });\n",
       replace: "",
     },
   ],
   "a backup looks at the plans again before its manifest": [
-    { file: "volume/commit.ts", find: "    condemned.checkUnseen(lease),\n", replace: "" },
+    { file: "volume/commit.ts", find: "    condemned.assertUnseen(lease),\n", replace: "" },
   ],
   "the store is asked for the lease before what must not be late": [
     {
       file: "project/sharing/lease.ts",
       find: "    await this.confirm(signal);\n    const beforeRetry",
-      replace: "    this.checkTrust();\n    const beforeRetry",
+      replace: "    this.assertFresh();\n    const beforeRetry",
     },
   ],
   "the leases are listed twice": [
@@ -235,7 +235,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     },
   ],
   "what was stored is looked at once more": [
-    { file: "engine/backup/backup.ts", find: "  await writer.checkStored();\n", replace: "" },
+    { file: "engine/backup/backup.ts", find: "  await writer.assertStored();\n", replace: "" },
   ],
   "of all clocks the one that says most counts": [
     { file: "context.ts", find: "if (ms > most.ms)", replace: 'if (most.by === "" || ms < most.ms)' },
@@ -253,7 +253,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "what was written last is there when the point is committed": [
     {
       file: "volume/commit.ts",
-      find: "newest === undefined ? undefined : checkNewest(project, { manifest, newest }),",
+      find: "newest === undefined ? undefined : assertNewest(project, { manifest, newest }),",
       replace: "undefined,",
     },
   ],

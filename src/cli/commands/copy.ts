@@ -3,7 +3,7 @@ import type { CopyReport } from "../../engine/copy/copy.ts";
 import type { CopyProgress } from "../../volume/copy_points.ts";
 import type { Context } from "../../context.ts";
 import { VarveError } from "../../errors.ts";
-import { checkProjectName, parseVolumeSpec } from "../../format/names.ts";
+import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import type { Store } from "../../store/store.ts";
 import { openOtherStore, type Session, withSession } from "../context.ts";
 import { printJson, reportDone } from "../terminal/output.ts";
@@ -49,7 +49,7 @@ export function addCopy(program: Root, invocation: Invocation): void {
 
 function readScope(spec: string): Scope {
   if (spec.includes("/")) return parseVolumeSpec(spec);
-  checkProjectName(spec);
+  assertProjectName(spec);
   return { project: spec };
 }
 
@@ -70,7 +70,7 @@ async function run(
     progress.end(summary(copied));
     context.log.info(copied, "copied");
     if (options.json) reportDone(invocation.screen, () => printJson(copied));
-    refuseDamage(copied, invocation);
+    assertUndamaged(copied, invocation);
   } finally {
     progress.end();
     await to.close();
@@ -96,7 +96,7 @@ function summary({ project, to, points, objects, copied_bytes, duration_s }: Cop
 }
 
 /** One line for each point that was left out, then the error. */
-function refuseDamage({ project, damaged }: CopyReport, { screen }: Invocation): void {
+function assertUndamaged({ project, damaged }: CopyReport, { screen }: Invocation): void {
   for (const { volume, backup, reason } of damaged) {
     screen.write(`not copied: ${project}/${volume}@${backup}: ${reason}\n`);
   }

@@ -7,7 +7,7 @@ import type { HeldPoint } from "../../engine/erase/held_points.ts";
 import type { EraseSurvey } from "../../engine/erase/survey.ts";
 import type { Repository } from "../../project/repository.ts";
 import { InterruptedError, UsageError, VarveError } from "../../errors.ts";
-import { checkProjectName, quote } from "../../format/names.ts";
+import { assertProjectName, quote } from "../../format/names.ts";
 import { userName } from "../../os/user.ts";
 import { type Session, withSession } from "../context.ts";
 import { print, printJson } from "../terminal/output.ts";
@@ -36,8 +36,8 @@ export function addErase(program: Root, invocation: Invocation): void {
     .addHelpText("after", EXAMPLES)
     .action(async (project, _, command) => {
       const options: EraseOptions = command.optsWithGlobals();
-      checkProjectName(project);
-      checkAnswer(project, { options, invocation });
+      assertProjectName(project);
+      assertAnswer(project, { options, invocation });
       await withSession(
         {
           options,
@@ -51,15 +51,15 @@ export function addErase(program: Root, invocation: Invocation): void {
 }
 
 /** Throws `UsageError` where the name was repeated wrongly, or nobody can be asked for it. */
-function checkAnswer(project: string, { options, invocation }: Omit<Run, "session">): void {
-  if (options.yesErase !== undefined) return checkRepeated(project, options.yesErase);
+function assertAnswer(project: string, { options, invocation }: Omit<Run, "session">): void {
+  if (options.yesErase !== undefined) return assertRepeated(project, options.yesErase);
   if (process.stdin.isTTY === true && invocation.screen.isTerminal) return;
   throw new UsageError(
     `Cannot erase "${project}": nobody can be asked here; repeat its name with --yes-erase`,
   );
 }
 
-function checkRepeated(project: string, again: string): void {
+function assertRepeated(project: string, again: string): void {
   if (again !== project) throw new UsageError(`Cannot erase "${project}": its name was not repeated`);
 }
 
@@ -102,11 +102,11 @@ async function prepare(
   const { heldPoints } = await import("../../engine/erase/held_points.ts");
   try {
     const survey = await surveyProject(repository, project, context);
-    await refuseNothing(repository, survey, session);
+    await assertThereIsSomething(repository, survey, session);
     const held = await heldPoints(repository, { ...survey, secrets }, context);
     if (options.yesErase === undefined) invocation.screen.write(surveyText(repository, { survey, held }));
-    refuseHeld(project, held, options);
-    if (options.yesErase === undefined) checkRepeated(project, await ask(invocation));
+    assertNotHeld(project, held, options);
+    if (options.yesErase === undefined) assertRepeated(project, await ask(invocation));
     return { survey, held };
   } catch (error) {
     if (!invocation.signal.aborted) throw error;
@@ -115,7 +115,7 @@ async function prepare(
 }
 
 /** The report would be the proof of nothing. */
-async function refuseNothing(
+async function assertThereIsSomething(
   repository: Repository,
   { project, objects, others }: EraseSurvey,
   { context }: Session,
@@ -125,7 +125,7 @@ async function refuseNothing(
   throw await noProject(repository, `Cannot erase "${project}": there is no such project`, context);
 }
 
-function refuseHeld(project: string, held: readonly HeldPoint[], { evenHeld }: EraseOptions): void {
+function assertNotHeld(project: string, held: readonly HeldPoint[], { evenHeld }: EraseOptions): void {
   if (held.length === 0 || evenHeld === true) return;
   const [{ point }, ...more] = held as [HeldPoint, ...HeldPoint[]];
   const which = more.length === 0 ? `"${point}" is held` : `"${point}" and ${more.length} more are held`;

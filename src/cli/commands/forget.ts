@@ -3,8 +3,8 @@ import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { ForgetRow } from "../../engine/retention/forget_plan.ts";
 import { counted } from "../../util/counted.ts";
 import { escapeControls, UsageError, VarveError } from "../../errors.ts";
-import { checkProjectName, parseVolumeSpec, quote } from "../../format/names.ts";
-import { checkPolicy, type RetentionPolicy } from "../../engine/retention/policy.ts";
+import { assertProjectName, parseVolumeSpec, quote } from "../../format/names.ts";
+import { assertPolicy, type RetentionPolicy } from "../../engine/retention/policy.ts";
 import { type Session, withSession } from "../context.ts";
 import { printJson, printTable, reportDone } from "../terminal/output.ts";
 import { collect, examples, type GlobalOptions, type Invocation, readCount, type Root } from "../root.ts";
@@ -92,9 +92,9 @@ function readTarget(name: string, options: ForgetFlags): Target {
     );
   }
   const project = spec?.project ?? name;
-  checkProjectName(project);
+  assertProjectName(project);
   const policy = readPolicy(options);
-  checkPolicy(policy);
+  assertPolicy(policy);
   return { kind: "policy", project, volume: spec?.volume, policy };
 }
 
@@ -128,7 +128,7 @@ function report(
   else if (options.json) reportDone(screen, () => printJson(rows));
   else if (options.dryRun) printTable(["VOLUME", "BACKUP", "TIME", "ACTION", "RULES"], rows.map(tableRow));
   if (!options.json && !options.quiet) screen.write(`${name}: ${summary(rows, options)}\n`);
-  refuseProblems(name, { rows, screen });
+  assertNoProblems(name, { rows, screen });
 }
 
 function tableRow(row: ForgetRow): string[] {
@@ -153,7 +153,7 @@ function summary(rows: readonly ForgetRow[], { dryRun }: ForgetFlags): string {
 }
 
 /** One line for each volume and what is wrong with it, then the error. */
-function refuseProblems(name: string, { rows, screen }: { rows: ForgetRow[]; screen: Screen }): void {
+function assertNoProblems(name: string, { rows, screen }: { rows: ForgetRow[]; screen: Screen }): void {
   const staying = rows.filter(({ problem }) => problem !== null);
   if (staying.length === 0) return;
   const lines = Map.groupBy(staying, ({ project, volume, problem }) => `${project}/${volume}: ${problem}`);

@@ -3,7 +3,7 @@ import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { GcReport } from "../../engine/gc/gc_report.ts";
 import type { PlanWait, WaitingPlan } from "../../engine/gc/settle_plans.ts";
 import { escapeLine, VarveError } from "../../errors.ts";
-import { checkProjectName } from "../../format/names.ts";
+import { assertProjectName } from "../../format/names.ts";
 import { withSession } from "../context.ts";
 import { print, printJson, reportDone } from "../terminal/output.ts";
 import { examples, type Invocation, type Root } from "../root.ts";
@@ -35,7 +35,7 @@ export function addGc(program: Root, invocation: Invocation): void {
     .addHelpText("after", EXAMPLES)
     .action(async (project, _, command) => {
       const options = command.optsWithGlobals();
-      if (project !== undefined) checkProjectName(project);
+      if (project !== undefined) assertProjectName(project);
       await withSession(
         { options, invocation, interrupted: "what was not deleted yet is left to the next gc" },
         async ({ store, secrets, context, closed }) => {

@@ -4,7 +4,7 @@ import type { Project } from "../../project/project.ts";
 import type { Repository } from "../../project/repository.ts";
 import { NoRepositoryError, UsageError, VarveError } from "../../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../../format/limits.ts";
-import { checkProjectName } from "../../format/names.ts";
+import { assertProjectName } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";
 import { printJson, reportDone } from "../terminal/output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
@@ -43,7 +43,7 @@ export function addInit(program: Root, invocation: Invocation): void {
     .addHelpText("after", EXAMPLES)
     .action(async (projects, _, command) => {
       const options: InitOptions = command.optsWithGlobals();
-      projects.forEach(checkProjectName);
+      projects.forEach(assertProjectName);
       await withSession(
         { options, invocation, interrupted: "there may be a repository now, and some of the projects" },
         (session) => run([...new Set(projects)], { options, session, invocation }),
@@ -59,10 +59,10 @@ interface Run {
 
 async function run(names: readonly string[], { options, session, invocation }: Run): Promise<void> {
   const { store, context } = session;
-  const { createProject, refuseProject } = await import("../../project/open_project.ts");
+  const { createProject, assertNoProject } = await import("../../project/open_project.ts");
   const secret = chooseSecret(names, options, session);
   const { repository, isNew } = await openOrMake(names, options, session);
-  for (const name of names) await refuseProject(repository, name, context);
+  for (const name of names) await assertNoProject(repository, name, context);
   const projects: Project[] = [];
   for (const name of names) projects.push(await createProject(repository, { name, secret }, context));
   if (store.caveat !== undefined) context.log.warn({}, store.caveat);

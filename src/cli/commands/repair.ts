@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import type { SourceOpener } from "../../engine/verify/heal_source.ts";
 import type { RepairReport } from "../../engine/verify/repair.ts";
 import { UsageError, VarveError } from "../../errors.ts";
-import { checkProjectName, parseVolumeSpec } from "../../format/names.ts";
+import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { isRbdSpec } from "../../rbd/spec.ts";
 import { sourceOf } from "../../sources/source_spec.ts";
 import { openOtherStore, type Session, withSession } from "../context.ts";
@@ -97,7 +97,7 @@ function sourceOpener(
 
 function readScope(spec: string): { project: string; volume?: string } {
   if (!spec.includes("/")) {
-    checkProjectName(spec);
+    assertProjectName(spec);
     return { project: spec };
   }
   const { project, volume, point } = parseVolumeSpec(spec);

@@ -12,7 +12,14 @@ import type { Source } from "../../sources/source.ts";
 import { type Session, withSession } from "../context.ts";
 import { print, printJson, reportDone } from "../terminal/output.ts";
 import { Progress, type ProgressState } from "../terminal/progress.ts";
-import { isPiped, NamedTarget, nameOf, type Place, readPlace, type TargetOptions } from "./restore_target.ts";
+import {
+  type Destination,
+  isPiped,
+  NamedTarget,
+  nameOf,
+  readDestination,
+  type TargetOptions,
+} from "./restore_target.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { formatDuration, formatSize, parseSize } from "../terminal/units.ts";
 
@@ -34,7 +41,7 @@ const EXAMPLES = examples(
   [
     "rbd snap rollback rbd/vm1@S2 && varve restore acme/vm1@S1 --format rbd-diff --from S2 " +
     "--exec -- rbd import-diff --no-progress - rbd/vm1",
-    "an image in place, from a snapshot that it still has; examples/rbd-restore.sh does it with all checks",
+    "an image in destination, from a snapshot that it still has; examples/rbd-restore.sh does it with all checks",
   ],
 );
 
@@ -78,12 +85,12 @@ export function addRestore(program: Root, invocation: Invocation): void {
     .addHelpText("after", EXAMPLES)
     .action(async (point, words, _, command) => {
       const options = command.optsWithGlobals();
-      const place = readPlace(options, words);
-      checkOptions(options, place);
-      const interrupted = `"${nameOf(place)}" is not complete`;
+      const destination = readDestination(options, words);
+      assertOptions(options, destination);
+      const interrupted = `"${nameOf(destination)}" is not complete`;
       await withSession(
         { options, invocation, interrupted },
-        (session) => run(point, { place, options, session, invocation }),
+        (session) => run(point, { destination, options, session, invocation }),
       );
     });
 }
@@ -94,8 +101,8 @@ function readSize(text: string): number {
   return bytes;
 }
 
-function checkOptions(options: RestoreOptions, place: Place): void {
-  if (options.json === true && isPiped(place)) {
+function assertOptions(options: RestoreOptions, destination: Destination): void {
+  if (options.json === true && isPiped(destination)) {
     throw new UsageError("Cannot print JSON: the volume goes to standard output");
   }
   const refuse = (condition: boolean, state: string) => {
@@ -117,23 +124,23 @@ function checkOptions(options: RestoreOptions, place: Place): void {
   );
   refuse(options.changes === "-" && isatty(STDIN_FD), "no changes are piped in");
   refuse(
-    isPiped(place) && options.dryRun !== true && isatty(STDOUT_FD),
+    isPiped(destination) && options.dryRun !== true && isatty(STDOUT_FD),
     "standard output is a terminal: pipe it on, or name a file or device",
   );
   refuse(
-    options.verifyTarget === true && (isDiff || isPiped(place) || "command" in place),
+    options.verifyTarget === true && (isDiff || isPiped(destination) || "command" in destination),
     "--verify-target cannot read a stream back",
   );
 }
 
 interface Run {
-  place: Place;
+  destination: Destination;
   options: RestoreOptions;
   session: Session;
   invocation: Invocation;
 }
 
-async function run(spec: string, { place, options, session, invocation }: Run): Promise<void> {
+async function run(spec: string, { destination, options, session, invocation }: Run): Promise<void> {
   const { context, store } = session;
   const { screen } = invocation;
   const { openRepository } = await import("../../project/repository.ts");
@@ -141,7 +148,7 @@ async function run(spec: string, { place, options, session, invocation }: Run): 
   const repository = await openRepository(store, context);
   const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
   const changes = await openChanges(options, invocation);
-  const target = new NamedTarget(place, options, invocation);
+  const target = new NamedTarget(destination, options, invocation);
   try {
     const report = await restore(repository, {
       ...request(spec, { options, session }, changes),
@@ -151,13 +158,13 @@ async function run(spec: string, { place, options, session, invocation }: Run): 
       throw target.explain(error);
     });
     progress.end(report.damaged.length === 0 && options.dryRun !== true ? summary(spec, report) : "");
-    if (options.dryRun === true && options.json !== true && options.quiet !== true && !isPiped(place)) {
+    if (options.dryRun === true && options.json !== true && options.quiet !== true && !isPiped(destination)) {
       print(summary(spec, report));
     }
     context.log.info(report, "restored");
     if (options.json && options.dryRun) printJson(report);
     else if (options.json) reportDone(screen, () => printJson(report));
-    refuseDamage(report, { spec, place, screen });
+    assertUndamaged(report, { spec, destination, screen });
   } finally {
     progress.end();
     await changes?.close();
@@ -193,17 +200,17 @@ function request(
 }
 
 /** One line for each range that could not be restored, then the error. */
-function refuseDamage(
+function assertUndamaged(
   { damaged }: RestoreReport,
-  { spec, place, screen }: { spec: string; place: Place; screen: Invocation["screen"] },
+  { spec, destination, screen }: { spec: string; destination: Destination; screen: Invocation["screen"] },
 ): void {
   if (damaged.length === 0) return;
   for (const { offset, length, reason, target } of merged(damaged)) {
-    const left = target === "zeros" ? "zeros in their place" : "left as they were";
+    const left = target === "zeros" ? "zeros in their destination" : "left as they were";
     screen.write(`damaged: offset ${offset}, ${length} bytes, ${left}: ${reason}\n`);
   }
   const chunks = damaged.length === 1 ? "1 chunk is" : `${damaged.length} chunks are`;
-  const state = `${chunks} damaged, "${nameOf(place)}" is not complete`;
+  const state = `${chunks} damaged, "${nameOf(destination)}" is not complete`;
   throw new VarveError("damage", `Cannot restore all of "${spec}": ${state}`);
 }
 

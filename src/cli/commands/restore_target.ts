@@ -7,7 +7,7 @@ import type { DiffOptions } from "../../targets/rbd_diff.ts";
 import type { Target } from "../../targets/target.ts";
 import type { Invocation } from "../root.ts";
 
-export type Place = { path: string } | { command: readonly string[] };
+export type Destination = { path: string } | { command: readonly string[] };
 
 export interface TargetOptions {
   to?: string | undefined;
@@ -22,8 +22,8 @@ export interface TargetOptions {
   force?: true | undefined;
 }
 
-/** `words` is what follows the point. Throws `UsageError` where that is not one place. */
-export function readPlace({ to, exec }: TargetOptions, words: readonly string[]): Place {
+/** `words` is what follows the point. Throws `UsageError` where that is not one destination. */
+export function readDestination({ to, exec }: TargetOptions, words: readonly string[]): Destination {
   const refused = (state: string) => new UsageError(`Cannot restore: ${state}`);
   if (exec !== true && words.length > 0) throw refused(`what is "${words[0]}"? A command goes with --exec`);
   if ((to === undefined) === (exec === undefined)) throw refused("say where to, with --to or with --exec");
@@ -32,31 +32,31 @@ export function readPlace({ to, exec }: TargetOptions, words: readonly string[])
   return { command: words };
 }
 
-export function isPiped(place: Place): boolean {
-  return "path" in place && place.path === "-";
+export function isPiped(destination: Destination): boolean {
+  return "path" in destination && destination.path === "-";
 }
 
-export function nameOf(place: Place): string {
-  if ("command" in place) return place.command[0] ?? "";
-  return place.path === "-" ? "standard output" : place.path;
+export function nameOf(destination: Destination): string {
+  if ("command" in destination) return destination.command[0] ?? "";
+  return destination.path === "-" ? "standard output" : destination.path;
 }
 
 export class NamedTarget {
-  readonly #place: Place;
+  readonly #destination: Destination;
   readonly #options: TargetOptions;
   readonly #invocation: Invocation;
   #command: CommandTarget | undefined;
 
-  constructor(place: Place, options: TargetOptions, invocation: Invocation) {
-    this.#place = place;
+  constructor(destination: Destination, options: TargetOptions, invocation: Invocation) {
+    this.#destination = destination;
     this.#options = options;
     this.#invocation = invocation;
   }
 
   /** Throws what the openers of targets throw. */
   async open(wanted: TargetRequest): Promise<Target> {
-    if ("command" in this.#place) return await this.#openCommand(this.#place.command, wanted);
-    const { path } = this.#place;
+    if ("command" in this.#destination) return await this.#openCommand(this.#destination.command, wanted);
+    const { path } = this.#destination;
     const { signal } = this.#invocation;
     const { format, dryRun = false, resize, force = false } = this.#options;
     if (format === "rbd-diff") {

@@ -2,7 +2,7 @@
 import type { ProjectStats, StatsOptions } from "../../engine/stats/stats.ts";
 import type { PointStats, VolumeStats } from "../../engine/stats/usage_walk.ts";
 import { UsageError, VarveError } from "../../errors.ts";
-import { checkProjectName, parseVolumeSpec } from "../../format/names.ts";
+import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";
 import { print, printJson, printTable } from "../terminal/output.ts";
 import { counted as numbered } from "../../util/counted.ts";
@@ -33,7 +33,7 @@ export function addStats(program: Root, invocation: Invocation): void {
 
 function readScope(name: string): Scope {
   if (!name.includes("/")) {
-    checkProjectName(name);
+    assertProjectName(name);
     return { project: name };
   }
   const { project, volume, point } = parseVolumeSpec(name);
@@ -67,7 +67,7 @@ async function run(
   else if (scope?.volume !== undefined) printPoints(counted[0]!);
   else printVolumes(counted);
   if (!options.json && !options.quiet) { for (const project of counted) print(markedNote(project)); }
-  refuseUnreadable(counted);
+  assertAllReadable(counted);
 }
 
 function markedNote({ project, marked }: ProjectStats): string {
@@ -76,7 +76,7 @@ function markedNote({ project, marked }: ProjectStats): string {
   return `${project}: ${objects} marked as not to be used; "varve verify ${project}" says which points need them\n`;
 }
 
-function refuseUnreadable(projects: readonly ProjectStats[]): void {
+function assertAllReadable(projects: readonly ProjectStats[]): void {
   const broken = projects.filter(({ unreadable }) => unreadable.length > 0);
   const [first] = broken;
   if (first === undefined) return;

@@ -4,7 +4,7 @@ import type { RangeReport, VerifySourceReport } from "../../engine/verify/verify
 import type { Sample, VerifyReport } from "../../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../../errors.ts";
 import { projectPrefix } from "../../format/layout.ts";
-import { checkProjectName, parseVolumeSpec } from "../../format/names.ts";
+import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { sourceOf } from "../../sources/source_spec.ts";
 import { withSession } from "../context.ts";
 import { print, printJson } from "../terminal/output.ts";
@@ -54,7 +54,7 @@ export function addVerify(program: Root, invocation: Invocation): void {
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       if (options.source !== undefined) {
-        checkAlone(options);
+        assertNoOtherMode(options);
         return await compare(spec, { source: options.source, options, invocation });
       }
       if (options.exists === true && options.sample !== undefined) {
@@ -88,14 +88,14 @@ export function addVerify(program: Root, invocation: Invocation): void {
             : Promise.all([work(readScope(spec))])).finally(() => progress.end());
           if (options.json) printJson(spec === undefined ? reports : reports[0]);
           else if (!options.quiet) printReports(reports, sample);
-          refuseFindings(reports);
+          assertNoFindings(reports);
         },
       );
     });
 }
 
 /** All of the source is compared: what asks for less must not seem to be heard. */
-function checkAlone(options: { exists?: unknown; sample?: unknown; maxAge?: unknown }): void {
+function assertNoOtherMode(options: { exists?: unknown; sample?: unknown; maxAge?: unknown }): void {
   const others = { "--exists": options.exists, "--sample": options.sample, "--max-age": options.maxAge };
   const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? [];
   if (other === undefined) return;
@@ -126,7 +126,7 @@ async function compare(
         const report = await verifySource(repository, { ...parseVolumeSpec(spec), secrets, source }, context);
         if (options.json) printJson(report);
         else if (!options.quiet) print(comparison(spec, report));
-        refuseDifferences(report, { spec, source: source.name });
+        assertNoDifferences(report, { spec, source: source.name });
       } finally {
         await source.close();
       }
@@ -154,7 +154,7 @@ function rangeLines(what: string, { ranges, more_ranges }: RangeReport): string[
 }
 
 /** What can be read is what was backed up: which of the two is right, nobody can tell from here. */
-function refuseDifferences(
+function assertNoDifferences(
   { differs, unreadable }: VerifySourceReport,
   { spec, source }: { spec: string; source: string },
 ): void {
@@ -194,7 +194,7 @@ interface Scope {
 
 function readScope(spec: string): Scope {
   if (spec.includes("/")) return parseVolumeSpec(spec);
-  checkProjectName(spec);
+  assertProjectName(spec);
   return { project: spec };
 }
 
@@ -244,7 +244,7 @@ function summary(
   }: ${state}${notes}\n`;
 }
 
-function refuseFindings(reports: VerifyReport[]): void {
+function assertNoFindings(reports: VerifyReport[]): void {
   const count = reports.reduce((sum, { findings }) => sum + findings.length, 0);
   if (count === 0) return;
   const objects = count === 1 ? "1 object is" : `${count} objects are`;

@@ -13,7 +13,7 @@ import { EntryList } from "../../format/entries.ts";
 import { CHUNKS_PREFIX } from "../../format/layout.ts";
 import { MAX_VOLUME_BYTES, maxVolumeBytes, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
-import { checkVolumeName } from "../../format/names.ts";
+import { assertVolumeName } from "../../format/names.ts";
 import { type SnapshotJson, snapshotToJson } from "../../format/snapshot_name.ts";
 import { type KnownIds, knownIds } from "../../format/source_ids.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
@@ -21,10 +21,10 @@ import type { OpenManifest } from "../../project/catalog.ts";
 import { cachePlace } from "../../project/cache_place.ts";
 import { openChunkCache, openLeafCache } from "../../volume/caches.ts";
 import { later, type WrittenObject } from "../../volume/present_objects.ts";
-import { ChunkWorkshop } from "../../volume/workshop.ts";
+import { ChunkResources } from "../../volume/resources.ts";
 import { ChunkWriter } from "../../volume/write_chunk.ts";
 import { commitManifest } from "../../volume/commit.ts";
-import { Condemned } from "../../project/sharing/condemned.ts";
+import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
 import { explainUnreadable, sayBroken } from "./broken_base.ts";
 import { prepareSource, tellSource } from "../../volume/source_state.ts";
@@ -33,14 +33,14 @@ import { findBase } from "./find_base.ts";
 import { findLatest } from "./find_latest.ts";
 import { Lease } from "../../project/sharing/lease.ts";
 import { PageTable } from "../../volume/page_table.ts";
-import { MarkedObjects } from "../../project/sharing/quarantine.ts";
+import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import { randomBytes } from "../../util/random.ts";
 import type { Repository } from "../../project/repository.ts";
 import { noteOwn, sayIfProjectIsGone } from "../../project/seen_points.ts";
-import { VolumeCache } from "../../volume/volume_cache.ts";
-import { checkReadable, type SampleOptions, SourceSample } from "./source_sample.ts";
+import { PageCache } from "../../volume/page_cache.ts";
+import { assertReadable, type SampleOptions, SourceSample } from "./source_sample.ts";
 import { VolumeWriter } from "./volume_writer.ts";
 
 export interface BackupOptions {
@@ -92,10 +92,10 @@ interface Run {
   options: BackupOptions;
   project: Project;
   lease: Lease;
-  condemned: Condemned;
-  marked: MarkedObjects;
-  workshop: ChunkWorkshop;
-  cache: VolumeCache;
+  condemned: CondemnedObjects;
+  marked: QuarantinedObjects;
+  workshop: ChunkResources;
+  cache: PageCache;
   chunkCache: ChunkCache | undefined;
   leafCache: LeafCache | undefined;
   /** The project held no chunk when the run began. */
@@ -118,8 +118,8 @@ export async function backup(
   options: BackupOptions,
   context: Context,
 ): Promise<BackupReport[]> {
-  checkVolumeName(options.volume);
-  if (options.checkSample !== undefined) checkReadable(options.source);
+  assertVolumeName(options.volume);
+  if (options.checkSample !== undefined) assertReadable(options.source);
   // Whatever else of the project is damaged, the new point is whole: that is said, and no reason to fail.
   const told = {
     ...context,
@@ -129,8 +129,8 @@ export async function backup(
     .catch((error) => sayIfProjectIsGone(repository, { project: options.project, error }, told));
   const lease = await beginLease(project, options, context);
   const guarded = lease.guard(told);
-  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
-  const cache = await VolumeCache.open({ project, volume: options.volume }, context);
+  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  const cache = await PageCache.open({ project, volume: options.volume }, context);
   const chunkCache = openChunkCache(project, context);
   const leafCache = await openLeafCache(project, options.volume, context);
   try {
@@ -187,24 +187,24 @@ async function beginRun(
   context: Context,
 ): Promise<Run> {
   const { project, options } = parts;
-  const [seenMs, condemned, marked] = await Promise.all([
-    parts.lease.seenMs(context.signal),
-    Condemned.read(project, context),
-    MarkedObjects.read(project, context),
-    project.checkNotErased({ signal: context.signal }),
+  const [storeTimeMs, condemned, marked] = await Promise.all([
+    parts.lease.storeTimeMs(context.signal),
+    CondemnedObjects.read(project, context),
+    QuarantinedObjects.read(project, context),
+    project.assertNotErased({ signal: context.signal }),
   ]);
-  const place = { volume: options.volume, seenMs };
+  const place = { volume: options.volume, storeTimeMs };
   const { latest, latestMs = -Infinity, passedOver, isNone } = await findLatest(project, place, context);
   if (latest !== undefined) parts.cache.expect(latest);
-  const startedMs = Math.max(seenMs, latestMs + 1);
-  checkTime(options, startedMs);
+  const startedMs = Math.max(storeTimeMs, latestMs + 1);
+  assertTime(options, startedMs);
   const isFirst = isNone && await holdsNothing(project, context);
   const earlier = new EarlierPoints(project, { volume: options.volume, passedOver });
   return { ...parts, condemned, marked, latest, passedOver, earlier, startedMs, isFirst };
 }
 
 /** Before the source is read: a store's clock may say anything. */
-function checkTime({ project, volume }: BackupOptions, startedMs: number): void {
+function assertTime({ project, volume }: BackupOptions, startedMs: number): void {
   try {
     backupId(startedMs, new Uint8Array(4));
   } catch (cause) {
@@ -251,7 +251,7 @@ async function storeDiff(
   const { diff } = work;
   const { project, options, workshop, passedOver } = run;
   const startedMs = context.clock.now();
-  checkSize(run, diff.sizeBytes);
+  assertSize(run, diff.sizeBytes);
   const { latest, earlier } = run;
   const search = { ...work, volume: options.volume, latest, earlier, named: options.base };
   const base = await findBase(project, search, context);
@@ -294,7 +294,7 @@ async function storeDiff(
   const explain = (error: unknown) =>
     explainUnreadable(project, { error, base, volume: options.volume }, context);
   const { pages, counts, sizeBytes, broken } = await volume.write(diff).catch(explain);
-  checkSize(run, sizeBytes);
+  assertSize(run, sizeBytes);
   const checkedChunks = await sample?.compare({
     ...{ table, key: keys, sizeBytes, workshop, signal: context.signal },
     chunkBytes: project.chunkBytes,
@@ -302,7 +302,7 @@ async function storeDiff(
     base: base?.info.backup,
   }).catch(explain) ?? 0;
   if (base !== undefined) sayBroken(base, broken, context);
-  await writer.checkStored();
+  await writer.assertStored();
   const manifest = {
     pages,
     key: keys,
@@ -331,7 +331,7 @@ async function storeDiff(
   return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes, checkedChunks };
 }
 
-function checkSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): void {
+function assertSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): void {
   const cannot =
     `Cannot back up "${options.project}/${options.volume}": it has ${sizeBytes} bytes, more than`;
   if (sizeBytes > MAX_VOLUME_BYTES) throw new VarveError("failed", `${cannot} ${MAX_VOLUME_BYTES}`);

@@ -5,18 +5,18 @@
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { isUnreadable } from "../../errors.ts";
 import type { Range } from "../../util/ranges.ts";
-import type { Entry, Place } from "../../format/entries.ts";
+import type { ChunkLocation, Entry } from "../../format/entries.ts";
 import { BLOCK_BYTES } from "../../format/limits.ts";
 import type { SharedBuffer } from "../../volume/pool/buffers.ts";
 import { applyPatch, readChunk } from "../../volume/read_chunk.ts";
-import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { ChunkResources } from "../../volume/resources.ts";
 import { type ChunkWriter, WHOLE, type WriteOptions } from "../../volume/write_chunk.ts";
 import type { Project } from "../../project/project.ts";
 import type { ChunkPiece } from "../../volume/chunker.ts";
 
 export interface ChunkCompleterOptions {
   project: Project;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
   writer: ChunkWriter;
   /** Of chunks that streams cover in part. */
   chunkCache: ChunkCache | undefined;
@@ -24,7 +24,7 @@ export interface ChunkCompleterOptions {
 
 /** What a chunk was before, and the ranges of it that the stream did not give. */
 interface Gaps {
-  before: Place;
+  before: ChunkLocation;
   gaps: readonly Range[];
 }
 
@@ -68,7 +68,7 @@ export class ChunkCompleter {
 
   /** Calls `use` with the content of a stored chunk. */
   async read(
-    place: Place,
+    place: ChunkLocation,
     { sealed, keep, use }: ReadOptions & { use: (content: Uint8Array) => void },
   ): Promise<void> {
     const { project, workshop, chunkCache: cache } = this.#options;

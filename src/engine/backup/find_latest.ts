@@ -14,7 +14,7 @@ import {
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
 import { findMissed } from "../../project/seen_points.ts";
-import { mapOrdered } from "../../util/window.ts";
+import { mapOrdered } from "../../util/task_limiter.ts";
 
 /** S3 tells whole seconds, and of a second backup within one the id is a millisecond later than that of the first. */
 const CLOCK_SLACK_MS = 60_000;
@@ -32,14 +32,14 @@ export interface EarlierBackups {
   isNone: boolean;
 }
 
-/** `seenMs` is the store's time. Says which backups cannot be read, are passed over, or were seen by this host and are gone. */
+/** `storeTimeMs` is the store's time. Says which backups cannot be read, are passed over, or were seen by this host and are gone. */
 export async function findLatest(
   project: Project,
-  { volume, seenMs }: { volume: string; seenMs: number },
+  { volume, storeTimeMs }: { volume: string; storeTimeMs: number },
   context: Context,
 ): Promise<EarlierBackups> {
   const ids = await listBackupIds(project, volume, context);
-  const isLater = (id: string) => backupTimeMs(id)! > seenMs + CLOCK_SLACK_MS;
+  const isLater = (id: string) => backupTimeMs(id)! > storeTimeMs + CLOCK_SLACK_MS;
   const passedOver = await readable(project, { volume, ids: ids.filter(isLater) }, context);
   sayPassedOver(passedOver, `${project.name}/${volume}`, context);
   const latest = await newest(project, { volume, ids: ids.filter((id) => !isLater(id)) }, context);

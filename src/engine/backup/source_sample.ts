@@ -3,11 +3,11 @@
  * of what it left out is compared with the source itself.
  */
 import { UsageError, VarveError } from "../../errors.ts";
-import type { ProjectKey } from "../../codec/keys.ts";
+import type { ProjectKeys } from "../../codec/keys.ts";
 import { equalBytes } from "../../util/bytes.ts";
 import { chunkLength } from "../../format/limits.ts";
 import type { Source, VolumeReader } from "../../sources/source.ts";
-import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { ChunkResources } from "../../volume/resources.ts";
 import type { PageTable } from "../../volume/page_table.ts";
 import { PositionSet } from "../../util/position_set.ts";
 
@@ -21,10 +21,10 @@ export interface Compared {
   /** The table of the new point. */
   table: PageTable;
   /** Whose ids it has. */
-  key: ProjectKey;
+  key: ProjectKeys;
   sizeBytes: number;
   chunkBytes: number;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
   signal: AbortSignal;
   /** PROJECT/VOLUME, and the backup that the difference continues, for messages. */
   thing: string;
@@ -93,7 +93,7 @@ function* choose(covered: PositionSet, total: number, { share, random }: SampleO
 }
 
 /** Throws `UsageError` where no sample of the source can be read. */
-export function checkReadable(source: Source): void {
+export function assertReadable(source: Source): void {
   if (source.openReader !== undefined) return;
   throw new UsageError(
     `Cannot compare a sample with "${source.name}": it can be read only once; name the image itself, as ` +

@@ -1,20 +1,20 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { isUnreadable, type UnreadableError } from "../../errors.ts";
-import { type Entry, type EntryList, type Place, refsOf } from "../../format/entries.ts";
+import { type ChunkLocation, type Entry, type EntryList, refsOf } from "../../format/entries.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import type { VolumeDiff } from "../../sources/source.ts";
-import { type ChunkWorkshop, OPEN_CHUNKS } from "../../volume/workshop.ts";
+import { type ChunkResources, OPEN_CHUNKS } from "../../volume/resources.ts";
 import { type ChunkWriter, type StoredChunk, WHOLE } from "../../volume/write_chunk.ts";
 import { ChunkCompleter } from "./chunk_completer.ts";
 import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
-import type { Condemned } from "../../project/sharing/condemned.ts";
+import type { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { PageTable, PageWriter } from "../../volume/page_table.ts";
 import type { PositionSet } from "../../util/position_set.ts";
 import type { Project } from "../../project/project.ts";
-import type { MarkedObjects } from "../../project/sharing/quarantine.ts";
-import { Window } from "../../util/window.ts";
+import type { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
+import { TaskLimiter } from "../../util/task_limiter.ts";
 
 export interface VolumeProgress {
   sizeBytes: number | undefined;
@@ -26,11 +26,11 @@ export interface VolumeProgress {
 
 export interface VolumeWriterOptions {
   project: Project;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
   writer: ChunkWriter;
   /** What may condemn what the base refers to. */
-  doubt: Condemned | undefined;
-  marked: MarkedObjects;
+  doubt: CondemnedObjects | undefined;
+  marked: QuarantinedObjects;
   /** The base's table, or an empty one. */
   table: PageTable;
   /** What the volume held last, of a full stream: most of it is there already, if the store says so. */
@@ -55,7 +55,7 @@ export interface WrittenVolume {
 
 export class VolumeWriter {
   readonly #options: VolumeWriterOptions;
-  readonly #window: Window;
+  readonly #window: TaskLimiter;
   /** Positions whose chunk is at work: a later piece of the same position has to wait for it. */
   readonly #atWork = new Set<number>();
   readonly #lostHints = new Set<number>();
@@ -72,7 +72,7 @@ export class VolumeWriter {
 
   constructor(options: VolumeWriterOptions, signal: AbortSignal) {
     this.#options = options;
-    this.#window = new Window(options.workshop.window + options.workshop.jobs);
+    this.#window = new TaskLimiter(options.workshop.window + options.workshop.jobs);
     this.#completer = new ChunkCompleter(options, signal);
     this.#writePage = (id, page, known) => options.writer.writePage(id, page, known);
   }
@@ -192,7 +192,7 @@ export class VolumeWriter {
    * Whatever the table still has from the base and a gc plan condemns goes up again under a key of this backup's own:
    * chunks first, then the pages that are condemned themselves. `total`: positions that the volume has now.
    */
-  async #rescue(total: number, condemned: Condemned): Promise<void> {
+  async #rescue(total: number, condemned: CondemnedObjects): Promise<void> {
     const { table } = this.#options;
     const pages = Math.min(table.pageCount, Math.ceil(total / PAGE_CHUNKS));
     for (let page = 0; page < pages; page++) {
@@ -207,7 +207,7 @@ export class VolumeWriter {
     }
   }
 
-  async #rescueChunk(position: number, place: Place): Promise<void> {
+  async #rescueChunk(position: number, place: ChunkLocation): Promise<void> {
     const { table, writer, workshop } = this.#options;
     const buffer = await workshop.chunks.acquire();
     try {

@@ -8,18 +8,19 @@ import { UsageError } from "../../errors.ts";
 import { leaseName } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import { findBackup, listBackupIds } from "../../project/catalog.ts";
-import { ChunkWorkshop } from "../../volume/workshop.ts";
+import { ChunkResources } from "../../volume/resources.ts";
 import { type CopiedPoints, copyMissing, type CopyProgress } from "../../volume/copy_points.ts";
-import { Condemned } from "../../project/sharing/condemned.ts";
+import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
 import { copyKeys, openSecond } from "./copy_target.ts";
 import { Lease } from "../../project/sharing/lease.ts";
-import { listPoints, type PointRef } from "../../project/points.ts";
+import { listPoints } from "../../project/points.ts";
+import type { PointRef } from "../../project/point_ref.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import type { Repository } from "../../project/repository.ts";
-import { MarkedObjects } from "../../project/sharing/quarantine.ts";
+import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 
 export interface CopyOptions {
   project: string;
@@ -56,7 +57,7 @@ export async function copy(
     const guarded = sourceLease?.guard(context) ?? context;
     const places = await findPlaces(source, options, guarded);
     const second = await openSecond(to, repository.chunkBytes, guarded);
-    await refuseItself(repository, { second, source, sourceLease }, guarded);
+    await assertOtherRepository(repository, { second, source, sourceLease }, guarded);
     await copyKeys({ from: repository.store, to, project: name }, guarded);
     const target = await openProject(second, { name, secrets }, guarded);
     const report = await copyPlaces(source, { target, places, options }, guarded);
@@ -67,7 +68,7 @@ export async function copy(
 }
 
 /** Throws where both are one: it has the lease that was just written to the first, or where none could be, its address. */
-async function refuseItself(
+async function assertOtherRepository(
   repository: Repository,
   { second, source, sourceLease }: { second: Repository; source: Project; sourceLease: Lease | undefined },
   context: Context,
@@ -103,13 +104,13 @@ async function copyPlaces(
   context: Context,
 ): Promise<Omit<CopyReport, "duration_s">> {
   const lease = await Lease.begin(target, leaseOptions(target, options), context);
-  const workshop = new ChunkWorkshop({ chunkBytes: source.chunkBytes, from: "store" }, context);
+  const workshop = new ChunkResources({ chunkBytes: source.chunkBytes, from: "store" }, context);
   const guarded = lease.guard(context);
   try {
-    await lease.seenMs(guarded.signal);
-    await target.checkNotErased({ signal: guarded.signal });
-    const condemned = await Condemned.read(target, guarded);
-    const marked = await MarkedObjects.read(target, guarded);
+    await lease.storeTimeMs(guarded.signal);
+    await target.assertNotErased({ signal: guarded.signal });
+    const condemned = await CondemnedObjects.read(target, guarded);
+    const marked = await QuarantinedObjects.read(target, guarded);
     const { onProgress } = options;
     const copying = { source, target, workshop, condemned, marked, lease, onProgress };
     return { to: options.to.url, ...await copyMissing(copying, places, guarded) };

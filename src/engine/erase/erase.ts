@@ -90,7 +90,7 @@ export async function erase(
   const { survey: { project, volumes, points, keys }, overridden, by, varve, onProgress } = options;
   const started = new Date(context.clock.now()).toISOString();
   const prefix = projectPrefix(project);
-  const beforeRemoval = () => checkNotMadeAnew(repository, options, context);
+  const beforeRemoval = () => assertNotMadeAnew(repository, options, context);
   const purger = new Purger(repository.store, { beforeRemoval, onProgress }, context);
   await purger.purge(prefix + KEYS_PREFIX);
   await eraseHere(repository, project, context);
@@ -127,7 +127,7 @@ async function eraseHere(
 }
 
 /** Whoever makes a project writes its key before anything else. */
-async function checkNotMadeAnew(
+async function assertNotMadeAnew(
   repository: Repository,
   { survey: { project, keys } }: EraseOptions,
   context: Context,
@@ -152,7 +152,7 @@ async function purgeAll(
 ): Promise<number> {
   let leases = 0;
   for (let round = 1; round <= ROUNDS_MAX; round++) {
-    const ended = await purger.purgeSeen(prefix + LEASES_PREFIX);
+    const ended = await purger.purgeVisible(prefix + LEASES_PREFIX);
     await purger.purge(prefix);
     leases += ended;
     if (ended === 0) return leases;

@@ -5,7 +5,8 @@ import type { Context } from "../../context.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import type { Repository } from "../../project/repository.ts";
-import { type Place, readHold } from "../../project/holds.ts";
+import { readHold } from "../../project/holds.ts";
+import type { PointRef } from "../../project/point_ref.ts";
 
 export interface HeldPoint {
   /** `PROJECT/VOLUME@BACKUP`. */
@@ -20,7 +21,11 @@ const CLOSED: ReadonlySet<ErrorCode> = new Set(["damage", "format_version", "not
 /** Never fails for a secret or an object: that a point is held is told by a name. */
 export async function heldPoints(
   repository: Repository,
-  { project: name, held, secrets }: { project: string; held: readonly Place[]; secrets: readonly Secret[] },
+  { project: name, held, secrets }: {
+    project: string;
+    held: readonly PointRef[];
+    secrets: readonly Secret[];
+  },
   context: Context,
 ): Promise<HeldPoint[]> {
   if (held.length === 0) return [];
@@ -36,7 +41,7 @@ export async function heldPoints(
   return points;
 }
 
-async function reasonOf(project: Project, place: Place, context: Context): Promise<string | null> {
+async function reasonOf(project: Project, place: PointRef, context: Context): Promise<string | null> {
   const hold = await readHold(project, place, context).catch(unlessUnreadable);
   return typeof hold?.reason === "string" ? hold.reason : null;
 }

@@ -1,9 +1,9 @@
 /** What an erasure had to leave behind, and what holds it: read anew from the store, which proves the rest gone. */
-import { historyOf, tracePages } from "../../store/history.ts";
-import type { History, Trace } from "../../store/store.ts";
+import { versionPages, versionsOf } from "../../store/versions.ts";
+import type { ObjectVersions, StoredVersion } from "../../store/store.ts";
 import type { Store } from "../../store/store.ts";
 import { type Context, DEFAULT_JOBS } from "../../context.ts";
-import { Window } from "../../util/window.ts";
+import { TaskLimiter } from "../../util/task_limiter.ts";
 
 /** Objects that the report names; the others are only counted. */
 const NAMED_MAX = 1000;
@@ -42,11 +42,11 @@ export async function surveyLocked(
   { prefix, keysPrefix }: { prefix: string; keysPrefix: string },
   context: Context,
 ): Promise<LockedReport> {
-  const history = historyOf(store);
+  const history = versionsOf(store);
   const report = emptyReport();
-  const window = new Window(context.jobs ?? DEFAULT_JOBS);
+  const window = new TaskLimiter(context.jobs ?? DEFAULT_JOBS);
   try {
-    for await (const { traces } of tracePages(history, prefix, context)) {
+    for await (const { traces } of versionPages(history, prefix, context)) {
       for (const trace of traces) {
         if (trace.kind !== "version") report.others++;
         else await window.add(async () => add(report, await look(history, trace, context)));
@@ -73,7 +73,7 @@ function emptyReport(): LockedReport {
   };
 }
 
-async function look(history: History, trace: Trace, context: Context): Promise<LockedObject> {
+async function look(history: ObjectVersions, trace: StoredVersion, context: Context): Promise<LockedObject> {
   const { untilMs, legalHold } = await history.lockOf(trace, context);
   return {
     key: trace.key,

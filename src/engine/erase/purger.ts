@@ -2,11 +2,11 @@
  * Empties a prefix of a store: objects, old versions, delete markers, unfinished uploads. What a lock holds stays, and is
  * hidden behind a delete marker, so that nobody meets it any more.
  */
-import { historyOf, tracePages } from "../../store/history.ts";
-import type { History, Trace, TracePage } from "../../store/store.ts";
+import { versionPages, versionsOf } from "../../store/versions.ts";
+import type { ObjectVersions, StoredVersion, VersionPage } from "../../store/store.ts";
 import type { Store } from "../../store/store.ts";
 import type { Context } from "../../context.ts";
-import { Window } from "../../util/window.ts";
+import { TaskLimiter } from "../../util/task_limiter.ts";
 
 /** Batches being removed while the listing goes on. */
 const BATCHES_AT_ONCE = 4;
@@ -36,19 +36,19 @@ export class Purger {
   /** Until now. */
   readonly removed: Removed = { objects: 0, bytes: 0, markers: 0, uploads: 0 };
   readonly #store: Store;
-  readonly #history: History;
+  readonly #history: ObjectVersions;
   readonly #context: Context;
   readonly #options: PurgerOptions;
 
   constructor(store: Store, options: PurgerOptions, context: Context) {
     this.#store = store;
-    this.#history = historyOf(store);
+    this.#history = versionsOf(store);
     this.#context = context;
     this.#options = options;
   }
 
   /** Purges the prefix; how many objects, as anybody sees them, are gone from it. */
-  async purgeSeen(prefix: string): Promise<number> {
+  async purgeVisible(prefix: string): Promise<number> {
     const before = await this.#seen(prefix);
     if (before === 0) return 0;
     await this.purge(prefix);
@@ -69,10 +69,10 @@ export class Purger {
 
   /** How much went. */
   async #pass(prefix: string): Promise<number> {
-    const window = new Window(BATCHES_AT_ONCE);
+    const window = new TaskLimiter(BATCHES_AT_ONCE);
     let count = 0;
     try {
-      for await (const page of tracePages(this.#history, prefix, this.#context)) {
+      for await (const page of versionPages(this.#history, prefix, this.#context)) {
         const traces = await this.#removable(page);
         if (traces.length > 0) await this.#options.beforeRemoval();
         await window.add(async () => void (count += await this.#remove(traces)));
@@ -88,10 +88,10 @@ export class Purger {
    * Everything but the delete markers that still cover a version: without its marker what a lock holds would come to
    * light again.
    */
-  async #removable({ traces, next }: TracePage): Promise<Trace[]> {
+  async #removable({ traces, next }: VersionPage): Promise<StoredVersion[]> {
     const versions = new Set(traces.filter(({ kind }) => kind === "version").map(({ key }) => key));
     const lastKey = traces.reduce((last, { key }) => key > last ? key : last, "");
-    const removable: Trace[] = [];
+    const removable: StoredVersion[] = [];
     for (const trace of traces) {
       const covers = trace.kind === "marker" && trace.isLatest && (
         versions.has(trace.key) ||
@@ -104,13 +104,13 @@ export class Purger {
 
   /** Its versions may be on the next page. */
   async #hasVersion(key: string): Promise<boolean> {
-    for await (const { traces } of tracePages(this.#history, key, this.#context)) {
+    for await (const { traces } of versionPages(this.#history, key, this.#context)) {
       if (traces.some((trace) => trace.key === key && trace.kind === "version")) return true;
     }
     return false;
   }
 
-  async #remove(traces: readonly Trace[]): Promise<number> {
+  async #remove(traces: readonly StoredVersion[]): Promise<number> {
     const left = await this.#history.remove(traces, this.#context);
     for (const { trace, reason } of left) {
       this.#context.log.debug({ key: trace.key, reason }, "the store keeps an object");
@@ -121,7 +121,7 @@ export class Purger {
     return traces.length - left.length;
   }
 
-  #count({ kind, sizeBytes }: Trace): void {
+  #count({ kind, sizeBytes }: StoredVersion): void {
     if (kind === "marker") this.removed.markers++;
     else if (kind === "upload") this.removed.uploads++;
     else {

@@ -10,12 +10,12 @@ import {
   projectPrefix,
   VOLUMES_PREFIX,
 } from "../../format/layout.ts";
-import { checkProjectName } from "../../format/names.ts";
-import { historyOf, tracePages } from "../../store/history.ts";
+import { assertProjectName } from "../../format/names.ts";
+import { versionPages, versionsOf } from "../../store/versions.ts";
 import type { Context } from "../../context.ts";
 import { listKeyIds } from "../../project/project_keys.ts";
 import type { Repository } from "../../project/repository.ts";
-import type { Place } from "../../project/holds.ts";
+import type { PointRef } from "../../project/point_ref.ts";
 
 export interface EraseSurvey {
   project: string;
@@ -27,7 +27,7 @@ export interface EraseSurvey {
   /** When the newest of them was made, ISO 8601; `null` where there is none. */
   newest: string | null;
   /** Points that `varve hold` keeps. */
-  held: Place[];
+  held: PointRef[];
   /** Each old version as one. */
   objects: number;
   bytes: number;
@@ -41,12 +41,12 @@ export async function surveyProject(
   project: string,
   context: Context,
 ): Promise<EraseSurvey> {
-  checkProjectName(project);
+  assertProjectName(project);
   const { store } = repository;
   const prefix = projectPrefix(project);
   const names = new Set<string>();
   const counts = { objects: 0, bytes: 0, others: 0 };
-  for await (const { traces } of tracePages(historyOf(store), prefix, context)) {
+  for await (const { traces } of versionPages(versionsOf(store), prefix, context)) {
     for (const { kind, key, isLatest, sizeBytes } of traces) {
       if (kind !== "version") counts.others++;
       else {

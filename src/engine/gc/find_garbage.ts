@@ -2,8 +2,8 @@
 import { chunkShardPrefix, type ObjectRef, parseChunkName } from "../../format/layout.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
-import { Window } from "../../util/window.ts";
-import type { Condemned } from "../../project/sharing/condemned.ts";
+import { TaskLimiter } from "../../util/task_limiter.ts";
+import type { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { GcReport } from "./gc_report.ts";
 import type { PlanWriter } from "./plan_writer.ts";
 import type { ReferenceSet } from "../../volume/references.ts";
@@ -15,7 +15,7 @@ export interface Search {
   report: GcReport;
   /** Of the ids that are looked at, read before the objects are listed. */
   references: ReferenceSet;
-  condemned: Condemned;
+  condemned: CondemnedObjects;
   /** What was written since, by the store's clock, is too young. */
   youngMs: number;
   writer: PlanWriter | undefined;
@@ -24,7 +24,7 @@ export interface Search {
 /** Counts what there is in the report; without a writer that is all. */
 export async function findGarbage(project: Project, search: Search, context: Context): Promise<void> {
   const { references, report, writer } = search;
-  const window = new Window(SHARDS_AT_ONCE);
+  const window = new TaskLimiter(SHARDS_AT_ONCE);
   try {
     for (let shard = references.from; shard < references.to; shard++) {
       await window.add(async () => {

@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { LEASES_PREFIX, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { VarveError } from "../../errors.ts";
-import { Condemned } from "../../project/sharing/condemned.ts";
+import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
 import { findGarbage } from "./find_garbage.ts";
 import { emptyReport, type GcReport, mistake } from "./gc_report.ts";
@@ -27,7 +27,7 @@ import {
   writeEnd,
   writeHead,
 } from "../../project/sharing/plans.ts";
-import { checkPoints, dropRecords, newestHead } from "../../project/sharing/plan_points.ts";
+import { assertPoints, dropRecords, newestHead } from "../../project/sharing/plan_points.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "../../volume/references.ts";
@@ -83,7 +83,7 @@ async function collectUnderLease(
   const lease = await Lease.begin(project, announcement, context);
   try {
     const guarded = lease.guard(context);
-    await collect({ ...run, lease, nowMs: await lease.seenMs(guarded.signal) }, guarded);
+    await collect({ ...run, lease, nowMs: await lease.storeTimeMs(guarded.signal) }, guarded);
   } finally {
     await lease.end();
   }
@@ -166,15 +166,15 @@ async function walk(
   context: Context,
 ): Promise<ReadonlySet<string>> {
   const { project, options: { force, graceMs }, report, lease, nowMs } = run;
-  const condemned = await Condemned.read(project, context);
+  const condemned = await CondemnedObjects.read(project, context);
   // Who has no lease does not know the store's time well enough to tell what is young.
   const beganMs = lease === undefined && graceMs === 0 ? Infinity : nowMs - graceMs;
   const youngMs = Math.min(beganMs, oldestStart(living));
   let points: ReadonlySet<string> = new Set();
   await inRounds(run, async (references) => {
     if (!force) {
-      await checkPoints(project, { points: references.points, head }, context);
-      if (ready.length > 0) checkAnyPoint(project, references.points);
+      await assertPoints(project, { points: references.points, head }, context);
+      if (ready.length > 0) assertAnyPoint(project, references.points);
     }
     if (lease !== undefined) {
       for (const plan of ready) await sweepReady(run, { plan, lease, references }, context);
@@ -201,7 +201,7 @@ async function inRounds(
 }
 
 /** What was condemned is not deleted where nothing is left that it could be spared for. */
-function checkAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
+function assertAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
   if (points.size > 0) return;
   throw new VarveError(
     "failed",

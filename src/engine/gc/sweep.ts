@@ -10,7 +10,7 @@ import type { Lease } from "../../project/sharing/lease.ts";
 import { readShard, type StoredPlan } from "../../project/sharing/plans.ts";
 import type { Project } from "../../project/project.ts";
 import type { ReferenceSet } from "../../volume/references.ts";
-import { Window } from "../../util/window.ts";
+import { TaskLimiter } from "../../util/task_limiter.ts";
 
 /** Keys in one request to delete; what S3 takes at most. */
 const BATCH_KEYS = 1000;
@@ -36,7 +36,7 @@ interface Sweep {
 export async function sweep(project: Project, work: Sweep, context: Context): Promise<Swept> {
   const { from, to } = work.references;
   const swept: Swept = { deleted: 0, spared: 0, refused: [] };
-  const window = new Window(SHARDS_AT_ONCE);
+  const window = new TaskLimiter(SHARDS_AT_ONCE);
   try {
     for (const shard of work.plan.shards) {
       if (shard !== "all" && (shard < from || shard >= to)) continue;

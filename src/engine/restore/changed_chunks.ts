@@ -66,7 +66,7 @@ export async function readChanges(source: Source, base: OpenManifest): Promise<C
 }
 
 async function collect(diff: VolumeDiff, source: Source, { info }: OpenManifest): Promise<ChangedChunks> {
-  checkBegin(diff, source, info);
+  assertBegin(diff, source, info);
   const changed = new ChangedChunks(Math.min(diff.sizeBytes!, info.size_bytes), info.chunk_bytes);
   const scratch = new Uint8Array(SKIP_BYTES);
   for await (const extent of diff.extents()) {
@@ -79,7 +79,7 @@ async function collect(diff: VolumeDiff, source: Source, { info }: OpenManifest)
   return changed;
 }
 
-function checkBegin({ fromSnapshot }: VolumeDiff, source: Source, info: OpenManifest["info"]): void {
+function assertBegin({ fromSnapshot }: VolumeDiff, source: Source, info: OpenManifest["info"]): void {
   const wanted = snapshotFromJson(info.to_snapshot);
   if (wanted !== undefined && fromSnapshot !== undefined && equalBytes(wanted, fromSnapshot)) return;
   const begins = fromSnapshot === undefined

@@ -13,7 +13,7 @@ import type { Target } from "../../targets/target.ts";
 import { findBackup, type OpenManifest, readManifest } from "../../project/catalog.ts";
 import { noChanges, readChanges } from "./changed_chunks.ts";
 import { openChunkCache } from "../../volume/caches.ts";
-import { ChunkWorkshop } from "../../volume/workshop.ts";
+import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { Lease } from "../../project/sharing/lease.ts";
 import { openProject } from "../../project/open_project.ts";
@@ -23,7 +23,7 @@ import { type ByteRange, type KnownState, planRestore, type RestorePlan } from "
 import { SharedChunks } from "./shared_chunks.ts";
 import { type DamagedRange, type RestoreCounts, type RestoreProgress, Restorer } from "./restorer.ts";
 import { verifyTarget } from "./verify_target.ts";
-import { VolumeCache } from "../../volume/volume_cache.ts";
+import { PageCache } from "../../volume/page_cache.ts";
 
 export type { DamagedRange, RestoreProgress } from "./restorer.ts";
 
@@ -58,13 +58,13 @@ export interface TargetRequest {
 }
 
 /** How the target is brought up to date. */
-export type Way = "new" | "compare" | "changes" | "unchanged";
+export type RestoreStrategy = "new" | "compare" | "changes" | "unchanged";
 
 /** The JSON of `varve restore`. The target equals the backup only where `damaged` is empty and it was no dry run. */
 export interface RestoreReport {
   backup: string;
   /** How the target was brought up to date, and why so. */
-  way: Way;
+  way: RestoreStrategy;
   reason: string;
   size_bytes: number;
   chunks: RestoreCounts;
@@ -88,8 +88,8 @@ interface Run {
   known: KnownState | undefined;
   range: ByteRange;
   target: Target;
-  cache: VolumeCache;
-  way: Way;
+  cache: PageCache;
+  way: RestoreStrategy;
   reason: string;
 }
 
@@ -110,7 +110,7 @@ export async function restore(
   const lease = options.dryRun
     ? undefined
     : await Lease.tryBegin(project, { work: "restore", ...announcement }, context);
-  const cache = await VolumeCache.open({ project, volume: options.volume }, context);
+  const cache = await PageCache.open({ project, volume: options.volume }, context);
   try {
     const report = await restoreInto(project, { options, cache }, context);
     return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
@@ -122,7 +122,7 @@ export async function restore(
 
 async function restoreInto(
   project: Project,
-  { options, cache }: { options: RestoreOptions; cache: VolumeCache },
+  { options, cache }: { options: RestoreOptions; cache: PageCache },
   context: Context,
 ): Promise<Omit<RestoreReport, "duration_s">> {
   const manifest = await readPoint(project, options, context);
@@ -132,7 +132,7 @@ async function restoreInto(
   const { info } = manifest;
   const target = await options.openTarget({ info, base: told?.base.info, end: range.offset + range.length });
   try {
-    if (told !== undefined && options.known?.changes !== undefined) refuseOther(target, told, range);
+    if (told !== undefined && options.known?.changes !== undefined) assertLargeEnough(target, told, range);
     const state = told ?? await recordedState(project, { target, options }, context);
     const { way, reason } = chooseWay({ target, told, recorded: state });
     context.log.info({ way, target: target.name }, reason);
@@ -184,7 +184,11 @@ async function readKnown(
 }
 
 /** What is too short cannot be what the operator takes it for, and what was left out as the same would be missing. */
-function refuseOther(target: Target, { base, changed }: KnownState, { offset, length }: ByteRange): void {
+function assertLargeEnough(
+  target: Target,
+  { base, changed }: KnownState,
+  { offset, length }: ByteRange,
+): void {
   const knownBytes = Math.min(changed.sizeBytes, offset + length);
   if (target.readableBytes >= knownBytes) return;
   const { backup } = base.info;
@@ -223,7 +227,7 @@ function chooseWay(
     told: KnownState | undefined;
     recorded: KnownState | undefined;
   },
-): { way: Way; reason: string } {
+): { way: RestoreStrategy; reason: string } {
   if (told !== undefined) {
     const reason =
       `"${target.name}" is taken for ${told.base.info.backup} except for the changes: only these are looked at`;
@@ -242,7 +246,7 @@ function chooseWay(
 
 async function work(run: Run, context: Context): Promise<Omit<RestoreReport, "duration_s">> {
   const { options, project, manifest, known, range, target, cache } = run;
-  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "store" }, context);
+  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
   const plan: RestorePlan = { project, manifest, known, range, local: cache, signal: context.signal };
   const chunkCache = openChunkCache(project, context);
   const shared = await SharedChunks.count(planRestore(plan));

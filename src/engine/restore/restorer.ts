@@ -5,19 +5,19 @@
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { DamageError, describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../util/bytes.ts";
-import { type Place, refsOf } from "../../format/entries.ts";
+import { type ChunkLocation, refsOf } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
 import { MAX_PATCH_SHARE } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../volume/pool/buffers.ts";
 import type { Target } from "../../targets/target.ts";
 import type { OpenManifest } from "../../project/catalog.ts";
 import { patchInPlace, readChunk } from "../../volume/read_chunk.ts";
-import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
 import type { Wanted } from "./restore_plan.ts";
 import type { SharedChunks } from "./shared_chunks.ts";
-import { mapOrdered } from "../../util/window.ts";
+import { mapOrdered } from "../../util/task_limiter.ts";
 
 /**
  * Positions that are looked at before the first of them is done: while one is fetched, those behind it are compared.
@@ -57,7 +57,7 @@ export interface RestorerOptions {
   project: Project;
   manifest: OpenManifest;
   target: Target;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
   /** What is needed more than once, and where it is kept meanwhile. */
   shared: SharedChunks;
   cache: ChunkCache | undefined;
@@ -160,7 +160,7 @@ export class Restorer {
   async #fetch(
     wanted: Wanted,
     { place, buffer, isOther, signal }: {
-      place: Place;
+      place: ChunkLocation;
       buffer: SharedBuffer;
       isOther: boolean;
       signal: AbortSignal;

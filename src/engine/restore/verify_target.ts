@@ -1,17 +1,17 @@
 /** Reads a restored target back from its device, past the page cache, and holds every chunk against the backup. */
 import { DamageError, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../util/bytes.ts";
-import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { OpenManifest } from "../../project/catalog.ts";
 import type { Wanted } from "./restore_plan.ts";
 import type { Target } from "../../targets/target.ts";
-import { mapOrdered } from "../../util/window.ts";
+import { mapOrdered } from "../../util/task_limiter.ts";
 
 export interface VerifyTargetOptions {
   target: Target;
   manifest: OpenManifest;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
 }
 
 /** Bytes that were read back and are right. Throws `damage` where one chunk is not as the backup says. */

@@ -7,12 +7,13 @@ import type { Secret } from "../../codec/keys.ts";
 import { DamageError, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
 import { holdName, manifestName, volumePrefix } from "../../format/layout.ts";
-import { checkPolicy } from "./policy.ts";
+import { assertPolicy } from "./policy.ts";
 import { findBackup, isGone, readPoints } from "../../project/catalog.ts";
 import type { Context } from "../../context.ts";
 import { type ForgetPolicy, type ForgetRow, type JudgedPoint, planForget } from "./forget_plan.ts";
 import { recordForgotten } from "../../project/forgotten.ts";
-import { Holds, type Place } from "../../project/holds.ts";
+import { Holds } from "../../project/holds.ts";
+import type { PointRef } from "../../project/point_ref.ts";
 import { ALL_VOLUMES, Lease } from "../../project/sharing/lease.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { noteForgotten } from "../../project/seen_points.ts";
@@ -47,10 +48,10 @@ export async function forget(
   options: ForgetOptions,
   context: Context,
 ): Promise<ForgetRow[]> {
-  checkPolicy(options.policy);
+  assertPolicy(options.policy);
   const work = async ({ project, lease }: Run) => {
     const points = await pointsOf(project, options.volume, context);
-    const nowMs = await storeTimeMs(points, { lease, dryRun: options.dryRun }, context);
+    const nowMs = await storeClockMs(points, { lease, dryRun: options.dryRun }, context);
     return planForget(points, { ...options, nowMs });
   };
   return await run(repository, { ...options, volume: options.volume ?? ALL_VOLUMES, work }, context);
@@ -64,7 +65,7 @@ export async function forgetPoint(
 ): Promise<ForgetRow[]> {
   const work = async ({ project }: Run): Promise<ForgetRow[]> => {
     const place = { volume: options.volume, backup: await findBackup(project, options, context) };
-    await refuseHeld(project, place, context);
+    await assertNotHeld(project, place, context);
     const time = timeOf(place.backup).toISOString();
     return [{ project: project.name, ...place, time, kept: false, rules: [], problem: null }];
   };
@@ -125,17 +126,21 @@ async function pointsOf(
  * Where we may not write, by the newest object: nothing was written after that. A dry run decides nothing, so it may also take
  * this host's time.
  */
-async function storeTimeMs(
+async function storeClockMs(
   points: readonly JudgedPoint[],
   { lease, dryRun }: { lease: Lease | undefined; dryRun: boolean },
   { signal, clock }: Context,
 ): Promise<number> {
-  if (lease !== undefined) return await lease.seenMs(signal);
+  if (lease !== undefined) return await lease.storeTimeMs(signal);
   const newestMs = points.reduce((newest, { modifiedMs }) => Math.max(newest, modifiedMs), 0);
   return dryRun ? Math.max(newestMs, clock.now()) : newestMs;
 }
 
-async function refuseHeld(project: Project, { volume, backup }: Place, context: Context): Promise<void> {
+async function assertNotHeld(
+  project: Project,
+  { volume, backup }: PointRef,
+  context: Context,
+): Promise<void> {
   const isHeld = await project.store.head(project.key(holdName(volume, backup)), context) !== undefined ||
     (await Holds.read(project, volume, context)).has({ volume, backup });
   if (!isHeld) return;
@@ -155,12 +160,12 @@ async function drop(rows: ForgetRow[], { project, lease }: Run, context: Context
   if (lease !== undefined) await record(going, { project, lease });
   const left = await (lease === undefined ? remove(context) : lease.send(remove));
   for (const { key, reason } of left) byKey.get(key)!.problem = reason;
-  await checkGone(going, { project }, context);
+  await assertGone(going, { project }, context);
   await noteForgotten(project, going.filter(({ problem }) => problem === null), context);
 }
 
 /** What the store said to have deleted is looked for once more. */
-async function checkGone(
+async function assertGone(
   going: readonly ForgetRow[],
   { project }: { project: Project },
   context: Context,

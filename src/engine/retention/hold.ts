@@ -10,7 +10,8 @@ import { isBackupId } from "../../format/backup_id.ts";
 import { holdName, LEASES_PREFIX } from "../../format/layout.ts";
 import { findBackup, isGone } from "../../project/catalog.ts";
 import type { Context } from "../../context.ts";
-import { type Place, writeHold } from "../../project/holds.ts";
+import { writeHold } from "../../project/holds.ts";
+import type { PointRef } from "../../project/point_ref.ts";
 import { ALL_VOLUMES, LEASE_DEAD_MS } from "../../project/sharing/lease.ts";
 import { livingLeases, type SeenLease } from "../../project/sharing/leases.ts";
 import { openProject } from "../../project/open_project.ts";
@@ -46,8 +47,8 @@ export async function hold(
   const project = await open(repository, options, context);
   const place = { volume, backup: await findBackup(project, options, context) };
   await writeHold(project, { ...place, reason }, context);
-  await checkNoForget(project, place, context);
-  await checkStillThere(project, place, context);
+  await assertNoForget(project, place, context);
+  await assertStillThere(project, place, context);
   return { project: project.name, ...place, held: true, hold_reason: reason };
 }
 
@@ -76,7 +77,7 @@ async function open(repository: Repository, options: HoldOptions, context: Conte
   return await openProject(repository, { name, secrets }, context);
 }
 
-async function checkNoForget(project: Project, place: Place, context: Context): Promise<void> {
+async function assertNoForget(project: Project, place: PointRef, context: Context): Promise<void> {
   const leases = (await livingLeases(project, context)).filter(({ work, volume }) =>
     (work === "forget" || work === "unknown") && [ALL_VOLUMES, place.volume].includes(volume)
   );
@@ -110,7 +111,7 @@ async function findUnburied(
   return leases.find(({ id }) => there.has(id));
 }
 
-async function checkStillThere(project: Project, place: Place, context: Context): Promise<void> {
+async function assertStillThere(project: Project, place: PointRef, context: Context): Promise<void> {
   if (!await isGone(project, place, context)) return;
   await project.store.delete([project.key(holdName(place.volume, place.backup))], context);
   throw new VarveError(

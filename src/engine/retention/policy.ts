@@ -57,7 +57,7 @@ const BUCKETS: Record<CountRule, (point: PlacedPoint) => string | number> = {
 };
 
 /** Throws `UsageError` unless the policy says how many points stay: tags alone could drop all others. */
-export function checkPolicy({ counts, withinMs }: RetentionPolicy): void {
+export function assertPolicy({ counts, withinMs }: RetentionPolicy): void {
   if (withinMs !== undefined || COUNT_RULES.some((rule) => counts[rule] !== undefined)) return;
   const names = COUNT_RULES.map((rule) => `--keep-${rule}`).join(", ");
   throw new UsageError(`Cannot forget: say what is to stay by one or more of ${names}, --keep-within`);

@@ -4,16 +4,16 @@
  */
 import type { Secret } from "../../codec/keys.ts";
 import { describeError, type UnreadableError } from "../../errors.ts";
-import { checkVolumeName } from "../../format/names.ts";
+import { assertVolumeName } from "../../format/names.ts";
 import type { Context } from "../../context.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject } from "../../project/open_project.ts";
-import { MarkedObjects } from "../../project/sharing/quarantine.ts";
+import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 import type { Repository } from "../../project/repository.ts";
 import { MANY } from "./usage_table.ts";
 import {
   listObjects,
-  listPlaces,
+  listStoredPoints,
   type Point,
   type PointStats,
   type VolumeStats,
@@ -64,10 +64,10 @@ export async function stats(
   context: Context,
 ): Promise<ProjectStats> {
   const { project: name, secrets, volume } = options;
-  if (volume !== undefined) checkVolumeName(volume);
+  if (volume !== undefined) assertVolumeName(volume);
   const project = await openProject(repository, { name, secrets }, context);
   // In this order: whatever a manifest needs was there before it.
-  const places = await listPlaces(project, context);
+  const places = await listStoredPoints(project, context);
   if (volume !== undefined && !places.has(volume)) {
     throw await noBackups(project, volume, context);
   }
@@ -82,7 +82,7 @@ export async function stats(
   };
   for (const some of places.values()) await walkManifests(project, { walk, places: some }, context);
   for (const number of walk.volumes.keys()) await walkPages(project, { walk, number }, context);
-  const { size: marked } = await MarkedObjects.read(project, context);
+  const { size: marked } = await QuarantinedObjects.read(project, context);
   return {
     project: name,
     ...report(walk, { wanted: volume, isComplete: unreadable.size === 0 }),

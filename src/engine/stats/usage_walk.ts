@@ -16,10 +16,11 @@ import {
 import { listBackupIds, type OpenManifest, readManifest } from "../../project/catalog.ts";
 import type { Context } from "../../context.ts";
 import { manifests } from "../../volume/references.ts";
+import type { PointRef } from "../../project/point_ref.ts";
 import { downloadPage } from "../../volume/page_table.ts";
 import type { Project } from "../../project/project.ts";
 import { UsageTable } from "./usage_table.ts";
-import { mapOrdered } from "../../util/window.ts";
+import { mapOrdered } from "../../util/task_limiter.ts";
 
 /** Manifests and pages read at once. */
 const READS_AT_ONCE = 16;
@@ -83,15 +84,17 @@ export interface Walk {
   onDamage: (error: UnreadableError) => void;
 }
 
-export interface Place {
-  volume: string;
-  backup: string;
+/** A point, and the size of its manifest in the store. */
+export interface StoredPoint extends PointRef {
   sizeBytes: number;
 }
 
 /** By volume, each oldest first. */
-export async function listPlaces(project: Project, { signal }: Context): Promise<Map<string, Place[]>> {
-  const places: Place[] = [];
+export async function listStoredPoints(
+  project: Project,
+  { signal }: Context,
+): Promise<Map<string, StoredPoint[]>> {
+  const places: StoredPoint[] = [];
   for await (const { name, sizeBytes } of project.list(VOLUMES_PREFIX, { signal })) {
     const place = parseManifestName(name);
     if (place !== undefined) places.push({ ...place, sizeBytes });
@@ -117,10 +120,10 @@ export async function listObjects(
 /** Marks the pages of a volume with its points. Only once that is done for all volumes, a page knows all its points. */
 export async function walkManifests(
   project: Project,
-  { walk, places }: { walk: Walk; places: readonly Place[] },
+  { walk, places }: { walk: Walk; places: readonly StoredPoint[] },
   context: Context,
 ): Promise<void> {
-  const read = async (place: Place) => ({
+  const read = async (place: StoredPoint) => ({
     place,
     manifest: await readStanding(project, { place, walk }, context),
   });
@@ -139,7 +142,7 @@ export async function walkManifests(
 /** The manifest, or why there is none: one that was forgotten meanwhile is no damage. */
 async function readStanding(
   project: Project,
-  { place, walk }: { place: Place; walk: Walk },
+  { place, walk }: { place: StoredPoint; walk: Walk },
   context: Context,
 ): Promise<OpenManifest | "forgotten" | "unreadable"> {
   try {
@@ -155,7 +158,7 @@ async function readStanding(
 /** By a question and a listing: one look is no proof. */
 async function isForgotten(
   project: Project,
-  { volume, backup }: Pick<Place, "volume" | "backup">,
+  { volume, backup }: PointRef,
   context: Context,
 ): Promise<boolean> {
   const name = manifestName(volume, backup);
@@ -163,7 +166,7 @@ async function isForgotten(
   return !(await listBackupIds(project, volume, context)).includes(backup);
 }
 
-function addUnreadable(volume: Volume, { sizeBytes }: Place): void {
+function addUnreadable(volume: Volume, { sizeBytes }: StoredPoint): void {
   volume.points++;
   volume.stored_bytes += sizeBytes;
   volume.unique_bytes += sizeBytes;
@@ -189,7 +192,7 @@ async function addPoint(
     walk: Walk;
     number: number;
     volume: Volume;
-    place: Place;
+    place: StoredPoint;
     manifest: OpenManifest;
   },
   context: Context,
@@ -222,7 +225,7 @@ async function addPoint(
 /** A page that the listing lacked: missing, unless the store has it all the same or its point was forgotten meanwhile. */
 async function findUnlisted(
   project: Project,
-  { walk, page, place }: { walk: Walk; page: ObjectRef; place: Place },
+  { walk, page, place }: { walk: Walk; page: ObjectRef; place: StoredPoint },
   context: Context,
 ): Promise<number | "missing" | "forgotten"> {
   const key = project.key(chunkName(page));

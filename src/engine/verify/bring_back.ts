@@ -7,9 +7,9 @@ import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Store } from "../../store/store.ts";
 import { copyMissing } from "../../volume/copy_points.ts";
 import { listPoints } from "../../project/points.ts";
-import { ChunkWorkshop } from "../../volume/workshop.ts";
+import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
-import { Condemned } from "../../project/sharing/condemned.ts";
+import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import { Lease } from "../../project/sharing/lease.ts";
 import { listPlans } from "../../project/sharing/plans.ts";
 import { newestHead } from "../../project/sharing/plan_points.ts";
@@ -19,7 +19,7 @@ import { readForgotten } from "../../project/forgotten.ts";
 import { readHold } from "../../project/holds.ts";
 import { checkKey, parseHoldName } from "../../project/check_beside.ts";
 import type { Finding } from "./findings.ts";
-import { MarkedObjects } from "../../project/sharing/quarantine.ts";
+import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 
 export interface BroughtBack {
   /** Keys of the objects that are here now. */
@@ -92,11 +92,11 @@ export async function bringBackPoints(
 ): Promise<BroughtBack> {
   const options = { work: "repair" as const, volume: volume ?? project.name, host: hostname() };
   const otherLease = await Lease.tryBegin(other, { ...options, key: other.firstKey }, context);
-  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "store" }, context);
+  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
   try {
-    await project.checkNotErased({ signal: context.signal });
-    const condemned = await Condemned.read(project, context);
-    const marked = await MarkedObjects.read(project, context);
+    await project.assertNotErased({ signal: context.signal });
+    const condemned = await CondemnedObjects.read(project, context);
+    const marked = await QuarantinedObjects.read(project, context);
     const here = new Set((await listPoints(project, context)).map(nameOf));
     const isMissed = await lossTest(project, lease, context);
     const elsewhere = (await listPoints(other, context)).filter((place) =>
@@ -128,7 +128,7 @@ async function lossTest(
   context: Context,
 ): Promise<(place: { volume: string; backup: string }) => boolean> {
   const forgotten = await readForgotten(project, context);
-  const head = newestHead(await listPlans(project, context), await lease.seenMs(context.signal));
+  const head = newestHead(await listPlans(project, context), await lease.storeTimeMs(context.signal));
   const seen = new Set(head?.points);
   return (place) => {
     const name = nameOf(place);

@@ -1,5 +1,5 @@
 /** What a verify found, which restore points it concerns, and where in them. */
-import type { ProjectKey } from "../../codec/keys.ts";
+import type { ProjectKeys } from "../../codec/keys.ts";
 import {
   describeError,
   isUnreadable,
@@ -24,7 +24,7 @@ import { IdSet } from "../../volume/id_set.ts";
 import { downloadPage } from "../../volume/page_table.ts";
 import type { Project } from "../../project/project.ts";
 import { manifests, type ManifestScope } from "../../volume/references.ts";
-import { mapOrdered } from "../../util/window.ts";
+import { mapOrdered } from "../../util/task_limiter.ts";
 import type { ByteRange } from "../../util/byte_ranges.ts";
 import { PointDamage, pointOf, type PointReport, type SeenPoint } from "./points.ts";
 
@@ -66,7 +66,7 @@ export interface PagePlace {
 /** What is known of an object that has to be made again. */
 export interface Need {
   /** What its project key is, by the manifest that needs it. */
-  keys: ProjectKey;
+  keys: ProjectKeys;
   ref: ObjectRef;
   /** Of a page: some of the places where it lies. */
   pages: PagePlace[];

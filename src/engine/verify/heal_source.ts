@@ -3,7 +3,7 @@
  * something wanted is under. A chunk that is wanted goes up again, wherever it lies in the source; a page is made again of
  * what the source has at its positions, and its id tells whether that is the page.
  */
-import type { ProjectKey } from "../../codec/keys.ts";
+import type { ProjectKeys } from "../../codec/keys.ts";
 import { describeError, isUnreadable } from "../../errors.ts";
 import { toHex } from "../../util/bytes.ts";
 import { EntryList, wholeAt } from "../../format/entries.ts";
@@ -13,10 +13,10 @@ import type { ChunkBuffer } from "../../volume/pool/chunk_pool.ts";
 import type { Source } from "../../sources/source.ts";
 import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
 import { LeafReader } from "../../volume/leaves.ts";
-import { OPEN_CHUNKS } from "../../volume/workshop.ts";
+import { OPEN_CHUNKS } from "../../volume/resources.ts";
 import { type Patch, patchOver, sealChunk } from "../../volume/write_chunk.ts";
 import type { Context } from "../../context.ts";
-import { Window } from "../../util/window.ts";
+import { TaskLimiter } from "../../util/task_limiter.ts";
 import type { Healing, OpenObject } from "./healing.ts";
 import { type PageContent, rebuildPage } from "./rebuild_page.ts";
 
@@ -61,7 +61,7 @@ function isPage({ need }: OpenObject): boolean {
 
 /** All that is wanted under one project key. */
 interface WantedOfKey {
-  keys: ProjectKey;
+  keys: ProjectKeys;
   /** By the id of their content in hex: a content may be wanted under more than one key. */
   chunks: Map<string, OpenObject[]>;
   /** By their number in the volume. */
@@ -109,7 +109,7 @@ class Reading {
 
   async run(source: Source): Promise<void> {
     const { project, workshop } = this.#healing.parts;
-    const window = new Window(workshop.window);
+    const window = new TaskLimiter(workshop.window);
     const { chunkBytes } = project;
     const chunker = { chunkBytes, buffers: workshop.chunks, maxOpen: OPEN_CHUNKS, rebuild: [] };
     try {

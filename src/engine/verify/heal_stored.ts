@@ -12,7 +12,7 @@ import { openChunkCache } from "../../volume/caches.ts";
 import { readTwice } from "../../project/read_twice.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
-import { VolumeCache } from "../../volume/volume_cache.ts";
+import { PageCache } from "../../volume/page_cache.ts";
 import type { Healing, OpenObject } from "./healing.ts";
 
 /** Chunks, patches and pages; what a patch is over comes first. */
@@ -69,7 +69,7 @@ class StoredHealer {
     const name = chunkName(ref);
     if (pages.length === 0) return await openChunkCache(project, this.#context)?.get(name);
     for (const { volume, page } of distinct(pages)) {
-      const cache = await VolumeCache.open({ project, volume }, this.#context);
+      const cache = await PageCache.open({ project, volume }, this.#context);
       try {
         const entries = await cache.find(page, ref, keys);
         if (entries === undefined) continue;

@@ -3,11 +3,11 @@
  * hold. Before it the object is read again, since whoever stores the same content meanwhile heals it, too; and after it.
  */
 import { chunkName, type ObjectRef, parseChunkName } from "../../format/layout.ts";
-import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { Lease } from "../../project/sharing/lease.ts";
 import type { Project } from "../../project/project.ts";
-import { Window } from "../../util/window.ts";
+import { TaskLimiter } from "../../util/task_limiter.ts";
 import type { Finding, Need } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
 import type { VerifiedChunks } from "./verified_chunks.ts";
@@ -17,7 +17,7 @@ export interface HealingParts {
   /** The same project in another repository. */
   other: Project | undefined;
   lease: Lease;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
   verified: VerifiedChunks;
   findings: readonly Finding[];
   /** Keys of what was healed and read back before: what is damaged again will not stay whole, and is left. */
@@ -61,7 +61,7 @@ export class Healing {
 
   /** Runs `work` for each of the objects, several at once. */
   async each(objects: readonly OpenObject[], work: (object: OpenObject) => Promise<void>): Promise<void> {
-    const window = new Window(this.parts.workshop.jobs);
+    const window = new TaskLimiter(this.parts.workshop.jobs);
     try {
       for (const object of objects) {
         this.#context.signal.throwIfAborted();

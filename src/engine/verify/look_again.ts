@@ -2,8 +2,8 @@
 import { DamageError, isUnreadable } from "../../errors.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { OBJECT_TYPE, objectType } from "../../format/object.ts";
-import { checkObject } from "../../volume/read_chunk.ts";
-import type { ChunkWorkshop } from "../../volume/workshop.ts";
+import { assertObject } from "../../volume/read_chunk.ts";
+import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { downloadPage } from "../../volume/page_table.ts";
 import type { Project } from "../../project/project.ts";
@@ -15,7 +15,7 @@ const TYPE_RANGE = { offset: 0, length: 8 };
 /** Whether the chunk, patch or page at `ref` can be read and is what its name says. */
 export async function isWhole(
   project: Project,
-  { ref, workshop }: { ref: ObjectRef; workshop: ChunkWorkshop },
+  { ref, workshop }: { ref: ObjectRef; workshop: ChunkResources },
   { signal }: Context,
 ): Promise<boolean> {
   try {
@@ -30,7 +30,7 @@ export async function isWhole(
 
 async function readWhole(
   project: Project,
-  { ref, workshop, signal }: { ref: ObjectRef; workshop: ChunkWorkshop; signal: AbortSignal },
+  { ref, workshop, signal }: { ref: ObjectRef; workshop: ChunkResources; signal: AbortSignal },
 ): Promise<void> {
   const key = project.key(chunkName(ref));
   const top = await project.store.get(key, { signal, range: TYPE_RANGE });
@@ -38,7 +38,7 @@ async function readWhole(
   if (objectType(top) === OBJECT_TYPE.page) return void await downloadPage(ref, { project, signal });
   const buffer = await workshop.bases.acquire();
   try {
-    await checkObject(buffer, ref, { project, workshop, signal });
+    await assertObject(buffer, ref, { project, workshop, signal });
   } finally {
     buffer.release();
   }

@@ -6,7 +6,7 @@
 import { pageId, patchId } from "../../codec/ids.ts";
 import { isUnreadable } from "../../errors.ts";
 import { equalBytes } from "../../util/bytes.ts";
-import { type Entry, EntryList, type Place } from "../../format/entries.ts";
+import { type ChunkLocation, type Entry, EntryList } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
@@ -127,7 +127,7 @@ async function storedAs(
 /** As a patch over what the other point has there, if there is that patch. */
 async function patchedOver(
   healing: Healing,
-  { object, wanted, there }: { object: OpenObject; wanted: Place; there: Place },
+  { object, wanted, there }: { object: OpenObject; wanted: ChunkLocation; there: ChunkLocation },
   { signal }: Context,
 ): Promise<Entry> {
   const { project } = healing.parts;

@@ -8,7 +8,7 @@ import { VarveError } from "../../errors.ts";
 import type { Source } from "../../sources/source.ts";
 import type { Store } from "../../store/store.ts";
 import { listBackupIds } from "../../project/catalog.ts";
-import { ChunkWorkshop } from "../../volume/workshop.ts";
+import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { Lease } from "../../project/sharing/lease.ts";
 import { noBackups } from "../../project/not_found.ts";
@@ -20,7 +20,7 @@ import type { Finding } from "./findings.ts";
 import { Healing } from "./healing.ts";
 import { SourceHealer, type SourceOpener } from "./heal_source.ts";
 import { healFromStored, healManifests } from "./heal_stored.ts";
-import { MarkedObjects, removeMarks, writeMark } from "../../project/sharing/quarantine.ts";
+import { quarantine, QuarantinedObjects, releaseQuarantined } from "../../project/sharing/quarantine.ts";
 import type { PointReport } from "./points.ts";
 import { VerifiedChunks } from "./verified_chunks.ts";
 import { type Verification, verifyProject } from "./verify.ts";
@@ -169,7 +169,7 @@ async function healRound(
   context: Context,
 ): Promise<Healing> {
   const { project, other, lease, verified, source } = run;
-  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   const healing = new Healing({ project, other, lease, workshop, verified, ...found }, context);
   try {
     if (found.findings.length === 0) return healing;
@@ -188,14 +188,14 @@ async function markOpen(healing: Healing, context: Context): Promise<void> {
   const { project, lease } = healing.parts;
   const objects = healing.objects();
   if (objects.length === 0) return;
-  const before = await MarkedObjects.read(project, context);
-  const at = new Date(await lease.seenMs(context.signal)).toISOString();
+  const before = await QuarantinedObjects.read(project, context);
+  const at = new Date(await lease.storeTimeMs(context.signal)).toISOString();
   await healing.each(objects, async ({ finding: { key, kind, reason }, need: { ref } }) => {
     if (await healing.isWhole(ref)) return healing.recover(key);
     if (!before.has(ref)) {
-      await writeMark(project, { ref, found: kind, reason, at }, context);
+      await quarantine(project, { ref, found: kind, reason, at }, context);
       if (await healing.isWhole(ref)) {
-        await removeMarks(project, [ref], context);
+        await releaseQuarantined(project, [ref], context);
         return healing.recover(key);
       }
     }

@@ -17,12 +17,12 @@ import type { Context } from "../../context.ts";
 import { listPlans } from "../../project/sharing/plans.ts";
 import { lostPoints, newestHead } from "../../project/sharing/plan_points.ts";
 import { findBackup, type OpenManifest } from "../../project/catalog.ts";
-import { checkObject } from "../../volume/read_chunk.ts";
-import { ChunkWorkshop } from "../../volume/workshop.ts";
+import { assertObject } from "../../volume/read_chunk.ts";
+import { ChunkResources } from "../../volume/resources.ts";
 import { checkBeside } from "../../project/check_beside.ts";
 import { type Finding, findingOf, type Located, locateFindings } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
-import { MarkedObjects, removeMarks } from "../../project/sharing/quarantine.ts";
+import { QuarantinedObjects, releaseQuarantined } from "../../project/sharing/quarantine.ts";
 import { type PointReport, type SeenPoint, seenPoint } from "./points.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject } from "../../project/open_project.ts";
@@ -35,9 +35,9 @@ import {
   type ReferenceSet,
 } from "../../volume/references.ts";
 import type { Repository } from "../../project/repository.ts";
-import { findMissed, refuseIfProjectIsGone } from "../../project/seen_points.ts";
+import { findMissed, throwAsGone } from "../../project/seen_points.ts";
 import { VerifiedChunks } from "./verified_chunks.ts";
-import { Window } from "../../util/window.ts";
+import { TaskLimiter } from "../../util/task_limiter.ts";
 
 /** Shards of the listing read at once. */
 const SHARDS_AT_ONCE = 8;
@@ -108,7 +108,7 @@ export async function verify(
 ): Promise<VerifyReport> {
   const { project: name, secrets } = options;
   const project = await openProject(repository, { name, secrets }, context)
-    .catch((error) => refuseIfProjectIsGone(repository, { project: name, error }, context));
+    .catch((error) => throwAsGone(repository, { project: name, error }, context));
   const scope = await scopeOf(project, options, context);
   const verified = await VerifiedChunks.open(project, context);
   const { report } = await verifyProject(project, { ...options, scope, verified }, context);
@@ -125,8 +125,8 @@ export async function verifyProject(
 ): Promise<Verification> {
   const startedMs = context.clock.now();
   const { scope, verified, sample } = options;
-  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "store" }, context);
-  const marked = await MarkedObjects.read(project, context);
+  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
+  const marked = await QuarantinedObjects.read(project, context);
   const verifier = new Verifier({ project, workshop, marked, options }, context);
   try {
     await verifier.run();
@@ -134,7 +134,7 @@ export async function verifyProject(
     await workshop.close();
     if (verifier.chunksRead > 0) await verified.save(); // also of a run that was interrupted
   }
-  const unmarked = await removeMarks(project, verifier.lifted, context);
+  const unmarked = await releaseQuarantined(project, verifier.lifted, context);
   const { findings: found, seen } = verifier;
   const isReadBack = sample.kind === "all";
   const { findings, points, needs } = await locateFindings(
@@ -178,15 +178,15 @@ class Verifier {
   /** Marked objects that were read whole. */
   readonly lifted: ObjectRef[] = [];
   readonly #project: Project;
-  readonly #workshop: ChunkWorkshop;
-  readonly #marked: MarkedObjects;
+  readonly #workshop: ChunkResources;
+  readonly #marked: QuarantinedObjects;
   /** Names of marked objects that points refer to as chunks. */
   readonly #markedChunks = new Set<string>();
   readonly #options: Verifying;
   readonly #context: Context;
 
   constructor(
-    parts: { project: Project; workshop: ChunkWorkshop; marked: MarkedObjects; options: Verifying },
+    parts: { project: Project; workshop: ChunkResources; marked: QuarantinedObjects; options: Verifying },
     context: Context,
   ) {
     this.#project = parts.project;
@@ -235,7 +235,7 @@ class Verifier {
   }
 
   async #markPresent(references: ReferenceSet): Promise<void> {
-    const window = new Window(SHARDS_AT_ONCE);
+    const window = new TaskLimiter(SHARDS_AT_ONCE);
     try {
       for (let shard = references.from; shard < references.to; shard++) {
         await window.add(async () => {
@@ -256,7 +256,7 @@ class Verifier {
 
   /** That a listing lacks an object is one look: it is asked for before it is called missing. */
   async #confirmAbsent(references: ReferenceSet): Promise<void> {
-    const window = new Window(QUESTIONS_AT_ONCE);
+    const window = new TaskLimiter(QUESTIONS_AT_ONCE);
     try {
       for (const ref of references.refs(false)) await window.add(() => this.#confirm(ref, references));
       await window.drain();
@@ -286,7 +286,7 @@ class Verifier {
   async #readBack(references: ReferenceSet): Promise<void> {
     const { sample } = this.#options;
     if (sample.kind === "none" && this.#marked.none) return;
-    const window = new Window(this.#workshop.window);
+    const window = new TaskLimiter(this.#workshop.window);
     try {
       for (const ref of references.refs(true)) {
         const isMarked = this.#marked.has(ref);
@@ -339,7 +339,7 @@ class Verifier {
     this.#context.signal.throwIfAborted();
     const buffer = await this.#workshop.chunks.acquire();
     try {
-      await checkObject(buffer, ref, {
+      await assertObject(buffer, ref, {
         project: this.#project,
         workshop: this.#workshop,
         signal: this.#context.signal,

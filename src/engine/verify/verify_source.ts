@@ -12,7 +12,7 @@ import { isRbdStream } from "../../rbd/export.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
 import { findBackup, type OpenManifest, readManifest } from "../../project/catalog.ts";
 import { readChunk } from "../../volume/read_chunk.ts";
-import { ChunkWorkshop, OPEN_CHUNKS } from "../../volume/workshop.ts";
+import { ChunkResources, OPEN_CHUNKS } from "../../volume/resources.ts";
 import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
 import { volumeId } from "../../volume/source_state.ts";
 import type { Context } from "../../context.ts";
@@ -20,8 +20,8 @@ import { PageTable } from "../../volume/page_table.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import type { Repository } from "../../project/repository.ts";
-import { VolumeCache } from "../../volume/volume_cache.ts";
-import { mapOrdered } from "../../util/window.ts";
+import { PageCache } from "../../volume/page_cache.ts";
+import { mapOrdered } from "../../util/task_limiter.ts";
 import { type ByteRange, ByteRanges } from "../../util/byte_ranges.ts";
 
 export interface VerifySourceOptions {
@@ -68,8 +68,8 @@ export async function verifySource(
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
   await options.source.prepare?.({ id: volumeId(project, volume), points: [manifest.info] });
-  const cache = await VolumeCache.open({ project, volume }, context);
-  const workshop = new ChunkWorkshop({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  const cache = await PageCache.open({ project, volume }, context);
+  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   try {
     const { key } = manifest;
     const table = new PageTable(manifest.pages, { project, key, local: cache, signal: context.signal });
@@ -98,7 +98,7 @@ interface ComparisonParts {
   project: Project;
   manifest: OpenManifest;
   table: PageTable;
-  workshop: ChunkWorkshop;
+  workshop: ChunkResources;
 }
 
 /** A position of the source, in a buffer or all zeros. */
@@ -130,10 +130,10 @@ class Comparison {
       const compare = (chunk: SourceChunk) => this.#compare(chunk, source);
       const options = { limit: workshop.window, drop: () => {} };
       for await (const outcome of mapOrdered(this.#chunks(diff), compare, options)) {
-        checkSize(source, { has: diff.sizeBytes ?? wanted, wanted });
+        assertSize(source, { has: diff.sizeBytes ?? wanted, wanted });
         this.#add(outcome);
       }
-      checkSize(source, { has: diff.sizeBytes!, wanted });
+      assertSize(source, { has: diff.sizeBytes!, wanted });
     }
   }
 
@@ -215,7 +215,7 @@ function unreadable(position: number, error: unknown): Outcome {
   return { kind: "unreadable", position, reason: describeError(error) };
 }
 
-function checkSize(source: Source, { has, wanted }: { has: number; wanted: number }): void {
+function assertSize(source: Source, { has, wanted }: { has: number; wanted: number }): void {
   if (has === wanted) return;
   throw new VarveError(
     "damage",

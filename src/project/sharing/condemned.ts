@@ -34,7 +34,7 @@ type Plans = ReadonlyMap<string, ListedPlan>;
 /** A shard's plaintext; `undefined` where it cannot be read: all that it may condemn counts as condemned. */
 type Shard = Uint8Array | undefined;
 
-export class Condemned {
+export class CondemnedObjects {
   readonly #project: Project;
   readonly #context: Context;
   readonly #plans: Plans;
@@ -49,8 +49,8 @@ export class Condemned {
     this.#kept = new Map();
   }
 
-  static async read(project: Project, context: Context): Promise<Condemned> {
-    return new Condemned(project, await list(project, context), context);
+  static async read(project: Project, context: Context): Promise<CondemnedObjects> {
+    return new CondemnedObjects(project, await list(project, context), context);
   }
 
   /** Whether a plan condemns one of the objects; its key then counts as absent and must not be referred to. */
@@ -70,7 +70,7 @@ export class Condemned {
    * plan that was there when the point's backup began, which used none of its keys, and one whose head names the point, so
    * that its collector saw what it refers to.
    */
-  async against(info: ManifestInfo): Promise<Condemned | undefined> {
+  async against(info: ManifestInfo): Promise<CondemnedObjects | undefined> {
     const plans = new Map<string, ListedPlan>();
     const name = manifestName(info.volume, info.backup);
     for (const [id, plan] of this.#plans) {
@@ -79,14 +79,14 @@ export class Condemned {
       if (plan.headMs !== undefined && (await this.#head(id))?.points.includes(name)) continue;
       plans.set(id, plan);
     }
-    return plans.size === 0 ? undefined : new Condemned(this.#project, plans, this.#context);
+    return plans.size === 0 ? undefined : new CondemnedObjects(this.#project, plans, this.#context);
   }
 
   /**
    * Looks once more, before the manifest: a plan that the first listing did not tell must wait for this run's lease, or
    * still be in the making, when it is going to. Throws `conflict` where one does not.
    */
-  async checkUnseen(lease: Lease): Promise<void> {
+  async assertUnseen(lease: Lease): Promise<void> {
     for (const [id, plan] of await list(this.#project, this.#context)) {
       const seen = this.#plans.get(id)?.shards;
       if ([...plan.shards].every((shard) => seen?.has(shard))) continue;

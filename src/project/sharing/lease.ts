@@ -6,7 +6,7 @@
  * be trusted is told by every clock there is: those of this host since it was last written, of which the one that says
  * most counts, and the store's, between one look at the lease and the next.
  */
-import type { ProjectKey } from "../../codec/keys.ts";
+import type { ProjectKeys } from "../../codec/keys.ts";
 import { describeError, StoreError, VarveError } from "../../errors.ts";
 import { toHex } from "../../util/bytes.ts";
 import { decodeDocument, encodeDocument, oneOf, orNull, record } from "../../format/document.ts";
@@ -39,7 +39,7 @@ export interface LeaseOptions {
   /** The volume, or what else the work is about. */
   volume: string;
   host: string;
-  key: ProjectKey;
+  key: ProjectKeys;
 }
 
 /** What a lease's object holds. */
@@ -79,12 +79,12 @@ export class Lease {
   /** By this host's clocks: when the last successful write of the lease began. */
   #fresh: ClockReadings = {};
   /** By the store's clock: when the lease was written, as it was last seen. */
-  #seenMs: number | undefined;
+  #storeTimeMs: number | undefined;
   #startedMs: number | null = null;
   #refreshing: Promise<void> = Promise.resolve();
   readonly #gone = new AbortController();
   /** No request of `send` can still be under way. */
-  #isSettled = true;
+  #hasNoPendingRequests = true;
 
   private constructor(project: Project, options: LeaseOptions, context: Context) {
     this.#project = project;
@@ -136,7 +136,7 @@ export class Lease {
    * Throws `conflict` where it was not refreshed lately enough to be alive for certain: whoever stood still for too long
    * may be taken for dead, and must stop.
    */
-  checkTrust(): void {
+  assertFresh(): void {
     const { ms, by } = elapsedSince(this.#fresh, this.#context.clock);
     if (ms >= LEASE_TRUST_MS) throw this.#lost(`its lease was not refreshed for ${hours(ms)} by ${by}`);
   }
@@ -145,16 +145,16 @@ export class Lease {
    * Asks the store for the lease: when it was last written, by the store's clock. Throws `conflict` where it is gone, or
    * too much of the store's time has passed between two looks.
    */
-  async seenMs(signal: AbortSignal | undefined): Promise<number> {
-    this.checkTrust();
+  async storeTimeMs(signal: AbortSignal | undefined): Promise<number> {
+    this.assertFresh();
     const nowMs = (await this.#project.look(leaseName(this.id), { signal }))?.modifiedMs;
-    this.checkTrust();
+    this.assertFresh();
     if (nowMs === undefined) throw this.#lost(GONE);
-    const passedMs = nowMs - (this.#seenMs ?? nowMs);
+    const passedMs = nowMs - (this.#storeTimeMs ?? nowMs);
     if (passedMs >= LEASE_TRUST_MS) {
       throw this.#lost(`its lease was not refreshed for ${hours(passedMs)} by the store's clock`);
     }
-    this.#seenMs = nowMs;
+    this.#storeTimeMs = nowMs;
     this.#startedMs ??= nowMs;
     return nowMs;
   }
@@ -164,7 +164,7 @@ export class Lease {
    * be wrong. Throws `conflict`.
    */
   async confirm(signal: AbortSignal | undefined): Promise<void> {
-    const [, isListed] = await Promise.all([this.seenMs(signal), this.#isListed(signal)]);
+    const [, isListed] = await Promise.all([this.storeTimeMs(signal), this.#isListed(signal)]);
     if (!isListed) throw this.#lost(GONE);
   }
 
@@ -183,14 +183,14 @@ export class Lease {
     const { signal } = this.#context;
     await this.confirm(signal);
     const beforeRetry = async () => {
-      this.#isSettled = false;
+      this.#hasNoPendingRequests = false;
       await this.confirm(signal);
     };
     try {
       return await request({ beforeRetry });
     } catch (error) {
       const isRefused = error instanceof StoreError && !error.retryable;
-      if (!isRefused) this.#isSettled = false;
+      if (!isRefused) this.#hasNoPendingRequests = false;
       throw error;
     }
   }
@@ -199,7 +199,7 @@ export class Lease {
   async end(): Promise<void> {
     this.#stop.abort();
     await this.#refreshing;
-    if (!this.#isSettled) {
+    if (!this.#hasNoPendingRequests) {
       // Nothing for the operator to do: a gc waits a day longer, that is all.
       const lease = toHex(this.id);
       return this.#context.log.info({ lease }, "a request may still be under way; the lease ends by its age");
@@ -259,8 +259,8 @@ export class Lease {
 
   /** Only a lease that is there and trusted is written again: one that was declared dead must stay dead. */
   async #refresh(signal: AbortSignal): Promise<void> {
-    await this.seenMs(signal);
-    await this.#write("running", { signal, beforeRetry: () => this.checkTrust() });
+    await this.storeTimeMs(signal);
+    await this.#write("running", { signal, beforeRetry: () => this.assertFresh() });
   }
 
   #warn(error: unknown, text: string): void {

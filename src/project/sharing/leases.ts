@@ -12,7 +12,7 @@ import {
   type Work,
 } from "./lease.ts";
 import type { Project } from "../project.ts";
-import { mapOrdered } from "../../util/window.ts";
+import { mapOrdered } from "../../util/task_limiter.ts";
 
 /** Leases read at once. */
 const READS_AT_ONCE = 16;

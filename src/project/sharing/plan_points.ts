@@ -38,7 +38,7 @@ export async function lostPoints(
 }
 
 /** Throws `damage` where points are missing, by the names of the manifests that are there. */
-export async function checkPoints(
+export async function assertPoints(
   project: Project,
   { points, head }: { points: ReadonlySet<string>; head: FullHead | undefined },
   context: Context,

@@ -22,7 +22,7 @@ import {
 import type { Context } from "../../context.ts";
 import type { Lease } from "./lease.ts";
 import type { Project } from "../project.ts";
-import { mapOrdered } from "../../util/window.ts";
+import { mapOrdered } from "../../util/task_limiter.ts";
 
 /** Heads read at once: each may name very many points. */
 const READS_AT_ONCE = 4;

@@ -15,7 +15,7 @@ import type { Project } from "../project.ts";
 export type FindingKind = "missing" | "damaged" | "unavailable";
 
 /** What a mark's object holds. */
-export interface MarkContent {
+export interface QuarantineRecord {
   found: FindingKind;
   reason: string;
   /** Where the repair ran, or the backup whose write went wrong. */
@@ -25,7 +25,7 @@ export interface MarkContent {
 }
 
 /** Which chunks, patches and pages of a project are marked. */
-export class MarkedObjects {
+export class QuarantinedObjects {
   readonly #refs: ReadonlyMap<string, ObjectRef>;
 
   private constructor(refs: ReadonlyMap<string, ObjectRef>) {
@@ -33,13 +33,13 @@ export class MarkedObjects {
   }
 
   /** By two listings: whatever has a mark's name is a mark, so that damage to one never brings an object back into use. */
-  static async read(project: Project, { signal }: Pick<Context, "signal">): Promise<MarkedObjects> {
+  static async read(project: Project, { signal }: Pick<Context, "signal">): Promise<QuarantinedObjects> {
     const refs = new Map<string, ObjectRef>();
     for (const { name } of await listTwice(project, MARKED_PREFIX, { signal })) {
       const ref = parseMarkName(name);
       if (ref !== undefined) refs.set(chunkName(ref), ref);
     }
-    return new MarkedObjects(refs);
+    return new QuarantinedObjects(refs);
   }
 
   /** Nothing is marked. */
@@ -60,12 +60,12 @@ export class MarkedObjects {
   }
 }
 
-export async function writeMark(
+export async function quarantine(
   project: Project,
-  { ref, ...about }: Omit<MarkContent, "host"> & { ref: ObjectRef },
+  { ref, ...about }: Omit<QuarantineRecord, "host"> & { ref: ObjectRef },
   { signal }: Context,
 ): Promise<void> {
-  const content: MarkContent = { ...about, host: hostname() };
+  const content: QuarantineRecord = { ...about, host: hostname() };
   const object = { type: OBJECT_TYPE.mark, name: markName(ref), content: utf8(JSON.stringify(content)) };
   await project.write(object, { signal, key: project.firstKey });
 }
@@ -74,7 +74,7 @@ export async function writeMark(
  * Removes the marks of objects that were read whole; how many are gone. Where that is refused the marks stay, and cost an
  * upload more, nothing else.
  */
-export async function removeMarks(
+export async function releaseQuarantined(
   project: Project,
   refs: readonly ObjectRef[],
   { signal, log }: Context,

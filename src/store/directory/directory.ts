@@ -12,7 +12,7 @@ import { describeFileError, directoryError, errnoOf, isAbsent, isRefused, object
 import { DirectoryRoot } from "./root.ts";
 import { directoryFolders, infoOf, walkDirectory, type WalkOptions } from "./walk.ts";
 import { DurableWriter, folderOf, TEMPORARY_FOLDER } from "./durable_writer.ts";
-import { checkKey, checkPrefix, checkRange } from "../key.ts";
+import { assertPrefix, assertRange, checkKey } from "../key.ts";
 import { lookTwice } from "./look_twice.ts";
 import { roomFor } from "../room.ts";
 import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "../store.ts";
@@ -49,14 +49,14 @@ export class DirectoryStore implements Store {
   }
 
   async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
-    checkRange(range);
+    assertRange(range);
     const path = this.#pathOf(key);
     const bytes = await this.#attempt(
       { action: "read", path, signal, key },
       () => this.#look(key, (folder, name) => readFile(folder, name, { range, into, signal })),
     );
     if (bytes !== undefined) return bytes;
-    await this.#attempt({ action: "read", path, signal, key }, () => this.#refuseNamed(key));
+    await this.#attempt({ action: "read", path, signal, key }, () => this.#assertNotNamed(key));
     throw new MissingError(key, `Cannot read "${path}": no such object`);
   }
 
@@ -114,7 +114,7 @@ export class DirectoryStore implements Store {
   }
 
   async *#walk<T>(prefix: string, options: ListOptions, walk: Walk<T>): AsyncGenerator<T> {
-    checkPrefix(prefix);
+    assertPrefix(prefix);
     try {
       await this.#root.check();
       yield* walk(this.#root, { prefix, ...options, onLink: (path) => this.#tellLink(path) });
@@ -143,7 +143,7 @@ export class DirectoryStore implements Store {
   }
 
   /** A file that cannot be found, though its folder names it, is not missing: the file system does not agree with itself. */
-  async #refuseNamed(key: string): Promise<void> {
+  async #assertNotNamed(key: string): Promise<void> {
     const entries = await this.#look(key, (folder) => readdir(folder.here, { withFileTypes: true }));
     if (entries?.some((entry) => entry.name === basename(key) && entry.isFile())) {
       throw new StoreError(

@@ -46,18 +46,18 @@ const HEAD_CHARS = 2000;
 const QUOTED_CHARS = 60;
 
 /** Throws `AnswerError` unless the answer is S3's, and, where it is a success, the kind that is expected. */
-export function checkAnswer(answer: RawAnswer, { root, statuses = [200] }: Expectation): void {
+export function assertAnswer(answer: RawAnswer, { root, statuses = [200] }: Expectation): void {
   const { status, headers } = answer;
-  if (status >= 300) return checkFailure(answer);
+  if (status >= 300) return assertFailure(answer);
   if (isPage(headers)) throw new AnswerError(`it is a web page (${headers["content-type"]})`);
   if (!statuses.includes(status)) {
     throw new AnswerError(`it has the status ${status} instead of ${statuses.join(" or ")}`);
   }
-  if (answer.body !== undefined) checkBody(answer.body, root);
+  if (answer.body !== undefined) assertBody(answer.body, root);
 }
 
 /** A server that fails for now may say so as it likes; any other refusal is S3's only if it looks like S3's. */
-function checkFailure({ method, status, headers, body }: RawAnswer): void {
+function assertFailure({ method, status, headers, body }: RawAnswer): void {
   if (mayPass({ status, code: "" }) || status === 407) return;
   const isRegion = status === 301 || status === 307;
   if (method === "HEAD" || body === undefined || body.length === 0) {
@@ -76,7 +76,7 @@ function checkFailure({ method, status, headers, body }: RawAnswer): void {
   throw new AnswerError(`it is a ${status} with a ${kind} that is not S3's: ${quote(text)}`);
 }
 
-function checkBody(body: Uint8Array, root: string | undefined): void {
+function assertBody(body: Uint8Array, root: string | undefined): void {
   const text = textOf(body);
   if (HTML.test(text)) throw new AnswerError(`it is a web page: ${quote(text)}`);
   const found = rootOf(text);

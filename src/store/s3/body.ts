@@ -1,6 +1,6 @@
 /** Reads the body of a `GET` answer, and proves that it is the object, whole. Part of the S3 store. */
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
-import { countGarbage } from "../../os/heap.ts";
+import { noteAllocation } from "../../os/heap.ts";
 import { roomFor } from "../room.ts";
 import { AnswerError } from "./answers.ts";
 import { md5Of, md5OfEtag } from "./etag.ts";
@@ -42,9 +42,9 @@ export async function readBody(
   const bytes = length === undefined
     ? await readUnsized(answer, options)
     : await readSized(answer, length, options);
-  countGarbage(Math.ceil(bytes.length / BYTES_OF_GARBAGE));
+  noteAllocation(Math.ceil(bytes.length / BYTES_OF_GARBAGE));
   if (options.range === undefined && (length === undefined || length <= SUMMED_BYTES_MAX)) {
-    checkSum(answer, bytes, { bucket: options.bucket, mustProve: length === undefined });
+    assertSum(answer, bytes, { bucket: options.bucket, mustProve: length === undefined });
   }
   return bytes;
 }
@@ -135,7 +135,7 @@ async function* piecesOf(
   }
 }
 
-function checkSum(
+function assertSum(
   answer: GetObjectCommandOutput,
   bytes: Uint8Array,
   { bucket, mustProve }: { bucket: string; mustProve: boolean },

@@ -1,6 +1,6 @@
 /** Sends single requests to one bucket, each with a time limit without progress, and turns failures into errors. */
 import type { S3Client } from "@aws-sdk/client-s3";
-import { countGarbage } from "../../os/heap.ts";
+import { noteAllocation } from "../../os/heap.ts";
 import { StoreError } from "../../errors.ts";
 import { PROGRESS_LIMIT_MS, type StartTimer, withProgressLimit } from "../progress_limit.ts";
 import type { ConnectedClient, Peer } from "./client.ts";
@@ -54,7 +54,7 @@ export class S3Bucket {
     { action, path, key, signal }: Attempt,
     run: (options: SendOptions) => Promise<T>,
   ): Promise<T> {
-    countGarbage(GARBAGE_OF_REQUEST);
+    noteAllocation(GARBAGE_OF_REQUEST);
     const url = `s3://${this.name}/${path}`;
     const state = `"${this.#peer.host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
     const onLimit = () => new StoreError(`Cannot ${action} "${url}": ${state}`, { retryable: true });

@@ -7,7 +7,7 @@
  * is a layer on the same client, and the SDK's handler for it writes a body in one piece.)
  */
 import { FetchHttpHandler } from "@smithy/fetch-http-handler";
-import { AnswerError, checkAnswer, type Expectation } from "./answers.ts";
+import { AnswerError, assertAnswer, type Expectation } from "./answers.ts";
 
 /** An upload moves by pieces of this size; each is copied, since `fetch` does not take shared memory. */
 const UPLOAD_PIECE_BYTES = 128 * 1024;
@@ -115,7 +115,7 @@ async function check(
   answered?.({ status, headers });
   const isObject = expect.object === true && status < 300;
   if (!isObject) response.body = await readAnswer(response.body, moved);
-  checkAnswer({ method, status, headers, body: isObject ? undefined : response.body }, expect);
+  assertAnswer({ method, status, headers, body: isObject ? undefined : response.body }, expect);
 }
 
 async function readAnswer(body: unknown, moved?: () => void): Promise<Uint8Array> {

@@ -31,14 +31,14 @@ export interface ListedObject {
 const ALIAS = /-s3alias$|--ol-s3$/;
 
 /** Throws `AnswerError` unless the page says whether it is the last, and is of the bucket and prefix asked for. */
-export function checkEcho({ name, Prefix, IsTruncated }: PageEcho, { bucket, prefix }: PageRequest): void {
+export function assertEcho({ name, Prefix, IsTruncated }: PageEcho, { bucket, prefix }: PageRequest): void {
   if (IsTruncated === undefined) throw new AnswerError("it does not say whether it is all (IsTruncated)");
   if (name && name !== bucket && !ALIAS.test(bucket)) throw new AnswerError(`it is of bucket "${name}"`);
   if (Prefix !== undefined && Prefix !== prefix) throw new AnswerError(`it is of the prefix "${Prefix}"`);
 }
 
 /** Throws unless each key has the prefix, and comes after the one before it, or, with `repeats`, at the same place. */
-export function checkOrder(
+export function assertOrder(
   keys: readonly (string | undefined)[],
   { prefix, after }: PageRequest,
   { repeats = false }: { repeats?: boolean } = {},
@@ -54,13 +54,13 @@ export function checkOrder(
 }
 
 /** Throws unless the object has a size and a time that can be. */
-export function checkObject({ Key, Size, LastModified }: ListedObject): void {
+export function assertObject({ Key, Size, LastModified }: ListedObject): void {
   if (!isSize(Size)) throw new AnswerError(`it gives "${Key}" no size that can be`);
   if (!isTime(LastModified)) throw new AnswerError(`it gives "${Key}" no time`);
 }
 
 /** Throws unless the count that a page gives of its own entries, if it does, is theirs. */
-export function checkCount(count: number | undefined, entries: { objects: number; folders: number }): void {
+export function assertCount(count: number | undefined, entries: { objects: number; folders: number }): void {
   const { objects, folders } = entries;
   // Ceph counts the objects alone.
   if (count === undefined || count === objects + folders || (folders > 0 && count === objects)) return;

@@ -13,7 +13,7 @@ import {
   type PutObjectCommandOutput,
 } from "@aws-sdk/client-s3";
 import { MissingError } from "../../errors.ts";
-import { checkKey, checkPrefix, checkRange } from "../key.ts";
+import { assertPrefix, assertRange, checkKey } from "../key.ts";
 import { AnswerError, OtherBytesError } from "./answers.ts";
 import { readBody } from "./body.ts";
 import type { S3Bucket } from "./bucket.ts";
@@ -21,12 +21,12 @@ import { S3Deleter } from "./deleter.ts";
 import { answerOf } from "./errors.ts";
 import { crc32Of, md5Of, md5OfEtag } from "./etag.ts";
 import { expecting, type SendOptions } from "./handler.ts";
-import { S3History } from "./history.ts";
+import { S3Versions } from "./versions.ts";
 import {
-  checkCount,
-  checkEcho,
-  checkObject,
-  checkOrder,
+  assertCount,
+  assertEcho,
+  assertObject,
+  assertOrder,
   isSize,
   isTime,
   nextOf,
@@ -50,7 +50,7 @@ const PUT_DENIALS_MAX = 3;
 
 export class S3Store implements Store {
   readonly url: string;
-  readonly history: S3History;
+  readonly history: S3Versions;
   readonly #bucket: S3Bucket;
   readonly #root: string;
   readonly #deleter: S3Deleter;
@@ -64,7 +64,7 @@ export class S3Store implements Store {
     this.#bucket = bucket;
     this.#root = prefix && `${prefix}/`;
     this.#deleter = new S3Deleter(bucket);
-    this.history = new S3History(bucket, { root: this.#root, deleter: this.#deleter });
+    this.history = new S3Versions(bucket, { root: this.#root, deleter: this.#deleter });
   }
 
   get host(): string {
@@ -72,7 +72,7 @@ export class S3Store implements Store {
   }
 
   async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
-    checkRange(range);
+    assertRange(range);
     const path = this.#pathOf(key);
     return await this.#bucket.request({ action: "read", path, key, signal }, async (options) => {
       try {
@@ -95,7 +95,7 @@ export class S3Store implements Store {
         const isCrc32 = this.#takesCrc32;
         try {
           const answer = await this.#bucket.client.send(command(isCrc32), expecting(options, WRITTEN));
-          return this.#checkWritten(answer, body);
+          return this.#assertWritten(answer, body);
         } catch (error) {
           if (isCrc32 && mayBeOfChecksum(error)) {
             this.#takesCrc32 = false;
@@ -122,7 +122,7 @@ export class S3Store implements Store {
   }
 
   async *list(prefix: string, { after, signal }: ListOptions = {}): AsyncGenerator<ObjectInfo> {
-    checkPrefix(prefix);
+    assertPrefix(prefix);
     for await (
       const { Contents = [] } of this.#pages(prefix, { signal, StartAfter: after && this.#root + after })
     ) {
@@ -134,7 +134,7 @@ export class S3Store implements Store {
   }
 
   async *folders(prefix: string, { signal }: RequestOptions = {}): AsyncGenerator<string> {
-    checkPrefix(prefix);
+    assertPrefix(prefix);
     for await (const { CommonPrefixes = [] } of this.#pages(prefix, { signal, Delimiter: "/" })) {
       for (const { Prefix = "" } of CommonPrefixes) {
         signal?.throwIfAborted();
@@ -216,7 +216,7 @@ export class S3Store implements Store {
   }
 
   /** By the CRC-32 where the store repeats it, for that costs nothing; else by the ETag, where it is an MD5. */
-  #checkWritten(answer: PutObjectCommandOutput, body: Uint8Array): void {
+  #assertWritten(answer: PutObjectCommandOutput, body: Uint8Array): void {
     const { ETag, ChecksumCRC32 } = answer;
     if (!ETag) throw new AnswerError("it has no ETag: it does not say that anything was stored");
     if (ChecksumCRC32 !== undefined) {
@@ -259,18 +259,18 @@ export class S3Store implements Store {
     const bucket = this.#bucket.name;
     const command = new ListObjectsV2Command({ Bucket: bucket, ...query });
     const page = await this.#bucket.client.send(command, expecting(options, LISTED));
-    checkPage(page, { bucket, prefix: query.Prefix, after }, query.ContinuationToken);
+    assertPage(page, { bucket, prefix: query.Prefix, after }, query.ContinuationToken);
     return page;
   }
 }
 
-function checkPage(page: ListObjectsV2CommandOutput, request: PageRequest, token: string | undefined): void {
+function assertPage(page: ListObjectsV2CommandOutput, request: PageRequest, token: string | undefined): void {
   const { Contents = [], CommonPrefixes = [], IsTruncated, NextContinuationToken } = page;
-  checkEcho({ ...page, name: page.Name }, request);
-  checkCount(page.KeyCount, { objects: Contents.length, folders: CommonPrefixes.length });
-  checkOrder(Contents.map(({ Key }) => Key), request);
-  checkOrder(CommonPrefixes.map(({ Prefix }) => Prefix), request);
-  Contents.forEach(checkObject);
+  assertEcho({ ...page, name: page.Name }, request);
+  assertCount(page.KeyCount, { objects: Contents.length, folders: CommonPrefixes.length });
+  assertOrder(Contents.map(({ Key }) => Key), request);
+  assertOrder(CommonPrefixes.map(({ Prefix }) => Prefix), request);
+  Contents.forEach(assertObject);
   if (IsTruncated) nextOf(NextContinuationToken, token);
   else if (NextContinuationToken) throw new AnswerError("it says that it is all, and where to go on");
 }

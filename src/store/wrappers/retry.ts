@@ -11,9 +11,9 @@ import { formatSpan } from "./span.ts";
 import type {
   DeleteFailure,
   GetOptions,
-  History,
   ListOptions,
   ObjectInfo,
+  ObjectVersions,
   RequestOptions,
   Store,
 } from "../store.ts";
@@ -107,7 +107,7 @@ export class RetryStore implements Store {
     return this.#inner.caveat;
   }
 
-  get history(): History | undefined {
+  get history(): ObjectVersions | undefined {
     const inner = this.#inner.history;
     return inner && {
       page: (prefix, options) => this.#retry({ options }, () => inner.page(prefix, options)),

@@ -1,13 +1,13 @@
 /** The worker threads: Piscina with the chunk tasks, and what the engine calls of it. */
 import { Piscina } from "piscina";
-import type { ProjectKey } from "../../codec/keys.ts";
+import type { ProjectKeys } from "../../codec/keys.ts";
 import { DamageError, type ErrorCode, VarveError } from "../../errors.ts";
 import type { Range } from "../../util/ranges.ts";
 import type { ObjectRef } from "../../format/layout.ts";
 import { chunkName } from "../../format/layout.ts";
 import { leavesBytes } from "../../format/limits.ts";
 import type { BlockSet } from "../../format/patch.ts";
-import { countGarbage } from "../../os/heap.ts";
+import { noteAllocation } from "../../os/heap.ts";
 import type { SharedBuffer } from "./buffers.ts";
 import type { ApplyResult, HashResult, OpenResult, SealResult, Task, TaskResult } from "./tasks.ts";
 
@@ -25,7 +25,7 @@ export interface SealedObject {
   ref: ObjectRef;
   sealed: SharedBuffer;
   sealedLength: number;
-  keys: ProjectKey;
+  keys: ProjectKeys;
   key: string;
 }
 
@@ -56,7 +56,7 @@ export class ChunkPool {
    * The id of the chunk, its leaves written behind it; `undefined` where it is all zeros. The leaves of the ranges
    * `known`, of whole blocks, are there already, and their bytes are not looked at.
    */
-  async hash(chunk: ChunkBuffer, keys: ProjectKey, known: readonly Range[] = []): Promise<HashResult> {
+  async hash(chunk: ChunkBuffer, keys: ProjectKeys, known: readonly Range[] = []): Promise<HashResult> {
     return await this.#run({ op: "hash", ...this.#parts(chunk), known, keys }) as HashResult;
   }
 
@@ -67,7 +67,7 @@ export class ChunkPool {
       ref: ObjectRef;
       patch?: { base: ObjectRef; blocks: BlockSet } | undefined;
       sealed: SharedBuffer;
-      keys: ProjectKey;
+      keys: ProjectKeys;
     },
   ) {
     const { patch } = options;
@@ -128,7 +128,7 @@ export class ChunkPool {
 
   async #run(task: Task): Promise<TaskResult> {
     if (this.#failure !== undefined) throw this.#failure;
-    countGarbage();
+    noteAllocation();
     return await new Promise((resolve, reject) => {
       this.#underWay.add(reject);
       this.#piscina.run(task).then(resolve, (cause) => reject(workerError(cause))).finally(() =>

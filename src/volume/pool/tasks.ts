@@ -3,7 +3,7 @@
  * it, apply a patch.
  */
 import { chunkId, LeafHasher, patchId } from "../../codec/ids.ts";
-import type { ProjectKey } from "../../codec/keys.ts";
+import type { ProjectKeys } from "../../codec/keys.ts";
 import { type ObjectName, openContentInto, openFront, sealInto } from "../../codec/seal.ts";
 import { DamageError, type ErrorCode, VarveError } from "../../errors.ts";
 import { equalBytes, toHex } from "../../util/bytes.ts";
@@ -26,7 +26,7 @@ interface ChunkParts {
 export interface HashTask extends ChunkParts {
   op: "hash";
   known: readonly Range[];
-  keys: ProjectKey;
+  keys: ProjectKeys;
 }
 /** The chunk's id; `undefined` where it is all zeros. */
 export type HashResult = Uint8Array | undefined;
@@ -49,7 +49,7 @@ interface ObjectParts {
   sealedLength: number;
   name: string;
   key: string;
-  keys: ProjectKey;
+  keys: ProjectKeys;
 }
 
 /** Opens the object into `chunk`, writes its leaves, and checks that it is the chunk `id`. */

@@ -11,7 +11,7 @@ import { surveyProject } from "../../../src/engine/erase/survey.ts";
 import { LEASE_REFRESH_MS } from "../../../src/project/sharing/lease.ts";
 import { createProject, listProjects } from "../../../src/project/open_project.ts";
 import type { Repository } from "../../../src/project/repository.ts";
-import { tracePages } from "../../../src/store/history.ts";
+import { versionPages } from "../../../src/store/versions.ts";
 import { HookedStore } from "../../kit/hooked_store.ts";
 import { LOCKED_UNTIL_MS, VersionedStore } from "../../kit/versioned_store.ts";
 import {
@@ -198,7 +198,7 @@ describe("erase() of a project that is made anew meanwhile", () => {
 
 describe("erase() on a versioned store", () => {
   const allTraces = async (store: VersionedStore) =>
-    (await Array.fromAsync(tracePages(store.history, PREFIX, {}))).flatMap(({ traces }) => traces);
+    (await Array.fromAsync(versionPages(store.history, PREFIX, {}))).flatMap(({ traces }) => traces);
 
   test("removes old versions and delete markers, whatever the size of a page", async () => {
     for (const pageTraces of [1, 2, 3, 7, 1000]) {

@@ -6,7 +6,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hashCachePath, pathOf } from "../../../src/cache/cache_folder.ts";
+import { pageCachePath, pathOf } from "../../../src/cache/cache_folder.ts";
 import type { Context } from "../../../src/context.ts";
 import type { Repository } from "../../../src/project/repository.ts";
 import { flipBit } from "../../kit/damage.ts";
@@ -73,7 +73,7 @@ const restored = (options: Parameters<typeof restoreFile>[2] = {}) =>
   restoreFile(repository, path, { context, ...options });
 
 const cacheFile = (place: { project?: string; volume?: string } = {}) =>
-  pathOf(hashCachePath(
+  pathOf(pageCachePath(
     { root: context.cacheRoot!, repositoryId: repository.id, project: place.project ?? PROJECT },
     place.volume ?? VOLUME,
   ));
@@ -140,7 +140,7 @@ async function swapForRepository(): Promise<void> {
     context: elsewhere,
   });
   const place = { root: elsewhere.cacheRoot, repositoryId: other.id, project: PROJECT };
-  fs.copyFileSync(pathOf(hashCachePath(place, VOLUME)), cacheFile());
+  fs.copyFileSync(pathOf(pageCachePath(place, VOLUME)), cacheFile());
 }
 
 const pick = random(4);

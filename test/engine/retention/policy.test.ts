@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { UsageError } from "../../../src/errors.ts";
 import {
   applyPolicy,
-  checkPolicy,
+  assertPolicy,
   COUNT_RULES,
   type CountRule,
   maxDropped,
@@ -153,10 +153,10 @@ test("applyPolicy() throws UsageError when the time zone is none", () => {
   }
 });
 
-test("checkPolicy() throws UsageError when nothing says how many stay, tags or not", () => {
-  for (const tags of [[], ["a"]]) expect(() => checkPolicy({ counts: {}, tags })).toThrow(UsageError);
-  for (const rule of COUNT_RULES) checkPolicy({ counts: { [rule]: 1 }, tags: [] });
-  checkPolicy({ counts: {}, withinMs: 1, tags: [] });
+test("assertPolicy() throws UsageError when nothing says how many stay, tags or not", () => {
+  for (const tags of [[], ["a"]]) expect(() => assertPolicy({ counts: {}, tags })).toThrow(UsageError);
+  for (const rule of COUNT_RULES) assertPolicy({ counts: { [rule]: 1 }, tags: [] });
+  assertPolicy({ counts: {}, withinMs: 1, tags: [] });
 });
 
 test("maxDropped() lets one go always, else the share rounded down", () => {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { InterruptedError, MissingError, StoreError, UnavailableError } from "../../../src/errors.ts";
 import type { StartTimer } from "../../../src/store/progress_limit.ts";
-import { tracePages } from "../../../src/store/history.ts";
+import { versionPages } from "../../../src/store/versions.ts";
 import { RetryStore } from "../../../src/store/wrappers/retry.ts";
 import { S3Store } from "../../../src/store/s3/s3.ts";
 import { S3Bucket } from "../../../src/store/s3/bucket.ts";
@@ -600,7 +600,7 @@ describe("S3Store.history", () => {
   ];
   test.each(LIES)("is tried again when it is told %s", async (_, versions, uploads) => {
     const { store } = await serve(({ query }) => (query.has("versions") ? versions : uploads).clone());
-    const pages = Array.fromAsync(tracePages(store.history!, "", {}));
+    const pages = Array.fromAsync(versionPages(store.history!, "", {}));
     const error = await rejection(pages);
     expect(error).toMatchObject({ retryable: true });
     expect((error as Error).message).toMatch(

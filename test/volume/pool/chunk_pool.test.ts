@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import path from "node:path";
 import { chunkId, differentBlocks, LeafHasher, patchId } from "../../../src/codec/ids.ts";
-import { deriveKeys, type ProjectKey } from "../../../src/codec/keys.ts";
+import { deriveKeys, type ProjectKeys } from "../../../src/codec/keys.ts";
 import { type ObjectName, openContent, openFront, sealedBytes, sealObject } from "../../../src/codec/seal.ts";
 import { DamageError, describeError } from "../../../src/errors.ts";
 import { toHex } from "../../../src/util/bytes.ts";
@@ -267,9 +267,9 @@ async function withWorker(file: string, use: (pool: ChunkPool) => Promise<void>)
 }
 
 const [THROWS, DIES, WORKS] = [1, 2, 0].map((byte) => ({ ...KEYS, id: new Uint8Array([byte]) })) as [
-  ProjectKey,
-  ProjectKey,
-  ProjectKey,
+  ProjectKeys,
+  ProjectKeys,
+  ProjectKeys,
 ];
 
 describe("ChunkPool", () => {

@@ -1,24 +1,24 @@
 /**
  * What a store keeps beyond what `list` tells: old versions, delete markers, unfinished uploads. An erasure has to find
- * them; nothing else needs them. A capability of stores that have such things; `historyOf` gives the others a plain one.
+ * them; nothing else needs them. A capability of stores that have such things; `versionsOf` gives the others a plain one.
  */
-import type { History, RequestOptions, Store, Trace, TracePage } from "./store.ts";
+import type { ObjectVersions, RequestOptions, Store, StoredVersion, VersionPage } from "./store.ts";
 
 /** Traces on one page. */
-export const TRACES_MAX = 1000;
+export const VERSIONS_MAX = 1000;
 
 /** The store's own history, or what it lists where it keeps nothing else. */
-export function historyOf(store: Store): History {
-  return store.history ?? plainHistory(store);
+export function versionsOf(store: Store): ObjectVersions {
+  return store.history ?? listedVersions(store);
 }
 
-function plainHistory(store: Store): History {
+function listedVersions(store: Store): ObjectVersions {
   return {
     async page(prefix, { after, signal }) {
-      const traces: Trace[] = [];
+      const traces: StoredVersion[] = [];
       for await (const { key, sizeBytes } of store.list(prefix, { after, signal })) {
         traces.push({ key, kind: "version", id: "", isLatest: true, sizeBytes });
-        if (traces.length === TRACES_MAX) return { traces, next: key };
+        if (traces.length === VERSIONS_MAX) return { traces, next: key };
       }
       return { traces, next: undefined };
     },
@@ -32,11 +32,11 @@ function plainHistory(store: Store): History {
 }
 
 /** Everything whose key begins with `prefix`, page after page. */
-export async function* tracePages(
-  history: History,
+export async function* versionPages(
+  history: ObjectVersions,
   prefix: string,
   { signal }: RequestOptions,
-): AsyncGenerator<TracePage> {
+): AsyncGenerator<VersionPage> {
   let after: string | undefined;
   do {
     const page = await history.page(prefix, { after, signal });

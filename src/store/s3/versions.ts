@@ -9,14 +9,14 @@ import {
   ListObjectVersionsCommand,
   type ListObjectVersionsCommandOutput,
 } from "@aws-sdk/client-s3";
-import type { History, Lock, Trace, TraceFailure, TracePage } from "../store.ts";
-import { checkPrefix } from "../key.ts";
+import type { Lock, ObjectVersions, StoredVersion, VersionFailure, VersionPage } from "../store.ts";
+import { assertPrefix } from "../key.ts";
 import { AnswerError } from "./answers.ts";
 import type { S3Bucket } from "./bucket.ts";
 import type { S3Deleter } from "./deleter.ts";
 import { answerOf } from "./errors.ts";
 import { expecting, type SendOptions } from "./handler.ts";
-import { checkEcho, checkObject, checkOrder, nextOf, type PageRequest } from "./listing.ts";
+import { assertEcho, assertObject, assertOrder, nextOf, type PageRequest } from "./listing.ts";
 import type { RequestOptions } from "../store.ts";
 
 /** Where a page begins: the versions come first, then the uploads. The markers are the server's, and opaque. */
@@ -39,7 +39,7 @@ const UPLOADS = { root: "ListMultipartUploadsResult" };
 const ABORTED = { statuses: [200, 204] };
 const FIRST_BYTE = { object: true, statuses: [206] };
 
-export class S3History implements History {
+export class S3Versions implements ObjectVersions {
   readonly #bucket: S3Bucket;
   readonly #root: string;
   readonly #deleter: S3Deleter;
@@ -54,15 +54,19 @@ export class S3History implements History {
   async page(
     prefix: string,
     { after, signal }: RequestOptions & { after?: string | undefined },
-  ): Promise<TracePage> {
-    checkPrefix(prefix);
+  ): Promise<VersionPage> {
+    assertPrefix(prefix);
     const cursor: Cursor = after === undefined ? { of: "versions" } : JSON.parse(after);
     return cursor.of === "versions"
       ? await this.#versions(prefix, cursor, signal)
       : await this.#uploads(prefix, cursor, signal);
   }
 
-  async #versions(prefix: string, { key, id }: Cursor, signal: AbortSignal | undefined): Promise<TracePage> {
+  async #versions(
+    prefix: string,
+    { key, id }: Cursor,
+    signal: AbortSignal | undefined,
+  ): Promise<VersionPage> {
     const path = this.#root + prefix;
     const command = new ListObjectVersionsCommand({
       Bucket: this.#bucket.name,
@@ -75,7 +79,7 @@ export class S3History implements History {
       { action: "list the versions in", path, signal },
       async (options) => {
         const answer = await this.#bucket.client.send(command, expecting(options, VERSIONS));
-        checkVersions(answer, request, { key, id });
+        assertVersions(answer, request, { key, id });
         return answer;
       },
     );
@@ -91,7 +95,7 @@ export class S3History implements History {
   }
 
   /** Those of the whole bucket are asked for: MinIO tells none where a prefix is given that is not a whole key. */
-  async #uploads(prefix: string, { key, id }: Cursor, signal: AbortSignal | undefined): Promise<TracePage> {
+  async #uploads(prefix: string, { key, id }: Cursor, signal: AbortSignal | undefined): Promise<VersionPage> {
     const path = this.#root + prefix;
     const command = new ListMultipartUploadsCommand({
       Bucket: this.#bucket.name,
@@ -102,7 +106,7 @@ export class S3History implements History {
       { action: "list the unfinished uploads in", path, signal },
       async (options) => {
         const answer = await this.#bucket.client.send(command, expecting(options, UPLOADS));
-        checkUploads(answer, this.#bucket.name, { key, id });
+        assertUploads(answer, this.#bucket.name, { key, id });
         return answer;
       },
     );
@@ -118,7 +122,7 @@ export class S3History implements History {
     return { traces, next: JSON.stringify(next) };
   }
 
-  async remove(traces: readonly Trace[], { signal }: RequestOptions): Promise<TraceFailure[]> {
+  async remove(traces: readonly StoredVersion[], { signal }: RequestOptions): Promise<VersionFailure[]> {
     const stored = traces.filter(({ kind }) => kind !== "upload");
     const items = stored.map(({ key, id }) => ({ path: this.#root + key, versionId: id }));
     const left = await this.#deleter.delete(items, signal);
@@ -127,7 +131,7 @@ export class S3History implements History {
     return left.map(({ key, versionId, reason }) => ({ trace: named.get(`${key} ${versionId}`)!, reason }));
   }
 
-  async #abort({ key, id }: Trace, signal: AbortSignal | undefined): Promise<void> {
+  async #abort({ key, id }: StoredVersion, signal: AbortSignal | undefined): Promise<void> {
     const path = this.#root + key;
     const command = new AbortMultipartUploadCommand({ Bucket: this.#bucket.name, Key: path, UploadId: id });
     await this.#bucket.request({ action: "abort the upload of", path, signal }, async (options) => {
@@ -139,7 +143,7 @@ export class S3History implements History {
     });
   }
 
-  async lockOf({ key, id }: Trace, { signal }: RequestOptions): Promise<Lock> {
+  async lockOf({ key, id }: StoredVersion, { signal }: RequestOptions): Promise<Lock> {
     const path = this.#root + key;
     const command = new HeadObjectCommand({ Bucket: this.#bucket.name, Key: path, VersionId: id });
     return await this.#bucket.request({ action: "look up", path, signal }, async (options) => {
@@ -156,9 +160,9 @@ export class S3History implements History {
   }
 
   #trace(
-    kind: Trace["kind"],
+    kind: StoredVersion["kind"],
     { Key = "", id = "", IsLatest, Size }: Listed,
-  ): Trace {
+  ): StoredVersion {
     return { key: Key.slice(this.#root.length), kind, id, isLatest: IsLatest ?? false, sizeBytes: Size ?? 0 };
   }
 
@@ -176,39 +180,39 @@ export class S3History implements History {
   }
 }
 
-function checkVersions(
+function assertVersions(
   page: ListObjectVersionsCommandOutput,
   request: PageRequest,
   asked: Omit<Cursor, "of">,
 ): void {
   const { Versions = [], DeleteMarkers = [], IsTruncated, NextKeyMarker, NextVersionIdMarker } = page;
-  checkEcho({ ...page, name: page.Name }, request);
+  assertEcho({ ...page, name: page.Name }, request);
   for (const entries of [Versions, DeleteMarkers]) {
-    checkOrder(entries.map(({ Key }) => Key), request, { repeats: true });
-    checkIds(entries.map(({ VersionId }) => VersionId));
+    assertOrder(entries.map(({ Key }) => Key), request, { repeats: true });
+    assertIds(entries.map(({ VersionId }) => VersionId));
   }
-  Versions.forEach(checkObject);
-  if (IsTruncated) checkMove({ key: NextKeyMarker, id: NextVersionIdMarker }, asked);
+  Versions.forEach(assertObject);
+  if (IsTruncated) assertMove({ key: NextKeyMarker, id: NextVersionIdMarker }, asked);
 }
 
-function checkUploads(
+function assertUploads(
   page: ListMultipartUploadsCommandOutput,
   bucket: string,
   asked: Omit<Cursor, "of">,
 ): void {
   const { Uploads = [], IsTruncated, NextKeyMarker, NextUploadIdMarker } = page;
-  checkEcho({ ...page, name: page.Bucket }, { bucket, prefix: "" });
+  assertEcho({ ...page, name: page.Bucket }, { bucket, prefix: "" });
   if (Uploads.some(({ Key }) => !Key)) throw new AnswerError("it has an entry without a key");
-  checkIds(Uploads.map(({ UploadId }) => UploadId));
-  if (IsTruncated) checkMove({ key: NextKeyMarker, id: NextUploadIdMarker }, asked);
+  assertIds(Uploads.map(({ UploadId }) => UploadId));
+  if (IsTruncated) assertMove({ key: NextKeyMarker, id: NextUploadIdMarker }, asked);
 }
 
 /** What has no id could not be removed, and what would be removed in its place is something else. */
-function checkIds(ids: readonly (string | undefined)[]): void {
+function assertIds(ids: readonly (string | undefined)[]): void {
   if (ids.some((id) => id === undefined)) throw new AnswerError("it has an entry without an id");
 }
 
 /** A page that is cut and says not where to go on must not pass for the last. */
-function checkMove(next: Omit<Cursor, "of">, asked: Omit<Cursor, "of">): void {
+function assertMove(next: Omit<Cursor, "of">, asked: Omit<Cursor, "of">): void {
   nextOf(next.key && JSON.stringify([next.key, next.id || ""]), JSON.stringify([asked.key, asked.id || ""]));
 }

@@ -7,8 +7,8 @@ import {
   type PutObjectCommandInput,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { tracePages } from "../../../src/store/history.ts";
-import type { Trace } from "../../../src/store/store.ts";
+import { versionPages } from "../../../src/store/versions.ts";
+import type { StoredVersion } from "../../../src/store/store.ts";
 import { S3Store } from "../../../src/store/s3/s3.ts";
 import { startRadosgw } from "../../kit/ceph.ts";
 import { startMinio } from "../../kit/minio.ts";
@@ -128,7 +128,7 @@ function describeHistory(start: () => Promise<S3Server>, { pages }: { pages: boo
   }, LIMIT_MS);
 }
 
-async function tracesOf(store: S3Store, prefix: string): Promise<Trace[]> {
-  const pages = await Array.fromAsync(tracePages(store.history, prefix, {}));
+async function tracesOf(store: S3Store, prefix: string): Promise<StoredVersion[]> {
+  const pages = await Array.fromAsync(versionPages(store.history, prefix, {}));
   return pages.flatMap(({ traces }) => traces);
 }

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { HashCache, type HashCacheHead, writeHashCache } from "../../src/cache/hash_cache.ts";
+import { type HashCacheHead, PageCacheFile, writeHashCache } from "../../src/cache/page_cache_file.ts";
 import { EntryList, wholeAt } from "../../src/format/entries.ts";
 import { ID_BYTES, LEASE_ID_BYTES, PAGE_CHUNKS } from "../../src/format/limits.ts";
 import { flipBit } from "../kit/damage.ts";
@@ -42,7 +42,7 @@ async function* pages() {
 
 /** What the file gives: the head and all pages, or that it is damaged. */
 async function readAll(file = path) {
-  const cache = await HashCache.open(cached(file));
+  const cache = await PageCacheFile.open(cached(file));
   if (cache === undefined || cache === "damaged") return cache;
   try {
     const { pages } = cache.head;
@@ -55,7 +55,7 @@ async function readAll(file = path) {
 test("page() gives every entry that was written, and none past the end", async () => {
   await writeHashCache(cached(path), HEAD, pages());
   expect(readFileSync(path).length).toBeLessThan(HEAD_BYTES + 3 * PAGE_CHUNKS * (ID_BYTES + 30));
-  const cache = await HashCache.open(cached(path)) as HashCache;
+  const cache = await PageCacheFile.open(cached(path)) as PageCacheFile;
   expect(cache.head).toMatchObject(HEAD);
   expect(await cache.page(3)).toBeUndefined();
   await cache.close();
@@ -63,7 +63,7 @@ test("page() gives every entry that was written, and none past the end", async (
 });
 
 test("open() gives nothing when there is no file", async () => {
-  expect(await HashCache.open(cached(join(folder, "none")))).toBeUndefined();
+  expect(await PageCacheFile.open(cached(join(folder, "none")))).toBeUndefined();
 });
 
 test("open() says damaged when any bit of the head or of the index is turned over", async () => {
@@ -76,7 +76,7 @@ test("open() says damaged when any bit of the head or of the index is turned ove
   const damaged = join(folder, "flipped");
   for (const bit of [...inHead, ...elsewhere, ...inIndex]) {
     writeFileSync(damaged, flipBit(bytes, bit));
-    expect({ bit, opened: await HashCache.open(cached(damaged)) }).toEqual({ bit, opened: "damaged" });
+    expect({ bit, opened: await PageCacheFile.open(cached(damaged)) }).toEqual({ bit, opened: "damaged" });
   }
 });
 
@@ -95,14 +95,14 @@ test("open() says damaged when the file is cut anywhere", async () => {
   for (const bytes of [0, 1, 31, 32, 36, 100, HEAD_BYTES - 1, HEAD_BYTES, length / 2 | 0, length - 1]) {
     copyFileSync(path, cut);
     truncateSync(cut, bytes);
-    expect({ bytes, opened: await HashCache.open(cached(cut)) }).toEqual({ bytes, opened: "damaged" });
+    expect({ bytes, opened: await PageCacheFile.open(cached(cut)) }).toEqual({ bytes, opened: "damaged" });
   }
 });
 
 test("open() says damaged when the file is another thing", async () => {
   for (const text of ["", "{}", "VARVE2\n".padEnd(20_000, "x"), "\0".repeat(200_000)]) {
     writeFileSync(path, text);
-    expect(await HashCache.open(cached(path))).toBe("damaged");
+    expect(await PageCacheFile.open(cached(path))).toBe("damaged");
   }
 });
 

@@ -42,7 +42,7 @@ const readHead = record<HashCacheHead & { size: number }>({
 
 const { content: MAX_PAGE_BYTES } = maxParts(OBJECT_TYPE.page);
 
-export class HashCache {
+export class PageCacheFile {
   readonly head: HashCacheHead;
   readonly #file: OwnFile;
   readonly #index: DataView;
@@ -54,11 +54,11 @@ export class HashCache {
   }
 
   /** `undefined` where there is no file; `damaged` where it cannot be used. */
-  static async open(place: CachePath): Promise<HashCache | "damaged" | undefined> {
+  static async open(place: CachePath): Promise<PageCacheFile | "damaged" | undefined> {
     const file = await openOwn(place);
     if (file === undefined) return undefined;
     try {
-      const cache = await HashCache.#read(file, place.path);
+      const cache = await PageCacheFile.#read(file, place.path);
       if (cache !== undefined) return cache;
     } catch {
       // As good as damaged.
@@ -67,7 +67,7 @@ export class HashCache {
     return "damaged";
   }
 
-  static async #read(file: OwnFile, path: string): Promise<HashCache | undefined> {
+  static async #read(file: OwnFile, path: string): Promise<PageCacheFile | undefined> {
     const top = await readAt(file, 0, HEAD_BYTES);
     const view = new DataView(top.buffer);
     const json = top.subarray(SUM_BYTES + 4).subarray(0, view.getUint32(SUM_BYTES, true));
@@ -76,8 +76,8 @@ export class HashCache {
       return undefined;
     }
     const index = await readAt(file, HEAD_BYTES, head.pages * INDEX_BYTES);
-    if (!equalBytes(checkSum(top.subarray(SUM_BYTES), index), top.subarray(0, SUM_BYTES))) return undefined;
-    return new HashCache(file, head, index);
+    if (!equalBytes(checksum(top.subarray(SUM_BYTES), index), top.subarray(0, SUM_BYTES))) return undefined;
+    return new PageCacheFile(file, head, index);
   }
 
   /** A page as it was encoded, `undefined` for zeros and past the end. It may be wrong: check the page's id. */
@@ -122,11 +122,11 @@ function encodeTop(head: HashCacheHead & { size: number }, index: Uint8Array): U
   const json = utf8(JSON.stringify(head));
   new DataView(top.buffer).setUint32(SUM_BYTES, json.length, true);
   top.set(json, SUM_BYTES + 4);
-  top.set(checkSum(top.subarray(SUM_BYTES), index));
+  top.set(checksum(top.subarray(SUM_BYTES), index));
   return top;
 }
 
-function checkSum(head: Uint8Array, index: Uint8Array): Uint8Array {
+function checksum(head: Uint8Array, index: Uint8Array): Uint8Array {
   return new Bun.CryptoHasher("sha256").update(head as Uint8Array<ArrayBuffer>)
     .update(index as Uint8Array<ArrayBuffer>).digest();
 }

@@ -1,7 +1,7 @@
 /** Bounded concurrency: a window of tasks in any order, and a mapping that keeps the order. */
 
 /** Runs tasks at once, at most `limit` of them; the first failure is what `add` and `drain` throw from then on. */
-export class Window {
+export class TaskLimiter {
   readonly #limit: number;
   readonly #running = new Set<Promise<void>>();
   #failure: { error: unknown } | undefined;

@@ -14,7 +14,7 @@ const EXTRA_BUFFERS = 2;
 /** What a run works on: the chunks of a stream, cut by a chunker, or those of a store. */
 export type ChunkOrigin = "stream" | "store";
 
-export class ChunkWorkshop {
+export class ChunkResources {
   readonly pool: ChunkPool;
   /** For the volume's chunks. */
   readonly chunks: BufferPool;

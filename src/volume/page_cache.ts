@@ -1,8 +1,8 @@
 /** The hash cache of one volume as the engine uses it: pages out of it are checked against their ids, and it is renewed. */
 import { pageId } from "../codec/ids.ts";
-import type { ProjectKey } from "../codec/keys.ts";
-import { hashCachePath, pathOf } from "../cache/cache_folder.ts";
-import { HashCache, writeHashCache } from "../cache/hash_cache.ts";
+import type { ProjectKeys } from "../codec/keys.ts";
+import { pageCachePath, pathOf } from "../cache/cache_folder.ts";
+import { PageCacheFile, writeHashCache } from "../cache/page_cache_file.ts";
 import type { CachePath } from "../cache/own_files.ts";
 import { describeError } from "../errors.ts";
 import { equalBytes } from "../util/bytes.ts";
@@ -23,12 +23,12 @@ interface VolumePlace {
   volume: string;
 }
 
-export class VolumeCache implements LocalPages {
+export class PageCache implements LocalPages {
   readonly #place: VolumePlace;
   readonly #file: CachePath | undefined;
   readonly #context: Context;
   readonly #fresh = new Map<number, { id: Uint8Array; bytes: Uint8Array }>();
-  #cache: HashCache | undefined;
+  #cache: PageCacheFile | undefined;
   /** The pages that the cache has to hold, once the manifest of its backup was seen. */
   #claimed: EntryList | undefined;
   #isDamaged = false;
@@ -37,14 +37,14 @@ export class VolumeCache implements LocalPages {
     this.#place = place;
     this.#context = context;
     const at = cachePlace(place.project, context);
-    this.#file = at === undefined ? undefined : hashCachePath(at, place.volume);
+    this.#file = at === undefined ? undefined : pageCachePath(at, place.volume);
   }
 
   /** Never fails: without a cache it remembers just the pages of this run. */
-  static async open(place: VolumePlace, context: Context): Promise<VolumeCache> {
-    const cache = new VolumeCache(place, context);
+  static async open(place: VolumePlace, context: Context): Promise<PageCache> {
+    const cache = new PageCache(place, context);
     if (cache.#file === undefined) return cache;
-    const opened = await HashCache.open(cache.#file);
+    const opened = await PageCacheFile.open(cache.#file);
     if (opened === "damaged" || (opened !== undefined && !isOf(place, opened))) cache.#damaged();
     if (opened !== "damaged") cache.#cache = opened;
     return cache;
@@ -60,7 +60,7 @@ export class VolumeCache implements LocalPages {
     if (this.#cache?.head.backup === info.backup) this.#claimed = pages;
   }
 
-  async find(page: number, ref: ObjectRef, key: ProjectKey): Promise<EntryList | undefined> {
+  async find(page: number, ref: ObjectRef, key: ProjectKeys): Promise<EntryList | undefined> {
     const fresh = this.#fresh.get(page);
     if (fresh !== undefined && equalBytes(fresh.id, ref.id)) return EntryList.decode(fresh.bytes);
     try {
@@ -122,6 +122,6 @@ export class VolumeCache implements LocalPages {
   }
 }
 
-function isOf({ project, volume }: VolumePlace, { head }: HashCache): boolean {
+function isOf({ project, volume }: VolumePlace, { head }: PageCacheFile): boolean {
   return head.repository === project.repositoryId && head.project === project.name && head.volume === volume;
 }

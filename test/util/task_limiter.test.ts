@@ -1,6 +1,6 @@
 /** Bounded concurrency: the limits, the order, and what becomes of failures. */
 import { describe, expect, test } from "bun:test";
-import { mapOrdered, Window } from "../../src/util/window.ts";
+import { mapOrdered, TaskLimiter } from "../../src/util/task_limiter.ts";
 
 /** Tasks that end when they are told to. */
 function tasks() {
@@ -17,9 +17,9 @@ async function settle(): Promise<void> {
   for (let i = 0; i < 30; i++) await Promise.resolve();
 }
 
-describe("Window", () => {
+describe("TaskLimiter", () => {
   test("add() starts tasks up to the limit, and waits for room then", async () => {
-    const window = new Window(2);
+    const window = new TaskLimiter(2);
     const { running, start } = tasks();
     await window.add(start);
     await window.add(start);
@@ -32,7 +32,7 @@ describe("Window", () => {
   });
 
   test("drain() waits for all tasks", async () => {
-    const window = new Window(2);
+    const window = new TaskLimiter(2);
     const { running, start } = tasks();
     await window.add(start);
     await window.add(start);
@@ -46,7 +46,7 @@ describe("Window", () => {
   });
 
   test("add() and drain() throw the first failure, and add() starts nothing more", async () => {
-    const window = new Window(2);
+    const window = new TaskLimiter(2);
     const { running, start } = tasks();
     await window.add(start);
     await window.add(start);
@@ -60,7 +60,7 @@ describe("Window", () => {
   });
 
   test("settle() waits for all tasks, and throws nothing", async () => {
-    const window = new Window(2);
+    const window = new TaskLimiter(2);
     const { running, start } = tasks();
     await window.add(start);
     running[0]!.reject(new Error("first"));

@@ -1,0 +1,5 @@
+/** Which restore point of a project. */
+export interface PointRef {
+  volume: string;
+  backup: string;
+}
