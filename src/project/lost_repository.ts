@@ -1,29 +1,74 @@
 /** What is left of a repository that has lost its `varve.json`. */
 import type { Secret } from "../codec/keys.ts";
 import { ChunkSizeError, isUnreadable, VarveError } from "../errors.ts";
-import { parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
+import { keyName, parseManifestName, projectPrefix, VOLUMES_PREFIX } from "../format/layout.ts";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
 import type { Store } from "../store/store.ts";
 import { readInfo } from "./catalog.ts";
 import type { Context } from "../context.ts";
+import { listKeyIds, readAnyKey } from "./key_object.ts";
 import { listTwice } from "./list_twice.ts";
 import { listProjects, openProject } from "./open_project.ts";
 import type { Repository } from "./repository.ts";
 
+/** What `varve.json` said; `undefined`: there is nothing that tells it. */
+interface LostRepository {
+  id: string | undefined;
+  chunkBytes: number | undefined;
+}
+
 /**
- * The chunk size that the projects in the store have; `undefined` where there are no backups. Throws `wrong_secret` where
- * none of these can be opened.
+ * The repository's id, as the keys of the projects in the store name it, and, unless `chunkBytes` is given, the chunk size
+ * that their backups have. Throws `conflict` where keys are of different repositories, `wrong_secret` where no backup can be
+ * opened.
  */
-export async function findChunkBytes(
+export async function findLost(
   store: Store,
-  secrets: readonly Secret[],
+  { secrets, chunkBytes }: { secrets: readonly Secret[]; chunkBytes: number | undefined },
   context: Context,
-): Promise<number | undefined> {
+): Promise<LostRepository> {
   const lost = { id: "", store, chunkBytes: DEFAULT_CHUNK_BYTES };
   const names = new Set<string>();
   for (let look = 1; look <= 2; look++) { // one look is no proof
     for await (const name of listProjects(lost, context)) names.add(name);
   }
+  const id = await findId(store, names, context);
+  if (chunkBytes !== undefined) return { id, chunkBytes };
+  return { id, chunkBytes: await findChunkBytes({ ...lost, id: id ?? "" }, { names, secrets }, context) };
+}
+
+/** The id that all keys name. One that cannot be read names none. */
+async function findId(store: Store, names: Iterable<string>, context: Context): Promise<string | undefined> {
+  const ids = new Map<string, string>();
+  for (const project of names) {
+    for (const keyId of await listKeyIds(store, project, context)) {
+      const key = projectPrefix(project) + keyName(keyId);
+      try {
+        const { repositoryId } = await readAnyKey(store, { key, project }, context);
+        if (!ids.has(repositoryId)) ids.set(repositoryId, key);
+      } catch (error) {
+        if (!isUnreadable(error)) throw error;
+      }
+    }
+  }
+  if (ids.size > 1) throw disagreement(store, ids);
+  return [...ids.keys()][0];
+}
+
+function disagreement({ url }: Store, ids: ReadonlyMap<string, string>): VarveError {
+  const which = [...ids].map(([id, key]) => `"${key}" is of ${id}`).join(", ");
+  return new VarveError(
+    "conflict",
+    `Cannot make a repository in "${url}": its keys are of different repositories: ${which}; put "varve.json" back from a ` +
+      `copy, or move the projects of other repositories away`,
+  );
+}
+
+async function findChunkBytes(
+  lost: Repository,
+  { names, secrets }: { names: Iterable<string>; secrets: readonly Secret[] },
+  context: Context,
+): Promise<number | undefined> {
   let isClosed = false;
   for (const name of names) {
     const found = await chunkBytesOf(lost, { name, secrets }, context);
@@ -33,7 +78,7 @@ export async function findChunkBytes(
   if (!isClosed) return undefined;
   throw new VarveError(
     "wrong_secret",
-    `Cannot make a repository in "${store.url}": there are projects, and how large their chunks are is not known; ` +
+    `Cannot make a repository in "${lost.store.url}": there are projects, and how large their chunks are is not known; ` +
       `give a --passphrase-file or --key-file that opens one, or --chunk-size`,
   );
 }

@@ -3,25 +3,26 @@ import { DamageError, MissingError, NoRepositoryError, UsageError, VarveError } 
 import { fromHex, toHex } from "../util/bytes.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
 import { REPOSITORY_KEY } from "../format/layout.ts";
-import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES } from "../format/limits.ts";
+import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, REPOSITORY_ID_BYTES } from "../format/limits.ts";
 import type { Store } from "../store/store.ts";
 import type { Context } from "../context.ts";
 import { randomBytes } from "../util/random.ts";
 import { readTwice } from "./read_twice.ts";
 
-const REPOSITORY_ID_BYTES = 16;
-
 export interface Repository {
-  /** 32 hex digits; names local caches. */
+  /** 32 hex digits; keys are bound to it, and local caches named by it. */
   id: string;
   store: Store;
   chunkBytes: number;
 }
 
-/** Makes a repository. Throws `conflict` where the store holds one already. */
+/** Makes a repository, with the id `id` if its keys are there already. Throws `conflict` where the store holds one. */
 export async function initRepository(
   store: Store,
-  { chunkBytes }: { chunkBytes: number },
+  { chunkBytes, id = toHex(randomBytes(REPOSITORY_ID_BYTES)) }: {
+    chunkBytes: number;
+    id?: string | undefined;
+  },
   context: Context,
 ): Promise<Repository> {
   if (!isChunkSize(chunkBytes)) {
@@ -32,10 +33,7 @@ export async function initRepository(
   if (await isThere(store, context)) {
     throw new VarveError("conflict", `Cannot make a repository in "${store.url}": there is one already`);
   }
-  const body = encodeCheckedJson({
-    repository: toHex(randomBytes(REPOSITORY_ID_BYTES)),
-    chunk_bytes: chunkBytes,
-  });
+  const body = encodeCheckedJson({ repository: id, chunk_bytes: chunkBytes });
   await store.put(REPOSITORY_KEY, body, context);
   // Read back: where two hosts make it at once, both go on with the one that stayed.
   return await openRepository(store, context);

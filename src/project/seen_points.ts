@@ -20,7 +20,7 @@ import type { Context } from "../context.ts";
 import { namesOf } from "./not_found.ts";
 import { listProjects } from "./open_project.ts";
 import type { Project } from "./project.ts";
-import { listKeyIds } from "./project_keys.ts";
+import { listKeyIds } from "./key_object.ts";
 import type { Repository } from "./repository.ts";
 import { readForgotten } from "./forgotten.ts";
 

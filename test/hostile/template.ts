@@ -5,6 +5,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
+import { decodeCheckedJson } from "../../src/format/checked_json.ts";
 import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
 import { noise } from "../kit/repository.ts";
 import { run } from "./run.ts";
@@ -76,6 +77,10 @@ export class Template {
     return [...this.objects.keys()].filter((key) => key.startsWith(prefix)).map((key) =>
       key.slice(prefix.length)
     );
+  }
+
+  get repositoryId(): string {
+    return String(decodeCheckedJson(this.objects.get("varve.json")!, "varve.json").repository);
   }
 
   pointsOf(project: ProjectName, volume: string): Point[] {

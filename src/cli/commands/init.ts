@@ -131,10 +131,11 @@ async function openOrMake(
       );
     }
   }
-  const { findChunkBytes } = await import("../../project/lost_repository.ts");
+  const { findLost } = await import("../../project/lost_repository.ts");
   const { refillReserve } = await import("../../project/reserve.ts");
-  const chunkBytes = chunkSize ?? await findChunkBytes(store, secrets, context) ?? DEFAULT_CHUNK_BYTES;
-  const repository = await initRepository(store, { chunkBytes }, context);
+  const lost = await findLost(store, { secrets, chunkBytes: chunkSize }, context);
+  const { id, chunkBytes = DEFAULT_CHUNK_BYTES } = lost;
+  const repository = await initRepository(store, { id, chunkBytes }, context);
   await refillReserve(store, context);
   return { repository, isNew: true };
 }

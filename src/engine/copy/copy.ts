@@ -58,7 +58,7 @@ export async function copy(
     const places = await findPlaces(source, options, guarded);
     const second = await openSecond(to, repository.chunkBytes, guarded);
     await assertOtherRepository(repository, { second, source, sourceLease }, guarded);
-    await copyKeys({ from: repository.store, to, project: name }, guarded);
+    await copyKeys(source, second, guarded);
     const target = await openProject(second, { name, secrets }, guarded);
     const report = await copyPlaces(source, { target, places, options }, guarded);
     return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };

@@ -85,15 +85,13 @@ export async function repair(
   const startedMs = context.clock.now();
   const { project: name, volume, secrets, fromStore } = options;
   const second = fromStore && await openSecond(fromStore, repository, context);
-  const keys = fromStore === undefined
-    ? []
-    : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);
+  const other = second && await openProject(second, { name, secrets }, context);
+  const keys = other === undefined ? [] : await bringBackKeys(other, repository, context);
   const project = await openProject(repository, { name, secrets }, context);
   const work = { work: "repair" as const, volume: volume ?? name, host: hostname(), key: project.firstKey };
   const lease = await Lease.begin(project, work, context);
   const guarded = lease.guard(context);
   try {
-    const other = second && await openProject(second, { name, secrets }, guarded);
     const verified = await VerifiedChunks.open(project, guarded);
     const source = options.source && new SourceHealer(openerOf(options.source));
     const run: Run = { options, project, other, lease, verified, source };
