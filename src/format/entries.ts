@@ -91,6 +91,14 @@ export class EntryList {
     }
   }
 
+  /** The entries that are not zeros, each with its index. */
+  *locations(): Generator<[number, ChunkLocation]> {
+    for (let i = 0; i < this.length; i++) {
+      const location = this.get(i);
+      if (location !== undefined) yield [i, location];
+    }
+  }
+
   set(index: number, entry: Entry): void {
     if (index < 0 || index >= this.length) throw new RangeError(`entry ${index} of ${this.length}`);
     const at = index * REF_BYTES;

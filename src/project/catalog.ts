@@ -257,7 +257,7 @@ export async function* readPoints(
     const info = await infoOrDamage(project, { ...place, cache }, context);
     return info && { ...place, info };
   };
-  for await (const point of mapOrdered(places(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
+  for await (const point of mapOrdered(places(), read, { limit: READS_AT_ONCE })) {
     if (point !== undefined) yield point;
   }
   if (volume === undefined) cache.keepOnly(listed);

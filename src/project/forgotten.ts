@@ -60,5 +60,5 @@ export async function forgottenRecords(
     }
   };
   const listed = project.list(FORGOTTEN_PREFIX, { signal });
-  return await Array.fromAsync(mapOrdered(listed, read, { limit: READS_AT_ONCE, drop: () => {} }));
+  return await Array.fromAsync(mapOrdered(listed, read, { limit: READS_AT_ONCE }));
 }

@@ -20,7 +20,7 @@ import type { Lease } from "../project/sharing/lease.ts";
 import { downloadPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";
 import type { QuarantinedObjects } from "../project/sharing/quarantine.ts";
-import { TaskLimiter } from "../util/task_limiter.ts";
+import { forEachLimited } from "../util/task_limiter.ts";
 
 /** Chunks remembered as being in the target; beyond it the store is asked again. */
 const MAX_REMEMBERED = 16_384;
@@ -157,21 +157,12 @@ export class ChunkCopier {
     { writer, base }: { writer: ChunkWriter; base: EntryList | undefined },
   ): Promise<EntryList> {
     const { workshop } = this.#options;
-    const window = new TaskLimiter(workshop.window + workshop.jobs);
     let changed: EntryList | undefined;
-    try {
-      for (let at = 0; at < entries.length; at++) {
-        const place = entries.get(at);
-        if (place === undefined) continue;
-        await window.add(async () => {
-          const there = await this.#chunk(place, { writer, isInBase: sameLocation(place, base?.get(at)) });
-          if (!sameLocation(place, there)) (changed ??= entries.copy()).set(at, there);
-        });
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
-    }
+    await forEachLimited(entries.locations(), workshop.window + workshop.jobs, async ([at, location]) => {
+      const isInBase = sameLocation(location, base?.get(at));
+      const copied = await this.#chunk(location, { writer, isInBase });
+      if (!sameLocation(location, copied)) (changed ??= entries.copy()).set(at, copied);
+    });
     return changed ?? entries;
   }
 

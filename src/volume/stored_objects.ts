@@ -8,7 +8,7 @@ import { decodeHeader, HEADER_BYTES, objectType } from "../format/object.ts";
 import type { Context } from "../context.ts";
 import { IdSet } from "./id_set.ts";
 import type { Project } from "../project/project.ts";
-import { TaskLimiter } from "../util/task_limiter.ts";
+import { forEachLimited } from "../util/task_limiter.ts";
 import { later, PresentObjects, type WrittenObject } from "./present_objects.ts";
 
 /** Objects remembered until they are looked at, 36 bytes each. */
@@ -61,18 +61,10 @@ export class StoredObjects {
     this.#batch = newBatch();
     const expected = countOf(batch);
     const present = new PresentObjects(this.#project, { signal: this.#signal, expected, only: batch.plain });
-    const questions = new TaskLimiter(QUESTIONS_AT_ONCE);
-    try {
-      for (const { ref, sizeBytes } of objectsOf(batch)) {
-        await questions.add(async () => {
-          if (await present.sizeOf(ref) !== sizeBytes) await this.#askAgain(ref, sizeBytes);
-        });
-      }
-      await questions.drain();
-      this.#newest = later(this.#newest, present.newest);
-    } finally {
-      await questions.settle();
-    }
+    await forEachLimited(objectsOf(batch), QUESTIONS_AT_ONCE, async ({ ref, sizeBytes }) => {
+      if (await present.sizeOf(ref) !== sizeBytes) await this.#askAgain(ref, sizeBytes);
+    });
+    this.#newest = later(this.#newest, present.newest);
   }
 
   /** Another host may have stored the same content since, compressed by another zstd: then its own header says that length. */

@@ -87,11 +87,8 @@ async function newest(
 /** Of names nobody knows who gave them. */
 async function readable(project: Project, { volume, ids }: Choice, context: Context): Promise<string[]> {
   const readable: string[] = [];
-  async function* all() {
-    yield* ids;
-  }
   const read = (backup: string) => infoOrDamage(project, { volume, backup }, context);
-  for await (const info of mapOrdered(all(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
+  for await (const info of mapOrdered(ids, read, { limit: READS_AT_ONCE })) {
     if (info instanceof DamageError) context.log.warn({ volume }, `${info.message}; going on without it`);
     else if (info !== undefined) readable.push(info.backup);
   }

@@ -25,7 +25,6 @@ export async function verifyTarget(
   let verifiedBytes = 0;
   const checks = mapOrdered(plan, (wanted) => check(wanted, options, context), {
     limit: workshop.window,
-    drop: () => {},
   });
   for await (const bytes of checks) verifiedBytes += bytes;
   return verifiedBytes;

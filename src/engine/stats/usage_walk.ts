@@ -129,8 +129,7 @@ export async function walkManifests(
   });
   const volume = newVolume(places[0]!.volume);
   const number = walk.volumes.push(volume) - 1;
-  const options = { limit: READS_AT_ONCE, drop: () => {} };
-  for await (const { place, manifest } of mapOrdered(inOrder(places), read, options)) {
+  for await (const { place, manifest } of mapOrdered(places, read, { limit: READS_AT_ONCE })) {
     if (manifest === "forgotten") continue;
     walk.manifestBytes += place.sizeBytes;
     volume.hasNewest = manifest !== "unreadable";
@@ -258,8 +257,7 @@ export async function walkPages(
     page,
     entries: await readEntries(project, { ref: table.refOf(page), unreadable }, context),
   });
-  const options = { limit: READS_AT_ONCE, drop: () => {} };
-  for await (const { page, entries } of mapOrdered(inOrder(volumes[number]!.pages), read, options)) {
+  for await (const { page, entries } of mapOrdered(volumes[number]!.pages, read, { limit: READS_AT_ONCE })) {
     const points = table.pointsOf(page);
     for (let i = 0; i < (entries?.length ?? 0); i++) {
       const entry = entries!.get(i);
@@ -309,8 +307,4 @@ async function readEntries(
     unreadable.set(name, error);
     return undefined;
   }
-}
-
-async function* inOrder<T>(items: Iterable<T>): AsyncGenerator<T> {
-  yield* items;
 }

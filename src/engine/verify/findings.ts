@@ -9,7 +9,7 @@ import {
 } from "../../errors.ts";
 import { toHex } from "../../util/bytes.ts";
 import type { FindingKind } from "../../project/sharing/quarantine.ts";
-import { type EntryList, refsOf } from "../../format/entries.ts";
+import { type ChunkLocation, type EntryList, refsOf } from "../../format/entries.ts";
 import {
   chunkName,
   type ObjectRef,
@@ -195,13 +195,11 @@ class Locator {
   async locate(manifest: OpenManifest): Promise<PointDamage> {
     const damage = new PointDamage(manifest.info);
     const { pages } = manifest;
-    async function* numbers() {
-      for (let page = 0; page < pages.length; page++) if (pages.get(page) !== undefined) yield page;
-    }
-    const read = async (page: number) => ({ page, entries: await this.#read(pages.get(page)!.object) });
-    const options = { limit: READS_AT_ONCE, drop: () => {} };
-    for await (const { page, entries } of mapOrdered(numbers(), read, options)) {
-      const at = { manifest, page, ref: pages.get(page)!.object, damage };
+    const read = async ([page, { object: ref }]: [number, ChunkLocation]) => ({
+      at: { manifest, page, ref, damage },
+      entries: await this.#read(ref),
+    });
+    for await (const { at, entries } of mapOrdered(pages.locations(), read, { limit: READS_AT_ONCE })) {
       if (entries === "clean") continue;
       if (entries === undefined) this.#locatePage(at);
       else this.#locateEntries(at, entries);

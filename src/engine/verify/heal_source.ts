@@ -11,12 +11,12 @@ import type { ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkBuffer } from "../../volume/pool/chunk_pool.ts";
 import type { Source } from "../../sources/source.ts";
-import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
+import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
 import { LeafReader } from "../../volume/leaves.ts";
 import { OPEN_CHUNKS } from "../../volume/resources.ts";
 import { type Patch, patchOver, sealChunk } from "../../volume/write_chunk.ts";
 import type { Context } from "../../context.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 import type { Healing, OpenObject } from "./healing.ts";
 import { type PageContent, rebuildPage } from "./rebuild_page.ts";
 
@@ -109,30 +109,25 @@ class Reading {
 
   async run(source: Source): Promise<void> {
     const { project, workshop } = this.#healing.parts;
-    const window = new TaskLimiter(workshop.window);
     const { chunkBytes } = project;
     const chunker = { chunkBytes, buffers: workshop.chunks, maxOpen: OPEN_CHUNKS, rebuild: [] };
-    try {
-      for await (const diff of source.diffs()) {
-        for await (const piece of cutChunks(diff, chunker)) {
-          if (piece.kind === "zeros") continue;
-          await window.add(async () => {
-            try {
-              await this.#take(piece);
-            } finally {
-              piece.buffer.release();
-            }
-          });
-        }
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
+    for await (const diff of source.diffs()) {
+      await forEachLimited(cutChunks(diff, chunker), workshop.window, (piece) => this.#take(piece));
     }
     for (const object of this.#pages) await this.#makePage(object);
   }
 
-  async #take(piece: ChunkPiece): Promise<void> {
+  async #take(piece: Piece): Promise<void> {
+    if (piece.kind === "zeros") return;
+    try {
+      await this.#healWith(piece);
+    } finally {
+      piece.buffer.release();
+    }
+  }
+
+  /** Heals what is wanted of the content of the chunk. */
+  async #healWith(piece: ChunkPiece): Promise<void> {
     const { workshop } = this.#healing.parts;
     let leavesKnown = false;
     for (const { keys, chunks, pages } of this.#wanted.values()) {

@@ -7,7 +7,7 @@ import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { Lease } from "../../project/sharing/lease.ts";
 import type { Project } from "../../project/project.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 import type { Finding, Need } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
 import type { VerifiedChunks } from "./verified_chunks.ts";
@@ -61,16 +61,10 @@ export class Healing {
 
   /** Runs `work` for each of the objects, several at once. */
   async each(objects: readonly OpenObject[], work: (object: OpenObject) => Promise<void>): Promise<void> {
-    const window = new TaskLimiter(this.parts.workshop.jobs);
-    try {
-      for (const object of objects) {
-        this.#context.signal.throwIfAborted();
-        await window.add(() => work(object));
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
-    }
+    await forEachLimited(objects, this.parts.workshop.jobs, async (object) => {
+      this.#context.signal.throwIfAborted();
+      await work(object);
+    });
   }
 
   /** Whether the object can be read by now, of whatever it needs on the way, too. */

@@ -37,7 +37,7 @@ import {
 import type { Repository } from "../../project/repository.ts";
 import { findMissed, throwAsGone } from "../../project/seen_points.ts";
 import { VerifiedChunks } from "./verified_chunks.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 
 /** Shards of the listing read at once. */
 const SHARDS_AT_ONCE = 8;
@@ -235,34 +235,19 @@ class Verifier {
   }
 
   async #markPresent(references: ReferenceSet): Promise<void> {
-    const window = new TaskLimiter(SHARDS_AT_ONCE);
-    try {
-      for (let shard = references.from; shard < references.to; shard++) {
-        await window.add(async () => {
-          const { chunkBytes } = this.#project;
-          for await (
-            const { name, sizeBytes } of this.#project.list(chunkShardPrefix(shard), this.#context)
-          ) {
-            const ref = isPossibleChunkSize(sizeBytes, chunkBytes) ? parseChunkName(name) : undefined;
-            if (ref !== undefined) references.mark(ref);
-          }
-        });
+    await forEachLimited(references.firstBytes(), SHARDS_AT_ONCE, async (shard) => {
+      for await (const { name, sizeBytes } of this.#project.list(chunkShardPrefix(shard), this.#context)) {
+        if (!isPossibleChunkSize(sizeBytes, this.#project.chunkBytes)) continue;
+        const ref = parseChunkName(name);
+        if (ref !== undefined) references.mark(ref);
       }
-      await window.drain();
-    } finally {
-      await window.settle();
-    }
+    });
   }
 
   /** That a listing lacks an object is one look: it is asked for before it is called missing. */
   async #confirmAbsent(references: ReferenceSet): Promise<void> {
-    const window = new TaskLimiter(QUESTIONS_AT_ONCE);
-    try {
-      for (const ref of references.refs(false)) await window.add(() => this.#confirm(ref, references));
-      await window.drain();
-    } finally {
-      await window.settle();
-    }
+    const confirm = (ref: ObjectRef) => this.#confirm(ref, references);
+    await forEachLimited(references.refs(false), QUESTIONS_AT_ONCE, confirm);
   }
 
   async #confirm(ref: ObjectRef, references: ReferenceSet): Promise<void> {
@@ -286,18 +271,16 @@ class Verifier {
   async #readBack(references: ReferenceSet): Promise<void> {
     const { sample } = this.#options;
     if (sample.kind === "none" && this.#marked.none) return;
-    const window = new TaskLimiter(this.#workshop.window);
-    try {
-      for (const ref of references.refs(true)) {
-        const isMarked = this.#marked.has(ref);
-        if (isMarked) this.#markedChunks.add(chunkName(ref));
-        else if (!isChosen(ref, sample)) continue;
-        if (!isMarked && this.#isFresh(ref)) this.chunksFresh++;
-        else await window.add(() => this.#read(ref));
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
+    await forEachLimited(this.#toRead(references), this.#workshop.window, (ref) => this.#read(ref));
+  }
+
+  *#toRead(references: ReferenceSet): Generator<ObjectRef> {
+    for (const ref of references.refs(true)) {
+      const isMarked = this.#marked.has(ref);
+      if (isMarked) this.#markedChunks.add(chunkName(ref));
+      else if (!isChosen(ref, this.#options.sample)) continue;
+      if (!isMarked && this.#isFresh(ref)) this.chunksFresh++;
+      else yield ref;
     }
   }
 

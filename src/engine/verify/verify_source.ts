@@ -128,7 +128,7 @@ class Comparison {
     const wanted = manifest.info.size_bytes;
     for await (const diff of source.diffs()) {
       const compare = (chunk: SourceChunk) => this.#compare(chunk, source);
-      const options = { limit: workshop.window, drop: () => {} };
+      const options = { limit: workshop.window };
       for await (const outcome of mapOrdered(this.#chunks(diff), compare, options)) {
         assertSize(source, { has: diff.sizeBytes ?? wanted, wanted });
         this.#add(outcome);

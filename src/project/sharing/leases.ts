@@ -127,15 +127,12 @@ async function readLeases(
   listed: ReadonlyMap<string, number>,
   { signal }: Context,
 ): Promise<SeenLease[]> {
-  async function* entries() {
-    yield* listed;
-  }
   const read = async ([name, refreshedMs]: [string, number]): Promise<SeenLease | undefined> => {
     const content = await readLease(project, name, signal);
     if (content === undefined || content.state === "ended") return undefined;
     return { ...content, id: name.slice(LEASES_PREFIX.length), refreshedMs };
   };
-  const leases = mapOrdered(entries(), read, { limit: READS_AT_ONCE, drop: () => {} });
+  const leases = mapOrdered(listed, read, { limit: READS_AT_ONCE });
   return (await Array.fromAsync(leases)).filter((lease) => lease !== undefined);
 }
 

@@ -61,13 +61,10 @@ export async function listPlans(project: Project, context: Context): Promise<Sto
     else if (part === "end") plan.endedMs = modifiedMs;
     else plan.shards.push(part.shard);
   }
-  async function* listed() {
-    yield* heads;
-  }
   const read = async ([id, writtenMs]: [string, number]) => {
     plans.get(id)!.head = await readHead(project, { plan: id, writtenMs }, context);
   };
-  await Array.fromAsync(mapOrdered(listed(), read, { limit: READS_AT_ONCE, drop: () => {} }));
+  await Array.fromAsync(mapOrdered(heads, read, { limit: READS_AT_ONCE }));
   return [...plans.values()];
 }
 
