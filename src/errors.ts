@@ -136,6 +136,16 @@ export function isUnreadable(error: unknown): error is UnreadableError {
   return error instanceof DamageError || error instanceof MissingError || error instanceof UnavailableError;
 }
 
+/** For `catch`: nothing for what cannot be read; throws any other error. */
+export function unlessUnreadable(error: unknown): undefined {
+  if (!isUnreadable(error)) throw error;
+}
+
+/** For `catch`: nothing for damage; throws any other error. */
+export function unlessDamaged(error: unknown): undefined {
+  if (!(error instanceof DamageError)) throw error;
+}
+
 /** The operator (or a signal) ended the work before it was done (exit code 130). */
 export class InterruptedError extends VarveError {
   constructor(message = "Interrupted") {

@@ -118,5 +118,5 @@ async function storeManifest(
     uploaded_bytes: changed * DEFAULT_CHUNK_BYTES,
     duration_s: 60,
   };
-  await writeManifest(project, { info, pages, key: project.firstKey }, {});
+  await writeManifest(project, { info, pages, keys: project.firstKey }, {});
 }

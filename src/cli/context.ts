@@ -1,6 +1,6 @@
 /** From the options that every command takes to what the engine wants: store, secrets, log, and when to stop. */
 import { statSync } from "node:fs";
-import { availableParallelism, homedir } from "node:os";
+import { availableParallelism, homedir, hostname } from "node:os";
 import * as path from "node:path";
 import { type Context, systemClock } from "../context.ts";
 import type { Secret } from "../project/open_project.ts";
@@ -153,7 +153,7 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
   if (stateRoot === undefined) log.debug({}, "there is no home folder: which points were seen is not noted");
   const { jobs } = options;
   return {
-    ...{ signal, log, clock: systemClock, threads: availableParallelism() },
+    ...{ signal, log, clock: systemClock, host: hostname(), threads: availableParallelism() },
     ...{ jobs, cacheRoot, stateRoot },
   };
 }

@@ -66,7 +66,7 @@ export interface BackupDetails extends Omit<ManifestInfo, keyof SourceIds>, Know
 
 /** The manifest of a backup with the key that it is sealed under. */
 export interface OpenManifest extends Manifest {
-  key: ProjectKeys;
+  keys: ProjectKeys;
 }
 
 /**
@@ -377,11 +377,11 @@ async function readManifestOnce(
 ): Promise<OpenManifest> {
   const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
   const key = project.key(object.name);
-  const { bytes, content, key: sealKey } = await project.readOnce(object, { signal });
+  const { bytes, content, keys } = await project.readOnce(object, { signal });
   const info = decodeInfo(await project.front(bytes, object), infoPlace(project, place));
   try {
     const pages = EntryList.decode(content, pagesOf(info));
-    return { info, pages, key: sealKey };
+    return { info, pages, keys };
   } catch (cause) {
     throw new DamageError(key, `Cannot read "${key}": its list of pages cannot be read`, { cause });
   }
@@ -403,7 +403,7 @@ export async function writeManifest(
   manifest: OpenManifest,
   options: RequestOptions,
 ): Promise<void> {
-  const { info, pages, key } = manifest;
+  const { info, pages, keys } = manifest;
   const name = manifestName(info.volume, info.backup);
   const object = {
     type: OBJECT_TYPE.manifest,
@@ -411,7 +411,7 @@ export async function writeManifest(
     front: encodeInfo(info, project.key(name)),
     content: pages.encode(),
   };
-  await project.write(object, { ...options, key });
+  await project.write(object, { ...options, keys });
 }
 
 function briefly(info: ManifestInfo, state: Pick<BackupInfo, "held" | "encryption">): BackupInfo {

@@ -26,7 +26,7 @@ export async function recordForgotten(
     name: forgottenName(lease),
     content: encodeNames(names),
   };
-  await project.write(object, { ...options, key: project.firstKey });
+  await project.write(object, { ...options, keys: project.firstKey });
   await assertStored(project, object.name, options);
 }
 

@@ -1,5 +1,4 @@
 /** Holds: small objects beside the manifests, each of which keeps one backup from being forgotten. */
-import { hostname } from "node:os";
 import { MissingError } from "../errors.ts";
 import { decodeDocument, encodeDocument, orNull, record, text } from "../format/document.ts";
 import * as field from "../format/fields.ts";
@@ -73,15 +72,15 @@ export async function readHold(
 export async function writeHold(
   project: Project,
   { volume, backup, reason }: PointRef & { reason: string | null },
-  { signal }: Context,
+  { signal, host }: Context,
 ): Promise<void> {
   const name = holdName(volume, backup);
-  const content: HoldContent = { reason, host: hostname() };
+  const content: HoldContent = { reason, host };
   const object = {
     type: OBJECT_TYPE.hold,
     name,
     content: encodeDocument(content, { key: project.key(name), read: readContent }),
   };
-  await project.write(object, { signal, key: project.firstKey });
+  await project.write(object, { signal, keys: project.firstKey });
   await assertStored(project, object.name, { signal });
 }

@@ -128,8 +128,8 @@ export class Project {
   /** The same for who reads twice himself, since he looks at more. */
   async readOnce(object: { type: ObjectType; name: string }, options: RequestOptions) {
     const bytes = await this.fetch(object, options);
-    const key = await this.keyOf(bytes, object);
-    return { bytes, key, content: openContent(bytes, { ...object, key: this.key(object.name) }, key) };
+    const keys = await this.keyOf(bytes, object);
+    return { bytes, keys, content: openContent(bytes, { ...object, key: this.key(object.name) }, keys) };
   }
 
   /**
@@ -166,9 +166,9 @@ export class Project {
 
   async write(
     object: { type: ObjectType; name: string; front?: Uint8Array; content: Uint8Array },
-    options: RequestOptions & { key: ProjectKeys },
+    options: RequestOptions & { keys: ProjectKeys },
   ): Promise<number> {
-    const bytes = sealObject(object, options.key);
+    const bytes = sealObject(object, options.keys);
     if (bytes.length > maxObjectBytes(object.type)) {
       const state = `with ${bytes.length} bytes it is larger than such an object can be`;
       throw new VarveError("failed", `Cannot write "${this.key(object.name)}": ${state}`);

@@ -277,7 +277,7 @@ async function writeSeen(
   const at = notePlace(place, volume);
   try {
     if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
-    else await writeNote(at, { key: project.firstKey, content: { ...note }, isDurable });
+    else await writeNote(at, { keys: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
     log.debug({ path: at.path, reason: describeError(error) }, "the newest point is not noted");
   }

@@ -53,7 +53,7 @@ export interface CopyBase {
 
 export interface CopyPagesOptions {
   /** What the manifest is sealed under. */
-  key: ProjectKeys;
+  keys: ProjectKeys;
   base: CopyBase | undefined;
   /** Told how many positions of the volume are done. */
   onPage: (positions: number) => void;
@@ -87,14 +87,11 @@ export class ChunkCopier {
    */
   async copyPages(
     pages: EntryList,
-    { key, base, onPage }: CopyPagesOptions,
+    { keys, base, onPage }: CopyPagesOptions,
   ): Promise<EntryList> {
     const { target, workshop, condemned, marked, lease } = this.#options;
-    const none = { cache: undefined, leafCache: undefined, isFirst: false };
-    const writer = new ChunkWriter(
-      { project: target, keys: key, workshop, condemned, marked, lease: lease.id, ...none },
-      this.#context,
-    );
+    const options = { project: target, keys, workshop, condemned, marked, lease: lease.id };
+    const writer = new ChunkWriter(options, this.#context);
     const copied = new EntryList(pages.length);
     const isInDoubt = base?.isInDoubt ?? false;
     try {
@@ -104,7 +101,7 @@ export class ChunkCopier {
           ? base.pages.get(page)?.object
           : undefined;
         if (ref !== undefined) {
-          copied.set(page, wholeAt(await this.#page(ref, { key, writer, baseRef, isInDoubt })));
+          copied.set(page, wholeAt(await this.#page(ref, { keys, writer, baseRef, isInDoubt })));
         }
         onPage((page + 1) * PAGE_CHUNKS);
       }
@@ -118,8 +115,8 @@ export class ChunkCopier {
 
   async #page(
     ref: ObjectRef,
-    { key, writer, baseRef, isInDoubt }: {
-      key: ProjectKeys;
+    { keys, writer, baseRef, isInDoubt }: {
+      keys: ProjectKeys;
       writer: ChunkWriter;
       baseRef: ObjectRef | undefined;
       isInDoubt: boolean;
@@ -134,10 +131,10 @@ export class ChunkCopier {
     const base = isInBase ? entries : baseRef && await this.#readBase(baseRef);
     const copied = await this.#entries(entries, { writer, base });
     const isChanged = copied !== entries;
-    if (!isChanged && isInBase && await writer.isTrusted(ref)) return ref;
+    if (!isChanged && isInBase && await writer.isUsable(ref)) return ref;
     if (!isChanged && !await condemned.has(ref)) return await this.#putAsIs(ref, object);
     const bytes = copied.encode();
-    return await writer.writePage(pageId(key.pageKey, bytes), bytes, undefined);
+    return await writer.writePage(pageId(keys.pageKey, bytes), bytes, undefined);
   }
 
   /** Only spares questions: one that cannot be read must not keep the copy from being made. */
@@ -171,7 +168,7 @@ export class ChunkCopier {
     place: ChunkLocation,
     { writer, isInBase }: { writer: ChunkWriter; isInBase: boolean },
   ): Promise<ChunkLocation> {
-    if (isInBase && await writer.isTrusted(...refsOf(place))) {
+    if (isInBase && await writer.isUsable(...refsOf(place))) {
       this.counts.present++;
       return place;
     }
@@ -212,7 +209,7 @@ export class ChunkCopier {
     const buffer = await workshop.chunks.acquire();
     try {
       const length = await readChunk(buffer, place, { project: source, workshop, signal });
-      const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, ...WHOLE });
+      const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, content: WHOLE });
       this.counts[outcome === "new" ? "copied" : "present"]++;
       return entry!; // only zeros have none, and no key
     } finally {

@@ -150,7 +150,7 @@ async function copyPoint(
   const { size_bytes: sizeBytes, chunk_bytes } = manifest.info;
   const onPage = (positions: number) =>
     onProgress({ sizeBytes, doneBytes: Math.min(sizeBytes, positions * chunk_bytes) });
-  const pages = await copier.copyPages(manifest.pages, { key: manifest.key, base, onPage });
+  const pages = await copier.copyPages(manifest.pages, { keys: manifest.keys, base, onPage });
   const { newest } = copier;
   await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned, newest }, context);
   return { ...place, pages };

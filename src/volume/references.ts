@@ -301,9 +301,9 @@ async function readUnlessForgotten(
   { manifest, number, page }: NamedPage,
   context: Context,
 ): Promise<EntryList | undefined> {
-  const { key, info } = manifest;
+  const { keys, info } = manifest;
   try {
-    return await readPage(number, page, { project, key, local: noLocalPages, signal: context.signal });
+    return await readPage(number, page, { project, keys, local: noLocalPages, signal: context.signal });
   } catch (error) {
     if (!(error instanceof MissingError) || !await isGone(project, info, context)) throw error;
     return undefined;

@@ -57,7 +57,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** Writes what nobody's encoder would. */
 async function plant(type: ObjectType, name: string, parts: { front?: Uint8Array; content: Uint8Array }) {
-  await project.write({ type, name, ...parts }, { key: project.firstKey });
+  await project.write({ type, name, ...parts }, { keys: project.firstKey });
 }
 
 /** Too large for any object of the type: that is not to be written, and was not looked for. */

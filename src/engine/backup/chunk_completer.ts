@@ -10,7 +10,7 @@ import { BLOCK_BYTES } from "../../format/limits.ts";
 import type { SharedBuffer } from "../../volume/pool/buffers.ts";
 import { applyPatch, readChunk } from "../../volume/read_chunk.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
-import { type ChunkWriter, WHOLE, type WriteOptions } from "../../volume/write_chunk.ts";
+import { type ChunkContent, type ChunkWriter, WHOLE } from "../../volume/write_chunk.ts";
 import type { Project } from "../../project/project.ts";
 import type { ChunkPiece } from "../../volume/chunker.ts";
 
@@ -50,7 +50,7 @@ export class ChunkCompleter {
    * What the stream did not give is as before, zeros past the old chunk's end. Where it gave whole blocks, the leaves of
    * the others are enough, and their content is brought only should the chunk be stored whole.
    */
-  async complete(piece: ChunkPiece, before: Entry): Promise<Omit<WriteOptions, "position" | "hint">> {
+  async complete(piece: ChunkPiece, before: Entry): Promise<ChunkContent> {
     const gaps = piece.coverage.gaps(piece.length);
     if (before === undefined || gaps.length === 0) {
       for (const { from, to } of gaps) piece.buffer.bytes.fill(0, from, to);
@@ -60,10 +60,10 @@ export class ChunkCompleter {
     const leaves = areBlocks ? await this.#addLeaves(piece, { before, gaps }) : undefined;
     if (leaves === undefined) {
       await this.#fill(piece, { before, gaps, keep: true });
-      return { ...WHOLE, keep: true };
+      return { kind: "whole", keep: true };
     }
     const fill = (sealed: SharedBuffer) => this.#fill(piece, { before, gaps, sealed });
-    return { missing: gaps, baseLeaves: leaves, fill, keep: false };
+    return { kind: "blocks", missing: gaps, baseLeaves: leaves, fill };
   }
 
   /** Calls `use` with the content of a stored chunk. */

@@ -21,7 +21,7 @@ export interface Compared {
   /** The table of the new point. */
   table: PageTable;
   /** Whose ids it has. */
-  key: ProjectKeys;
+  keys: ProjectKeys;
   sizeBytes: number;
   chunkBytes: number;
   workshop: ChunkResources;
@@ -66,12 +66,12 @@ export class SourceSample {
   }
 
   async #isEqual(position: number, compared: Compared): Promise<boolean> {
-    const { table, workshop, key, chunkBytes } = compared;
+    const { table, workshop, keys, chunkBytes } = compared;
     const length = chunkLength(position, compared);
     const buffer = await workshop.chunks.acquire();
     try {
       await this.#reader.readAt(buffer.bytes.subarray(0, length), position * chunkBytes);
-      const id = await workshop.pool.hash({ buffer, length }, key);
+      const id = await workshop.pool.hash({ buffer, length }, keys);
       const entry = await table.get(position);
       return id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
     } finally {

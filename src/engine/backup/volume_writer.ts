@@ -34,9 +34,9 @@ export interface VolumeWriterOptions {
   /** The base's table, or an empty one. */
   table: PageTable;
   /** What the volume held last, of a full stream: most of it is there already, if the store says so. */
-  hints: PageTable | undefined;
-  /** Told of a page of the hints that cannot be read; its chunks are looked for one by one. */
-  onLostHints: (error: UnreadableError) => void;
+  previous: PageTable | undefined;
+  /** Called for a page of the previous table that cannot be read; its chunks are looked for one by one. */
+  onLostPage: (error: UnreadableError) => void;
   baseSizeBytes: number;
   /** Collects the positions of which the difference itself gave every byte. */
   covered?: PositionSet | undefined;
@@ -58,7 +58,7 @@ export class VolumeWriter {
   readonly #window: TaskLimiter;
   /** Positions whose chunk is at work: a later piece of the same position has to wait for it. */
   readonly #atWork = new Set<number>();
-  readonly #lostHints = new Set<number>();
+  readonly #lostPages = new Set<number>();
   readonly #writePage: PageWriter;
   readonly #counts: ChunkCounts = { total: 0, changed: 0, zero: 0, new: 0, patched: 0, reused: 0 };
   readonly #completer: ChunkCompleter;
@@ -138,17 +138,15 @@ export class VolumeWriter {
   }
 
   async #chunk(piece: ChunkPiece): Promise<void> {
-    const { hints, table, writer } = this.#options;
+    const { previous, table, writer } = this.#options;
     const { position } = piece;
     try {
       const before = await table.get(position);
       // What the stream itself made of the position counts before what was there.
-      const hint = before ?? await this.#hint(position);
+      const candidate = before ?? await this.#previous(position);
       const stored = await writer.write(piece, {
-        position,
-        hint,
-        trustsHint: hints === undefined,
-        ...await this.#completer.complete(piece, before),
+        ...{ position, candidate, trustsCandidate: previous === undefined },
+        content: await this.#completer.complete(piece, before),
       });
       await table.set(position, stored.entry, this.#writePage);
       this.#count(stored, piece);
@@ -158,17 +156,17 @@ export class VolumeWriter {
     }
   }
 
-  /** Hints only spare work: without them a full stream is stored as well. */
-  async #hint(position: number): Promise<Entry> {
-    const { hints, onLostHints } = this.#options;
+  /** It only saves work: a full stream is stored without it as well. */
+  async #previous(position: number): Promise<Entry> {
+    const { previous, onLostPage } = this.#options;
     const page = Math.floor(position / PAGE_CHUNKS);
-    if (hints === undefined || this.#lostHints.has(page)) return undefined;
+    if (previous === undefined || this.#lostPages.has(page)) return undefined;
     try {
-      return await hints.get(position);
+      return await previous.get(position);
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      if (!this.#lostHints.has(page)) onLostHints(error);
-      this.#lostHints.add(page);
+      if (!this.#lostPages.has(page)) onLostPage(error);
+      this.#lostPages.add(page);
     }
   }
 
@@ -217,7 +215,7 @@ export class VolumeWriter {
         length = content.length;
       };
       await this.#completer.read(place, { use });
-      const { entry } = await writer.write({ buffer, length }, { position, ...WHOLE });
+      const { entry } = await writer.write({ buffer, length }, { position, content: WHOLE });
       await table.set(position, entry, this.#writePage);
     } finally {
       buffer.release();

@@ -2,7 +2,6 @@
  * Garbage collection without locks: sweep the plans whose time has come, by what manifests refer to now, and plan what none
  * refers to, for a later run. docs/gc.md says why each step is where it is.
  */
-import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { LEASES_PREFIX, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { VarveError } from "../../errors.ts";
@@ -10,7 +9,7 @@ import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
 import { findGarbage } from "./find_garbage.ts";
 import { emptyReport, type GcReport, mistake } from "./gc_report.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
 import {
   buryLeases,
   type LeaseSurvey,
@@ -19,6 +18,7 @@ import {
   type SeenLease,
   surveyLeases,
 } from "../../project/sharing/leases.ts";
+import { withLease } from "../../project/sharing/with_lease.ts";
 import { PlanWriter } from "./plan_writer.ts";
 import {
   type FullHead,
@@ -67,26 +67,14 @@ export async function gc(repository: Repository, options: GcOptions, context: Co
     const nowMs = await newestMs(project, context);
     await collect({ project, options, report, nowMs, lease: undefined }, context);
   } else {
-    await collectUnderLease({ project, options, report }, context);
+    await withLease(project, { work: "gc", volume: name }, context, async (lease, guarded) => {
+      const nowMs = await lease.storeTimeMs(guarded.signal);
+      await collect({ project, options, report, nowMs, lease }, guarded);
+    });
     await refillReserve(store, context);
   }
   report.duration_s = (context.clock.now() - startedMs) / 1000;
   return report;
-}
-
-async function collectUnderLease(
-  run: Omit<Run, "lease" | "nowMs">,
-  context: Context,
-): Promise<void> {
-  const { project } = run;
-  const announcement = { work: "gc", volume: project.name, host: hostname(), key: project.firstKey } as const;
-  const lease = await Lease.begin(project, announcement, context);
-  try {
-    const guarded = lease.guard(context);
-    await collect({ ...run, lease, nowMs: await lease.storeTimeMs(guarded.signal) }, guarded);
-  } finally {
-    await lease.end();
-  }
 }
 
 /** Who may not write knows the store's time by what was written last. */

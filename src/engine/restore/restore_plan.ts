@@ -88,12 +88,12 @@ async function readBoth(plan: RestorePlan, page: number): Promise<PagePair> {
   return { same, wanted, base: base !== undefined && "entries" in base ? base.entries : undefined };
 }
 
-async function readOne(plan: RestorePlan, page: number, { pages, key }: OpenManifest): Promise<PageRead> {
+async function readOne(plan: RestorePlan, page: number, { pages, keys }: OpenManifest): Promise<PageRead> {
   const ref = page < pages.length ? pages.get(page)?.object : undefined;
   if (ref === undefined) return { entries: new EntryList(PAGE_CHUNKS) };
   const { project, local, signal } = plan;
   try {
-    return { entries: await readPage(page, ref, { project, key, local, signal }) };
+    return { entries: await readPage(page, ref, { project, keys, local, signal }) };
   } catch (error) {
     if (!isUnreadable(error)) throw error;
     return { damage: { key: error.key, reason: describeError(error) } };

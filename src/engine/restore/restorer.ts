@@ -151,7 +151,7 @@ export class Restorer {
     const { manifest, target, workshop } = this.#options;
     await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
     this.readBytes += wanted.length;
-    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.key);
+    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.keys);
     if (id === undefined || wanted.entry === undefined) return id === wanted.entry;
     return equalBytes(id, wanted.entry.id);
   }

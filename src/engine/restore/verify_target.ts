@@ -40,7 +40,7 @@ async function check(
   const buffer = await workshop.chunks.acquire();
   try {
     await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
-    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.key);
+    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.keys);
     const equal = id === undefined || wanted.entry === undefined
       ? id === wanted.entry
       : equalBytes(id, wanted.entry.id);

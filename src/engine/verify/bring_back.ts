@@ -1,5 +1,4 @@
 /** What is not here and another repository of the project has: keys first, then points, then holds. */
-import { hostname } from "node:os";
 import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
 import { HOLDS_PREFIX, manifestName } from "../../format/layout.ts";
@@ -10,7 +9,8 @@ import { listPoints } from "../../project/points.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
+import { withLeaseIfWritable } from "../../project/sharing/with_lease.ts";
 import { listPlans } from "../../project/sharing/plans.ts";
 import { newestHead } from "../../project/sharing/plan_points.ts";
 import type { Project } from "../../project/project.ts";
@@ -90,10 +90,9 @@ export async function bringBackPoints(
   { project, other, lease, volume }: BringBackOptions,
   context: Context,
 ): Promise<BroughtBack> {
-  const options = { work: "repair" as const, volume: volume ?? project.name, host: hostname() };
-  const otherLease = await Lease.tryBegin(other, { ...options, key: other.firstKey }, context);
-  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
-  try {
+  const about = { work: "repair", volume: volume ?? project.name } as const;
+  return await withLeaseIfWritable(other, about, context, async () => {
+    await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
     await project.assertNotErased({ signal: context.signal });
     const condemned = await CondemnedObjects.read(project, context);
     const marked = await QuarantinedObjects.read(project, context);
@@ -111,10 +110,7 @@ export async function bringBackPoints(
     const keys = wanted.map((place) => project.key(nameOf(place)));
     const healed = keys.filter((key) => !left.some((point) => point.key === key));
     return { healed, left, notMissed: elsewhere.length - wanted.length };
-  } finally {
-    await workshop.close();
-    await otherLease?.end();
-  }
+  });
 }
 
 /**

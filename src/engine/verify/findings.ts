@@ -231,7 +231,7 @@ class Locator {
   }
 
   #locatePage({ manifest, page, ref, damage }: PageAt): void {
-    const { info, key: keys } = manifest;
+    const { info, keys } = manifest;
     const first = page * PAGE_CHUNKS;
     const count = Math.min(PAGE_CHUNKS, damage.point.chunks - first);
     const finding = this.findings.get(this.#project.key(chunkName(ref)));
@@ -261,7 +261,7 @@ class Locator {
         if (patch !== undefined) {
           finding.patch = { chunk: toHex(entry.id), base: this.#project.key(chunkName(patch.base)) };
         }
-        this.#need(finding.key, { keys: manifest.key, ref: of, patch });
+        this.#need(finding.key, { keys: manifest.keys, ref: of, patch });
       }
       if (found.length === 0) continue;
       isClean = false;

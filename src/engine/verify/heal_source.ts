@@ -14,7 +14,7 @@ import type { Source } from "../../sources/source.ts";
 import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
 import { LeafReader } from "../../volume/leaves.ts";
 import { OPEN_CHUNKS } from "../../volume/resources.ts";
-import { type Patch, patchOver, sealChunk } from "../../volume/write_chunk.ts";
+import { type Patch, patchOver, sealChunk } from "../../volume/seal_chunk.ts";
 import type { Context } from "../../context.ts";
 import { forEachLimited } from "../../util/task_limiter.ts";
 import type { Healing, OpenObject } from "./healing.ts";

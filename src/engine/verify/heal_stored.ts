@@ -69,14 +69,10 @@ class StoredHealer {
     const name = chunkName(ref);
     if (pages.length === 0) return await openChunkCache(project, this.#context)?.get(name);
     for (const { volume, page } of distinct(pages)) {
-      const cache = await PageCache.open({ project, volume }, this.#context);
-      try {
-        const entries = await cache.find(page, ref, keys);
-        if (entries === undefined) continue;
-        return sealObject({ type: OBJECT_TYPE.page, name, content: entries.encode() }, keys);
-      } finally {
-        await cache.close();
-      }
+      await using cache = await PageCache.open({ project, volume }, this.#context);
+      const entries = await cache.find(page, ref, keys);
+      if (entries === undefined) continue;
+      return sealObject({ type: OBJECT_TYPE.page, name, content: entries.encode() }, keys);
     }
     return undefined;
   }

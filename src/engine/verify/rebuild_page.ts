@@ -43,7 +43,7 @@ export async function rebuildPage(
     return await healing.heal(key, async () => {
       await project.write({ type: OBJECT_TYPE.page, name: chunkName(ref), content }, {
         signal: context.signal,
-        key: keys,
+        keys,
       });
       return true;
     });
@@ -97,9 +97,9 @@ async function* siblings(
     .toSorted((a, b) => a.distance - b.distance).slice(0, MAX_SIBLINGS);
   for (const { backup } of nearest) {
     try {
-      const { pages, key } = await readManifest(project, { volume: place.volume, backup }, context);
+      const { pages, keys } = await readManifest(project, { volume: place.volume, backup }, context);
       const ref = place.page < pages.length ? pages.get(place.page)?.object : undefined;
-      if (ref === undefined || !equalBytes(key.id, object.need.keys.id)) continue;
+      if (ref === undefined || !equalBytes(keys.id, object.need.keys.id)) continue;
       if (chunkName(ref) === chunkName(object.need.ref)) continue;
       yield (await downloadPage(ref, { project, signal: context.signal })).entries;
     } catch (error) {

@@ -3,14 +3,14 @@
  * that was healed shows what it refers to. Takes nothing away. What cannot be healed is marked as not to be used: backups
  * then take it for absent, and the next one that has the same content stores it again.
  */
-import { hostname } from "node:os";
 import { VarveError } from "../../errors.ts";
 import type { Source } from "../../sources/source.ts";
 import type { Store } from "../../store/store.ts";
 import { listBackupIds } from "../../project/catalog.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
+import { withLease } from "../../project/sharing/with_lease.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject, type Secret } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
@@ -89,10 +89,8 @@ export async function repair(
     ? []
     : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);
   const project = await openProject(repository, { name, secrets }, context);
-  const work = { work: "repair" as const, volume: volume ?? name, host: hostname(), key: project.firstKey };
-  const lease = await Lease.begin(project, work, context);
-  const guarded = lease.guard(context);
-  try {
+  const about = { work: "repair", volume: volume ?? name } as const;
+  return await withLease(project, about, context, async (lease, guarded) => {
     const other = second && await openProject(second, { name, secrets }, guarded);
     const verified = await VerifiedChunks.open(project, guarded);
     const source = options.source && new SourceHealer(openerOf(options.source));
@@ -111,9 +109,7 @@ export async function repair(
       not_missed: back.notMissed,
       duration_s: (context.clock.now() - startedMs) / 1000,
     };
-  } finally {
-    await lease.end();
-  }
+  });
 }
 
 function openerOf(source: Source | SourceOpener): SourceOpener {
@@ -169,18 +165,14 @@ async function healRound(
   context: Context,
 ): Promise<Healing> {
   const { project, other, lease, verified, source } = run;
-  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   const healing = new Healing({ project, other, lease, workshop, verified, ...found }, context);
-  try {
-    if (found.findings.length === 0) return healing;
-    await healManifests(healing, context);
-    await healFromStored(healing, context);
-    await source?.heal(healing, context);
-    if (!isProgress(run, healing)) await markOpen(healing, context);
-    return healing;
-  } finally {
-    await workshop.close();
-  }
+  if (found.findings.length === 0) return healing;
+  await healManifests(healing, context);
+  await healFromStored(healing, context);
+  await source?.heal(healing, context);
+  if (!isProgress(run, healing)) await markOpen(healing, context);
+  return healing;
 }
 
 /** Marks what has no right bytes, after one more look at it, and looks once more: who has healed it meanwhile saw no mark. */

@@ -68,26 +68,21 @@ export async function verifySource(
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
   await options.source.prepare?.({ id: volumeId(project, volume), points: [manifest.info] });
-  const cache = await PageCache.open({ project, volume }, context);
-  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
-  try {
-    const { key } = manifest;
-    const table = new PageTable(manifest.pages, { project, key, local: cache, signal: context.signal });
-    const comparison = new Comparison({ project, manifest, table, workshop }, context);
-    await comparison.run(options.source);
-    const { chunks, differs, unreadable, reason = null } = comparison;
-    return {
-      backup,
-      size_bytes: manifest.info.size_bytes,
-      chunks,
-      differs: reportOf(differs),
-      unreadable: { ...reportOf(unreadable), reason },
-      duration_s: (context.clock.now() - startedMs) / 1000,
-    };
-  } finally {
-    await cache.close();
-    await workshop.close();
-  }
+  await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  await using cache = await PageCache.open({ project, volume }, context);
+  const { keys } = manifest;
+  const table = new PageTable(manifest.pages, { project, keys, local: cache, signal: context.signal });
+  const comparison = new Comparison({ project, manifest, table, workshop }, context);
+  await comparison.run(options.source);
+  const { chunks, differs, unreadable, reason = null } = comparison;
+  return {
+    backup,
+    size_bytes: manifest.info.size_bytes,
+    chunks,
+    differs: reportOf(differs),
+    unreadable: { ...reportOf(unreadable), reason },
+    duration_s: (context.clock.now() - startedMs) / 1000,
+  };
 }
 
 function reportOf({ bytes, told, more }: ByteRanges): RangeReport {
@@ -176,7 +171,7 @@ class Comparison {
     const { workshop, manifest } = this.#parts;
     try {
       const isStream = chunk.position === 0 && isRbdStream(chunk.buffer.bytes.subarray(0, chunk.length));
-      return { id: await workshop.pool.hash(chunk, manifest.key), isStream };
+      return { id: await workshop.pool.hash(chunk, manifest.keys), isStream };
     } finally {
       chunk.buffer.release();
     }

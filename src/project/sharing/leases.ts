@@ -9,7 +9,7 @@ import {
   type Lease,
   LEASE_DEAD_MS,
   type LeaseContent,
-  type Work,
+  type LeaseKind,
 } from "./lease.ts";
 import type { Project } from "../project.ts";
 import { mapOrdered } from "../../util/task_limiter.ts";
@@ -25,7 +25,7 @@ export interface SeenLease extends Omit<LeaseContent, "work"> {
   /** When it was written last, by the store's clock. */
   refreshedMs: number;
   /** Of a lease that cannot be read it is not known: it may be any, and need anything. */
-  work: Work | "unknown";
+  work: LeaseKind | "unknown";
   /** Why it cannot be read. */
   problem?: string;
 }

@@ -98,7 +98,7 @@ export async function writeHead(
     front: encodePlanHead(head, project.key(name)),
     content: encodeNames(points),
   };
-  await lease.send((options) => project.write(object, { ...options, key: project.firstKey }));
+  await lease.send((options) => project.write(object, { ...options, keys: project.firstKey }));
 }
 
 /** From now on nobody sweeps the plan; it goes on condemning until `removePlan`. */
@@ -107,7 +107,7 @@ export async function writeEnd(
   { lease, plan }: { lease: Lease; plan: string },
 ): Promise<void> {
   const object = { type: OBJECT_TYPE.planEnd, name: planEndName(plan), content: new Uint8Array(0) };
-  await lease.send((options) => project.write(object, { ...options, key: project.firstKey }));
+  await lease.send((options) => project.write(object, { ...options, keys: project.firstKey }));
 }
 
 /**

@@ -2,7 +2,6 @@
  * Marks: small objects `marked/<name below chunks/>`, each of which says that a chunk, patch or page was found missing or
  * damaged and is not to be used. A backup takes it for absent and writes over it. Whoever reads it whole removes the mark.
  */
-import { hostname } from "node:os";
 import { describeError, StoreError } from "../../errors.ts";
 import { utf8 } from "../../util/bytes.ts";
 import { chunkName, MARKED_PREFIX, markName, type ObjectRef, parseMarkName } from "../../format/layout.ts";
@@ -63,11 +62,11 @@ export class QuarantinedObjects {
 export async function quarantine(
   project: Project,
   { ref, ...about }: Omit<QuarantineRecord, "host"> & { ref: ObjectRef },
-  { signal }: Context,
+  { signal, host }: Context,
 ): Promise<void> {
-  const content: QuarantineRecord = { ...about, host: hostname() };
+  const content: QuarantineRecord = { ...about, host };
   const object = { type: OBJECT_TYPE.mark, name: markName(ref), content: utf8(JSON.stringify(content)) };
-  await project.write(object, { signal, key: project.firstKey });
+  await project.write(object, { signal, keys: project.firstKey });
 }
 
 /**
