@@ -355,10 +355,10 @@ async function readFront(
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   const key = project.key(object.name);
-  const bytes = await project.store.get(key, { signal, range: { offset: 0, length: INFO_READ_BYTES } });
+  const bytes = await project.get(object.name, { signal, range: { offset: 0, length: INFO_READ_BYTES } });
   const end = frontEnd(decodeHeader(bytes, { type: object.type, key }));
   if (end <= bytes.length) return bytes.slice(0, end);
-  return await project.store.get(key, { signal, range: { offset: 0, length: end } });
+  return await project.get(object.name, { signal, range: { offset: 0, length: end } });
 }
 
 /** A whole manifest. What does not open is read twice. Throws `DamageError`, `MissingError`. */

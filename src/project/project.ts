@@ -14,7 +14,14 @@ import { CHUNKS_PREFIX, HOLDS_PREFIX, keyName, projectPrefix, VOLUMES_PREFIX } f
 import { KIB } from "../format/limits.ts";
 import { decodeHeader, HEADER_BYTES, maxObjectBytes, type ObjectType, objectType } from "../format/object.ts";
 import { isKey } from "../store/key.ts";
-import type { ListOptions, ObjectInfo, RequestOptions, Store } from "../store/store.ts";
+import type {
+  DeleteFailure,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  RequestOptions,
+  Store,
+} from "../store/store.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
 
@@ -73,6 +80,31 @@ export class Project {
     return projectPrefix(this.name) + name;
   }
 
+  /** The name of the object at a key of the store below this project. */
+  nameOf(key: string): string {
+    return key.slice(this.key("").length);
+  }
+
+  /** The bytes of the object as the store has them. */
+  async get(name: string, options: GetOptions): Promise<Uint8Array> {
+    return await this.store.get(this.key(name), options);
+  }
+
+  /** Stores bytes that are sealed already. */
+  async put(name: string, bytes: Uint8Array, options: RequestOptions): Promise<void> {
+    await this.store.put(this.key(name), bytes, options);
+  }
+
+  /** What the store says of the object when it is asked once; `look` is the second look, too. */
+  async head(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
+    return await this.store.head(this.key(name), options);
+  }
+
+  /** Deletes the objects; those that remain. */
+  async delete(names: readonly string[], options: RequestOptions): Promise<DeleteFailure[]> {
+    return await this.store.delete(names.map((name) => this.key(name)), options);
+  }
+
   /** The project key that sealed these bytes. Throws `DamageError` where there is none, `wrong_secret`. */
   async keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<ProjectKeys> {
     const key = this.key(object.name);
@@ -101,7 +133,7 @@ export class Project {
 
   /** What the store says of the object: `undefined` only if neither a question nor a listing finds it. */
   async look(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
-    const info = await this.store.head(this.key(name), options);
+    const info = await this.head(name, options);
     if (info !== undefined) return info;
     for await (const first of this.store.list(this.key(name), options)) {
       return first.key === this.key(name) ? first : undefined;
@@ -143,7 +175,7 @@ export class Project {
     const key = this.key(name);
     const most = maxObjectBytes(type);
     const length = Math.min(FIRST_READ_BYTES, most + 1);
-    const bytes = await this.store.get(key, { ...options, range: { offset: 0, length } });
+    const bytes = await this.get(name, { ...options, range: { offset: 0, length } });
     if (bytes.length < length) return bytes;
     const header = decodeHeader(bytes, { type, key });
     const end = HEADER_BYTES + header.frontBytes + header.contentBytes;
@@ -152,10 +184,8 @@ export class Project {
     }
     if (end < length) throw new DamageError(key, `Cannot read "${key}": it is longer than it says`);
     // One more than it should have: of what follows nothing else has to be known.
-    const rest = await this.store.get(key, {
-      ...options,
-      range: { offset: length, length: end - length + 1 },
-    });
+    const range = { offset: length, length: end - length + 1 };
+    const rest = await this.get(name, { ...options, range });
     return concat([bytes, rest]);
   }
 
@@ -173,7 +203,7 @@ export class Project {
       const state = `with ${bytes.length} bytes it is larger than such an object can be`;
       throw new VarveError("failed", `Cannot write "${this.key(object.name)}": ${state}`);
     }
-    await this.store.put(this.key(object.name), bytes, options);
+    await this.put(object.name, bytes, options);
     return bytes.length;
   }
 
@@ -182,7 +212,6 @@ export class Project {
    * as the empty objects ending in `/` with which browsers of S3 mark folders.
    */
   async *list(prefix: string, options: ListOptions): AsyncGenerator<ObjectInfo & { name: string }> {
-    const skip = this.key("").length;
     // They are millions, and whoever lists them looks at each name.
     const isChunks = prefix.startsWith(CHUNKS_PREFIX);
     let beneath: string | undefined;
@@ -190,7 +219,7 @@ export class Project {
       if (!isChunks && (!isKey(info.key) || (beneath !== undefined && info.key.startsWith(beneath)))) {
         continue;
       }
-      const name = info.key.slice(skip);
+      const name = this.nameOf(info.key);
       yield { ...info, name };
       if (isChunks || !mayHide(name)) continue;
       beneath = `${info.key}/`;

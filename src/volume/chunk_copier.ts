@@ -225,7 +225,7 @@ export class ChunkCopier {
   async #isThere(ref: ObjectRef): Promise<boolean> {
     const { target, marked } = this.#options;
     if (marked.has(ref)) return false; // it may be there, and is written over
-    const info = await target.store.head(target.key(chunkName(ref)), { signal: this.#context.signal });
+    const info = await target.head(chunkName(ref), this.#context);
     const isThere = info !== undefined && isPossibleChunkSize(info.sizeBytes, target.chunkBytes);
     if (!isThere) return false;
     this.counts.present++;
@@ -235,7 +235,7 @@ export class ChunkCopier {
 
   async #put(ref: ObjectRef, object: Uint8Array): Promise<void> {
     const { target } = this.#options;
-    await target.store.put(target.key(chunkName(ref)), object, { signal: this.#context.signal });
+    await target.put(chunkName(ref), object, { signal: this.#context.signal });
     await this.#stored.add(ref, object.length);
     this.counts.copied++;
     this.counts.bytes += object.length;

@@ -141,8 +141,7 @@ async function explainLost(project: Project, { info }: OpenManifest, context: Co
 
 /** Somebody may have found the point and held it meanwhile. */
 async function isHeld(project: Project, { volume, backup }: ManifestInfo): Promise<boolean> {
-  const key = project.key(holdName(volume, backup));
-  return await project.store.head(key).then((info) => info !== undefined, () => false);
+  return await project.head(holdName(volume, backup), {}).then((info) => info !== undefined, () => false);
 }
 
 /** Written down like what a forget takes: a gc may have seen it. Not where the project was erased: nothing of it stays. */
@@ -162,7 +161,7 @@ async function withdraw(
   await project.assertNotErased({})
     .then(() => recordForgotten(project, { names: [name], lease: lease.idHex }, {}))
     .catch((error) => context.log.debug({ err: error }, "the withdrawal was not written down"));
-  const reason = await project.store.delete([key]).then(([left]) => left?.reason, describeError);
+  const reason = await project.delete([name], {}).then(([left]) => left?.reason, describeError);
   if (reason === undefined) return;
   context.log.error({ key, reason }, `could not withdraw the backup ${info.backup}; forget it by hand`);
 }

@@ -1,12 +1,10 @@
 /** Copies restore points into another store of the project, each as a whole or not at all: what `copy` and `repair` share. */
 import { describeError, isUnreadable } from "../errors.ts";
 import type { EntryList } from "../format/entries.ts";
-import { manifestName } from "../format/layout.ts";
 import type { Context } from "../context.ts";
-import { listBackupIds, readManifest } from "../project/catalog.ts";
+import { isGone, readManifest } from "../project/catalog.ts";
 import { listPoints } from "../project/points.ts";
 import type { PointRef } from "../project/point_ref.ts";
-import type { Project } from "../project/project.ts";
 import { ChunkCopier, type ChunkCopierOptions, type CopyBase } from "./chunk_copier.ts";
 import { commitManifest } from "./commit.ts";
 
@@ -78,7 +76,7 @@ export async function copyMissing(
       last = await copyPoint(run, { place, base, onProgress }, context);
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      if (await isForgotten(source, place, context)) forgotten++;
+      if (await isGone(source, place, context)) forgotten++;
       else damaged.push({ ...place, reason: describeError(error) });
     }
   }
@@ -90,17 +88,6 @@ export async function copyMissing(
   };
   const { bytes, ...objects } = copier.counts;
   return { project: source.name, points, objects, copied_bytes: bytes, damaged };
-}
-
-/** By a question and a listing: one look is no proof. */
-async function isForgotten(
-  source: Project,
-  { volume, backup }: PointRef,
-  context: Context,
-): Promise<boolean> {
-  const name = manifestName(volume, backup);
-  if (await source.store.head(source.key(name), { signal: context.signal }) !== undefined) return false;
-  return !(await listBackupIds(source, volume, context)).includes(backup);
 }
 
 function isIn(present: Run["present"], { volume, backup }: PointRef): boolean {

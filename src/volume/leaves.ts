@@ -44,7 +44,7 @@ export class LeafReader {
     const key = this.#project.key(chunkName(ref));
     const range = { offset: 0, length: frontBytes(this.#project.chunkBytes) };
     return await readTwice(async () => {
-      const bytes = await this.#project.store.get(key, { range, signal: this.#signal });
+      const bytes = await this.#project.get(chunkName(ref), { range, signal: this.#signal });
       this.downloadedBytes += bytes.length;
       const leaves = await this.#open(ref, bytes, length);
       if (position !== undefined) await this.#cache?.put(position, frontOf(bytes));

@@ -88,8 +88,7 @@ export class PresentObjects {
       if (ref.lease === undefined) return this.#sizes.markOf(ref.id) || undefined;
       return this.#tell(name, this.#suffixed.get(name));
     }
-    const { store } = this.#project;
-    return this.#tell(name, await store.head(this.#project.key(name), { signal: this.#options.signal }));
+    return this.#tell(name, await this.#project.head(name, { signal: this.#options.signal }));
   }
 
   #tell(name: string, info: ObjectInfo | undefined): number | undefined {

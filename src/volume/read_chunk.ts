@@ -161,7 +161,7 @@ async function openObject<T>(
     const download = async () => {
       // One byte more than a chunk can have: what is longer is not taken into memory to be told so.
       const range = { offset: 0, length: sealed.bytes.length + 1 };
-      const bytes = await project.store.get(key, { range, into: sealed.bytes, signal });
+      const bytes = await project.get(name, { range, into: sealed.bytes, signal });
       options.onDownload?.(bytes.length);
       options.patches?.set(name, bytes.slice());
       const value = await openBytes(ref, { bytes, sealed, project, open });

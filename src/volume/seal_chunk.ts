@@ -38,7 +38,7 @@ export async function sealChunk(
   const length = await workshop.pool.seal(chunk, { ref, patch, sealed, keys });
   chunk.buffer.release();
   const body = sealed.bytes.subarray(0, length);
-  await project.store.put(project.key(chunkName(ref)), body, { signal });
+  await project.put(chunkName(ref), body, { signal });
   return body;
 }
 

@@ -71,8 +71,8 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "chunks are durable before the manifest": [
     {
       file: "volume/seal_chunk.ts",
-      find: "await project.store.put(project.key(chunkName(ref)), body, { signal });",
-      replace: "project.store.put(project.key(chunkName(ref)), body.slice()).catch(() => {});",
+      find: "await project.put(chunkName(ref), body, { signal });",
+      replace: "project.put(chunkName(ref), body.slice(), {}).catch(() => {});",
     },
   ],
   "the lease is looked at around the manifest": [

@@ -96,7 +96,7 @@ function stateOf(
 async function isOver(project: Project, { id, endedMs }: StoredPlan, context: Context): Promise<boolean> {
   if (endedMs !== undefined) return true;
   const names = [planHeadName(id), planEndName(id)];
-  const found = await Promise.all(names.map((name) => project.store.head(project.key(name), context)));
+  const found = await Promise.all(names.map((name) => project.head(name, context)));
   return found.every((info) => info === undefined);
 }
 

@@ -54,10 +54,10 @@ async function sweepShard(
   const flush = async () => {
     if (batch.length === 0) return;
     context.signal.throwIfAborted();
-    const keys = batch.map((ref) => project.key(chunkName(ref)));
+    const names = batch.map(chunkName);
     batch = [];
-    const left = await lease.send((options) => project.store.delete(keys, options));
-    swept.deleted += keys.length - left.length;
+    const left = await lease.send((options) => project.delete(names, options));
+    swept.deleted += names.length - left.length;
     swept.refused.push(...left);
   };
   for (const ref of decodePlanShard(content)) {

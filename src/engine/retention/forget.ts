@@ -144,7 +144,7 @@ async function assertNotHeld(
   { volume, backup }: PointRef,
   context: Context,
 ): Promise<void> {
-  const isHeld = await project.store.head(project.key(holdName(volume, backup)), context) !== undefined ||
+  const isHeld = await project.head(holdName(volume, backup), context) !== undefined ||
     (await Holds.read(project, volume, context)).has({ volume, backup });
   if (!isHeld) return;
   const thing = `${project.name}/${volume}@${backup}`;
@@ -158,11 +158,11 @@ async function assertNotHeld(
 async function drop(rows: ForgetRow[], { project, lease }: ForgetRun, context: Context): Promise<void> {
   const going = rows.filter(({ kept, problem }) => !kept && problem === null);
   if (going.length === 0) return;
-  const byKey = new Map(going.map((row) => [project.key(manifestName(row.volume, row.backup)), row]));
-  const remove = (options: RequestOptions) => project.store.delete([...byKey.keys()], options);
+  const byName = new Map(going.map((row) => [manifestName(row.volume, row.backup), row]));
+  const remove = (options: RequestOptions) => project.delete([...byName.keys()], options);
   if (lease !== undefined) await record(going, { project, lease });
   const left = await (lease === undefined ? remove(context) : lease.send(remove));
-  for (const { key, reason } of left) byKey.get(key)!.problem = reason;
+  for (const { key, reason } of left) byName.get(project.nameOf(key))!.problem = reason;
   await assertGone(going, { project }, context);
   await noteForgotten(project, going.filter(({ problem }) => problem === null), context);
 }

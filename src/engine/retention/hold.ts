@@ -62,12 +62,12 @@ export async function release(
   const project = await open(repository, options, context);
   // A hold may be left of a backup that is no more, and can be named by the id.
   const backup = isBackupId(point) ? point : await findBackup(project, options, context);
-  const key = project.key(holdName(volume, backup));
+  const name = holdName(volume, backup);
   const cannot = `Cannot release "${project.name}/${volume}@${backup}":`;
-  if (await project.store.head(key, context) === undefined) {
+  if (await project.head(name, context) === undefined) {
     throw new VarveError("failed", `${cannot} it is not held`);
   }
-  const [left] = await project.store.delete([key], context);
+  const [left] = await project.delete([name], context);
   if (left !== undefined) throw new VarveError("failed", `${cannot} ${left.reason}`);
   return { project: project.name, volume, backup, held: false, hold_reason: null };
 }
@@ -106,14 +106,14 @@ async function findUnburied(
   leases: readonly SeenLease[],
   context: Context,
 ): Promise<SeenLease | undefined> {
-  await project.store.delete(leases.map(({ id }) => project.key(LEASES_PREFIX + id)), context);
+  await project.delete(leases.map(({ id }) => LEASES_PREFIX + id), context);
   const there = new Set((await livingLeases(project, context)).map(({ id }) => id));
   return leases.find(({ id }) => there.has(id));
 }
 
 async function assertStillThere(project: Project, place: PointRef, context: Context): Promise<void> {
   if (!await isGone(project, place, context)) return;
-  await project.store.delete([project.key(holdName(place.volume, place.backup))], context);
+  await project.delete([holdName(place.volume, place.backup)], context);
   throw new VarveError(
     "conflict",
     `Cannot hold "${project.name}/${place.volume}@${place.backup}": it was forgotten meanwhile`,

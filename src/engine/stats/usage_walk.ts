@@ -7,13 +7,12 @@ import { type EntryList, refsOf } from "../../format/entries.ts";
 import {
   chunkName,
   CHUNKS_PREFIX,
-  manifestName,
   type ObjectRef,
   parseChunkName,
   parseManifestName,
   VOLUMES_PREFIX,
 } from "../../format/layout.ts";
-import { listBackupIds, type OpenManifest, readManifest } from "../../project/catalog.ts";
+import { isGone, type OpenManifest, readManifest } from "../../project/catalog.ts";
 import type { Context } from "../../context.ts";
 import { manifests } from "../../volume/references.ts";
 import type { PointRef } from "../../project/point_ref.ts";
@@ -148,21 +147,10 @@ async function readStanding(
     return await readManifest(project, place, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
-    if (error instanceof MissingError && await isForgotten(project, place, context)) return "forgotten";
+    if (error instanceof MissingError && await isGone(project, place, context)) return "forgotten";
     walk.onDamage(error);
     return "unreadable";
   }
-}
-
-/** By a question and a listing: one look is no proof. */
-async function isForgotten(
-  project: Project,
-  { volume, backup }: PointRef,
-  context: Context,
-): Promise<boolean> {
-  const name = manifestName(volume, backup);
-  if (await project.store.head(project.key(name), { signal: context.signal }) !== undefined) return false;
-  return !(await listBackupIds(project, volume, context)).includes(backup);
 }
 
 function addUnreadable(volume: Volume, { sizeBytes }: StoredPoint): void {
@@ -227,13 +215,14 @@ async function findUnlisted(
   { walk, page, place }: { walk: Walk; page: ObjectRef; place: StoredPoint },
   context: Context,
 ): Promise<number | "missing" | "forgotten"> {
-  const key = project.key(chunkName(page));
-  const info = await project.store.head(key, { signal: context.signal });
+  const name = chunkName(page);
+  const info = await project.head(name, context);
   if (info !== undefined) {
     walk.table.add(page, info.sizeBytes);
     return walk.table.find(page)!;
   }
-  if (await isForgotten(project, place, context)) return "forgotten";
+  if (await isGone(project, place, context)) return "forgotten";
+  const key = project.key(name);
   walk.onDamage(new MissingError(key, `Cannot read "${key}": no such object`));
   return "missing";
 }

@@ -150,11 +150,7 @@ export async function bringBackHolds(
     if (place === undefined || !points.has(nameOf(place))) continue;
     if (await holdOf(project, place, context) !== undefined) continue;
     if (await holdOf(other, place, context) === undefined) continue;
-    await project.store.put(
-      project.key(name),
-      await other.fetch({ type: OBJECT_TYPE.hold, name }, context),
-      context,
-    );
+    await project.put(name, await other.fetch({ type: OBJECT_TYPE.hold, name }, context), context);
     if (await holdOf(project, place, context) !== undefined) healed.push(project.key(name));
   }
   return healed;

@@ -129,7 +129,7 @@ export async function locateFindings(
     const place = locateManifest(project, finding);
     if (place !== undefined) points.push({ ...UNREADABLE, ...place });
   }
-  const isOfPoint = ({ key }: Finding) => /^(chunks|volumes)\//.test(key.slice(project.key("").length));
+  const isOfPoint = ({ key }: Finding) => /^(chunks|volumes)\//.test(project.nameOf(key));
   const needed = [...locator.findings.values()].filter((finding) =>
     finding.places.length > 0 || !isOfPoint(finding)
   );
@@ -161,7 +161,7 @@ function byPlace(a: PointReport, b: PointReport): number {
 
 /** A manifest that cannot be read concerns the whole point. */
 function locateManifest(project: Project, finding: Finding) {
-  const place = parseManifestName(finding.key.slice(project.key("").length));
+  const place = parseManifestName(project.nameOf(finding.key));
   if (place !== undefined) finding.places.push({ ...place, chunks: 0, positions: [] });
   return place;
 }
@@ -183,7 +183,7 @@ class Locator {
     this.#context = context;
     this.findings = new Map(findings);
     for (const { key } of findings.values()) {
-      const ref = parseChunkName(key.slice(project.key("").length));
+      const ref = parseChunkName(project.nameOf(key));
       if (ref !== undefined) this.#suspects.add(ref.id);
     }
   }

@@ -51,7 +51,7 @@ class StoredHealer {
     const bytes = await find();
     if (bytes === undefined || !await this.#isThat(bytes, ref)) return false;
     return await this.#healing.heal(key, async () => {
-      await project.store.put(key, bytes, this.#context);
+      await project.put(chunkName(ref), bytes, this.#context);
       return true;
     });
   }
@@ -78,15 +78,15 @@ class StoredHealer {
   }
 
   async #read(from: Project, ref: ObjectRef): Promise<Uint8Array | undefined> {
-    const key = from.key(chunkName(ref));
+    const name = chunkName(ref);
     return await unlessUnreadable(
       readTwice(async () => {
         const range = { offset: 0, length: maxObjectBytes(OBJECT_TYPE.chunk) + 1 };
-        const bytes = await from.store.get(key, { ...this.#context, range });
-        await from.check(bytes, chunkName(ref));
+        const bytes = await from.get(name, { ...this.#context, range });
+        await from.check(bytes, name);
         return bytes;
       }),
-      (error) => this.#context.log.debug({ key }, `it cannot help: ${describeError(error)}`),
+      (error) => this.#context.log.debug({ key: from.key(name) }, `it cannot help: ${describeError(error)}`),
     );
   }
 
@@ -123,7 +123,7 @@ export async function healManifests(healing: Healing, context: Context): Promise
   if (other === undefined) return;
   const { signal } = context;
   for (const { key } of [...healing.open.values()]) {
-    const name = key.slice(project.key("").length);
+    const name = project.nameOf(key);
     const place = parseManifestName(name);
     if (place === undefined || healing.parts.healed.has(key)) continue;
     const isReadable = async (from: Project) =>
@@ -134,8 +134,8 @@ export async function healManifests(healing: Healing, context: Context): Promise
     await project.check(bytes, name);
     const isHealed = await isReadable(project);
     // One that was forgotten meanwhile must not come back.
-    if (!isHealed && await project.store.head(key, { signal }) === undefined) continue;
-    if (!isHealed) await lease.send((options) => project.store.put(key, bytes, { ...options, signal }));
+    if (!isHealed && await project.head(name, { signal }) === undefined) continue;
+    if (!isHealed) await lease.send((options) => project.put(name, bytes, { ...options, signal }));
     if (!await isReadable(project)) continue;
     healing.open.delete(key);
     (isHealed ? healing.recovered : healing.healed).push(key);

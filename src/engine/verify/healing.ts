@@ -2,7 +2,7 @@
  * Healing one object: the right bytes go over the wrong ones, which needs no deletion, for objects are named by what they
  * hold. Before it the object is read again, since whoever stores the same content meanwhile heals it, too; and after it.
  */
-import { chunkName, type ObjectRef, parseChunkName } from "../../format/layout.ts";
+import { type ObjectRef, parseChunkName } from "../../format/layout.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { Lease } from "../../project/sharing/lease.ts";
@@ -98,13 +98,9 @@ export class Healing {
   }
 
   refOf(key: string): ObjectRef {
-    const ref = parseChunkName(key.slice(this.parts.project.key("").length));
+    const ref = parseChunkName(this.parts.project.nameOf(key));
     if (ref === undefined) throw new Error(`${key} is no chunk's`);
     return ref;
-  }
-
-  keyOf(ref: ObjectRef): string {
-    return this.parts.project.key(chunkName(ref));
   }
 
   #close(key: string, { id, lease }: ObjectRef, list: string[]): true {

@@ -32,8 +32,8 @@ async function readWhole(
   project: Project,
   { ref, workshop, signal }: { ref: ObjectRef; workshop: ChunkResources; signal: AbortSignal },
 ): Promise<void> {
+  const top = await project.get(chunkName(ref), { signal, range: TYPE_RANGE });
   const key = project.key(chunkName(ref));
-  const top = await project.store.get(key, { signal, range: TYPE_RANGE });
   if (top.length === 0) throw new DamageError(key, `Cannot read "${key}": it is empty`);
   if (objectType(top) === OBJECT_TYPE.page) return void await downloadPage(ref, { project, signal });
   const buffer = await workshop.bases.acquire();

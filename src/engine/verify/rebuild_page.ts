@@ -133,6 +133,6 @@ async function patchedOver(
   const { project } = healing.parts;
   const base = there.base ?? there.object;
   const patch = { id: patchId(object.need.keys.patchKey, wanted.id, base), lease: undefined };
-  const info = await project.store.head(project.key(chunkName(patch)), { signal });
+  const info = await project.head(chunkName(patch), { signal });
   return info === undefined ? wanted : { id: wanted.id, object: patch, base };
 }

@@ -135,10 +135,11 @@ export class Verifier {
   }
 
   async #confirm(ref: ObjectRef, references: ReferenceSet): Promise<void> {
-    const { chunkBytes, store } = this.#project;
-    const key = this.#project.key(chunkName(ref));
+    const { chunkBytes } = this.#project;
+    const name = chunkName(ref);
+    const key = this.#project.key(name);
     try {
-      const info = await store.head(key, { signal: this.#context.signal });
+      const info = await this.#project.head(name, this.#context);
       if (info === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
       if (!isPossibleChunkSize(info.sizeBytes, chunkBytes)) {
         throw new DamageError(key, `Cannot read "${key}": no chunk or page can have ${info.sizeBytes} bytes`);
@@ -146,7 +147,7 @@ export class Verifier {
       references.mark(ref);
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      if (this.#marked.has(ref)) this.#markedChunks.add(chunkName(ref));
+      if (this.#marked.has(ref)) this.#markedChunks.add(name);
       this.#find(error);
     }
   }
@@ -194,10 +195,7 @@ export class Verifier {
     const { volume, backup } = this.#options.scope;
     if (volume !== undefined || backup !== undefined || this.findings.size > 0) return false;
     const name = chunkName(ref);
-    const { store } = this.#project;
-    if (await store.head(this.#project.key(name), { signal: this.#context.signal }) !== undefined) {
-      return false;
-    }
+    if (await this.#project.head(name, this.#context) !== undefined) return false;
     for await (const found of this.#project.list(name, this.#context)) if (found.name === name) return false;
     return true;
   }

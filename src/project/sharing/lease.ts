@@ -151,8 +151,8 @@ export class Lease {
   }
 
   async #isListed(signal: AbortSignal | undefined): Promise<boolean> {
-    const key = this.#storeKey;
-    for await (const info of this.#project.store.list(key, { signal })) return info.key === key;
+    const name = leaseName(this.id);
+    for await (const info of this.#project.list(name, { signal })) return info.name === name;
     return false;
   }
 
@@ -194,7 +194,7 @@ export class Lease {
   }
 
   async #remove(signal: AbortSignal): Promise<void> {
-    const [left] = await this.#project.store.delete([this.#storeKey], { signal });
+    const [left] = await this.#project.delete([leaseName(this.id)], { signal });
     if (left !== undefined) await this.#write("ended", { signal });
   }
 
@@ -205,10 +205,6 @@ export class Lease {
     return new VarveError("conflict", `Cannot finish the ${work} of "${thing}": ${why}; run it again`);
   }
 
-  get #storeKey(): string {
-    return this.#project.key(leaseName(this.id));
-  }
-
   async #write(
     state: "running" | "ended",
     { signal, beforeRetry }: Pick<RequestOptions, "signal" | "beforeRetry">,
@@ -216,7 +212,7 @@ export class Lease {
     const { host, clock } = this.#context;
     const content = encodeDocument(
       { state, ...this.#options, host, pid: process.pid, started_ms: this.#startedMs },
-      { key: this.#storeKey, read: readContent },
+      { key: this.#project.key(leaseName(this.id)), read: readContent },
     );
     const began = readClocks(clock);
     const object = { type: OBJECT_TYPE.lease, name: leaseName(this.id), content };

@@ -81,8 +81,7 @@ export async function buryLeases(
   if (survey.dead.length === 0) return 0;
   for (let at = 0; at < survey.dead.length; at += REMOVED_AT_ONCE) {
     const names = survey.dead.slice(at, at + REMOVED_AT_ONCE);
-    const keys = names.map((name) => project.key(name));
-    const left = await lease.send((options) => project.store.delete(keys, options));
+    const left = await lease.send((options) => project.delete(names, options));
     for (const { key, reason } of left) {
       context.log.warn({ key, reason }, "could not remove a dead lease; what waits for it goes on waiting");
     }
@@ -148,7 +147,7 @@ async function readLease(
   } catch (error) {
     if (!cannotBeRead(error)) throw error;
     const isGone = error instanceof MissingError &&
-      await project.store.head(project.key(name), { signal }) === undefined;
+      await project.head(name, { signal }) === undefined;
     return isGone ? undefined : { ...UNKNOWN, problem: describeError(error) };
   }
 }

@@ -86,6 +86,6 @@ export async function dropRecords(
   const over = records.filter(({ name, names, writtenMs }) =>
     writtenMs < oldestMs && !running.has(name) && !names.some(isNeeded)
   );
-  const keys = over.map(({ name }) => project.key(name));
-  if (keys.length > 0) await lease.send((options) => project.store.delete(keys, options));
+  const names = over.map(({ name }) => name);
+  if (names.length > 0) await lease.send((options) => project.delete(names, options));
 }

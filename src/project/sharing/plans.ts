@@ -134,10 +134,8 @@ export async function removePlan(
   { plan: { id, shards }, lease }: { plan: StoredPlan; lease: Lease },
 ): Promise<void> {
   const names = [...shards.map((shard) => planShardName(id, shard)), planHeadName(id)];
-  const remove = async (names: string[]) => {
-    const keys = names.map((name) => project.key(name));
-    return (await lease.send((options) => project.store.delete(keys, options))).length === 0;
-  };
+  const remove = async (names: string[]) =>
+    (await lease.send((options) => project.delete(names, options))).length === 0;
   for (let at = 0; at < names.length; at += REMOVED_AT_ONCE) {
     if (!await remove(names.slice(at, at + REMOVED_AT_ONCE))) return;
   }

@@ -80,7 +80,7 @@ export async function releaseQuarantined(
 ): Promise<number> {
   if (refs.length === 0) return 0;
   try {
-    const left = await project.store.delete(refs.map((ref) => project.key(markName(ref))), { signal });
+    const left = await project.delete(refs.map(markName), { signal });
     return refs.length - left.length;
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
