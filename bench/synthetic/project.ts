@@ -4,7 +4,7 @@
  */
 import { pageId } from "../../src/codec/ids.ts";
 import { sealObject } from "../../src/codec/seal.ts";
-import { writeManifest } from "../../src/project/catalog.ts";
+import { writeManifest } from "../../src/project/manifests.ts";
 import { createProject } from "../../src/project/open_project.ts";
 import type { Project } from "../../src/project/project.ts";
 import { initRepository, type Repository } from "../../src/project/repository.ts";

@@ -32,7 +32,7 @@ const VOLUMES_MAX = 10_000;
 const SAID_MAX = 5;
 
 /** A point as it stands in the store, readable or not. */
-export interface ListedPoint {
+export interface PresentPoint {
   volume: string;
   backup: string;
   isReadable: boolean;
@@ -57,7 +57,7 @@ interface SeenNote {
  */
 export async function findMissed(
   project: Project,
-  { volume, points }: { volume: string | undefined; points: readonly ListedPoint[] },
+  { volume, points }: { volume: string | undefined; points: readonly PresentPoint[] },
   context: Context,
 ): Promise<MissedPoint[]> {
   const place = statePlace(project, context);
@@ -193,7 +193,7 @@ class Look {
     this.#context = context;
   }
 
-  async at(volume: string, points: readonly ListedPoint[]): Promise<MissedPoint[]> {
+  async at(volume: string, points: readonly PresentPoint[]): Promise<MissedPoint[]> {
     const before = await readSeen(this.#project, notePlace(this.#place, volume), this.#context);
     const listed = new Set(points.map(({ backup }) => backup));
     const readable = points.filter(({ isReadable }) => isReadable).map(({ backup }) => backup);

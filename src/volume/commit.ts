@@ -2,7 +2,7 @@
 import { describeError, InterruptedError, StoreError, VarveError } from "../errors.ts";
 import { holdName, manifestName } from "../format/layout.ts";
 import type { ManifestInfo } from "../format/manifest.ts";
-import { isGone, type OpenManifest, writeManifest } from "../project/catalog.ts";
+import { isGone, type OpenManifest, writeManifest } from "../project/manifests.ts";
 import type { WrittenObject } from "./present_objects.ts";
 import type { Context } from "../context.ts";
 import type { CondemnedObjects } from "../project/sharing/condemned.ts";

@@ -2,7 +2,7 @@
 import { describeError, isUnreadable } from "../errors.ts";
 import type { EntryList } from "../format/entries.ts";
 import type { Context } from "../context.ts";
-import { isGone, readManifest } from "../project/catalog.ts";
+import { isGone, readManifest } from "../project/manifests.ts";
 import { listPoints } from "../project/points.ts";
 import type { PointRef } from "../project/point_ref.ts";
 import { ChunkCopier, type ChunkCopierOptions, type CopyBase } from "./chunk_copier.ts";
@@ -55,7 +55,7 @@ export async function copyMissing(
   context: Context,
 ): Promise<CopiedPoints> {
   const { source } = copying;
-  const present = Map.groupBy(await listPoints(copying.target, context), ({ volume }) => volume);
+  const present = Map.groupBy(await listPoints(copying.target, undefined, context), ({ volume }) => volume);
   const copier = new ChunkCopier(copying, context);
   const run: Run = { ...copying, present, copier };
   const missing = places.filter((place) => !isIn(present, place));

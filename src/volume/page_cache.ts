@@ -10,7 +10,7 @@ import { EntryList } from "../format/entries.ts";
 import type { ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
 import { cachePlace } from "../project/cache_place.ts";
-import type { OpenManifest } from "../project/catalog.ts";
+import type { OpenManifest } from "../project/manifests.ts";
 import type { Context } from "../context.ts";
 import { type LocalPages, readPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";

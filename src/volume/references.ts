@@ -12,17 +12,11 @@ import {
 } from "../errors.ts";
 import { toHex } from "../util/bytes.ts";
 import type { EntryList } from "../format/entries.ts";
-import {
-  chunkName,
-  manifestName,
-  type ObjectRef,
-  parseManifestName,
-  volumePrefix,
-  VOLUMES_PREFIX,
-} from "../format/layout.ts";
-import type { PointRef } from "../project/point_ref.ts";
+import { chunkName, type ObjectRef } from "../format/layout.ts";
+import { nameOf, type PointRef } from "../project/point_ref.ts";
+import { type ListedPoint, listPointsOnce } from "../project/points.ts";
 import type { Context } from "../context.ts";
-import { isGone, type OpenManifest, readManifest } from "../project/catalog.ts";
+import { isGone, type OpenManifest, readManifest } from "../project/manifests.ts";
 import { IdSet } from "./id_set.ts";
 import { noLocalPages, readPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";
@@ -237,33 +231,26 @@ async function* placesOf(
   context: Context,
 ): AsyncGenerator<PointRef> {
   const seen = new Set<string>();
-  for await (const place of listPlaces(project, scope, context)) {
-    seen.add(nameOf(place));
-    yield place;
+  for await (const point of listScope(project, scope, context)) {
+    seen.add(point.name);
+    yield point;
   }
   const left = new Set(seen);
-  for await (const place of listPlaces(project, scope, context)) {
-    left.delete(nameOf(place));
-    if (!seen.has(nameOf(place))) yield place;
+  for await (const point of listScope(project, scope, context)) {
+    left.delete(point.name);
+    if (!seen.has(point.name)) yield point;
   }
   if (forgotten !== undefined) await assertForgotten(left, { project, forgotten });
 }
 
-async function* listPlaces(
+async function* listScope(
   project: Project,
   { volume, backup }: ManifestScope = {},
   context: Context,
-): AsyncGenerator<PointRef> {
-  const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
-  for await (const { name } of project.list(prefix, { signal: context.signal })) {
-    const place = parseManifestName(name);
-    if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
-    if (backup === undefined || place.backup === backup) yield place;
+): AsyncGenerator<ListedPoint> {
+  for await (const point of listPointsOnce(project, volume, context)) {
+    if (backup === undefined || point.backup === backup) yield point;
   }
-}
-
-function nameOf({ volume, backup }: PointRef): string {
-  return manifestName(volume, backup);
 }
 
 /** Throws where one of the names is not among those that a forget took: a listing was short, or a point was lost. */

@@ -13,7 +13,8 @@ import { lookOf, recordedContent, recordFile } from "../../src/cache/file_record
 import { PageCacheFile, writeHashCache } from "../../src/cache/page_cache_file.ts";
 import { macOf } from "../../src/cache/mac.ts";
 import { openFront } from "../../src/codec/seal.ts";
-import { readPoints, showBackup } from "../../src/project/catalog.ts";
+import { readPoints } from "../../src/project/read_points.ts";
+import { showBackup } from "../../src/project/catalog.ts";
 import { surveyLeases } from "../../src/project/sharing/leases.ts";
 import { listPlans } from "../../src/project/sharing/plans.ts";
 import { openProject } from "../../src/project/open_project.ts";

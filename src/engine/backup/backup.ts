@@ -12,7 +12,7 @@ import { assertVolumeName } from "../../format/names.ts";
 import type { SnapshotJson } from "../../format/snapshot_name.ts";
 import { type KnownIds, knownIds } from "../../format/source_ids.ts";
 import { cachePlace } from "../../project/cache_place.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import type { Repository } from "../../project/repository.ts";

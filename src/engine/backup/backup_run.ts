@@ -2,7 +2,7 @@
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import type { LeafCache } from "../../cache/leaf_cache.ts";
 import type { Secret } from "../../codec/keys.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import type { Project } from "../../project/project.ts";
 import type { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Lease } from "../../project/sharing/lease.ts";

@@ -4,13 +4,8 @@
  */
 import { ChunkSizeError, DamageError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import {
-  infoOrDamage,
-  listBackupIds,
-  manifestOrDamage,
-  type OpenManifest,
-  reasonOf,
-} from "../../project/catalog.ts";
+import { infoOrDamage, manifestOrDamage, type OpenManifest, reasonOf } from "../../project/manifests.ts";
+import { listBackupIds } from "../../project/points.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
 import { findMissed } from "../../project/seen_points.ts";

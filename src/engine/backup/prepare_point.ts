@@ -10,7 +10,7 @@ import { EntryList } from "../../format/entries.ts";
 import { MAX_VOLUME_BYTES, maxVolumeBytes, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
 import { snapshotToJson } from "../../format/snapshot_name.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import type { VolumeDiff } from "../../sources/source.ts";
 import { randomBytes } from "../../util/random.ts";
 import { PageTable } from "../../volume/page_table.ts";

@@ -6,7 +6,8 @@ import type { Secret } from "../../codec/keys.ts";
 import { UsageError } from "../../errors.ts";
 import { leaseName } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
-import { findBackup, listBackupIds } from "../../project/catalog.ts";
+import { findBackup } from "../../project/find_backup.ts";
+import { listBackupIds } from "../../project/points.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import { type CopiedPoints, copyMissing, type CopyProgress } from "../../volume/copy_points.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
@@ -90,7 +91,7 @@ async function assertOtherRepository(
 /** What was asked for: oldest first within a volume. */
 async function findPoints(source: Project, options: CopyOptions, context: Context): Promise<PointRef[]> {
   const { volume, point } = options;
-  if (volume === undefined) return await listPoints(source, context);
+  if (volume === undefined) return await listPoints(source, undefined, context);
   const backups = point === undefined
     ? await listBackupIds(source, volume, context)
     : [await findBackup(source, { volume, point }, context)];

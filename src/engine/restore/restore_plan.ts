@@ -3,7 +3,7 @@ import { describeError, isUnreadable } from "../../errors.ts";
 import { equalBytes } from "../../util/bytes.ts";
 import { type Entry, EntryList } from "../../format/entries.ts";
 import { chunkLength, PAGE_CHUNKS } from "../../format/limits.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import type { ChangedChunks } from "./changed_chunks.ts";
 import { type LocalPages, readPage } from "../../volume/page_table.ts";
 import type { Project } from "../../project/project.ts";

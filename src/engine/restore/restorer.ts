@@ -10,7 +10,7 @@ import { chunkName } from "../../format/layout.ts";
 import { MAX_PATCH_SHARE } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../volume/pool/buffers.ts";
 import type { Target } from "../../targets/target.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import { patchInPlace, readChunk } from "../../volume/read_chunk.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";

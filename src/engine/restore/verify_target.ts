@@ -3,7 +3,7 @@ import { DamageError, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../util/bytes.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import type { Wanted } from "./restore_plan.ts";
 import type { Target } from "../../targets/target.ts";
 import { mapOrdered } from "../../util/task_limiter.ts";

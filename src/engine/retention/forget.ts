@@ -5,12 +5,15 @@
 import type { Secret } from "../../codec/keys.ts";
 import { DamageError, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { holdName, manifestName, volumePrefix } from "../../format/layout.ts";
+import { holdName, manifestName } from "../../format/layout.ts";
 import { assertPolicy } from "./policy.ts";
-import { findBackup, isGone, readPoints } from "../../project/catalog.ts";
+import { findBackup } from "../../project/find_backup.ts";
+import { isGone } from "../../project/manifests.ts";
+import { readPoints } from "../../project/read_points.ts";
 import type { Context } from "../../context.ts";
 import { type ForgetPolicy, type ForgetRow, type JudgedPoint, planForget } from "./forget_plan.ts";
 import { recordForgotten } from "../../project/forgotten.ts";
+import { listPointsOnce } from "../../project/points.ts";
 import { Holds } from "../../project/holds.ts";
 import type { PointRef } from "../../project/point_ref.ts";
 import { ALL_VOLUMES, type Lease } from "../../project/sharing/lease.ts";
@@ -184,11 +187,11 @@ async function assertGone(
 async function listNames(
   project: Project,
   rows: readonly ForgetRow[],
-  { signal }: Context,
+  context: Context,
 ): Promise<Set<string>> {
   const names = new Set<string>();
   for (const volume of new Set(rows.map(({ volume }) => volume))) {
-    for await (const { name } of project.list(volumePrefix(volume), { signal })) names.add(name);
+    for await (const { name } of listPointsOnce(project, volume, context)) names.add(name);
   }
   return names;
 }

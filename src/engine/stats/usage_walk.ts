@@ -4,18 +4,11 @@
  */
 import { isUnreadable, MissingError, type UnreadableError } from "../../errors.ts";
 import { type EntryList, refsOf } from "../../format/entries.ts";
-import {
-  chunkName,
-  CHUNKS_PREFIX,
-  type ObjectRef,
-  parseChunkName,
-  parseManifestName,
-  VOLUMES_PREFIX,
-} from "../../format/layout.ts";
-import { isGone, type OpenManifest, readManifest } from "../../project/catalog.ts";
+import { chunkName, CHUNKS_PREFIX, type ObjectRef, parseChunkName } from "../../format/layout.ts";
+import { isGone, type OpenManifest, readManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import { manifests } from "../../volume/references.ts";
-import type { PointRef } from "../../project/point_ref.ts";
+import type { ListedPoint } from "../../project/points.ts";
 import { downloadPage } from "../../volume/page_table.ts";
 import type { Project } from "../../project/project.ts";
 import { UsageTable } from "./usage_table.ts";
@@ -83,24 +76,6 @@ export interface Walk {
   onDamage: (error: UnreadableError) => void;
 }
 
-/** A point, and the size of its manifest in the store. */
-export interface StoredPoint extends PointRef {
-  sizeBytes: number;
-}
-
-/** By volume, each oldest first. */
-export async function listStoredPoints(
-  project: Project,
-  { signal }: Context,
-): Promise<Map<string, StoredPoint[]>> {
-  const places: StoredPoint[] = [];
-  for await (const { name, sizeBytes } of project.list(VOLUMES_PREFIX, { signal })) {
-    const place = parseManifestName(name);
-    if (place !== undefined) places.push({ ...place, sizeBytes });
-  }
-  return Map.groupBy(places, ({ volume }) => volume);
-}
-
 export async function listObjects(
   project: Project,
   onCount: (objects: number) => void,
@@ -119,10 +94,10 @@ export async function listObjects(
 /** Marks the pages of a volume with its points. Only once that is done for all volumes, a page knows all its points. */
 export async function walkManifests(
   project: Project,
-  { walk, places }: { walk: Walk; places: readonly StoredPoint[] },
+  { walk, places }: { walk: Walk; places: readonly ListedPoint[] },
   context: Context,
 ): Promise<void> {
-  const read = async (place: StoredPoint) => ({
+  const read = async (place: ListedPoint) => ({
     place,
     manifest: await readStanding(project, { place, walk }, context),
   });
@@ -140,7 +115,7 @@ export async function walkManifests(
 /** The manifest, or why there is none: one that was forgotten meanwhile is no damage. */
 async function readStanding(
   project: Project,
-  { place, walk }: { place: StoredPoint; walk: Walk },
+  { place, walk }: { place: ListedPoint; walk: Walk },
   context: Context,
 ): Promise<OpenManifest | "forgotten" | "unreadable"> {
   try {
@@ -153,7 +128,7 @@ async function readStanding(
   }
 }
 
-function addUnreadable(volume: Volume, { sizeBytes }: StoredPoint): void {
+function addUnreadable(volume: Volume, { sizeBytes }: ListedPoint): void {
   volume.points++;
   volume.stored_bytes += sizeBytes;
   volume.unique_bytes += sizeBytes;
@@ -179,7 +154,7 @@ async function addPoint(
     walk: Walk;
     number: number;
     volume: Volume;
-    place: StoredPoint;
+    place: ListedPoint;
     manifest: OpenManifest;
   },
   context: Context,
@@ -212,7 +187,7 @@ async function addPoint(
 /** A page that the listing lacked: missing, unless the store has it all the same or its point was forgotten meanwhile. */
 async function findUnlisted(
   project: Project,
-  { walk, page, place }: { walk: Walk; page: ObjectRef; place: StoredPoint },
+  { walk, page, place }: { walk: Walk; page: ObjectRef; place: ListedPoint },
   context: Context,
 ): Promise<number | "missing" | "forgotten"> {
   const name = chunkName(page);

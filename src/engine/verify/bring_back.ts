@@ -1,11 +1,12 @@
 /** What is not here and another repository of the project has: keys first, then points, then holds. */
-import { describeError, isUnreadable, VarveError } from "../../errors.ts";
+import { describeError, isUnreadable, unlessUnreadable, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { HOLDS_PREFIX, manifestName } from "../../format/layout.ts";
+import { HOLDS_PREFIX } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Store } from "../../store/store.ts";
 import { copyMissing } from "../../volume/copy_points.ts";
 import { listPoints } from "../../project/points.ts";
+import { nameOf, type PointRef } from "../../project/point_ref.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
@@ -96,11 +97,9 @@ export async function bringBackPoints(
     await project.assertNotErased({ signal: context.signal });
     const condemned = await CondemnedObjects.read(project, context);
     const marked = await QuarantinedObjects.read(project, context);
-    const here = new Set((await listPoints(project, context)).map(nameOf));
+    const here = new Set((await listPoints(project, undefined, context)).map(({ name }) => name));
     const isMissed = await lossTest(project, lease, context);
-    const elsewhere = (await listPoints(other, context)).filter((place) =>
-      (volume === undefined || place.volume === volume) && !here.has(nameOf(place))
-    );
+    const elsewhere = (await listPoints(other, volume, context)).filter(({ name }) => !here.has(name));
     const wanted = elsewhere.filter(isMissed);
     const copying = { source: other, target: project, workshop, condemned, marked, lease };
     const { damaged } = await copyMissing(copying, wanted, context);
@@ -122,7 +121,7 @@ async function lossTest(
   project: Project,
   lease: Lease,
   context: Context,
-): Promise<(place: { volume: string; backup: string }) => boolean> {
+): Promise<(point: PointRef) => boolean> {
   const forgotten = await readForgotten(project, context);
   const head = newestHead(await listPlans(project, context), await lease.storeTimeMs(context.signal));
   const seen = new Set(head?.points);
@@ -133,10 +132,6 @@ async function lossTest(
   };
 }
 
-function nameOf({ volume, backup }: { volume: string; backup: string }): string {
-  return manifestName(volume, backup);
-}
-
 /** Holds of points that are here: those that are not here, and those that cannot be read. */
 export async function bringBackHolds(
   { project, other, volume }: Omit<BringBackOptions, "lease">,
@@ -144,7 +139,7 @@ export async function bringBackHolds(
 ): Promise<string[]> {
   const healed: string[] = [];
   const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
-  const points = new Set((await listPoints(project, context)).map(nameOf));
+  const points = new Set((await listPoints(project, undefined, context)).map(({ name }) => name));
   for await (const { name } of other.list(prefix, context)) {
     const place = parseHoldName(name);
     if (place === undefined || !points.has(nameOf(place))) continue;
@@ -157,11 +152,6 @@ export async function bringBackHolds(
 }
 
 /** The hold, where there is one that can be read. */
-async function holdOf(project: Project, place: { volume: string; backup: string }, context: Context) {
-  try {
-    return await readHold(project, place, context);
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    return undefined;
-  }
+async function holdOf(project: Project, point: PointRef, context: Context) {
+  return await readHold(project, point, context).catch(unlessUnreadable);
 }

@@ -18,7 +18,7 @@ import {
   VOLUMES_PREFIX,
 } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import { IdSet } from "../../volume/id_set.ts";
 import { downloadPage } from "../../volume/page_table.ts";

@@ -7,7 +7,7 @@ import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../util/bytes.ts";
 import { chunkName, type ObjectRef, parseChunkName, parseManifestName } from "../../format/layout.ts";
 import { decodeHeader, maxObjectBytes, OBJECT_TYPE, objectType } from "../../format/object.ts";
-import { readManifest } from "../../project/catalog.ts";
+import { readManifest } from "../../project/manifests.ts";
 import { openChunkCache } from "../../volume/caches.ts";
 import { readTwice } from "../../project/read_twice.ts";
 import type { Context } from "../../context.ts";

@@ -10,7 +10,8 @@ import { type ChunkLocation, type Entry, EntryList } from "../../format/entries.
 import { chunkName } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
-import { listBackupIds, readManifest } from "../../project/catalog.ts";
+import { listBackupIds } from "../../project/points.ts";
+import { readManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import { downloadPage } from "../../volume/page_table.ts";
 import type { PagePlace } from "./findings.ts";

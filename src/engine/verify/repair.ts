@@ -6,7 +6,7 @@
 import { VarveError } from "../../errors.ts";
 import type { Source } from "../../sources/source.ts";
 import type { Store } from "../../store/store.ts";
-import { listBackupIds } from "../../project/catalog.ts";
+import { listBackupIds } from "../../project/points.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { Lease } from "../../project/sharing/lease.ts";

@@ -9,7 +9,7 @@ import {
   parseChunkName,
 } from "../../format/layout.ts";
 import { isPossibleChunkSize } from "../../format/object.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import { checkBeside } from "../../project/check_beside.ts";
 import type { Project } from "../../project/project.ts";
 import type { QuarantinedObjects } from "../../project/sharing/quarantine.ts";

@@ -4,7 +4,7 @@
  */
 import type { Secret } from "../../codec/keys.ts";
 import type { Context } from "../../context.ts";
-import { findBackup } from "../../project/catalog.ts";
+import { findBackup } from "../../project/find_backup.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
