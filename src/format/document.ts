@@ -44,6 +44,16 @@ export function decodeDocument<T>(bytes: Uint8Array, { key, read }: DocumentOpti
   }
 }
 
+/** What of a parsed value is believed; `undefined` if it is not what `read` reads. */
+export function tryRead<T>(value: unknown, read: Reader<T>): T | undefined {
+  try {
+    return read(value);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return undefined;
+  }
+}
+
 /** The bytes of a document. Throws `failed` for what nobody would read: it must not lie in the store for good. */
 export function encodeDocument<T>(document: T, { key, read }: DocumentOptions<T>): Uint8Array {
   const bytes = utf8(JSON.stringify(document));

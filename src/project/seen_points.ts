@@ -4,7 +4,8 @@
  */
 import { counted } from "../util/counted.ts";
 import { describeError, VarveError } from "../errors.ts";
-import { isBackupId } from "../format/backup_id.ts";
+import { list, orNull, record, tryRead } from "../format/document.ts";
+import * as field from "../format/fields.ts";
 import { manifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
 import { type NotePlace, readNote, writeNote } from "../state/sealed_note.ts";
@@ -50,6 +51,11 @@ interface SeenNote {
   /** Those before it that were seen and are gone: missed until the note is removed. */
   missed: string[];
 }
+
+const readNoteContent = record<SeenNote>({
+  newest: orNull(field.backupId),
+  missed: list(field.backupId, { most: MISSED_MAX }),
+});
 
 /**
  * Compares what there is of a project, or of one volume, with what this host has seen, remembers the newest that can be
@@ -251,11 +257,8 @@ function notePlace(place: StatePlace, volume: string): NotePlace {
 async function readSeen(project: Project, at: NotePlace, { log }: Context): Promise<SeenNote> {
   const content = await readNote(at, (id) => project.knownKey(id));
   if (content === undefined) return { newest: null, missed: [] };
-  const { newest, missed } = content === "untrusted" ? {} : content as Partial<SeenNote>;
-  const isId = (id: unknown) => typeof id === "string" && isBackupId(id);
-  if ((newest === null || isId(newest)) && Array.isArray(missed) && missed.every(isId)) {
-    return { newest: newest!, missed };
-  }
+  const note = tryRead(content, readNoteContent);
+  if (note !== undefined) return note;
   log.warn({ path: at.path }, "this note is not one that was written for this project; it is made anew");
   return { newest: null, missed: [] };
 }

@@ -4,12 +4,12 @@
  */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKeys } from "../codec/keys.ts";
-import { isUnreadable } from "../errors.ts";
+import { unlessUnreadable } from "../errors.ts";
 import { type ChunkLocation, EntryList, refsOf, sameLocation, wholeAt } from "../format/entries.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
 import { isPossibleChunkSize } from "../format/object.ts";
-import { assertObject, readChunk } from "./read_chunk.ts";
+import { ChunkReader } from "./read_chunk.ts";
 import { later, type WrittenObject } from "./present_objects.ts";
 import { StoredObjects } from "./stored_objects.ts";
 import type { ChunkResources } from "./resources.ts";
@@ -64,6 +64,7 @@ export class ChunkCopier {
   readonly counts: CopyCounts = { copied: 0, present: 0, bytes: 0 };
   readonly #options: ChunkCopierOptions;
   readonly #context: Context;
+  readonly #reader: ChunkReader;
   /** Objects by name that are in the target, or on their way. Oldest first. */
   readonly #known = new Map<string, Promise<void>>();
   /** In the target, of what was put as it is, or is there. */
@@ -74,6 +75,8 @@ export class ChunkCopier {
     this.#options = options;
     this.#stored = new StoredObjects(options.target, context);
     this.#context = context;
+    const { source: project, workshop } = options;
+    this.#reader = new ChunkReader({ project, workshop }, context.signal);
   }
 
   /** What was written last of what was put or found in the target until now. */
@@ -140,12 +143,7 @@ export class ChunkCopier {
   /** Only spares questions: one that cannot be read must not keep the copy from being made. */
   async #readBase(ref: ObjectRef): Promise<EntryList | undefined> {
     const options = { project: this.#options.target, signal: this.#context.signal };
-    try {
-      return (await downloadPage(ref, options)).entries;
-    } catch (error) {
-      if (isUnreadable(error)) return undefined;
-      throw error;
-    }
+    return (await downloadPage(ref, options).catch(unlessUnreadable))?.entries;
   }
 
   /** The entries as the target has them: the same list where all are as they were. */
@@ -192,11 +190,9 @@ export class ChunkCopier {
 
   async #copyObject(ref: ObjectRef): Promise<void> {
     if (await this.#isThere(ref)) return;
-    const { source, workshop } = this.#options;
-    const buffer = await workshop.chunks.acquire();
+    const buffer = await this.#options.workshop.chunks.acquire();
     try {
-      const onOpened = (object: Uint8Array) => this.#put(ref, object);
-      await assertObject(buffer, ref, { project: source, workshop, signal: this.#context.signal, onOpened });
+      await this.#reader.assertObject(buffer, ref, (object) => this.#put(ref, object));
     } finally {
       buffer.release();
     }
@@ -204,11 +200,9 @@ export class ChunkCopier {
 
   /** A condemned key must not be referred to. */
   async #storeAnew(place: ChunkLocation, writer: ChunkWriter): Promise<ChunkLocation> {
-    const { source, workshop } = this.#options;
-    const { signal } = this.#context;
-    const buffer = await workshop.chunks.acquire();
+    const buffer = await this.#options.workshop.chunks.acquire();
     try {
-      const length = await readChunk(buffer, place, { project: source, workshop, signal });
+      const length = await this.#reader.read(buffer, place);
       const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, content: WHOLE });
       this.counts[outcome === "new" ? "copied" : "present"]++;
       return entry!; // only zeros have none, and no key

@@ -1,5 +1,5 @@
 /** Copies restore points into another store of the project, each as a whole or not at all: what `copy` and `repair` share. */
-import { describeError, isUnreadable } from "../errors.ts";
+import { describeError, isUnreadable, unlessUnreadable } from "../errors.ts";
 import type { EntryList } from "../format/entries.ts";
 import type { Context } from "../context.ts";
 import { isGone, readManifest } from "../project/manifests.ts";
@@ -115,13 +115,9 @@ async function findBase(
   }
   const base = before ?? there[0];
   if (base === undefined) return undefined;
-  try {
-    const { info, pages } = await readManifest(target, base, context);
-    return { pages, isInDoubt: await condemned.against(info) !== undefined };
-  } catch (error) {
-    if (isUnreadable(error)) return undefined;
-    throw error;
-  }
+  const manifest = await readManifest(target, base, context).catch(unlessUnreadable);
+  if (manifest === undefined) return undefined;
+  return { pages: manifest.pages, isInDoubt: await condemned.against(manifest.info) !== undefined };
 }
 
 async function copyPoint(

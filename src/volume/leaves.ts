@@ -5,7 +5,7 @@
 import type { LeafCache } from "../cache/leaf_cache.ts";
 import { chunkId } from "../codec/ids.ts";
 import { frontEnd, SEAL_BYTES } from "../codec/seal.ts";
-import { DamageError } from "../errors.ts";
+import { DamageError, unlessDamaged } from "../errors.ts";
 import { equalBytes } from "../util/bytes.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { leavesBytes } from "../format/limits.ts";
@@ -72,8 +72,4 @@ export function frontOf(object: Uint8Array): Uint8Array {
 /** Bytes of the longest front of a chunk's object, with the header. */
 export function frontBytes(chunkBytes: number): number {
   return HEADER_BYTES + SEAL_BYTES + leavesBytes(chunkBytes);
-}
-
-function unlessDamaged(error: unknown): undefined {
-  if (!(error instanceof DamageError)) throw error;
 }

@@ -2,7 +2,7 @@
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKeys } from "../codec/keys.ts";
 import { pageCachePath, pathOf } from "../cache/cache_folder.ts";
-import { PageCacheFile, writeHashCache } from "../cache/page_cache_file.ts";
+import { PageCacheFile, writePageCache } from "../cache/page_cache_file.ts";
 import type { CachePath } from "../cache/own_files.ts";
 import { describeError } from "../errors.ts";
 import { equalBytes } from "../util/bytes.ts";
@@ -100,7 +100,7 @@ export class PageCache implements LocalPages {
     }
     try {
       const about = { repository: project.repositoryId, project: project.name, volume, backup: info.backup };
-      await writeHashCache(this.#file, { ...about, pages: pages.length }, all());
+      await writePageCache(this.#file, { ...about, pages: pages.length }, all());
     } catch (error) {
       this.#context.log.warn(
         { path: pathOf(this.#file) },

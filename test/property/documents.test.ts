@@ -10,7 +10,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { fileRecordsFolder } from "../../src/cache/cache_folder.ts";
 import { lookOf, recordedContent, recordFile } from "../../src/cache/file_record.ts";
-import { PageCacheFile, writeHashCache } from "../../src/cache/page_cache_file.ts";
+import { PageCacheFile, writePageCache } from "../../src/cache/page_cache_file.ts";
 import { macOf } from "../../src/cache/mac.ts";
 import { openFront } from "../../src/codec/seal.ts";
 import { readPoints } from "../../src/project/read_points.ts";
@@ -211,7 +211,7 @@ describe("whoever changes a document", () => {
     const path = join(folder, "hashes");
     const place = { root: folder, path: "hashes" };
     const head = { repository: "r", project: PROJECT, volume: VOLUME, backup, pages: 1 };
-    await writeHashCache(
+    await writePageCache(
       place,
       head,
       (async function* () {

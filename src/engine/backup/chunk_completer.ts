@@ -3,12 +3,12 @@
  * where the chunk is stored whole again.
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { isUnreadable } from "../../errors.ts";
+import { unlessUnreadable } from "../../errors.ts";
 import type { Range } from "../../util/ranges.ts";
 import type { ChunkLocation, Entry } from "../../format/entries.ts";
 import { BLOCK_BYTES } from "../../format/limits.ts";
 import type { SharedBuffer } from "../../volume/pool/buffers.ts";
-import { applyPatch, readChunk } from "../../volume/read_chunk.ts";
+import { ChunkReader, type ReadOptions } from "../../volume/read_chunk.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import { type ChunkContent, type ChunkWriter, WHOLE } from "../../volume/write_chunk.ts";
 import type { Project } from "../../project/project.ts";
@@ -28,22 +28,17 @@ interface Gaps {
   gaps: readonly Range[];
 }
 
-interface ReadOptions {
-  /** Room for objects of somebody who holds it. */
-  sealed?: SharedBuffer;
-  /** The chunk is likely to be needed again. */
-  keep?: boolean;
-}
-
 export class ChunkCompleter {
   /** Of patches and whole chunks; the writer counts leaves. */
   downloadedBytes = 0;
   readonly #options: ChunkCompleterOptions;
-  readonly #signal: AbortSignal;
+  readonly #reader: ChunkReader;
 
   constructor(options: ChunkCompleterOptions, signal: AbortSignal) {
     this.#options = options;
-    this.#signal = signal;
+    const { project, workshop, chunkCache: cache } = options;
+    const onDownload = (bytes: number) => this.downloadedBytes += bytes;
+    this.#reader = new ChunkReader({ project, workshop, cache, onDownload }, signal);
   }
 
   /**
@@ -71,13 +66,12 @@ export class ChunkCompleter {
     place: ChunkLocation,
     { sealed, keep, use }: ReadOptions & { use: (content: Uint8Array) => void },
   ): Promise<void> {
-    const { project, workshop, chunkCache: cache } = this.#options;
+    const { workshop } = this.#options;
     // In this order: who has a base buffer never waits for one of the sealed.
     const room = sealed ?? await workshop.sealed.acquire();
     const base = await workshop.bases.acquire();
     try {
-      const options = { cache, keep, sealed: room, signal: this.#signal, onDownload: this.#onDownload };
-      const length = await readChunk(base, place, { project, workshop, ...options });
+      const length = await this.#reader.read(base, place, { keep, sealed: room });
       use(base.bytes.subarray(0, length));
     } finally {
       base.release();
@@ -93,19 +87,13 @@ export class ChunkCompleter {
     { buffer, position, length }: ChunkPiece,
     { before, gaps }: Gaps,
   ): Promise<Uint8Array | undefined> {
-    const { project, workshop, chunkCache: cache, writer } = this.#options;
+    const { project, writer } = this.#options;
     const leaves = await writer.leavesOf(before.base ?? before.object, { position, length });
     if (leaves === undefined) return undefined;
     buffer.bytes.set(leaves, project.chunkBytes);
     if (before.base === undefined) return leaves;
-    try {
-      const options = { cache, signal: this.#signal, onDownload: this.#onDownload, wanted: gaps };
-      await applyPatch(buffer, before, { project, workshop, ...options });
-      return leaves;
-    } catch (error) {
-      if (!isUnreadable(error)) throw error;
-      return undefined; // reading the whole chunk says what is wrong
-    }
+    // Reading the whole chunk says what is wrong.
+    return await this.#reader.applyPatch(buffer, before, gaps).then(() => leaves).catch(unlessUnreadable);
   }
 
   /** Brings the content of the gaps. */
@@ -121,10 +109,6 @@ export class ChunkCompleter {
       },
     });
   }
-
-  readonly #onDownload = (bytes: number): void => {
-    this.downloadedBytes += bytes;
-  };
 }
 
 /** Whether a block, or the chunk, ends at the byte. */

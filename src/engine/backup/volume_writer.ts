@@ -1,11 +1,11 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { isUnreadable, type UnreadableError } from "../../errors.ts";
+import { isUnreadable, unlessUnreadable, type UnreadableError } from "../../errors.ts";
 import { type ChunkLocation, type Entry, type EntryList, refsOf } from "../../format/entries.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import type { VolumeDiff } from "../../sources/source.ts";
-import { type ChunkResources, OPEN_CHUNKS } from "../../volume/resources.ts";
+import type { ChunkResources } from "../../volume/resources.ts";
 import { type ChunkWriter, type StoredChunk, WHOLE } from "../../volume/write_chunk.ts";
 import { ChunkCompleter } from "./chunk_completer.ts";
 import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
@@ -85,14 +85,8 @@ export class VolumeWriter {
     const { project, workshop, table } = this.#options;
     this.#progress.sizeBytes = diff.sizeBytes;
     const rebuild = rebuiltPosition(this.#options.baseSizeBytes, diff.sizeBytes, project.chunkBytes);
-    const chunker = {
-      chunkBytes: project.chunkBytes,
-      buffers: workshop.chunks,
-      maxOpen: OPEN_CHUNKS,
-      rebuild,
-    };
     try {
-      for await (const piece of cutChunks(diff, chunker)) await this.#take(piece);
+      for await (const piece of cutChunks(diff, workshop.cutting(rebuild))) await this.#take(piece);
       await this.#window.drain();
     } finally {
       await this.#window.settle();
@@ -243,10 +237,6 @@ export class VolumeWriter {
 
 function isWhole(piece: Piece): boolean {
   return piece.kind === "zeros" || piece.coverage.covers(piece.length);
-}
-
-function unlessUnreadable(error: unknown): undefined {
-  if (!isUnreadable(error)) throw error;
 }
 
 /**

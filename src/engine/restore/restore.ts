@@ -5,7 +5,7 @@
 import { lookOf, recordedContent, recordFile } from "../../cache/file_record.ts";
 import { cachePlace } from "../../project/cache_place.ts";
 import type { Secret } from "../../codec/keys.ts";
-import { isUnreadable, UsageError, VarveError } from "../../errors.ts";
+import { unlessUnreadable, UsageError, VarveError } from "../../errors.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
 import type { Source } from "../../sources/source.ts";
 import type { Target } from "../../targets/target.ts";
@@ -219,13 +219,9 @@ async function rememberedState(
   const isOurs = content?.repository === project.repositoryId && content.project === project.name &&
     content.volume === options.volume;
   if (!isOurs) return undefined;
-  try {
-    const base = await readManifest(project, { volume: content.volume, backup: content.backup }, context);
-    return { base, changed: noChanges(base) };
-  } catch (error) {
-    if (isUnreadable(error)) return undefined; // forgotten meanwhile, or damaged: then nothing is known
-    throw error;
-  }
+  const { volume, backup } = content;
+  const base = await readManifest(project, { volume, backup }, context).catch(unlessUnreadable);
+  return base && { base, changed: noChanges(base) }; // forgotten meanwhile, or damaged: then nothing is known
 }
 
 function chooseStrategy(

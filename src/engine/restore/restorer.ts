@@ -11,7 +11,7 @@ import { MAX_PATCH_SHARE } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../volume/pool/buffers.ts";
 import type { Target } from "../../targets/target.ts";
 import type { OpenManifest } from "../../project/manifests.ts";
-import { patchInPlace, readChunk } from "../../volume/read_chunk.ts";
+import { ChunkReader } from "../../volume/read_chunk.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
@@ -143,7 +143,7 @@ export class Restorer {
     if (entry === undefined || this.#options.dryRun) return withoutContent(wanted);
     return await this.#options.shared.inTurn(
       refsOf(entry),
-      () => this.#fetch(wanted, { place: entry, buffer, isOther: comparable, signal }),
+      () => this.#fetch(wanted, { place: entry, buffer, holdsOther: comparable, signal }),
     );
   }
 
@@ -156,27 +156,27 @@ export class Restorer {
     return equalBytes(id, wanted.entry.id);
   }
 
-  /** `isOther`: the buffer has what the target holds now, which may be the chunk but for a patch. */
+  /** `holdsOther`: the buffer has what the target holds now, which may be the chunk but for a patch. */
   async #fetch(
     wanted: Wanted,
-    { place, buffer, isOther, signal }: {
+    { place, buffer, holdsOther, signal }: {
       place: ChunkLocation;
       buffer: SharedBuffer;
-      isOther: boolean;
+      holdsOther: boolean;
       signal: AbortSignal;
     },
   ): Promise<Step> {
     const { project, workshop, shared, cache } = this.#options;
     const keep = refsOf(place).some((ref) => shared.has(ref));
-    const options = {
-      ...{ project, workshop, keep, cache: keep ? cache : undefined, signal },
-      ...{ patches: new Map(), onDownload: (bytes: number) => this.progress.downloadedBytes += bytes },
-    };
-    const key = project.key(chunkName(place.object));
+    const onDownload = (bytes: number) => this.progress.downloadedBytes += bytes;
+    const options = { project, workshop, cache: keep ? cache : undefined, onDownload };
+    const reader = new ChunkReader(options, signal);
     try {
-      const isPatched = isOther && await patchInPlace(buffer, place, options);
-      const length = isPatched ? wanted.length : await readChunk(buffer, place, options);
+      const length = holdsOther
+        ? await reader.update(buffer, place, { length: wanted.length, keep })
+        : await reader.read(buffer, place, { keep });
       if (length === wanted.length) return { kind: "write", wanted, buffer };
+      const key = project.key(chunkName(place.object));
       const reason = `it holds ${length} bytes, the volume has ${wanted.length} there`;
       return { kind: "damaged", wanted, key, reason };
     } catch (error) {

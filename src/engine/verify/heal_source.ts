@@ -13,7 +13,6 @@ import type { ChunkBuffer } from "../../volume/pool/chunk_pool.ts";
 import type { Source } from "../../sources/source.ts";
 import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
 import { LeafReader } from "../../volume/leaves.ts";
-import { OPEN_CHUNKS } from "../../volume/resources.ts";
 import { type Patch, patchOver, sealChunk } from "../../volume/seal_chunk.ts";
 import type { Context } from "../../context.ts";
 import { forEachLimited } from "../../util/task_limiter.ts";
@@ -108,11 +107,13 @@ class Reading {
   }
 
   async run(source: Source): Promise<void> {
-    const { project, workshop } = this.#healing.parts;
-    const { chunkBytes } = project;
-    const chunker = { chunkBytes, buffers: workshop.chunks, maxOpen: OPEN_CHUNKS, rebuild: [] };
+    const { workshop } = this.#healing.parts;
     for await (const diff of source.diffs()) {
-      await forEachLimited(cutChunks(diff, chunker), workshop.window, (piece) => this.#take(piece));
+      await forEachLimited(
+        cutChunks(diff, workshop.cutting()),
+        workshop.window,
+        (piece) => this.#take(piece),
+      );
     }
     for (const object of this.#pages) await this.#makePage(object);
   }

@@ -1,8 +1,8 @@
 /** A look at one object, past every cache and every earlier answer: is it whole now? */
-import { DamageError, isUnreadable } from "../../errors.ts";
+import { DamageError, unlessUnreadable } from "../../errors.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { OBJECT_TYPE, objectType } from "../../format/object.ts";
-import { assertObject } from "../../volume/read_chunk.ts";
+import { ChunkReader } from "../../volume/read_chunk.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { downloadPage } from "../../volume/page_table.ts";
@@ -18,14 +18,9 @@ export async function isWhole(
   { ref, workshop }: { ref: ObjectRef; workshop: ChunkResources },
   { signal }: Context,
 ): Promise<boolean> {
-  try {
-    const key = project.key(chunkName(ref));
-    await readTwice(() => readWhole(project, { ref, workshop, signal }), { key });
-    return true;
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    return false;
-  }
+  const key = project.key(chunkName(ref));
+  const read = readTwice(() => readWhole(project, { ref, workshop, signal }), { key });
+  return await read.then(() => true).catch(unlessUnreadable) ?? false;
 }
 
 async function readWhole(
@@ -38,7 +33,7 @@ async function readWhole(
   if (objectType(top) === OBJECT_TYPE.page) return void await downloadPage(ref, { project, signal });
   const buffer = await workshop.bases.acquire();
   try {
-    await assertObject(buffer, ref, { project, workshop, signal });
+    await new ChunkReader({ project, workshop }, signal).assertObject(buffer, ref);
   } finally {
     buffer.release();
   }

@@ -14,7 +14,7 @@ import { checkBeside } from "../../project/check_beside.ts";
 import type { Project } from "../../project/project.ts";
 import type { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 import { forEachLimited } from "../../util/task_limiter.ts";
-import { assertObject } from "../../volume/read_chunk.ts";
+import { ChunkReader } from "../../volume/read_chunk.ts";
 import {
   ALL_IDS,
   collectReferences,
@@ -61,6 +61,7 @@ export class Verifier {
   readonly lifted: ObjectRef[] = [];
   readonly #project: Project;
   readonly #workshop: ChunkResources;
+  readonly #reader: ChunkReader;
   readonly #marked: QuarantinedObjects;
   /** Names of marked objects that points refer to as chunks. */
   readonly #markedChunks = new Set<string>();
@@ -74,6 +75,8 @@ export class Verifier {
   ) {
     this.#project = parts.project;
     this.#workshop = parts.workshop;
+    const onDownload = (bytes: number) => this.downloadedBytes += bytes;
+    this.#reader = new ChunkReader({ ...parts, onDownload }, context.signal);
     this.#marked = parts.marked;
     this.#options = options;
     this.#context = context;
@@ -204,12 +207,7 @@ export class Verifier {
     this.#context.signal.throwIfAborted();
     const buffer = await this.#workshop.chunks.acquire();
     try {
-      await assertObject(buffer, ref, {
-        project: this.#project,
-        workshop: this.#workshop,
-        signal: this.#context.signal,
-        onDownload: (bytes) => this.downloadedBytes += bytes,
-      });
+      await this.#reader.assertObject(buffer, ref);
       this.chunksRead++;
       if (ref.lease === undefined) this.#options.verified.add(ref.id);
       if (this.#marked.has(ref)) this.lifted.push(ref);

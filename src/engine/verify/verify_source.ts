@@ -12,8 +12,8 @@ import { isRbdStream } from "../../rbd/export.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
 import { findBackup } from "../../project/find_backup.ts";
 import { type OpenManifest, readManifest } from "../../project/manifests.ts";
-import { readChunk } from "../../volume/read_chunk.ts";
-import { ChunkResources, OPEN_CHUNKS } from "../../volume/resources.ts";
+import { ChunkReader } from "../../volume/read_chunk.ts";
+import { ChunkResources } from "../../volume/resources.ts";
 import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
 import { volumeId } from "../../volume/source_state.ts";
 import type { Context } from "../../context.ts";
@@ -135,9 +135,7 @@ class Comparison {
 
   /** In ascending order, like the bytes of the source. */
   async *#chunks(diff: VolumeDiff): AsyncGenerator<SourceChunk> {
-    const { workshop, project } = this.#parts;
-    const chunker = { chunkBytes: project.chunkBytes, buffers: workshop.chunks, maxOpen: OPEN_CHUNKS };
-    for await (const piece of cutChunks(diff, { ...chunker, rebuild: [] })) {
+    for await (const piece of cutChunks(diff, this.#parts.workshop.cutting())) {
       if (piece.kind === "chunk") yield piece;
       else for (let at = 0; at < piece.count; at++) yield { kind: "zeros", position: piece.position + at };
     }
@@ -184,7 +182,7 @@ class Comparison {
     const { project, workshop } = this.#parts;
     const buffer = await workshop.bases.acquire();
     try {
-      await readChunk(buffer, entry, { project, workshop, signal: this.#context.signal });
+      await new ChunkReader({ project, workshop }, this.#context.signal).read(buffer, entry);
       return { kind: "differs", position };
     } catch (error) {
       return unreadable(position, error);

@@ -2,7 +2,7 @@
  * Plans in the store. A plan is its shards, which condemn from the moment they are written; its head, last, which makes it
  * one that may be swept; and its end, an object of its own, once it was swept or never will be. docs/gc.md.
  */
-import { isUnreadable } from "../../errors.ts";
+import { isUnreadable, unlessUnreadable } from "../../errors.ts";
 import {
   parsePlanName,
   planEndName,
@@ -120,12 +120,7 @@ export async function readShard(
   { signal }: Context,
 ): Promise<Uint8Array | undefined> {
   const object = { type: OBJECT_TYPE.planShard, name: planShardName(plan, shard) };
-  try {
-    return (await project.read(object, { signal })).content;
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    return undefined;
-  }
+  return (await project.read(object, { signal }).catch(unlessUnreadable))?.content;
 }
 
 /** Removes all of a plan that nobody sweeps any more. Its end goes last: until then it is known as such. */
