@@ -128,13 +128,14 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
   "the leases are listed after the plan is written": [
     {
       file: "engine/gc/gc.ts",
-      find: "  const { living } = survey;",
-      replace: "  const { living } = survey;\n  Object.assign(run.options, { living });",
+      find: "  const { living } = await leasesBeforePlans(run, context);",
+      replace:
+        "  const { living } = await leasesBeforePlans(run, context);\n  Object.assign(options, { early: { living, dead: [] } });",
     },
     {
       file: "engine/gc/gc.ts",
-      find: "  const { living } = await surveyLeases(project, nowMs, context);",
-      replace: "  const { living } = options as unknown as LeaseSurvey;",
+      find: "  const survey = await surveyLeases(project, nowMs, context);\n  if (isPlanned)",
+      replace: "  const survey = (options as unknown as { early: LeaseSurvey }).early;\n  if (isPlanned)",
     },
   ],
   "a sweep reads the manifests a second time": [

@@ -33,7 +33,7 @@ import type { Project } from "../../project/project.ts";
 import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "../../volume/references.ts";
 import type { Repository } from "../../project/repository.ts";
 import { refillReserve, spendingReserve } from "../../project/reserve.ts";
-import { readForgotten } from "../../project/forgotten.ts";
+import { forgottenRecords, readForgotten } from "../../project/forgotten.ts";
 import { type ReadyPlan, settlePlans, waitingPlan, waitOf } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
 
@@ -98,13 +98,10 @@ interface Run {
   nowMs: number;
 }
 
-/** Leases, plans, manifests, objects: in this order. */
+/** Leases, plans, manifests, objects: in this order. The leases once more when the new plan is written, and at no other time. */
 async function collect(run: Run, context: Context): Promise<void> {
   const { project, options, report, lease, nowMs } = run;
-  const survey = await surveyLeases(project, nowMs, context);
-  report.unreadable_leases = sayUnreadable(survey, context);
-  if (lease !== undefined) report.dead_leases = await buryLeases(project, { survey, lease }, context);
-  const { living } = survey;
+  const { living } = await leasesBeforePlans(run, context);
   report.running = living.filter(mayReferToChunks).map(waitOf);
   const stored = await listPlans(project, context);
   const times = { living, nowMs, graceMs: options.graceMs };
@@ -120,8 +117,24 @@ async function collect(run: Run, context: Context): Promise<void> {
     return;
   }
   for (const plan of ready) await endSwept(run, { plan, lease });
-  await finishPlan({ ...run, lease }, { writer, points, head }, context);
-  await dropRecords(project, { points, nowMs, lease }, context);
+  const isPlanned = await finishShards(run, { writer, points, head });
+  const records = await forgottenRecords(project, context);
+  if (!isPlanned && records.length === 0) return;
+  // After all shards: work that begins from now on sees the plan. After the records: who wrote one is among these, or is done.
+  const survey = await surveyLeases(project, nowMs, context);
+  if (isPlanned) await completePlan({ ...run, lease }, { writer, points, living: survey.living }, context);
+  await dropRecords(project, { records, points, survey, nowMs, lease }, context);
+}
+
+/** The leases that the plans of before may wait for. Those that are dead are removed. */
+async function leasesBeforePlans(
+  { project, report, lease, nowMs }: Run,
+  context: Context,
+): Promise<LeaseSurvey> {
+  const survey = await surveyLeases(project, nowMs, context);
+  report.unreadable_leases = sayUnreadable(survey, context);
+  if (lease !== undefined) report.dead_leases = await buryLeases(project, { survey, lease }, context);
+  return survey;
 }
 
 /** Says each of them; how many there are. */
@@ -214,26 +227,37 @@ async function endSwept({ project, report }: Run, { plan, lease }: { plan: Store
   report.plans_swept++;
 }
 
-/** Makes the plan one, unless it looks like a mistake; with a grace of 0 it is swept by a second look. */
-async function finishPlan(
-  run: Run & { lease: Lease },
+/** Writes the shards, unless the plan looks like a mistake; whether it is worth a head. */
+async function finishShards(
+  { options, report, nowMs }: Run,
   { writer, points, head }: {
     writer: PlanWriter;
     points: ReadonlySet<string>;
     head: FullHead | undefined;
   },
-  context: Context,
-): Promise<void> {
-  const { project, options, report, lease, nowMs } = run;
+): Promise<boolean> {
   report.stopped = options.force ? null : mistake(report, { planned: writer.size, points: points.size });
   if (report.stopped !== null) {
     report.condemned = 0;
-    return await writer.abandon();
+    await writer.abandon();
+    return false;
   }
-  if (writer.size === 0 && head !== undefined && nowMs - head.made_ms < REMEMBER_MS) return;
+  if (writer.size === 0 && head !== undefined && nowMs - head.made_ms < REMEMBER_MS) return false;
   await writer.finish();
-  // After all shards: work that begins from now on sees the plan.
-  const { living } = await surveyLeases(project, nowMs, context);
+  return true;
+}
+
+/** Makes the shards a plan that waits for the work that lives; with a grace of 0 it is swept by a second look. */
+async function completePlan(
+  run: Run & { lease: Lease },
+  { writer, points, living }: {
+    writer: PlanWriter;
+    points: ReadonlySet<string>;
+    living: readonly SeenLease[];
+  },
+  context: Context,
+): Promise<void> {
+  const { project, options, report, lease, nowMs } = run;
   const waits = living.filter(mayReferToChunks).map(({ id }) => id);
   await writeHead(project, { lease, head: { waits, made_ms: nowMs }, points });
   if (writer.size === 0) return;
