@@ -56,7 +56,7 @@ export class MissingError extends VarveError {
   }
 }
 
-export interface StoreErrorOptions {
+interface StoreErrorOptions {
   retryable: boolean;
   isFull?: boolean;
   retryAfterMs?: number | undefined;

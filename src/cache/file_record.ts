@@ -83,7 +83,7 @@ async function glanceAt(path: string): Promise<FileLook | undefined> {
   return { dev: `${dev}`, ino: `${ino}`, size: `${size}`, mtime: `${mtimeNs}`, ctime: `${ctimeNs}` };
 }
 
-export function sameLook(a: FileLook | undefined, b: FileLook | undefined): boolean {
+function sameLook(a: FileLook | undefined, b: FileLook | undefined): boolean {
   if (a === undefined || b === undefined) return false;
   return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtime === b.mtime &&
     a.ctime === b.ctime;

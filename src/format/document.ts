@@ -29,7 +29,7 @@ class Mismatch extends Refusal {
 }
 
 /** What a document is called in errors, and what it may hold. */
-export interface DocumentOptions<T> {
+interface DocumentOptions<T> {
   key: string;
   read: Reader<T>;
 }
@@ -83,7 +83,7 @@ export function text({ most }: { most: number }): Reader<string> {
   );
 }
 
-export interface Bounds {
+interface Bounds {
   least?: number;
   most: number;
 }

@@ -55,7 +55,7 @@ const NAMED_TYPES: ReadonlySet<ObjectType> = new Set([
 ]);
 
 export const COMPRESSION = { none: 0, zstd: 1 } as const;
-export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
+type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
 
 /** What sealing adds to a section: a nonce and a tag (src/codec/seal.ts). */
 const SEAL_BYTES = 28;
@@ -67,7 +67,7 @@ const MAX_PAGE_ENTRY_BYTES = 1 + ID_BYTES + LEASE_ID_BYTES;
 const SEAL_ROOM_BYTES = 64;
 
 /** The sections of an object, in plain. */
-export interface PartSizes {
+interface PartSizes {
   front: number;
   content: number;
 }

@@ -12,7 +12,7 @@ import type { Project } from "./project.ts";
 import { assertStored } from "./stored.ts";
 
 /** What a hold's object holds. */
-export interface HoldContent {
+interface HoldContent {
   /** What the operator said. */
   reason: string | null;
   host: string;

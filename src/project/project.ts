@@ -31,7 +31,7 @@ const FIRST_READ_BYTES = 256 * KIB + 1;
 /** Reads the key of this id from the store; `undefined` where there is none. */
 type KeyFinder = (id: string) => Promise<ProjectKeys | undefined>;
 
-export interface OpenKeys {
+interface OpenKeys {
   /** By id in hex, ascending; at least one. */
   keys: ReadonlyMap<string, ProjectKeys>;
   /** What the first of them opens with. */

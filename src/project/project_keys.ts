@@ -37,7 +37,7 @@ class UnusableKeyError extends DamageError {
 }
 
 /** A key object as it stands in the store. */
-export interface StoredKey {
+interface StoredKey {
   /** Of the store. */
   key: string;
   /** In hex. */
@@ -54,7 +54,7 @@ interface OpenedKey {
 }
 
 /** The keys that can be used. */
-export interface OpenedKeys {
+interface OpenedKeys {
   /** By id in hex, ascending; at least one. */
   keys: ReadonlyMap<string, ProjectKeys>;
   /** What the first of them opens with: `none` where it lies open. */

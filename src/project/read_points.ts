@@ -16,7 +16,7 @@ import type { Project } from "./project.ts";
 const READS_AT_ONCE = 32;
 
 /** A manifest as it stands in the store. */
-export interface ReadPoint extends PointRef {
+interface ReadPoint extends PointRef {
   /** When it was written, by the store's clock. */
   modifiedMs: number;
   /** Or why it cannot be read, whatever the reason is. */

@@ -40,7 +40,7 @@ export interface PresentPoint {
 }
 
 /** A point that this host has seen and that is gone, though no forget took it. */
-export interface MissedPoint {
+interface MissedPoint {
   volume: string;
   backup: string;
 }

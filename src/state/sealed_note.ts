@@ -21,7 +21,7 @@ export interface NotePlace {
   about: string;
 }
 
-export type NoteContent = Record<string, unknown>;
+type NoteContent = Record<string, unknown>;
 
 /**
  * The note's content; `undefined` where there is none, `untrusted` where it is not of one of the project's keys. `keysOf`

@@ -37,7 +37,7 @@ export interface ChunkCopierOptions {
 }
 
 /** Of all that was copied until now. */
-export interface CopyCounts {
+interface CopyCounts {
   copied: number;
   /** The target had them. */
   present: number;
@@ -51,7 +51,7 @@ export interface CopyBase {
   isInDoubt: boolean;
 }
 
-export interface CopyPagesOptions {
+interface CopyPagesOptions {
   /** What the manifest is sealed under. */
   keys: ProjectKeys;
   base: CopyBase | undefined;

@@ -11,7 +11,7 @@ import { readForgotten, recordForgotten } from "../project/forgotten.ts";
 import type { Project } from "../project/project.ts";
 import { isWhole } from "./whole.ts";
 
-export interface Commit {
+interface Commit {
   manifest: OpenManifest;
   lease: Lease;
   /** As they were read after the lease was written. */

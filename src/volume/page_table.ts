@@ -37,7 +37,7 @@ export interface LocalPages {
 /** For who reads every page just once. */
 export const noLocalPages: LocalPages = { find: () => Promise.resolve(undefined), keep: () => {} };
 
-export interface PageTableOptions {
+interface PageTableOptions {
   project: Project;
   /** The key whose ids the table holds. */
   keys: ProjectKeys;

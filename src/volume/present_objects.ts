@@ -29,7 +29,7 @@ export function later(
   return a.modifiedMs > b.modifiedMs ? a : b;
 }
 
-export interface PresentOptions {
+interface PresentOptions {
   signal: AbortSignal;
   /** How many will be asked for, where that is known. */
   expected?: number | undefined;

@@ -18,7 +18,7 @@ import { readTwice } from "../project/read_twice.ts";
 import { LeafReader } from "./leaves.ts";
 import type { ChunkResources } from "./resources.ts";
 
-export interface ChunkReaderOptions {
+interface ChunkReaderOptions {
   project: Project;
   workshop: ChunkResources;
   /** Looked at before the store, where there is one. */

@@ -28,7 +28,7 @@ export const MAX_IDS = 1_500_000;
 const READS_AT_ONCE = 16;
 
 /** First bytes of ids, `from` up to, not including, `to`. */
-export interface IdRange {
+interface IdRange {
   from: number;
   to: number;
 }
@@ -131,7 +131,7 @@ function suffixed({ id, lease }: ObjectRef): string {
   return `${toHex(id)}.${toHex(lease!)}`;
 }
 
-export interface CollectOptions {
+interface CollectOptions {
   range: IdRange;
   maxIds: number;
   /** Without the pages themselves. */

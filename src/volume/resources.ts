@@ -13,7 +13,7 @@ const OPEN_CHUNKS = 4;
 const EXTRA_BUFFERS = 2;
 
 /** What a run works on: the chunks of a stream, cut by a chunker, or those of a store. */
-export type ChunkOrigin = "stream" | "store";
+type ChunkOrigin = "stream" | "store";
 
 export class ChunkResources {
   readonly #chunkBytes: number;

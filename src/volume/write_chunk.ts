@@ -24,7 +24,7 @@ import type { WrittenObject } from "./present_objects.ts";
 import type { ChunkResources } from "./resources.ts";
 import { type Patch, patchOver, sealChunk, type SealOptions } from "./seal_chunk.ts";
 
-export interface ChunkWriterOptions extends KnownObjectsOptions {
+interface ChunkWriterOptions extends KnownObjectsOptions {
   keys: ProjectKeys;
   workshop: ChunkResources;
   condemned: CondemnedObjects;
@@ -51,7 +51,7 @@ export type ChunkContent =
 
 export const WHOLE: ChunkContent = { kind: "whole", keep: false };
 
-export interface WriteOptions {
+interface WriteOptions {
   position: number;
   content: ChunkContent;
   /** What the volume had at this position last: the same perhaps, or something to be patched. */
@@ -60,7 +60,7 @@ export interface WriteOptions {
   trustsCandidate?: boolean;
 }
 
-export type Outcome = "zero" | "new" | "patched" | "reused";
+type Outcome = "zero" | "new" | "patched" | "reused";
 
 /** What became of a chunk. */
 export interface StoredChunk {

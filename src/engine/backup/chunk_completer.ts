@@ -14,7 +14,7 @@ import { type ChunkContent, type ChunkWriter, WHOLE } from "../../volume/write_c
 import type { Project } from "../../project/project.ts";
 import type { ChunkPiece } from "../../volume/chunker.ts";
 
-export interface ChunkCompleterOptions {
+interface ChunkCompleterOptions {
   project: Project;
   workshop: ChunkResources;
   writer: ChunkWriter;

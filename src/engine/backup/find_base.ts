@@ -13,7 +13,7 @@ import { type EarlierPoints, isOfSnapshot, type ReadPoints } from "../../volume/
 /** How many snapshot names or points an error lists. */
 const MAX_NAMES = 5;
 
-export interface BaseSearch {
+interface BaseSearch {
   volume: string;
   diff: Pick<VolumeDiff, "fromSnapshot" | "ids">;
   /** What the same source held before this difference, newest last. */

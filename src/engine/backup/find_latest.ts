@@ -16,7 +16,7 @@ const CLOCK_SLACK_MS = 60_000;
 /** Manifests read at once. */
 const READS_AT_ONCE = 16;
 
-export interface EarlierBackups {
+interface EarlierBackups {
   /** `undefined` where no manifest of the volume can be read. */
   latest: OpenManifest | undefined;
   /** When it was made, by the store's clock, if that can be believed; milliseconds since 1970. */

@@ -17,7 +17,7 @@ export interface SampleOptions {
   random: () => number;
 }
 
-export interface Compared {
+interface Compared {
   /** The table of the new point. */
   table: PageTable;
   /** Whose ids it has. */

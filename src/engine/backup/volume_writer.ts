@@ -16,7 +16,7 @@ import type { Project } from "../../project/project.ts";
 import type { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 import { TaskLimiter } from "../../util/task_limiter.ts";
 
-export interface VolumeProgress {
+interface VolumeProgress {
   sizeBytes: number | undefined;
   position: number;
   newBytes: number;
@@ -24,7 +24,7 @@ export interface VolumeProgress {
   zeroBytes: number;
 }
 
-export interface VolumeWriterOptions {
+interface VolumeWriterOptions {
   project: Project;
   workshop: ChunkResources;
   writer: ChunkWriter;

@@ -8,7 +8,7 @@ import { forEachLimited } from "../../util/task_limiter.ts";
 const NAMED_MAX = 1000;
 
 /** One object that is still there. */
-export interface LockedObject {
+interface LockedObject {
   key: string;
   /** Empty where the store has no versions. */
   version: string;

@@ -14,14 +14,14 @@ const PASSES_MAX = 8;
 /** Keys hidden by one request. */
 const HIDDEN_AT_ONCE = 1000;
 
-export interface Removed {
+interface Removed {
   objects: number;
   bytes: number;
   markers: number;
   uploads: number;
 }
 
-export interface PurgerOptions {
+interface PurgerOptions {
   /**
    * Called after something was listed and before any of it is removed; throws where nothing more must go. What it could not
    * see yet had not been written when the listing was made.

@@ -11,7 +11,7 @@ import type { ReferenceSet } from "../../volume/references.ts";
 /** Shards of the listing read at once. */
 const SHARDS_AT_ONCE = 8;
 
-export interface Search {
+interface Search {
   report: GcReport;
   /** Of the ids that are looked at, read before the objects are listed. */
   references: ReferenceSet;

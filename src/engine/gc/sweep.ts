@@ -17,7 +17,7 @@ const BATCH_KEYS = 1000;
 /** Shards swept at once. */
 const SHARDS_AT_ONCE = 4;
 
-export interface Swept {
+interface Swept {
   deleted: number;
   /** Condemned, but a manifest refers to it by now. */
   spared: number;

@@ -58,7 +58,7 @@ export interface TargetRequest {
 }
 
 /** How the target is brought up to date. */
-export type RestoreStrategy = "new" | "compare" | "changes" | "unchanged";
+type RestoreStrategy = "new" | "compare" | "changes" | "unchanged";
 
 /** The JSON of `varve restore`. The target equals the backup only where `damaged` is empty and it was no dry run. */
 export interface RestoreReport {

@@ -53,7 +53,7 @@ export interface RestoreCounts {
   written: number;
 }
 
-export interface RestorerOptions {
+interface RestorerOptions {
   project: Project;
   manifest: OpenManifest;
   target: Target;

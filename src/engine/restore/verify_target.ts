@@ -8,7 +8,7 @@ import type { Wanted } from "./restore_plan.ts";
 import type { Target } from "../../targets/target.ts";
 import { mapOrdered } from "../../util/task_limiter.ts";
 
-export interface VerifyTargetOptions {
+interface VerifyTargetOptions {
   target: Target;
   manifest: OpenManifest;
   workshop: ChunkResources;

@@ -34,7 +34,7 @@ export interface ForgetOptions extends ForgetPolicy {
   secrets: readonly Secret[];
 }
 
-export interface ForgetPointOptions {
+interface ForgetPointOptions {
   project: string;
   volume: string;
   point: string;

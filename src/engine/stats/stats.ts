@@ -30,7 +30,7 @@ export interface StatsOptions {
   onProgress?: ((progress: StatsProgress) => void) | undefined;
 }
 
-export interface StatsProgress {
+interface StatsProgress {
   /** Listed. */
   objects: number;
   /** Read. */

@@ -51,7 +51,7 @@ export interface Point extends Counted<PointStats> {
   volume: number;
 }
 
-export interface Volume extends Counted<VolumeStats> {
+interface Volume extends Counted<VolumeStats> {
   /** Numbers of its pages, each once. */
   pages: number[];
   /** Of its manifests, and of what they name: what cannot be read. */

@@ -75,7 +75,7 @@ async function isReadable(
   }
 }
 
-export interface BringBackOptions {
+interface BringBackOptions {
   project: Project;
   other: Project;
   /** Written before anything of the project was read. */

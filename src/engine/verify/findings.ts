@@ -46,7 +46,7 @@ export interface Finding {
   places: FindingPlace[];
 }
 
-export interface FindingPlace {
+interface FindingPlace {
   volume: string;
   backup: string;
   /** How many chunks of the volume it concerns; all of them for a manifest. */
@@ -91,7 +91,7 @@ export function findingOf(error: UnreadableError): Finding {
   return { kind, key: error.key, reason: describeError(error), places: [] };
 }
 
-export interface LocateOptions {
+interface LocateOptions {
   /** By key. */
   findings: ReadonlyMap<string, Finding>;
   scope: ManifestScope;
@@ -249,26 +249,31 @@ class Locator {
     let isClean = true;
     for (let i = 0; i < count; i++) {
       const entry = entries.get(i);
-      if (entry === undefined) continue;
-      const found = refsOf(entry).filter(({ id }) => this.#suspects.has(id)).flatMap((of) => {
-        const finding = this.findings.get(this.#project.key(chunkName(of)));
-        return finding === undefined ? [] : [{ finding, of }];
-      });
-      for (const { finding, of } of found) {
-        addPlace(finding, { manifest, position: first + i, chunks: 1 });
-        const isPatch = of === entry.object && entry.base !== undefined;
-        const patch = isPatch ? { chunkId: entry.id, base: entry.base! } : undefined;
-        if (patch !== undefined) {
-          finding.patch = { chunk: toHex(entry.id), base: this.#project.key(chunkName(patch.base)) };
-        }
-        this.#need(finding.key, { keys: manifest.keys, ref: of, patch });
-      }
-      if (found.length === 0) continue;
+      if (entry === undefined || !this.#locateEntry(entry, { manifest, position: first + i })) continue;
       isClean = false;
       damage.add(first + i, 1);
     }
     // Behind the end of one volume another may go on.
     if (isClean && count === PAGE_CHUNKS && ref.lease === undefined) this.#clean.add(ref.id);
+  }
+
+  /** Whether anything was found of the objects that the entry needs. */
+  #locateEntry(entry: ChunkLocation, at: { manifest: OpenManifest; position: number }): boolean {
+    let isFound = false;
+    for (const object of refsOf(entry)) {
+      if (!this.#suspects.has(object.id)) continue;
+      const finding = this.findings.get(this.#project.key(chunkName(object)));
+      if (finding === undefined) continue;
+      isFound = true;
+      addPlace(finding, { ...at, chunks: 1 });
+      const { base } = entry;
+      const patch = object === entry.object && base !== undefined ? { chunkId: entry.id, base } : undefined;
+      if (patch !== undefined) {
+        finding.patch = { chunk: toHex(entry.id), base: this.#project.key(chunkName(patch.base)) };
+      }
+      this.#need(finding.key, { keys: at.manifest.keys, ref: object, patch });
+    }
+    return isFound;
   }
 
   #need(key: string, about: Omit<Need, "pages">): Need {

@@ -83,23 +83,27 @@ class Reading {
     this.#healing = healing;
     this.#context = context;
     this.#pages = pages;
-    for (const object of chunks) {
-      const { chunks } = this.#of(object);
-      const content = toHex(object.need.patch?.chunkId ?? object.need.ref.id);
-      chunks.set(content, [...chunks.get(content) ?? [], object]);
-      this.tried.add(object.finding.key);
-    }
-    for (const object of pages) {
-      const { pages } = this.#of(object);
-      for (const page of new Set(object.need.pages.map(({ page }) => page))) {
-        const content = { object, page, entries: new EntryList(PAGE_CHUNKS) };
-        pages.set(page, [...pages.get(page) ?? [], content]);
-      }
-      this.tried.add(object.finding.key);
+    for (const object of chunks) this.#wantChunk(object);
+    for (const object of pages) this.#wantPage(object);
+    for (const { finding } of [...chunks, ...pages]) this.tried.add(finding.key);
+  }
+
+  #wantChunk(object: OpenObject): void {
+    const { chunks } = this.#wantedWith(object);
+    const content = toHex(object.need.patch?.chunkId ?? object.need.ref.id);
+    chunks.set(content, [...chunks.get(content) ?? [], object]);
+  }
+
+  #wantPage(object: OpenObject): void {
+    const { pages } = this.#wantedWith(object);
+    for (const page of new Set(object.need.pages.map(({ page }) => page))) {
+      const content = { object, page, entries: new EntryList(PAGE_CHUNKS) };
+      pages.set(page, [...pages.get(page) ?? [], content]);
     }
   }
 
-  #of({ need: { keys } }: OpenObject): WantedOfKey {
+  /** What is wanted under the same key as the object. */
+  #wantedWith({ need: { keys } }: OpenObject): WantedOfKey {
     const name = toHex(keys.id);
     const known = this.#wanted.get(name) ?? { keys, chunks: new Map(), pages: new Map() };
     this.#wanted.set(name, known);
@@ -109,11 +113,8 @@ class Reading {
   async run(source: Source): Promise<void> {
     const { workshop } = this.#healing.parts;
     for await (const diff of source.diffs()) {
-      await forEachLimited(
-        cutChunks(diff, workshop.cutting()),
-        workshop.window,
-        (piece) => this.#take(piece),
-      );
+      const pieces = cutChunks(diff, workshop.cutting());
+      await forEachLimited(pieces, workshop.window, (piece) => this.#take(piece));
     }
     for (const object of this.#pages) await this.#makePage(object);
   }

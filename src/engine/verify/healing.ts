@@ -12,7 +12,7 @@ import type { Finding, Need } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
 import type { VerifiedChunks } from "./verified_chunks.ts";
 
-export interface HealingParts {
+interface HealingParts {
   project: Project;
   /** The same project in another repository. */
   other: Project | undefined;

@@ -25,7 +25,7 @@ import { PageCache } from "../../volume/page_cache.ts";
 import { mapOrdered } from "../../util/task_limiter.ts";
 import { type ByteRange, ByteRanges } from "../../util/byte_ranges.ts";
 
-export interface VerifySourceOptions {
+interface VerifySourceOptions {
   project: string;
   volume: string;
   point: string | undefined;

@@ -14,7 +14,7 @@ import type { Project } from "../project.ts";
 export type FindingKind = "missing" | "damaged" | "unavailable";
 
 /** What a mark's object holds. */
-export interface QuarantineRecord {
+interface QuarantineRecord {
   found: FindingKind;
   reason: string;
   /** Where the repair ran, or the backup whose write went wrong. */

@@ -23,7 +23,7 @@ interface ChunkParts {
 }
 
 /** Hashes the chunk, and writes the leaves; those of the ranges `known` are there. */
-export interface HashTask extends ChunkParts {
+interface HashTask extends ChunkParts {
   op: "hash";
   known: readonly Range[];
   keys: ProjectKeys;
@@ -32,7 +32,7 @@ export interface HashTask extends ChunkParts {
 export type HashResult = Uint8Array | undefined;
 
 /** Compresses and seals a hashed chunk into `sealed`: whole, or just some blocks of it over another chunk. */
-export interface SealTask extends ChunkParts {
+interface SealTask extends ChunkParts {
   op: "seal";
   patch: { base: ObjectRef; bits: Uint8Array } | undefined;
   sealed: Shared;
@@ -53,7 +53,7 @@ interface ObjectParts {
 }
 
 /** Opens the object into `chunk`, writes its leaves, and checks that it is the chunk `id`. */
-export interface OpenTask extends ObjectParts, Omit<ChunkParts, "length"> {
+interface OpenTask extends ObjectParts, Omit<ChunkParts, "length"> {
   op: "open";
   id: Uint8Array;
 }
@@ -69,7 +69,7 @@ interface Refusal {
  * Applies the patch to `chunk`, whose leaves are those of the patch's base: writes the blocks, or only those that begin
  * in the ranges `wanted`, and the leaves of all of them, and checks that it is the patch `id`.
  */
-export interface ApplyTask extends ObjectParts, Omit<ChunkParts, "length"> {
+interface ApplyTask extends ObjectParts, Omit<ChunkParts, "length"> {
   op: "apply";
   id: Uint8Array;
   wanted: readonly Range[] | undefined;
