@@ -117,6 +117,11 @@ export class DamageError extends VarveError {
   }
 }
 
+/** The damage of the object at `key`, of which `state` says what is wrong. */
+export function cannotRead(key: string, state: string, cause?: unknown): DamageError {
+  return new DamageError(key, `Cannot read "${key}": ${state}`, { cause });
+}
+
 /** A manifest cuts its volume otherwise than the repository does: another `varve.json` was there when it was written. */
 export class ChunkSizeError extends DamageError {
   /** Those of the manifest's chunks. */

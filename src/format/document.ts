@@ -2,7 +2,7 @@
  * Documents: the JSON that sealed objects and local caches hold. Whoever has a project's key, or can write to a cache, can
  * make any: of each field only what it may be is believed, and all that is not named here is left out. docs/format.md, "Documents".
  */
-import { DamageError, VarveError } from "../errors.ts";
+import { cannotRead, VarveError } from "../errors.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { MAX_DOCUMENT_BYTES } from "./limits.ts";
 
@@ -40,7 +40,7 @@ export function decodeDocument<T>(bytes: Uint8Array, { key, read }: DocumentOpti
     return read(parse(bytes));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    throw new DamageError(key, `Cannot read "${key}": ${error.message}`);
+    throw cannotRead(key, error.message);
   }
 }
 

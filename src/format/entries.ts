@@ -12,7 +12,7 @@
  * Kind 0 is all zeros, 1 an object, 2 an object whose key carries the suffix of a lease, 3 a block patch over a whole
  * chunk; a lease of zeros in it stands for no suffix.
  */
-import { equalBytes } from "../util/bytes.ts";
+import { equalBytes, sameBytes } from "../util/bytes.ts";
 import type { ObjectRef } from "./layout.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 
@@ -49,8 +49,7 @@ export function sameLocation(a: ChunkLocation, b: Entry): boolean {
 
 function sameRef(a: ObjectRef | undefined, b: ObjectRef | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
-  if (a.lease === undefined || b.lease === undefined) return a.lease === b.lease && equalBytes(a.id, b.id);
-  return equalBytes(a.lease, b.lease) && equalBytes(a.id, b.id);
+  return sameBytes(a.lease, b.lease) && equalBytes(a.id, b.id);
 }
 
 export class EntryList {

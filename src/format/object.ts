@@ -15,7 +15,7 @@
  * 32     …    front section, then content section
  * ```
  */
-import { DamageError, VarveError } from "../errors.ts";
+import { cannotRead, VarveError } from "../errors.ts";
 import {
   FORMAT_VERSION,
   ID_BYTES,
@@ -146,7 +146,7 @@ export function objectType(bytes: Uint8Array): ObjectType {
  * not such a header, `format_version` where a varve of another format wrote an object that stands on its own.
  */
 export function decodeHeader(bytes: Uint8Array, options: { key: string; type: ObjectType }): ObjectHeader {
-  const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
+  const damaged = (state: string) => cannotRead(options.key, state);
   if (bytes.length < HEADER_BYTES) throw damaged(`it has ${bytes.length} bytes, shorter than a header`);
   if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw damaged("it does not begin as an object of varve");
   if (bytes[5] !== FORMAT_VERSION) {

@@ -2,7 +2,7 @@
 import { MissingError } from "../errors.ts";
 import { decodeDocument, encodeDocument, orNull, record, text } from "../format/document.ts";
 import * as field from "../format/fields.ts";
-import { holdName, HOLDS_PREFIX } from "../format/layout.ts";
+import { holdName, holdsPrefix } from "../format/layout.ts";
 import { MAX_REASON_BYTES } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
 import type { Context } from "../context.ts";
@@ -34,23 +34,19 @@ export class Holds {
   /** Whatever has a hold's name is a hold, so that damage to one never lets a backup go. */
   static async read(project: Project, volume: string | undefined, { signal }: Context): Promise<Holds> {
     return new Holds(
-      new Set(await Array.fromAsync(project.list(prefixOf(volume), { signal }), ({ name }) => name)),
+      new Set(await Array.fromAsync(project.list(holdsPrefix(volume), { signal }), ({ name }) => name)),
     );
   }
 
   /** For whoever drops what is not held: listed twice, for one listing may be short. */
   static async readTwice(project: Project, volume: string | undefined, context: Context): Promise<Holds> {
-    const listed = await listTwice(project, prefixOf(volume), context);
+    const listed = await listTwice(project, holdsPrefix(volume), context);
     return new Holds(new Set(listed.map(({ name }) => name)));
   }
 
   has({ volume, backup }: PointRef): boolean {
     return this.#names.has(holdName(volume, backup));
   }
-}
-
-function prefixOf(volume: string | undefined): string {
-  return volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
 }
 
 /** The hold of one backup, or `undefined`. Throws `DamageError`. */

@@ -3,7 +3,7 @@ import type { InfoCache } from "../cache/info_cache.ts";
 import type { ProjectKeys } from "../codec/keys.ts";
 import { frontEnd } from "../codec/seal.ts";
 import type { Context } from "../context.ts";
-import { DamageError, describeError, isUnreadable, MissingError, VarveError } from "../errors.ts";
+import { cannotRead, DamageError, describeError, isUnreadable, MissingError, VarveError } from "../errors.ts";
 import { EntryList } from "../format/entries.ts";
 import { manifestName } from "../format/layout.ts";
 import {
@@ -57,9 +57,7 @@ async function damageUnlessGone(
   const key = project.key(manifestName(place.volume, place.backup));
   if (error instanceof MissingError) {
     if (await isGone(project, place, context)) return undefined;
-    return new DamageError(key, `Cannot read "${key}": the store lists it, and does not give it`, {
-      cause: error,
-    });
+    return cannotRead(key, "the store lists it, and does not give it", error);
   }
   if (!isUnreadable(error) && !isOfAnother(error)) throw error;
   return new DamageError(key, describeError(error), { cause: error });
@@ -145,7 +143,7 @@ async function readManifestOnce(
     const pages = EntryList.decode(content, pagesOf(info));
     return { info, pages, keys };
   } catch (cause) {
-    throw new DamageError(key, `Cannot read "${key}": its list of pages cannot be read`, { cause });
+    throw cannotRead(key, "its list of pages cannot be read", cause);
   }
 }
 

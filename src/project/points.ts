@@ -1,6 +1,6 @@
 /** The restore points of a project as listings show them: by the names of their manifests. */
 import type { Context } from "../context.ts";
-import { parseManifestName, volumePrefix, VOLUMES_PREFIX } from "../format/layout.ts";
+import { manifestsPrefix, parseManifestName } from "../format/layout.ts";
 import { assertVolumeName } from "../format/names.ts";
 import { listTwice, type NamedObject } from "./list_twice.ts";
 import type { PointRef } from "./point_ref.ts";
@@ -15,7 +15,7 @@ export async function listPoints(
   volume: string | undefined,
   context: Pick<Context, "signal">,
 ): Promise<ListedPoint[]> {
-  const objects = await listTwice(project, prefixOf(volume), context);
+  const objects = await listTwice(project, manifestsPrefix(volume), context);
   return objects.map((object) => pointOf(object, volume)).filter((point) => point !== undefined);
 }
 
@@ -25,7 +25,7 @@ export async function* listPointsOnce(
   volume: string | undefined,
   { signal }: Pick<Context, "signal">,
 ): AsyncGenerator<ListedPoint> {
-  for await (const object of project.list(prefixOf(volume), { signal })) {
+  for await (const object of project.list(manifestsPrefix(volume), { signal })) {
     const point = pointOf(object, volume);
     if (point !== undefined) yield point;
   }
@@ -35,10 +35,6 @@ export async function* listPointsOnce(
 export async function listBackupIds(project: Project, volume: string, context: Context): Promise<string[]> {
   assertVolumeName(volume);
   return (await listPoints(project, volume, context)).map(({ backup }) => backup);
-}
-
-function prefixOf(volume: string | undefined): string {
-  return volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
 }
 
 /** `undefined` for what is no manifest, or that of a volume whose name goes on. */

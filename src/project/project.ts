@@ -7,7 +7,7 @@
  */
 import type { HolderKind, ProjectKeys } from "../codec/keys.ts";
 import { openContent, openFront, sealObject } from "../codec/seal.ts";
-import { DamageError, type UnreadableError, VarveError } from "../errors.ts";
+import { cannotRead, type UnreadableError, VarveError } from "../errors.ts";
 import { concat, toHex } from "../util/bytes.ts";
 import { isBackupId } from "../format/backup_id.ts";
 import { CHUNKS_PREFIX, HOLDS_PREFIX, keyName, projectPrefix, VOLUMES_PREFIX } from "../format/layout.ts";
@@ -111,11 +111,11 @@ export class Project {
     const id = toHex(decodeHeader(bytes, { type: object.type, key }).keyId);
     const cause = this.#damagedKeys.get(id);
     if (cause !== undefined) {
-      throw new DamageError(key, `Cannot read "${key}": its key ${id} cannot be read`, { cause });
+      throw cannotRead(key, `its key ${id} cannot be read`, cause);
     }
     const found = this.#keys.get(id) ?? await this.#findKey(id);
     if (found === undefined) {
-      throw new DamageError(key, `Cannot read "${key}": it is sealed with the key ${id}, which is not here`);
+      throw cannotRead(key, `it is sealed with the key ${id}, which is not here`);
     }
     this.#keys.set(id, found);
     return found;
@@ -179,10 +179,8 @@ export class Project {
     if (bytes.length < length) return bytes;
     const header = decodeHeader(bytes, { type, key });
     const end = HEADER_BYTES + header.frontBytes + header.contentBytes;
-    if (end > most) {
-      throw new DamageError(key, `Cannot read "${key}": it says to hold more than an object can`);
-    }
-    if (end < length) throw new DamageError(key, `Cannot read "${key}": it is longer than it says`);
+    if (end > most) throw cannotRead(key, "it says to hold more than an object can");
+    if (end < length) throw cannotRead(key, "it is longer than it says");
     // One more than it should have: of what follows nothing else has to be known.
     const range = { offset: length, length: end - length + 1 };
     const rest = await this.get(name, { ...options, range });

@@ -70,6 +70,23 @@ export async function openRepository(store: Store, context: Context): Promise<Re
   return { id: fields.repository, store, chunkBytes: fields.chunk_bytes };
 }
 
+/**
+ * Opens the repository in another store, to or from which a project is copied. `cannot` begins the error. Throws
+ * `no_repository` where there is none, `conflict` where it has another chunk size: neither could read the other's points.
+ */
+export async function openSecond(
+  store: Store,
+  { chunkBytes, cannot }: { chunkBytes: number; cannot: string },
+  context: Context,
+): Promise<Repository> {
+  const second = await openRepository(store, context);
+  if (second.chunkBytes === chunkBytes) return second;
+  throw new VarveError(
+    "conflict",
+    `${cannot} "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
+  );
+}
+
 async function readRepositoryFile(store: Store, { signal }: Context): Promise<Record<string, unknown>> {
   try {
     return await readTwice(async () =>

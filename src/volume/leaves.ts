@@ -5,7 +5,7 @@
 import type { LeafCache } from "../cache/leaf_cache.ts";
 import { chunkId } from "../codec/ids.ts";
 import { frontEnd, SEAL_BYTES } from "../codec/seal.ts";
-import { DamageError, unlessDamaged } from "../errors.ts";
+import { cannotRead, unlessDamaged } from "../errors.ts";
 import { equalBytes } from "../util/bytes.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { leavesBytes } from "../format/limits.ts";
@@ -60,7 +60,7 @@ export class LeafReader {
     const isIt = decodeHeader(bytes, { ...object, key }).plainBytes === length &&
       leaves.length === leavesBytes(length) && equalBytes(chunkId(keys.idKey, length, leaves), ref.id);
     if (isIt) return leaves;
-    throw new DamageError(key, `Cannot read "${key}": its leaves are not those of the chunk`);
+    throw cannotRead(key, "its leaves are not those of the chunk");
   }
 }
 

@@ -6,7 +6,7 @@
  */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKeys } from "../codec/keys.ts";
-import { DamageError } from "../errors.ts";
+import { cannotRead } from "../errors.ts";
 import { equalBytes, toHex } from "../util/bytes.ts";
 import { type Entry, EntryList, wholeAt } from "../format/entries.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
@@ -236,15 +236,14 @@ async function downloadPageOnce(
   { project, signal }: Pick<PageTableOptions, "project" | "signal">,
 ): Promise<{ entries: EntryList; object: Uint8Array }> {
   const name = chunkName(ref);
-  const damaged = (state: string, cause?: unknown) =>
-    new DamageError(project.key(name), `Cannot read "${project.key(name)}": ${state}`, { cause });
+  const objectKey = project.key(name);
   const { content, bytes, keys } = await project.readOnce({ type: OBJECT_TYPE.page, name }, { signal });
   if (!equalBytes(pageId(keys.pageKey, content), ref.id)) {
-    throw damaged(`it is not the page ${toHex(ref.id)}`);
+    throw cannotRead(objectKey, `it is not the page ${toHex(ref.id)}`);
   }
   try {
     return { entries: EntryList.decode(content, PAGE_CHUNKS), object: bytes };
   } catch (cause) {
-    throw damaged("its entries cannot be read", cause);
+    throw cannotRead(objectKey, "its entries cannot be read", cause);
   }
 }

@@ -3,7 +3,7 @@
  * is opened first and the patch applied to it.
  */
 import type { ChunkCache } from "../cache/chunk_cache.ts";
-import { DamageError, MissingError, unlessDamaged } from "../errors.ts";
+import { cannotRead, DamageError, MissingError, unlessDamaged } from "../errors.ts";
 import { equalBytes, toHex } from "../util/bytes.ts";
 import type { Range } from "../util/ranges.ts";
 import type { ChunkLocation } from "../format/entries.ts";
@@ -128,7 +128,7 @@ export class ChunkReader {
       open: (object) => workshop.pool.apply(into, object, wanted),
     });
     if (equalBytes(made, id)) return;
-    throw damaged({ key: project.key(chunkName(ref)) }, `it does not make the chunk ${toHex(id)}`);
+    throw cannotRead(project.key(chunkName(ref)), `it does not make the chunk ${toHex(id)}`);
   }
 
   async #assertOpen(into: SharedBuffer, object: SealedObject): Promise<void> {
@@ -138,7 +138,7 @@ export class ChunkReader {
     const length = await workshop.pool.open(into, object);
     const front = await project.front(bytes, { type: OBJECT_TYPE.chunk, name: chunkName(object.ref) });
     const wanted = into.bytes.subarray(project.chunkBytes, project.chunkBytes + leavesBytes(length));
-    if (!equalBytes(front, wanted)) throw damaged(object, "its leaves are not those of its content");
+    if (!equalBytes(front, wanted)) throw cannotRead(object.key, "its leaves are not those of its content");
   }
 
   async #assertPatch(into: SharedBuffer, object: SealedObject, bytes: Uint8Array): Promise<void> {
@@ -208,7 +208,7 @@ export class ChunkReader {
     const isPatch = objectType(bytes) === OBJECT_TYPE.patch;
     const keys = await project.keyOf(bytes, { type: isPatch ? OBJECT_TYPE.patch : OBJECT_TYPE.chunk, name });
     if (bytes.length > sealed.bytes.length) {
-      throw damaged({ key }, `it has more bytes than a chunk can have`);
+      throw cannotRead(key, "it has more bytes than a chunk can have");
     }
     if (bytes.buffer !== sealed.bytes.buffer) sealed.bytes.set(bytes);
     return await opening.open({ ref, sealed, sealedLength: bytes.length, keys, key });
@@ -219,10 +219,6 @@ function decodeFront(front: Uint8Array, object: SealedObject) {
   try {
     return decodePatchFront(front);
   } catch (cause) {
-    throw damaged(object, "its front cannot be read", cause);
+    throw cannotRead(object.key, "its front cannot be read", cause);
   }
-}
-
-function damaged({ key }: { key: string }, state: string, cause?: unknown): DamageError {
-  return new DamageError(key, `Cannot read "${key}": ${state}`, { cause });
 }

@@ -4,7 +4,7 @@
  */
 import { UsageError, VarveError } from "../../errors.ts";
 import type { ProjectKeys } from "../../codec/keys.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import { chunkLength } from "../../format/limits.ts";
 import type { Source, VolumeReader } from "../../sources/source.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
@@ -73,7 +73,7 @@ export class SourceSample {
       await this.#reader.readAt(buffer.bytes.subarray(0, length), position * chunkBytes);
       const id = await workshop.pool.hash({ buffer, length }, keys);
       const entry = await table.get(position);
-      return id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
+      return sameBytes(id, entry?.id);
     } finally {
       buffer.release();
     }

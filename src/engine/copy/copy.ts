@@ -12,7 +12,7 @@ import { ChunkResources } from "../../volume/resources.ts";
 import { type CopiedPoints, copyMissing, type CopyProgress } from "../../volume/copy_points.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
-import { copyKeys, openSecond } from "./copy_target.ts";
+import { copyKeys } from "./copy_target.ts";
 import type { Lease, LeaseOptions } from "../../project/sharing/lease.ts";
 import { withLease, withLeaseIfWritable } from "../../project/sharing/with_lease.ts";
 import { listPoints } from "../../project/points.ts";
@@ -20,7 +20,7 @@ import type { PointRef } from "../../project/point_ref.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
-import type { Repository } from "../../project/repository.ts";
+import { openSecond, type Repository } from "../../project/repository.ts";
 import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 
 export interface CopyOptions {
@@ -59,7 +59,11 @@ export async function copy(
     context,
     async (sourceLease, guarded) => {
       const points = await findPoints(source, options, guarded);
-      const second = await openSecond(to, repository.chunkBytes, guarded);
+      const second = await openSecond(
+        to,
+        { chunkBytes: repository.chunkBytes, cannot: "Cannot copy to" },
+        guarded,
+      );
       await assertOtherRepository(repository, { second, source, sourceLease }, guarded);
       await copyKeys({ from: repository.store, to, project: name }, guarded);
       const target = await openProject(second, { name, secrets }, guarded);

@@ -1,6 +1,6 @@
 /** What has to be at each position of the target, and what is known to be there: no reading, no writing. */
 import { describeError, isUnreadable } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import { type Entry, EntryList } from "../../format/entries.ts";
 import { chunkLength, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { OpenManifest } from "../../project/manifests.ts";
@@ -78,10 +78,7 @@ async function readBoth(plan: RestorePlan, page: number): Promise<PagePair> {
   const baseRef = known === undefined || page >= known.base.pages.length
     ? undefined
     : known.base.pages.get(page)?.object;
-  const equal = (ref === undefined || baseRef === undefined)
-    ? ref === baseRef
-    : equalBytes(ref.id, baseRef.id);
-  const same = known !== undefined && equal && !known.changed.inPage(page);
+  const same = known !== undefined && sameBytes(ref?.id, baseRef?.id) && !known.changed.inPage(page);
   if (same) return { same, wanted: { entries: new EntryList(0) }, base: undefined };
   const wanted = await readOne(plan, page, manifest);
   const base = known === undefined ? undefined : await readOne(plan, page, known.base);
@@ -118,8 +115,7 @@ function wantedAt(
     return { entry, target: "unknown" };
   }
   const base = read.base.get(position % PAGE_CHUNKS);
-  const equal = (entry === undefined || base === undefined) ? entry === base : equalBytes(entry.id, base.id);
-  return { entry, target: equal ? "same" : "different" };
+  return { entry, target: sameBytes(entry?.id, base?.id) ? "same" : "different" };
 }
 
 function lengthAt(position: number, { info }: OpenManifest): number {

@@ -4,7 +4,7 @@
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { DamageError, describeError, isUnreadable, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import { type ChunkLocation, refsOf } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
 import { MAX_PATCH_SHARE } from "../../format/patch.ts";
@@ -152,8 +152,7 @@ export class Restorer {
     await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
     this.readBytes += wanted.length;
     const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.keys);
-    if (id === undefined || wanted.entry === undefined) return id === wanted.entry;
-    return equalBytes(id, wanted.entry.id);
+    return sameBytes(id, wanted.entry?.id);
   }
 
   /** `holdsOther`: the buffer has what the target holds now, which may be the chunk but for a patch. */

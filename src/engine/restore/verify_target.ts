@@ -1,6 +1,6 @@
 /** Reads a restored target back from its device, past the page cache, and holds every chunk against the backup. */
 import { DamageError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { OpenManifest } from "../../project/manifests.ts";
@@ -41,10 +41,7 @@ async function check(
   try {
     await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
     const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.keys);
-    const equal = id === undefined || wanted.entry === undefined
-      ? id === wanted.entry
-      : equalBytes(id, wanted.entry.id);
-    if (equal) return wanted.length;
+    if (sameBytes(id, wanted.entry?.id)) return wanted.length;
   } finally {
     buffer.release();
   }

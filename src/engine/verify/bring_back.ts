@@ -1,7 +1,7 @@
 /** What is not here and another repository of the project has: keys first, then points, then holds. */
 import { describeError, isUnreadable, unlessUnreadable, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { HOLDS_PREFIX } from "../../format/layout.ts";
+import { holdsPrefix, parseHoldName } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Store } from "../../store/store.ts";
 import { copyMissing } from "../../volume/copy_points.ts";
@@ -18,7 +18,7 @@ import type { Project } from "../../project/project.ts";
 import { listKeys } from "../../project/project_keys.ts";
 import { readForgotten } from "../../project/forgotten.ts";
 import { readHold } from "../../project/holds.ts";
-import { checkKey, parseHoldName } from "../../project/check_beside.ts";
+import { checkKey } from "../../project/check_beside.ts";
 import type { Finding } from "./findings.ts";
 import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 
@@ -138,9 +138,8 @@ export async function bringBackHolds(
   context: Context,
 ): Promise<string[]> {
   const healed: string[] = [];
-  const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
   const points = new Set((await listPoints(project, undefined, context)).map(({ name }) => name));
-  for await (const { name } of other.list(prefix, context)) {
+  for await (const { name } of other.list(holdsPrefix(volume), context)) {
     const place = parseHoldName(name);
     if (place === undefined || !points.has(nameOf(place))) continue;
     if (await holdOf(project, place, context) !== undefined) continue;

@@ -1,5 +1,5 @@
 /** A look at one object, past every cache and every earlier answer: is it whole now? */
-import { DamageError, unlessUnreadable } from "../../errors.ts";
+import { cannotRead, unlessUnreadable } from "../../errors.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { OBJECT_TYPE, objectType } from "../../format/object.ts";
 import { ChunkReader } from "../../volume/read_chunk.ts";
@@ -29,7 +29,7 @@ async function readWhole(
 ): Promise<void> {
   const top = await project.get(chunkName(ref), { signal, range: TYPE_RANGE });
   const key = project.key(chunkName(ref));
-  if (top.length === 0) throw new DamageError(key, `Cannot read "${key}": it is empty`);
+  if (top.length === 0) throw cannotRead(key, "it is empty");
   if (objectType(top) === OBJECT_TYPE.page) return void await downloadPage(ref, { project, signal });
   const buffer = await workshop.bases.acquire();
   try {

@@ -3,7 +3,6 @@
  * that was healed shows what it refers to. Takes nothing away. What cannot be healed is marked as not to be used: backups
  * then take it for absent, and the next one that has the same content stores it again.
  */
-import { VarveError } from "../../errors.ts";
 import type { Source } from "../../sources/source.ts";
 import type { Store } from "../../store/store.ts";
 import { listBackupIds } from "../../project/points.ts";
@@ -14,7 +13,7 @@ import { withLease } from "../../project/sharing/with_lease.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject, type Secret } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
-import { openRepository, type Repository } from "../../project/repository.ts";
+import { openSecond, type Repository } from "../../project/repository.ts";
 import { bringBackHolds, bringBackKeys, bringBackPoints, type BroughtBack } from "./bring_back.ts";
 import type { Finding } from "./findings.ts";
 import { Healing } from "./healing.ts";
@@ -66,16 +65,6 @@ interface Run {
   source: SourceHealer | undefined;
 }
 
-/** Throws `conflict` where the other repository cuts volumes otherwise: none of its points could be read here. */
-async function openSecond(store: Store, { chunkBytes }: Repository, context: Context): Promise<Repository> {
-  const second = await openRepository(store, context);
-  if (second.chunkBytes === chunkBytes) return second;
-  throw new VarveError(
-    "conflict",
-    `Cannot repair from "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
-  );
-}
-
 /** Heals what it can. Throws only what stops the work; what is left is in the report. */
 export async function repair(
   repository: Repository,
@@ -84,7 +73,9 @@ export async function repair(
 ): Promise<RepairReport> {
   const startedMs = context.clock.now();
   const { project: name, volume, secrets, fromStore } = options;
-  const second = fromStore && await openSecond(fromStore, repository, context);
+  const { chunkBytes } = repository;
+  const second = fromStore &&
+    await openSecond(fromStore, { chunkBytes, cannot: "Cannot repair from" }, context);
   const keys = fromStore === undefined
     ? []
     : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);

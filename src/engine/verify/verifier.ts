@@ -1,6 +1,6 @@
 /** Looks for everything that restore points refer to, and reads back what is chosen of it. */
 import type { Context } from "../../context.ts";
-import { DamageError, isUnreadable, MissingError, type UnreadableError } from "../../errors.ts";
+import { cannotRead, isUnreadable, MissingError, type UnreadableError } from "../../errors.ts";
 import {
   chunkName,
   chunkShardPrefix,
@@ -145,7 +145,7 @@ export class Verifier {
       const info = await this.#project.head(name, this.#context);
       if (info === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
       if (!isPossibleChunkSize(info.sizeBytes, chunkBytes)) {
-        throw new DamageError(key, `Cannot read "${key}": no chunk or page can have ${info.sizeBytes} bytes`);
+        throw cannotRead(key, `no chunk or page can have ${info.sizeBytes} bytes`);
       }
       references.mark(ref);
     } catch (error) {

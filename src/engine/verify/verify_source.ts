@@ -5,7 +5,7 @@
  */
 import type { Secret } from "../../codec/keys.ts";
 import { describeError, isUnreadable, UsageError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import type { Entry } from "../../format/entries.ts";
 import { chunkLength } from "../../format/limits.ts";
 import { isRbdStream } from "../../rbd/export.ts";
@@ -159,8 +159,7 @@ class Comparison {
     } catch (error) {
       return unreadable(position, error);
     }
-    const isEqual = id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
-    if (isEqual) return { kind: "equal", position };
+    if (sameBytes(id, entry?.id)) return { kind: "equal", position };
     if (isStream) throw this.#notTheVolume(source);
     return await this.#readBack(position, entry);
   }
