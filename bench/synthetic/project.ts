@@ -84,7 +84,7 @@ async function storePage(project: Project, entries: EntryList): Promise<ObjectRe
   const ref = { id: pageId(project.firstKey.pageKey, content), lease: undefined };
   const name = chunkName(ref);
   await project.store.put(
-    project.key(name),
+    project.objectKey(name),
     sealObject({ type: OBJECT_TYPE.page, name, content }, project.firstKey),
   );
   return ref;

@@ -53,7 +53,7 @@ export async function forgottenRecords(
     const { name, modifiedMs: writtenMs } = record;
     try {
       const { content } = await project.read({ type: OBJECT_TYPE.forgotten, name }, { signal });
-      return { name, names: decodeNames(content, project.key(name)), writtenMs };
+      return { name, names: decodeNames(content, project.objectKey(name)), writtenMs };
     } catch (error) {
       if (!isUnreadable(error)) throw error;
       return { name, names: [], writtenMs };

@@ -58,7 +58,7 @@ export async function readHold(
   const name = holdName(volume, backup);
   try {
     const { content } = await project.read({ type: OBJECT_TYPE.hold, name }, { signal });
-    return decodeDocument(content, { key: project.key(name), read: readContent });
+    return decodeDocument(content, { key: project.objectKey(name), read: readContent });
   } catch (error) {
     if (error instanceof MissingError) return undefined;
     throw error;
@@ -75,7 +75,7 @@ export async function writeHold(
   const object = {
     type: OBJECT_TYPE.hold,
     name,
-    content: encodeDocument(content, { key: project.key(name), read: readContent }),
+    content: encodeDocument(content, { key: project.objectKey(name), read: readContent }),
   };
   await project.write(object, { signal, keys: project.firstKey });
   await assertStored(project, object.name, { signal });

@@ -54,7 +54,7 @@ async function damageUnlessGone(
   context: Context,
 ): Promise<DamageError | undefined> {
   if (error instanceof DamageError) return error;
-  const key = project.key(manifestName(place.volume, place.backup));
+  const key = project.objectKey(manifestName(place.volume, place.backup));
   if (error instanceof MissingError) {
     if (await isGone(project, place, context)) return undefined;
     return cannotRead(key, "the store lists it, and does not give it", error);
@@ -114,7 +114,7 @@ async function readFront(
   object: { type: ObjectType; name: string },
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  const key = project.key(object.name);
+  const key = project.objectKey(object.name);
   const bytes = await project.get(object.name, { signal, range: { offset: 0, length: INFO_READ_BYTES } });
   const end = frontEnd(decodeHeader(bytes, { type: object.type, key }));
   if (end <= bytes.length) return bytes.slice(0, end);
@@ -136,7 +136,7 @@ async function readManifestOnce(
   signal: AbortSignal,
 ): Promise<OpenManifest> {
   const object = { type: OBJECT_TYPE.manifest, name: manifestName(place.volume, place.backup) };
-  const key = project.key(object.name);
+  const key = project.objectKey(object.name);
   const { bytes, content, keys } = await project.readOnce(object, { signal });
   const info = decodeInfo(await project.front(bytes, object), infoPlace(project, place));
   try {
@@ -149,7 +149,7 @@ async function readManifestOnce(
 
 function infoPlace(project: Project, { volume, backup }: PointRef): InfoPlace {
   const { name, chunkBytes } = project;
-  return { key: project.key(manifestName(volume, backup)), project: name, volume, backup, chunkBytes };
+  return { key: project.objectKey(manifestName(volume, backup)), project: name, volume, backup, chunkBytes };
 }
 
 /** How many pages the volume has. */
@@ -168,7 +168,7 @@ export async function writeManifest(
   const object = {
     type: OBJECT_TYPE.manifest,
     name,
-    front: encodeInfo(info, project.key(name)),
+    front: encodeInfo(info, project.objectKey(name)),
     content: pages.encode(),
   };
   await project.write(object, { ...options, keys });

@@ -76,38 +76,38 @@ export class Project {
   }
 
   /** The store's key of the object `name`. */
-  key(name: string): string {
+  objectKey(name: string): string {
     return projectPrefix(this.name) + name;
   }
 
   /** The name of the object at a key of the store below this project. */
   nameOf(key: string): string {
-    return key.slice(this.key("").length);
+    return key.slice(this.objectKey("").length);
   }
 
   /** The bytes of the object as the store has them. */
   async get(name: string, options: GetOptions): Promise<Uint8Array> {
-    return await this.store.get(this.key(name), options);
+    return await this.store.get(this.objectKey(name), options);
   }
 
   /** Stores bytes that are sealed already. */
   async put(name: string, bytes: Uint8Array, options: RequestOptions): Promise<void> {
-    await this.store.put(this.key(name), bytes, options);
+    await this.store.put(this.objectKey(name), bytes, options);
   }
 
-  /** What the store says of the object when it is asked once; `look` is the second look, too. */
+  /** What the store says of the object when it is asked once; `find` is the second look, too. */
   async head(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
-    return await this.store.head(this.key(name), options);
+    return await this.store.head(this.objectKey(name), options);
   }
 
   /** Deletes the objects; those that remain. */
   async delete(names: readonly string[], options: RequestOptions): Promise<DeleteFailure[]> {
-    return await this.store.delete(names.map((name) => this.key(name)), options);
+    return await this.store.delete(names.map((name) => this.objectKey(name)), options);
   }
 
   /** The project key that sealed these bytes. Throws `DamageError` where there is none, `wrong_secret`. */
   async keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<ProjectKeys> {
-    const key = this.key(object.name);
+    const key = this.objectKey(object.name);
     const id = toHex(decodeHeader(bytes, { type: object.type, key }).keyId);
     const cause = this.#damagedKeys.get(id);
     if (cause !== undefined) {
@@ -132,24 +132,24 @@ export class Project {
   }
 
   /** What the store says of the object: `undefined` only if neither a question nor a listing finds it. */
-  async look(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
+  async find(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
     const info = await this.head(name, options);
     if (info !== undefined) return info;
-    for await (const first of this.store.list(this.key(name), options)) {
-      return first.key === this.key(name) ? first : undefined;
+    for await (const first of this.store.list(this.objectKey(name), options)) {
+      return first.key === this.objectKey(name) ? first : undefined;
     }
     return undefined;
   }
 
-  /** Whether the object is there, as `look` says. */
+  /** Whether the object is there, as `find` says. */
   async has(name: string, options: RequestOptions): Promise<boolean> {
-    return await this.look(name, options) !== undefined;
+    return await this.find(name, options) !== undefined;
   }
 
   /** Throws `DamageError` unless the bytes are a whole object of that name, of any type. */
   async check(bytes: Uint8Array, name: string): Promise<void> {
     const object = { type: objectType(bytes), name };
-    openContent(bytes, { ...object, key: this.key(name) }, await this.keyOf(bytes, object));
+    openContent(bytes, { ...object, key: this.objectKey(name) }, await this.keyOf(bytes, object));
   }
 
   /** Content of a small sealed object, and the key that sealed it. What does not open is read twice. */
@@ -161,7 +161,11 @@ export class Project {
   async readOnce(object: { type: ObjectType; name: string }, options: RequestOptions) {
     const bytes = await this.fetch(object, options);
     const keys = await this.keyOf(bytes, object);
-    return { bytes, keys, content: openContent(bytes, { ...object, key: this.key(object.name) }, keys) };
+    return {
+      bytes,
+      keys,
+      content: openContent(bytes, { ...object, key: this.objectKey(object.name) }, keys),
+    };
   }
 
   /**
@@ -172,7 +176,7 @@ export class Project {
     { type, name }: { type: ObjectType; name: string },
     options: RequestOptions,
   ): Promise<Uint8Array> {
-    const key = this.key(name);
+    const key = this.objectKey(name);
     const most = maxObjectBytes(type);
     const length = Math.min(FIRST_READ_BYTES, most + 1);
     const bytes = await this.get(name, { ...options, range: { offset: 0, length } });
@@ -189,7 +193,7 @@ export class Project {
 
   /** Front section of an object of which `bytes` may be only the beginning. */
   async front(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<Uint8Array> {
-    return openFront(bytes, { ...object, key: this.key(object.name) }, await this.keyOf(bytes, object));
+    return openFront(bytes, { ...object, key: this.objectKey(object.name) }, await this.keyOf(bytes, object));
   }
 
   async write(
@@ -199,7 +203,7 @@ export class Project {
     const bytes = sealObject(object, options.keys);
     if (bytes.length > maxObjectBytes(object.type)) {
       const state = `with ${bytes.length} bytes it is larger than such an object can be`;
-      throw new VarveError("failed", `Cannot write "${this.key(object.name)}": ${state}`);
+      throw new VarveError("failed", `Cannot write "${this.objectKey(object.name)}": ${state}`);
     }
     await this.put(object.name, bytes, options);
     return bytes.length;
@@ -213,7 +217,7 @@ export class Project {
     // They are millions, and whoever lists them looks at each name.
     const isChunks = prefix.startsWith(CHUNKS_PREFIX);
     let beneath: string | undefined;
-    for await (const info of this.store.list(this.key(prefix), options)) {
+    for await (const info of this.store.list(this.objectKey(prefix), options)) {
       if (!isChunks && (!isKey(info.key) || (beneath !== undefined && info.key.startsWith(beneath)))) {
         continue;
       }

@@ -28,7 +28,7 @@ const MAX_REMEMBERED = 16_384;
 export interface ChunkCopierOptions {
   source: Project;
   target: Project;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   /** Of the target, read after its lease was written. */
   condemned: CondemnedObjects;
   marked: QuarantinedObjects;
@@ -75,8 +75,8 @@ export class ChunkCopier {
     this.#options = options;
     this.#stored = new StoredObjects(options.target, context);
     this.#context = context;
-    const { source: project, workshop } = options;
-    this.#reader = new ChunkReader({ project, workshop }, context.signal);
+    const { source: project, resources } = options;
+    this.#reader = new ChunkReader({ project, resources }, context.signal);
   }
 
   /** What was written last of what was put or found in the target until now. */
@@ -92,8 +92,8 @@ export class ChunkCopier {
     pages: EntryList,
     { keys, base, onPage }: CopyPagesOptions,
   ): Promise<EntryList> {
-    const { target, workshop, condemned, marked, lease } = this.#options;
-    const options = { project: target, keys, workshop, condemned, marked, lease: lease.id };
+    const { target, resources, condemned, marked, lease } = this.#options;
+    const options = { project: target, keys, resources, condemned, marked, lease: lease.id };
     const writer = new ChunkWriter(options, this.#context);
     const copied = new EntryList(pages.length);
     const isInDoubt = base?.isInDoubt ?? false;
@@ -151,9 +151,9 @@ export class ChunkCopier {
     entries: EntryList,
     { writer, base }: { writer: ChunkWriter; base: EntryList | undefined },
   ): Promise<EntryList> {
-    const { workshop } = this.#options;
+    const { resources } = this.#options;
     let changed: EntryList | undefined;
-    await forEachLimited(entries.locations(), workshop.window + workshop.jobs, async ([at, location]) => {
+    await forEachLimited(entries.locations(), resources.window + resources.jobs, async ([at, location]) => {
       const isInBase = sameLocation(location, base?.get(at));
       const copied = await this.#chunk(location, { writer, isInBase });
       if (!sameLocation(location, copied)) (changed ??= entries.copy()).set(at, copied);
@@ -163,17 +163,19 @@ export class ChunkCopier {
 
   /** Where the chunk is in the target, once it is there. */
   async #chunk(
-    place: ChunkLocation,
+    location: ChunkLocation,
     { writer, isInBase }: { writer: ChunkWriter; isInBase: boolean },
   ): Promise<ChunkLocation> {
-    if (isInBase && await writer.isUsable(...refsOf(place))) {
+    if (isInBase && await writer.isUsable(...refsOf(location))) {
       this.counts.present++;
-      return place;
+      return location;
     }
-    if (await this.#options.condemned.has(...refsOf(place))) return await this.#storeAnew(place, writer);
+    if (await this.#options.condemned.has(...refsOf(location))) {
+      return await this.#storeAnew(location, writer);
+    }
     // What a patch is over comes first.
-    for (const ref of refsOf(place).reverse()) await this.#copyOnce(ref);
-    return place;
+    for (const ref of refsOf(location).reverse()) await this.#copyOnce(ref);
+    return location;
   }
 
   async #copyOnce(ref: ObjectRef): Promise<void> {
@@ -190,7 +192,7 @@ export class ChunkCopier {
 
   async #copyObject(ref: ObjectRef): Promise<void> {
     if (await this.#isThere(ref)) return;
-    const buffer = await this.#options.workshop.chunks.acquire();
+    const buffer = await this.#options.resources.chunks.acquire();
     try {
       await this.#reader.assertObject(buffer, ref, (object) => this.#put(ref, object));
     } finally {
@@ -199,10 +201,10 @@ export class ChunkCopier {
   }
 
   /** A condemned key must not be referred to. */
-  async #storeAnew(place: ChunkLocation, writer: ChunkWriter): Promise<ChunkLocation> {
-    const buffer = await this.#options.workshop.chunks.acquire();
+  async #storeAnew(location: ChunkLocation, writer: ChunkWriter): Promise<ChunkLocation> {
+    const buffer = await this.#options.resources.chunks.acquire();
     try {
-      const length = await this.#reader.read(buffer, place);
+      const length = await this.#reader.read(buffer, location);
       const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, content: WHOLE });
       this.counts[outcome === "new" ? "copied" : "present"]++;
       return entry!; // only zeros have none, and no key

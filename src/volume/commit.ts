@@ -92,7 +92,7 @@ async function assertNewest(
   throw new VarveError(
     "conflict",
     `Cannot store "${project.name}/${info.volume}@${info.backup}": "${
-      project.key(newest.name)
+      project.objectKey(newest.name)
     }" is gone, and nobody ` +
       `deleted it, which looks as if the store had been put back to an older copy; run it again`,
   );
@@ -151,7 +151,7 @@ async function withdraw(
   context: Context,
 ): Promise<void> {
   const name = manifestName(info.volume, info.backup);
-  const key = project.key(name);
+  const key = project.objectKey(name);
   if (await isHeld(project, info)) {
     return context.log.error(
       { key },

@@ -41,7 +41,7 @@ export class LeafReader {
     const cached = position === undefined ? undefined : await this.#cache?.get(position);
     const known = cached && await this.#open(ref, cached, length).catch(unlessDamaged);
     if (known !== undefined) return known;
-    const key = this.#project.key(chunkName(ref));
+    const key = this.#project.objectKey(chunkName(ref));
     const range = { offset: 0, length: frontBytes(this.#project.chunkBytes) };
     return await readTwice(async () => {
       const bytes = await this.#project.get(chunkName(ref), { range, signal: this.#signal });
@@ -54,7 +54,7 @@ export class LeafReader {
 
   async #open(ref: ObjectRef, bytes: Uint8Array, length: number): Promise<Uint8Array> {
     const object = { type: OBJECT_TYPE.chunk, name: chunkName(ref) };
-    const key = this.#project.key(object.name);
+    const key = this.#project.objectKey(object.name);
     const keys = await this.#project.keyOf(bytes, object);
     const leaves = await this.#project.front(bytes, object);
     const isIt = decodeHeader(bytes, { ...object, key }).plainBytes === length &&

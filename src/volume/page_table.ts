@@ -97,7 +97,7 @@ export class PageTable {
   }
 
   /** Has the page stored anew, as it is. */
-  async touch(page: number, write: PageWriter): Promise<void> {
+  async storeAgain(page: number, write: PageWriter): Promise<void> {
     await this.#change(page, write, () => {});
   }
 
@@ -236,7 +236,7 @@ async function downloadPageOnce(
   { project, signal }: Pick<PageTableOptions, "project" | "signal">,
 ): Promise<{ entries: EntryList; object: Uint8Array }> {
   const name = chunkName(ref);
-  const objectKey = project.key(name);
+  const objectKey = project.objectKey(name);
   const { content, bytes, keys } = await project.readOnce({ type: OBJECT_TYPE.page, name }, { signal });
   if (!equalBytes(pageId(keys.pageKey, content), ref.id)) {
     throw cannotRead(objectKey, `it is not the page ${toHex(ref.id)}`);

@@ -104,7 +104,7 @@ export class PresentObjects {
   }
 
   async #listPage(part: Part): Promise<void> {
-    const after = part.until === "" ? undefined : this.#project.key(part.until);
+    const after = part.until === "" ? undefined : this.#project.objectKey(part.until);
     let count = 0;
     for await (const info of this.#project.list(part.prefix, { after, signal: this.#options.signal })) {
       this.#add(info);

@@ -20,7 +20,7 @@ import type { ChunkResources } from "./resources.ts";
 
 interface ChunkReaderOptions {
   project: Project;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   /** Looked at before the store, where there is one. */
   cache?: ChunkCache | undefined;
   /** Called for all bytes that come from the store, also in vain. */
@@ -110,7 +110,7 @@ export class ChunkReader {
     location: ChunkLocation,
     { firstLook, ...options }: ReadOptions & { firstLook?: FirstLook },
   ): Promise<number> {
-    const { pool } = this.#options.workshop;
+    const { pool } = this.#options.resources;
     const whole = location.base ?? location.object;
     const length = await this.#open(whole, { ...options, open: (object) => pool.open(into, object) });
     if (location.base !== undefined) await this.#applyPatch(into, location, { ...options, firstLook });
@@ -122,27 +122,27 @@ export class ChunkReader {
     { id, object: ref }: ChunkLocation,
     { wanted, ...options }: Omit<Opening<Uint8Array>, "open"> & { wanted?: readonly Range[] },
   ): Promise<void> {
-    const { project, workshop } = this.#options;
+    const { project, resources } = this.#options;
     const made = await this.#open(ref, {
       ...options,
-      open: (object) => workshop.pool.apply(into, object, wanted),
+      open: (object) => resources.pool.apply(into, object, wanted),
     });
     if (equalBytes(made, id)) return;
-    throw cannotRead(project.key(chunkName(ref)), `it does not make the chunk ${toHex(id)}`);
+    throw cannotRead(project.objectKey(chunkName(ref)), `it does not make the chunk ${toHex(id)}`);
   }
 
   async #assertOpen(into: SharedBuffer, object: SealedObject): Promise<void> {
-    const { project, workshop } = this.#options;
+    const { project, resources } = this.#options;
     const bytes = object.sealed.bytes.subarray(0, object.sealedLength);
     if (objectType(bytes) === OBJECT_TYPE.patch) return await this.#assertPatch(into, object, bytes);
-    const length = await workshop.pool.open(into, object);
+    const length = await resources.pool.open(into, object);
     const front = await project.front(bytes, { type: OBJECT_TYPE.chunk, name: chunkName(object.ref) });
     const wanted = into.bytes.subarray(project.chunkBytes, project.chunkBytes + leavesBytes(length));
     if (!equalBytes(front, wanted)) throw cannotRead(object.key, "its leaves are not those of its content");
   }
 
   async #assertPatch(into: SharedBuffer, object: SealedObject, bytes: Uint8Array): Promise<void> {
-    const { project, workshop, onDownload } = this.#options;
+    const { project, resources, onDownload } = this.#options;
     const front = await project.front(bytes, { type: OBJECT_TYPE.patch, name: chunkName(object.ref) });
     const { base, length } = decodeFront(front, object);
     const leaves = new LeafReader({ project, cache: undefined }, this.#signal);
@@ -151,7 +151,7 @@ export class ChunkReader {
     } finally {
       onDownload?.(leaves.downloadedBytes);
     }
-    await workshop.pool.apply(into, object, []);
+    await resources.pool.apply(into, object, []);
   }
 
   /**
@@ -159,10 +159,10 @@ export class ChunkReader {
    * damaged or missing is said only once it was read a second time.
    */
   async #open<T>(ref: ObjectRef, opening: Opening<T>): Promise<T> {
-    const { project, workshop, cache } = this.#options;
+    const { project, resources, cache } = this.#options;
     const { firstLook, once = false } = opening;
     const name = chunkName(ref);
-    const sealed = opening.sealed ?? await workshop.sealed.acquire();
+    const sealed = opening.sealed ?? await resources.sealed.acquire();
     try {
       const seen = firstLook?.bytes;
       const known = seen ?? await cache?.get(name);
@@ -174,7 +174,7 @@ export class ChunkReader {
       const download = () => this.#download(ref, { sealed, opening });
       // What was downloaded a moment ago was the first look.
       const isOnce = seen !== undefined || once;
-      return await (isOnce ? download() : readTwice(download, { key: project.key(name) }));
+      return await (isOnce ? download() : readTwice(download, { key: project.objectKey(name) }));
     } finally {
       if (opening.sealed === undefined) sealed.release();
     }
@@ -204,7 +204,7 @@ export class ChunkReader {
   ): Promise<T> {
     const { project } = this.#options;
     const name = chunkName(ref);
-    const key = project.key(name);
+    const key = project.objectKey(name);
     const isPatch = objectType(bytes) === OBJECT_TYPE.patch;
     const keys = await project.keyOf(bytes, { type: isPatch ? OBJECT_TYPE.patch : OBJECT_TYPE.chunk, name });
     if (bytes.length > sealed.bytes.length) {

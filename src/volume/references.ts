@@ -266,7 +266,7 @@ async function assertForgotten(
   throw new VarveError(
     "failed",
     `Cannot collect "${project.name}": "${
-      project.key(lost)
+      project.objectKey(lost)
     }" was listed and is not there any more, and no forget took ` +
       `it; nothing was deleted by this. Run it again, and "varve verify ${project.name} --exists"`,
   );

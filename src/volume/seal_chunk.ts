@@ -16,7 +16,7 @@ export interface Patch {
 
 export interface SealOptions {
   project: Project;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   keys: ProjectKeys;
   /** A buffer for the sealed object. */
   sealed: SharedBuffer;
@@ -34,8 +34,8 @@ export async function sealChunk(
   ref: ObjectRef,
   options: SealOptions,
 ): Promise<Uint8Array> {
-  const { project, keys, workshop, sealed, patch, signal } = options;
-  const length = await workshop.pool.seal(chunk, { ref, patch, sealed, keys });
+  const { project, keys, resources, sealed, patch, signal } = options;
+  const length = await resources.pool.seal(chunk, { ref, patch, sealed, keys });
   chunk.buffer.release();
   const body = sealed.bytes.subarray(0, length);
   await project.put(chunkName(ref), body, { signal });

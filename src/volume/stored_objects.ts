@@ -72,7 +72,7 @@ export class StoredObjects {
     const bytes = await this.#project.get(name, { signal: this.#signal, range: HEADER_RANGE });
     try {
       const { frontBytes, contentBytes } = decodeHeader(bytes, {
-        key: this.#project.key(name),
+        key: this.#project.objectKey(name),
         type: objectType(bytes),
       });
       return HEADER_BYTES + frontBytes + contentBytes === sizeBytes;
@@ -92,7 +92,7 @@ export class StoredObjects {
       const state = info === undefined ? "does not" : `has one of ${info.sizeBytes} instead`;
       throw new StoreError(
         `Cannot rely on "${this.#project.store.url}": it said that it holds "${
-          this.#project.key(name)
+          this.#project.objectKey(name)
         }" of ${sizeBytes} bytes, and ${state}; run it again`,
         { retryable: false },
       );

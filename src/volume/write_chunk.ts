@@ -26,7 +26,7 @@ import { type Patch, patchOver, sealChunk, type SealOptions } from "./seal_chunk
 
 interface ChunkWriterOptions extends KnownObjectsOptions {
   keys: ProjectKeys;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   condemned: CondemnedObjects;
   /** Suffix for chunks whose plain key is condemned. */
   lease: Uint8Array;
@@ -142,7 +142,7 @@ export class ChunkWriter {
     const { candidate, content } = options;
     try {
       const missing = content.kind === "blocks" ? content.missing : [];
-      const id = await this.#options.workshop.pool.hash(chunk, this.#options.keys, missing);
+      const id = await this.#options.resources.pool.hash(chunk, this.#options.keys, missing);
       if (id === undefined) return { entry: undefined, outcome: "zero" };
       const isCandidate = candidate !== undefined && equalBytes(candidate.id, id);
       if (isCandidate && await this.#canReuse(candidate, chunk.length, options)) {
@@ -202,7 +202,7 @@ export class ChunkWriter {
     }
     // What was found damaged is written over, for all points that refer to it.
     const patch = this.#options.marked.has(ref) ? undefined : await this.#findPatch(hashed);
-    const sealed = await this.#options.workshop.sealed.acquire();
+    const sealed = await this.#options.resources.sealed.acquire();
     try {
       if (patch !== undefined) return await this.#storePatch(hashed, patch, sealed);
       if (content.kind === "blocks") await content.fill(sealed);

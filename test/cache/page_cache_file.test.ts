@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type PageCacheHead, PageCacheFile, writePageCache } from "../../src/cache/page_cache_file.ts";
+import { PageCacheFile, type PageCacheHead, writePageCache } from "../../src/cache/page_cache_file.ts";
 import { EntryList, wholeAt } from "../../src/format/entries.ts";
 import { ID_BYTES, LEASE_ID_BYTES, PAGE_CHUNKS } from "../../src/format/limits.ts";
 import { flipBit } from "../kit/damage.ts";

@@ -73,7 +73,7 @@ async function forge(fields: Record<string, unknown>): Promise<string> {
   const info = JSON.parse(fromUtf8(openFront(bytes, { ...object, key: "k" }, keys))!);
   const front = utf8(JSON.stringify({ ...info, ...fields }));
   await project.write({ ...object, front, content }, { keys });
-  return project.key(object.name);
+  return project.objectKey(object.name);
 }
 
 describe("a forged manifest", () => {

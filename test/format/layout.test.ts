@@ -9,6 +9,7 @@ import {
   keyName,
   leaseName,
   manifestName,
+  manifestsPrefix,
   markName,
   parseChunkName,
   parseManifestName,
@@ -18,7 +19,6 @@ import {
   planHeadName,
   planShardName,
   projectPrefix,
-  manifestsPrefix,
 } from "../../src/format/layout.ts";
 import { assertVolumeName } from "../../src/format/names.ts";
 

@@ -112,7 +112,7 @@ describe("whoever changes a document", () => {
       expect(points.length).toBe(1);
       const read = points[0]!.info;
       if (read instanceof DamageError) {
-        expect(read.key).toBe(project.key(name));
+        expect(read.key).toBe(project.objectKey(name));
         return expectRefusal(read);
       }
       expect(read).toMatchObject({ project: PROJECT, volume: VOLUME, backup, page_chunks: 1024 });

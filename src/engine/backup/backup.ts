@@ -70,12 +70,12 @@ export async function backup(
   const project = await openMade(repository, options, logging)
     .catch((error) => sayIfProjectIsGone(repository, { project: options.project, error }, logging));
   return await withLease(project, { work: "backup", volume }, logging, async (lease, guarded) => {
-    await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+    await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
     await using cache = await PageCache.open({ project, volume }, context);
     await using chunkCache = openChunkCache(project, context);
     await using leafCache = await openLeafCache(project, volume, context);
     const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
-    const run = await beginRun({ options, project, lease, workshop, cache, chunkCache, leafCache }, guarded);
+    const run = await beginRun({ options, project, lease, resources, cache, chunkCache, leafCache }, guarded);
     await prepareSource(run, guarded);
     const prepared = await prepareAll(run, guarded);
     const infos = prepared.map(({ manifest }) => manifest.info);

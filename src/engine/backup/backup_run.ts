@@ -44,7 +44,7 @@ export interface BackupRun {
   lease: Lease;
   condemned: CondemnedObjects;
   marked: QuarantinedObjects;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   cache: PageCache;
   chunkCache: ChunkCache | undefined;
   leafCache: LeafCache | undefined;

@@ -16,7 +16,7 @@ import type { ChunkPiece } from "../../volume/chunker.ts";
 
 interface ChunkCompleterOptions {
   project: Project;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   writer: ChunkWriter;
   /** Of chunks that streams cover in part. */
   chunkCache: ChunkCache | undefined;
@@ -36,9 +36,9 @@ export class ChunkCompleter {
 
   constructor(options: ChunkCompleterOptions, signal: AbortSignal) {
     this.#options = options;
-    const { project, workshop, chunkCache: cache } = options;
+    const { project, resources, chunkCache: cache } = options;
     const onDownload = (bytes: number) => this.downloadedBytes += bytes;
-    this.#reader = new ChunkReader({ project, workshop, cache, onDownload }, signal);
+    this.#reader = new ChunkReader({ project, resources, cache, onDownload }, signal);
   }
 
   /**
@@ -63,15 +63,15 @@ export class ChunkCompleter {
 
   /** Calls `use` with the content of a stored chunk. */
   async read(
-    place: ChunkLocation,
+    location: ChunkLocation,
     { sealed, keep, use }: ReadOptions & { use: (content: Uint8Array) => void },
   ): Promise<void> {
-    const { workshop } = this.#options;
+    const { resources } = this.#options;
     // In this order: who has a base buffer never waits for one of the sealed.
-    const room = sealed ?? await workshop.sealed.acquire();
-    const base = await workshop.bases.acquire();
+    const room = sealed ?? await resources.sealed.acquire();
+    const base = await resources.bases.acquire();
     try {
-      const length = await this.#reader.read(base, place, { keep, sealed: room });
+      const length = await this.#reader.read(base, location, { keep, sealed: room });
       use(base.bytes.subarray(0, length));
     } finally {
       base.release();

@@ -66,7 +66,7 @@ export async function preparePoint(
   const { pages, counts, sizeBytes, broken } = await volume.write(preparation.diff).catch(explain);
   assertSize(run, sizeBytes);
   const checkedChunks = await sample?.compare({
-    ...{ table, keys, sizeBytes, workshop: run.workshop, signal: context.signal },
+    ...{ table, keys, sizeBytes, resources: run.resources, signal: context.signal },
     chunkBytes: project.chunkBytes,
     thing: `${project.name}/${options.volume}`,
     base: base?.info.backup,
@@ -90,7 +90,7 @@ async function findBasis(
   { diff, prepared }: Preparation,
   context: Context,
 ): Promise<Basis> {
-  const { project, options, latest, earlier, workshop, condemned, marked, lease, chunkCache, leafCache } =
+  const { project, options, latest, earlier, resources, condemned, marked, lease, chunkCache, leafCache } =
     run;
   const manifests = prepared.map(({ manifest }) => manifest);
   const search = { diff, prepared: manifests, volume: options.volume, latest, earlier, named: options.base };
@@ -99,7 +99,7 @@ async function findBasis(
   const keys = base?.keys ?? latest?.keys ?? project.firstKey;
   const table = openTable(run, { manifest: base, keys }, context);
   const writer = new ChunkWriter({
-    ...{ project, keys, workshop, condemned, marked, lease: lease.id, cache: chunkCache, leafCache },
+    ...{ project, keys, resources, condemned, marked, lease: lease.id, cache: chunkCache, leafCache },
     projectIsEmpty: run.projectIsEmpty && prepared.length === 0,
   }, context);
   return { base, keys, table, writer };
@@ -118,9 +118,9 @@ async function openVolumeWriter(
   { base, keys, table, writer, sample }: Basis & { sample: SourceSample | undefined },
   context: Context,
 ): Promise<VolumeWriter> {
-  const { project, options, workshop, marked, condemned, chunkCache, latest } = run;
+  const { project, options, resources, marked, condemned, chunkCache, latest } = run;
   return new VolumeWriter({
-    ...{ project, workshop, writer, marked, table, chunkCache },
+    ...{ project, resources, writer, marked, table, chunkCache },
     doubt: base && await condemned.against(base.info),
     covered: sample?.covered,
     previous: base === undefined ? openTable(run, { manifest: latest, keys }, context) : undefined,

@@ -24,7 +24,7 @@ interface Compared {
   keys: ProjectKeys;
   sizeBytes: number;
   chunkBytes: number;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   signal: AbortSignal;
   /** PROJECT/VOLUME, and the backup that the difference continues, for messages. */
   thing: string;
@@ -66,12 +66,12 @@ export class SourceSample {
   }
 
   async #isEqual(position: number, compared: Compared): Promise<boolean> {
-    const { table, workshop, keys, chunkBytes } = compared;
+    const { table, resources, keys, chunkBytes } = compared;
     const length = chunkLength(position, compared);
-    const buffer = await workshop.chunks.acquire();
+    const buffer = await resources.chunks.acquire();
     try {
       await this.#reader.readAt(buffer.bytes.subarray(0, length), position * chunkBytes);
-      const id = await workshop.pool.hash({ buffer, length }, keys);
+      const id = await resources.pool.hash({ buffer, length }, keys);
       const entry = await table.get(position);
       return sameBytes(id, entry?.id);
     } finally {

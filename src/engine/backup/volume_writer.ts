@@ -8,7 +8,7 @@ import type { VolumeDiff } from "../../sources/source.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import { type ChunkWriter, type StoredChunk, WHOLE } from "../../volume/write_chunk.ts";
 import { ChunkCompleter } from "./chunk_completer.ts";
-import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
+import { type ChunkPiece, cutChunks, type VolumePiece } from "../../volume/chunker.ts";
 import type { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { PageTable, PageWriter } from "../../volume/page_table.ts";
 import type { PositionSet } from "../../util/position_set.ts";
@@ -26,7 +26,7 @@ interface VolumeProgress {
 
 interface VolumeWriterOptions {
   project: Project;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   writer: ChunkWriter;
   /** What may condemn what the base refers to. */
   doubt: CondemnedObjects | undefined;
@@ -72,7 +72,7 @@ export class VolumeWriter {
 
   constructor(options: VolumeWriterOptions, signal: AbortSignal) {
     this.#options = options;
-    this.#window = new TaskLimiter(options.workshop.window + options.workshop.jobs);
+    this.#window = new TaskLimiter(options.resources.window + options.resources.jobs);
     this.#completer = new ChunkCompleter(options, signal);
     this.#writePage = (id, page, known) => options.writer.writePage(id, page, known);
   }
@@ -82,11 +82,11 @@ export class VolumeWriter {
   }
 
   async write(diff: VolumeDiff): Promise<WrittenVolume> {
-    const { project, workshop, table } = this.#options;
+    const { project, resources, table } = this.#options;
     this.#progress.sizeBytes = diff.sizeBytes;
     const rebuild = rebuiltPosition(this.#options.baseSizeBytes, diff.sizeBytes, project.chunkBytes);
     try {
-      for await (const piece of cutChunks(diff, workshop.cutting(rebuild))) await this.#take(piece);
+      for await (const piece of cutChunks(diff, resources.cutting(rebuild))) await this.#take(piece);
       await this.#window.drain();
     } finally {
       await this.#window.settle();
@@ -101,7 +101,7 @@ export class VolumeWriter {
     return { pages, counts: { ...this.#counts, total }, sizeBytes, broken };
   }
 
-  async #take(piece: Piece): Promise<void> {
+  async #take(piece: VolumePiece): Promise<void> {
     try {
       if (this.#conflicts(piece)) await this.#window.drain();
       if (isWhole(piece)) {
@@ -116,13 +116,13 @@ export class VolumeWriter {
     }
   }
 
-  #conflicts(piece: Piece): boolean {
+  #conflicts(piece: VolumePiece): boolean {
     if (piece.kind === "chunk") return this.#atWork.has(piece.position);
     for (const at of this.#atWork) if (at >= piece.position && at < piece.position + piece.count) return true;
     return false;
   }
 
-  async #zeros(piece: Extract<Piece, { kind: "zeros" }>): Promise<void> {
+  async #zeros(piece: Extract<VolumePiece, { kind: "zeros" }>): Promise<void> {
     const { project, table } = this.#options;
     await table.setZeros(piece.position, piece.count, this.#writePage);
     this.#counts.changed += piece.count;
@@ -189,7 +189,7 @@ export class VolumeWriter {
     const pages = Math.min(table.pageCount, Math.ceil(total / PAGE_CHUNKS));
     for (let page = 0; page < pages; page++) {
       const ref = table.pageRef(page);
-      if (ref !== undefined && await condemned.has(ref)) await table.touch(page, this.#writePage);
+      if (ref !== undefined && await condemned.has(ref)) await table.storeAgain(page, this.#writePage);
       const end = Math.min(total, (page + 1) * PAGE_CHUNKS);
       for (let position = page * PAGE_CHUNKS; position < end; position++) {
         const entry = await table.get(position);
@@ -199,16 +199,16 @@ export class VolumeWriter {
     }
   }
 
-  async #rescueChunk(position: number, place: ChunkLocation): Promise<void> {
-    const { table, writer, workshop } = this.#options;
-    const buffer = await workshop.chunks.acquire();
+  async #rescueChunk(position: number, location: ChunkLocation): Promise<void> {
+    const { table, writer, resources } = this.#options;
+    const buffer = await resources.chunks.acquire();
     try {
       let length = 0;
       const use = (content: Uint8Array) => {
         buffer.bytes.set(content);
         length = content.length;
       };
-      await this.#completer.read(place, { use });
+      await this.#completer.read(location, { use });
       const { entry } = await writer.write({ buffer, length }, { position, content: WHOLE });
       await table.set(position, entry, this.#writePage);
     } finally {
@@ -235,7 +235,7 @@ export class VolumeWriter {
   }
 }
 
-function isWhole(piece: Piece): boolean {
+function isWhole(piece: VolumePiece): boolean {
   return piece.kind === "zeros" || piece.coverage.covers(piece.length);
 }
 

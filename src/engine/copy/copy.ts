@@ -87,7 +87,7 @@ async function assertOtherRepository(
   const { store } = second;
   const isSame = sourceLease === undefined
     ? store.url === repository.store.url && store.host === repository.store.host
-    : await store.head(source.key(leaseName(sourceLease.id)), context) !== undefined;
+    : await store.head(source.objectKey(leaseName(sourceLease.id)), context) !== undefined;
   if (!isSame) return;
   throw new UsageError(`Cannot copy "${source.name}" to "${store.url}": it is the same repository`);
 }
@@ -110,13 +110,13 @@ async function copyPoints(
   context: Context,
 ): Promise<CopiedPoints> {
   return await withLease(target, leaseOf(options), context, async (lease, guarded) => {
-    await using workshop = new ChunkResources({ chunkBytes: source.chunkBytes, from: "store" }, context);
+    await using resources = new ChunkResources({ chunkBytes: source.chunkBytes, from: "store" }, context);
     await lease.storeTimeMs(guarded.signal);
     await target.assertNotErased({ signal: guarded.signal });
     const condemned = await CondemnedObjects.read(target, guarded);
     const marked = await QuarantinedObjects.read(target, guarded);
     const { onProgress } = options;
-    const copying = { source, target, workshop, condemned, marked, lease, onProgress };
+    const copying = { source, target, resources, condemned, marked, lease, onProgress };
     return await copyMissing(copying, points, guarded);
   });
 }

@@ -252,16 +252,16 @@ async function transfer(run: RestoreRun, context: Context): Promise<Omit<Restore
   const { options, project, manifest, known, range, target, cache } = run;
   const { keepGoing, dryRun, onProgress = () => {} } = options;
   await using chunkCache = openChunkCache(project, context);
-  await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
+  await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
   const plan: RestorePlan = { project, manifest, known, range, local: cache, signal: context.signal };
   const shared = await SharedChunks.count(planRestore(plan));
-  const parts = { project, manifest, target, workshop, shared, cache: chunkCache };
+  const parts = { project, manifest, target, resources, shared, cache: chunkCache };
   const restorer = new Restorer({ ...parts, keepGoing, dryRun, onProgress }, context);
   await restorer.run(planRestore(plan));
   const isWhole = restorer.damaged.length === 0 && !dryRun;
   const everything = planRestore({ ...plan, known: undefined });
   const verifiedBytes = isWhole && options.verifyTarget
-    ? await verifyTarget(everything, { target, manifest, workshop }, context)
+    ? await verifyTarget(everything, { target, manifest, resources }, context)
     : 0;
   if (isWhole && options.part === undefined) await remember(run, context);
   return report(run, { restorer, verifiedBytes });

@@ -11,7 +11,7 @@ import { mapOrdered } from "../../util/task_limiter.ts";
 interface VerifyTargetOptions {
   target: Target;
   manifest: OpenManifest;
-  workshop: ChunkResources;
+  resources: ChunkResources;
 }
 
 /** Bytes that were read back and are right. Throws `damage` where one chunk is not as the backup says. */
@@ -20,11 +20,11 @@ export async function verifyTarget(
   options: VerifyTargetOptions,
   context: Context,
 ): Promise<number> {
-  const { target, workshop } = options;
+  const { target, resources } = options;
   await target.dropCache();
   let verifiedBytes = 0;
   const checks = mapOrdered(plan, (wanted) => check(wanted, options, context), {
-    limit: workshop.window,
+    limit: resources.window,
   });
   for await (const bytes of checks) verifiedBytes += bytes;
   return verifiedBytes;
@@ -32,15 +32,15 @@ export async function verifyTarget(
 
 async function check(
   wanted: Wanted,
-  { target, manifest, workshop }: VerifyTargetOptions,
+  { target, manifest, resources }: VerifyTargetOptions,
   context: Context,
 ): Promise<number> {
   context.signal.throwIfAborted();
   if (wanted.damage !== undefined) throw notKnown(wanted, target);
-  const buffer = await workshop.chunks.acquire();
+  const buffer = await resources.chunks.acquire();
   try {
     await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
-    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.keys);
+    const id = await resources.pool.hash({ buffer, length: wanted.length }, manifest.keys);
     if (sameBytes(id, wanted.entry?.id)) return wanted.length;
   } finally {
     buffer.release();

@@ -83,7 +83,7 @@ async function assertNoForget(project: Project, place: PointRef, context: Contex
     (work === "forget" || work === "unknown") && [ALL_VOLUMES, place.volume].includes(volume)
   );
   if (leases.length === 0) return;
-  const written = await project.look(holdName(place.volume, place.backup), context);
+  const written = await project.find(holdName(place.volume, place.backup), context);
   // Where the store does not say when the hold was written, none of the leases is known to be dead.
   const writtenMs = written?.modifiedMs ?? -Infinity;
   const isDead = ({ refreshedMs }: SeenLease) => writtenMs - refreshedMs > LEASE_DEAD_MS;

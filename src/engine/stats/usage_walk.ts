@@ -197,7 +197,7 @@ async function findUnlisted(
     return walk.table.find(page)!;
   }
   if (await isGone(project, place, context)) return "forgotten";
-  const key = project.key(name);
+  const key = project.objectKey(name);
   walk.onDamage(new MissingError(key, `Cannot read "${key}": no such object`));
   return "missing";
 }

@@ -93,7 +93,7 @@ export async function bringBackPoints(
 ): Promise<BroughtBack> {
   const about = { work: "repair", volume: volume ?? project.name } as const;
   return await withLeaseIfWritable(other, about, context, async () => {
-    await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
+    await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
     await project.assertNotErased({ signal: context.signal });
     const condemned = await CondemnedObjects.read(project, context);
     const marked = await QuarantinedObjects.read(project, context);
@@ -101,12 +101,12 @@ export async function bringBackPoints(
     const isMissed = await lossTest(project, lease, context);
     const elsewhere = (await listPoints(other, volume, context)).filter(({ name }) => !here.has(name));
     const wanted = elsewhere.filter(isMissed);
-    const copying = { source: other, target: project, workshop, condemned, marked, lease };
+    const copying = { source: other, target: project, resources, condemned, marked, lease };
     const { damaged } = await copyMissing(copying, wanted, context);
     const left = damaged.map((place) => {
-      return { key: project.key(nameOf(place)), kind: "missing" as const, reason: place.reason };
+      return { key: project.objectKey(nameOf(place)), kind: "missing" as const, reason: place.reason };
     });
-    const keys = wanted.map((place) => project.key(nameOf(place)));
+    const keys = wanted.map((place) => project.objectKey(nameOf(place)));
     const healed = keys.filter((key) => !left.some((point) => point.key === key));
     return { healed, left, notMissed: elsewhere.length - wanted.length };
   });
@@ -145,7 +145,7 @@ export async function bringBackHolds(
     if (await holdOf(project, place, context) !== undefined) continue;
     if (await holdOf(other, place, context) === undefined) continue;
     await project.put(name, await other.fetch({ type: OBJECT_TYPE.hold, name }, context), context);
-    if (await holdOf(project, place, context) !== undefined) healed.push(project.key(name));
+    if (await holdOf(project, place, context) !== undefined) healed.push(project.objectKey(name));
   }
   return healed;
 }

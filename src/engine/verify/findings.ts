@@ -220,7 +220,7 @@ class Locator {
   }
 
   async #download(ref: ObjectRef): Promise<EntryList | undefined> {
-    if (this.findings.has(this.#project.key(chunkName(ref)))) return undefined;
+    if (this.findings.has(this.#project.objectKey(chunkName(ref)))) return undefined;
     try {
       return (await downloadPage(ref, { project: this.#project, signal: this.#context.signal })).entries;
     } catch (error) {
@@ -234,7 +234,7 @@ class Locator {
     const { info, keys } = manifest;
     const first = page * PAGE_CHUNKS;
     const count = Math.min(PAGE_CHUNKS, damage.point.chunks - first);
-    const finding = this.findings.get(this.#project.key(chunkName(ref)));
+    const finding = this.findings.get(this.#project.objectKey(chunkName(ref)));
     if (finding === undefined) return; // its reading was of another page of that name, which cannot be
     addPlace(finding, { manifest, position: first, chunks: count });
     damage.add(first, count);
@@ -262,14 +262,14 @@ class Locator {
     let isFound = false;
     for (const object of refsOf(entry)) {
       if (!this.#suspects.has(object.id)) continue;
-      const finding = this.findings.get(this.#project.key(chunkName(object)));
+      const finding = this.findings.get(this.#project.objectKey(chunkName(object)));
       if (finding === undefined) continue;
       isFound = true;
       addPlace(finding, { ...at, chunks: 1 });
       const { base } = entry;
       const patch = object === entry.object && base !== undefined ? { chunkId: entry.id, base } : undefined;
       if (patch !== undefined) {
-        finding.patch = { chunk: toHex(entry.id), base: this.#project.key(chunkName(patch.base)) };
+        finding.patch = { chunk: toHex(entry.id), base: this.#project.objectKey(chunkName(patch.base)) };
       }
       this.#need(finding.key, { keys: at.manifest.keys, ref: object, patch });
     }

@@ -11,7 +11,7 @@ import type { ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkBuffer } from "../../volume/pool/chunk_pool.ts";
 import type { Source } from "../../sources/source.ts";
-import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
+import { type ChunkPiece, cutChunks, type VolumePiece } from "../../volume/chunker.ts";
 import { LeafReader } from "../../volume/leaves.ts";
 import { type Patch, patchOver, sealChunk } from "../../volume/seal_chunk.ts";
 import type { Context } from "../../context.ts";
@@ -111,15 +111,15 @@ class Reading {
   }
 
   async run(source: Source): Promise<void> {
-    const { workshop } = this.#healing.parts;
+    const { resources } = this.#healing.parts;
     for await (const diff of source.diffs()) {
-      const pieces = cutChunks(diff, workshop.cutting());
-      await forEachLimited(pieces, workshop.window, (piece) => this.#take(piece));
+      const pieces = cutChunks(diff, resources.cutting());
+      await forEachLimited(pieces, resources.window, (piece) => this.#take(piece));
     }
     for (const object of this.#pages) await this.#makePage(object);
   }
 
-  async #take(piece: Piece): Promise<void> {
+  async #take(piece: VolumePiece): Promise<void> {
     if (piece.kind === "zeros") return;
     try {
       await this.#healWith(piece);
@@ -130,11 +130,11 @@ class Reading {
 
   /** Heals what is wanted of the content of the chunk. */
   async #healWith(piece: ChunkPiece): Promise<void> {
-    const { workshop } = this.#healing.parts;
+    const { resources } = this.#healing.parts;
     let leavesKnown = false;
     for (const { keys, chunks, pages } of this.#wanted.values()) {
       const known = leavesKnown ? [{ from: 0, to: piece.length }] : [];
-      const id = await workshop.pool.hash(piece, keys, known);
+      const id = await resources.pool.hash(piece, keys, known);
       leavesKnown = true;
       if (id === undefined) return; // zeros, under every key
       for (const { entries } of pages.get(Math.floor(piece.position / PAGE_CHUNKS)) ?? []) {
@@ -148,18 +148,18 @@ class Reading {
 
   /** False where it is a patch, and what it is over cannot be read yet. */
   async #storeAgain(piece: ChunkBuffer, object: OpenObject): Promise<boolean> {
-    const { project, workshop } = this.#healing.parts;
+    const { project, resources } = this.#healing.parts;
     const { ref, keys, patch: about } = object.need;
     const patch = about && await this.#patchAgain(piece, about.base);
     if (about !== undefined && patch === undefined) {
       this.tried.delete(object.finding.key); // once that is healed, it is worth another reading
       return false;
     }
-    const sealed = await workshop.sealed.acquire();
+    const sealed = await resources.sealed.acquire();
     // The content may be wanted under another key too: its buffer is kept.
     const chunk = { length: piece.length, buffer: { bytes: piece.buffer.bytes, release: () => {} } };
     try {
-      await sealChunk(chunk, ref, { project, keys, workshop, sealed, patch, signal: this.#context.signal });
+      await sealChunk(chunk, ref, { project, keys, resources, sealed, patch, signal: this.#context.signal });
       return true;
     } finally {
       sealed.release();

@@ -86,7 +86,8 @@ class StoredHealer {
         await from.check(bytes, name);
         return bytes;
       }),
-      (error) => this.#context.log.debug({ key: from.key(name) }, `it cannot help: ${describeError(error)}`),
+      (error) =>
+        this.#context.log.debug({ key: from.objectKey(name) }, `it cannot help: ${describeError(error)}`),
     );
   }
 
@@ -110,7 +111,7 @@ async function reseal(
   { bytes, from, to }: { bytes: Uint8Array; from: string; to: string },
 ): Promise<Uint8Array> {
   const object = { type: objectType(bytes), name: from };
-  const named = { ...object, key: project.key(from) };
+  const named = { ...object, key: project.objectKey(from) };
   const keys = await project.keyOf(bytes, object);
   const hasFront = decodeHeader(bytes, named).frontBytes > 0;
   const front = hasFront ? await project.front(bytes, object) : new Uint8Array(0);

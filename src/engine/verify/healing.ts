@@ -17,7 +17,7 @@ interface HealingParts {
   /** The same project in another repository. */
   other: Project | undefined;
   lease: Lease;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   verified: VerifiedChunks;
   findings: readonly Finding[];
   /** Keys of what was healed and read back before: what is damaged again will not stay whole, and is left. */
@@ -61,7 +61,7 @@ export class Healing {
 
   /** Runs `work` for each of the objects, several at once. */
   async each(objects: readonly OpenObject[], work: (object: OpenObject) => Promise<void>): Promise<void> {
-    await forEachLimited(objects, this.parts.workshop.jobs, async (object) => {
+    await forEachLimited(objects, this.parts.resources.jobs, async (object) => {
       this.#context.signal.throwIfAborted();
       await work(object);
     });
@@ -69,8 +69,8 @@ export class Healing {
 
   /** Whether the object can be read by now, of whatever it needs on the way, too. */
   async isWhole(ref: ObjectRef): Promise<boolean> {
-    const { project, workshop } = this.parts;
-    return await isWhole(project, { ref, workshop }, this.#context);
+    const { project, resources } = this.parts;
+    return await isWhole(project, { ref, resources }, this.#context);
   }
 
   /**

@@ -15,25 +15,25 @@ const TYPE_RANGE = { offset: 0, length: 8 };
 /** Whether the chunk, patch or page at `ref` can be read and is what its name says. */
 export async function isWhole(
   project: Project,
-  { ref, workshop }: { ref: ObjectRef; workshop: ChunkResources },
+  { ref, resources }: { ref: ObjectRef; resources: ChunkResources },
   { signal }: Context,
 ): Promise<boolean> {
-  const key = project.key(chunkName(ref));
-  const read = readTwice(() => readWhole(project, { ref, workshop, signal }), { key });
+  const key = project.objectKey(chunkName(ref));
+  const read = readTwice(() => readWhole(project, { ref, resources, signal }), { key });
   return await read.then(() => true).catch(unlessUnreadable) ?? false;
 }
 
 async function readWhole(
   project: Project,
-  { ref, workshop, signal }: { ref: ObjectRef; workshop: ChunkResources; signal: AbortSignal },
+  { ref, resources, signal }: { ref: ObjectRef; resources: ChunkResources; signal: AbortSignal },
 ): Promise<void> {
   const top = await project.get(chunkName(ref), { signal, range: TYPE_RANGE });
-  const key = project.key(chunkName(ref));
+  const key = project.objectKey(chunkName(ref));
   if (top.length === 0) throw cannotRead(key, "it is empty");
   if (objectType(top) === OBJECT_TYPE.page) return void await downloadPage(ref, { project, signal });
-  const buffer = await workshop.bases.acquire();
+  const buffer = await resources.bases.acquire();
   try {
-    await new ChunkReader({ project, workshop }, signal).assertObject(buffer, ref);
+    await new ChunkReader({ project, resources }, signal).assertObject(buffer, ref);
   } finally {
     buffer.release();
   }

@@ -16,8 +16,8 @@ export async function* missingPoints(
 ): AsyncGenerator<MissingError> {
   const missing = (name: string, state: string) =>
     new MissingError(
-      project.key(name),
-      `Cannot read "${project.key(name)}": ${state}, and no forget took it`,
+      project.objectKey(name),
+      `Cannot read "${project.objectKey(name)}": ${state}, and no forget took it`,
     );
   if (volume === undefined) {
     const head = newestHead(await listPlans(project, context), Infinity);

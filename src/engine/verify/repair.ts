@@ -156,8 +156,8 @@ async function healRound(
   context: Context,
 ): Promise<Healing> {
   const { project, other, lease, verified, source } = run;
-  await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
-  const healing = new Healing({ project, other, lease, workshop, verified, ...found }, context);
+  await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  const healing = new Healing({ project, other, lease, resources, verified, ...found }, context);
   if (found.findings.length === 0) return healing;
   await healManifests(healing, context);
   await healFromStored(healing, context);

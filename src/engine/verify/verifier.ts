@@ -60,7 +60,7 @@ export class Verifier {
   /** Marked objects that were read whole. */
   readonly lifted: ObjectRef[] = [];
   readonly #project: Project;
-  readonly #workshop: ChunkResources;
+  readonly #resources: ChunkResources;
   readonly #reader: ChunkReader;
   readonly #marked: QuarantinedObjects;
   /** Names of marked objects that points refer to as chunks. */
@@ -69,12 +69,12 @@ export class Verifier {
   readonly #context: Context;
 
   constructor(
-    parts: { project: Project; workshop: ChunkResources; marked: QuarantinedObjects },
+    parts: { project: Project; resources: ChunkResources; marked: QuarantinedObjects },
     options: VerifierOptions,
     context: Context,
   ) {
     this.#project = parts.project;
-    this.#workshop = parts.workshop;
+    this.#resources = parts.resources;
     const onDownload = (bytes: number) => this.downloadedBytes += bytes;
     this.#reader = new ChunkReader({ ...parts, onDownload }, context.signal);
     this.#marked = parts.marked;
@@ -140,7 +140,7 @@ export class Verifier {
   async #confirm(ref: ObjectRef, references: ReferenceSet): Promise<void> {
     const { chunkBytes } = this.#project;
     const name = chunkName(ref);
-    const key = this.#project.key(name);
+    const key = this.#project.objectKey(name);
     try {
       const info = await this.#project.head(name, this.#context);
       if (info === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
@@ -159,7 +159,7 @@ export class Verifier {
   async #readBack(references: ReferenceSet): Promise<void> {
     const { sample } = this.#options;
     if (sample.kind === "none" && this.#marked.none) return;
-    await forEachLimited(this.#toRead(references), this.#workshop.window, (ref) => this.#read(ref));
+    await forEachLimited(this.#toRead(references), this.#resources.window, (ref) => this.#read(ref));
   }
 
   *#toRead(references: ReferenceSet): Generator<ObjectRef> {
@@ -183,11 +183,11 @@ export class Verifier {
   async #readMarked(): Promise<void> {
     const rest = [...this.#marked.refs()].filter((ref) => {
       const name = chunkName(ref);
-      return !this.#markedChunks.has(name) && !this.findings.has(this.#project.key(name));
+      return !this.#markedChunks.has(name) && !this.findings.has(this.#project.objectKey(name));
     });
     if (this.#options.sample.kind !== "all" && rest.length > MAX_MARKED_READ) return;
     for (const ref of rest) {
-      const options = { ref, workshop: this.#workshop };
+      const options = { ref, resources: this.#resources };
       const isOver = await isWhole(this.#project, options, this.#context) || await this.#isCollected(ref);
       if (isOver) this.lifted.push(ref);
     }
@@ -205,7 +205,7 @@ export class Verifier {
 
   async #read(ref: ObjectRef): Promise<void> {
     this.#context.signal.throwIfAborted();
-    const buffer = await this.#workshop.chunks.acquire();
+    const buffer = await this.#resources.chunks.acquire();
     try {
       await this.#reader.assertObject(buffer, ref);
       this.chunksRead++;

@@ -77,9 +77,9 @@ export async function verifyProject(
 ): Promise<Verification> {
   const startedMs = context.clock.now();
   const { scope, verified, sample } = options;
-  await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
+  await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
   const marked = await QuarantinedObjects.read(project, context);
-  const verifier = new Verifier({ project, workshop, marked }, options, context);
+  const verifier = new Verifier({ project, resources, marked }, options, context);
   try {
     await verifier.run();
   } finally {

@@ -69,11 +69,11 @@ export async function verifySource(
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
   await options.source.prepare?.({ id: volumeId(project, volume), points: [manifest.info] });
-  await using workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   await using cache = await PageCache.open({ project, volume }, context);
   const { keys } = manifest;
   const table = new PageTable(manifest.pages, { project, keys, local: cache, signal: context.signal });
-  const comparison = new Comparison({ project, manifest, table, workshop }, context);
+  const comparison = new Comparison({ project, manifest, table, resources }, context);
   await comparison.run(options.source);
   const { chunks, differs, unreadable, reason = null } = comparison;
   return {
@@ -94,7 +94,7 @@ interface ComparisonParts {
   project: Project;
   manifest: OpenManifest;
   table: PageTable;
-  workshop: ChunkResources;
+  resources: ChunkResources;
 }
 
 /** A position of the source, in a buffer or all zeros. */
@@ -120,11 +120,11 @@ class Comparison {
   }
 
   async run(source: Source): Promise<void> {
-    const { manifest, workshop } = this.#parts;
+    const { manifest, resources } = this.#parts;
     const wanted = manifest.info.size_bytes;
     for await (const diff of source.diffs()) {
       const compare = (chunk: SourceChunk) => this.#compare(chunk, source);
-      const options = { limit: workshop.window };
+      const options = { limit: resources.window };
       for await (const outcome of mapOrdered(this.#chunks(diff), compare, options)) {
         assertSize(source, { has: diff.sizeBytes ?? wanted, wanted });
         this.#add(outcome);
@@ -135,7 +135,7 @@ class Comparison {
 
   /** In ascending order, like the bytes of the source. */
   async *#chunks(diff: VolumeDiff): AsyncGenerator<SourceChunk> {
-    for await (const piece of cutChunks(diff, this.#parts.workshop.cutting())) {
+    for await (const piece of cutChunks(diff, this.#parts.resources.cutting())) {
       if (piece.kind === "chunk") yield piece;
       else for (let at = 0; at < piece.count; at++) yield { kind: "zeros", position: piece.position + at };
     }
@@ -166,10 +166,10 @@ class Comparison {
 
   /** The id of what the source holds, and whether it begins as a stream of rbd does. */
   async #hash(chunk: ChunkPiece): Promise<{ id: Uint8Array | undefined; isStream: boolean }> {
-    const { workshop, manifest } = this.#parts;
+    const { resources, manifest } = this.#parts;
     try {
       const isStream = chunk.position === 0 && isRbdStream(chunk.buffer.bytes.subarray(0, chunk.length));
-      return { id: await workshop.pool.hash(chunk, manifest.keys), isStream };
+      return { id: await resources.pool.hash(chunk, manifest.keys), isStream };
     } finally {
       chunk.buffer.release();
     }
@@ -178,10 +178,10 @@ class Comparison {
   /** Can what was stored for a position in which both differ be read? */
   async #readBack(position: number, entry: Entry): Promise<Outcome> {
     if (entry === undefined) return { kind: "differs", position };
-    const { project, workshop } = this.#parts;
-    const buffer = await workshop.bases.acquire();
+    const { project, resources } = this.#parts;
+    const buffer = await resources.bases.acquire();
     try {
-      await new ChunkReader({ project, workshop }, this.#context.signal).read(buffer, entry);
+      await new ChunkReader({ project, resources }, this.#context.signal).read(buffer, entry);
       return { kind: "differs", position };
     } catch (error) {
       return unreadable(position, error);

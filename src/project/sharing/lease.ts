@@ -129,7 +129,7 @@ export class Lease {
    */
   async storeTimeMs(signal: AbortSignal | undefined): Promise<number> {
     this.assertFresh();
-    const nowMs = (await this.#project.look(leaseName(this.id), { signal }))?.modifiedMs;
+    const nowMs = (await this.#project.find(leaseName(this.id), { signal }))?.modifiedMs;
     this.assertFresh();
     if (nowMs === undefined) throw this.#lost(GONE);
     const passedMs = nowMs - (this.#storeTimeMs ?? nowMs);
@@ -212,7 +212,7 @@ export class Lease {
     const { host, clock } = this.#context;
     const content = encodeDocument(
       { state, ...this.#options, host, pid: process.pid, started_ms: this.#startedMs },
-      { key: this.#project.key(leaseName(this.id)), read: readContent },
+      { key: this.#project.objectKey(leaseName(this.id)), read: readContent },
     );
     const began = readClocks(clock);
     const object = { type: OBJECT_TYPE.lease, name: leaseName(this.id), content };

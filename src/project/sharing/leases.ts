@@ -143,7 +143,7 @@ async function readLease(
 ): Promise<Omit<SeenLease, "id" | "refreshedMs"> | undefined> {
   try {
     const { content } = await project.read({ type: OBJECT_TYPE.lease, name }, { signal });
-    return decodeLease(content, project.key(name));
+    return decodeLease(content, project.objectKey(name));
   } catch (error) {
     if (!cannotBeRead(error)) throw error;
     const isGone = error instanceof MissingError &&

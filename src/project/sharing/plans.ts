@@ -77,7 +77,7 @@ export async function readHead(
   const object = { type: OBJECT_TYPE.planHead, name: planHeadName(plan) };
   try {
     const { bytes, content } = await project.read(object, { signal });
-    const key = project.key(object.name);
+    const key = project.objectKey(object.name);
     const head = decodePlanHead(await project.front(bytes, object), key);
     return { ...head, points: decodeNames(content, key), writtenMs };
   } catch (error) {
@@ -95,7 +95,7 @@ export async function writeHead(
   const object = {
     type: OBJECT_TYPE.planHead,
     name,
-    front: encodePlanHead(head, project.key(name)),
+    front: encodePlanHead(head, project.objectKey(name)),
     content: encodeNames(points),
   };
   await lease.send((options) => project.write(object, { ...options, keys: project.firstKey }));

@@ -451,7 +451,7 @@ describe("gc() and a plan that is damaged", () => {
       const key = parts.plan.find((key) => key.endsWith("/head"))!;
       const object = {
         type: OBJECT_TYPE.planHead,
-        name: key.slice(project.key("").length),
+        name: key.slice(project.objectKey("").length),
         front: utf8(text),
         content: new Uint8Array(),
       };
