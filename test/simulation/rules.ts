@@ -33,8 +33,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
     {
       file: "engine/backup/backup.ts",
       find: "  return await withLease(project, { work",
-      replace: `  const { volume } = options;
-  const early = await findLatest(project, { volume, storeTimeMs: Infinity }, context);
+      replace: `  const early = await findLatest(project, { volume, storeTimeMs: Infinity }, context);
   const earlier = new EarlierPoints(project, { volume, passedOver: early.passedOver });
   await earlier.read(context);
   Object.assign(options, { early, earlier });
@@ -284,7 +283,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
 export const NOTICED_BY: Readonly<Record<string, number>> = {
   "the lease is written before the plans are read": 877,
   "the lease is written before the base is read": 44,
-  "a condemned key is never used again": 33,
+  "a condemned key is never used again": 5,
   "the lease is looked at around the manifest": 387,
   "a dead lease stays dead": 43,
   "nobody relies on a lease that may be dead": 116,
