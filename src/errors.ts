@@ -31,7 +31,7 @@ export class NoRepositoryError extends VarveError {
   readonly url: string;
 
   constructor(url: string, advice: string) {
-    super("no_repository", `Cannot open the repository "${url}": there is none; ${advice}`);
+    super("no_repository", `Cannot open the repository "${url}": it does not exist; ${advice}`);
     this.url = url;
   }
 }
