@@ -126,8 +126,11 @@ function clockFormat(timeZone: string): Intl.DateTimeFormat {
   try {
     return new Intl.DateTimeFormat("en-US", { timeZone, ...date, ...time });
   } catch (cause) {
-    throw new UsageError(`Cannot use the time zone ${quote(timeZone)}: expected a name like Europe/Berlin`, {
-      cause,
-    });
+    throw new UsageError(
+      `Cannot use the time zone ${quote(timeZone)}: expected a name such as Europe/Berlin`,
+      {
+        cause,
+      },
+    );
   }
 }
