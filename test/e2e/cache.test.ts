@@ -88,7 +88,9 @@ describe("a cache folder", () => {
     expect(others).toEqual([]);
     expect(JSON.parse(line)).toMatchObject({
       level: "warn",
-      msg: expect.stringMatching(/the cache folder ".*" can be written to by others \(mode 0777\)/),
+      msg: expect.stringMatching(
+        /the cache folder ".*" is not used: other users can write to it \(mode 0777\)/,
+      ),
     });
     expect((await restore(tuesday, place("shared"))).way).toBe("compare");
   });

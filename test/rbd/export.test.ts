@@ -91,7 +91,7 @@ describe("decodeRbdStream() of a container throws and names the place when it me
       offset: 14,
       says: '"rbd image diffs v3\\x0a" where',
     }],
-    ["no difference", encodeExport([]), { offset: 33, says: "no difference at all" }],
+    ["no difference", encodeExport([]), { offset: 33, says: "no differences" }],
     ["a count near 2^64", bytes(START.subarray(0, 33), le64(2n ** 64n - 1n)), {
       offset: 33,
       says: "a count of differences",
