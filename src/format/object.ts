@@ -147,7 +147,7 @@ export function objectType(bytes: Uint8Array): ObjectType {
  */
 export function decodeHeader(bytes: Uint8Array, options: { key: string; type: ObjectType }): ObjectHeader {
   const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
-  if (bytes.length < HEADER_BYTES) throw damaged(`its ${bytes.length} bytes are less than a header`);
+  if (bytes.length < HEADER_BYTES) throw damaged(`it has ${bytes.length} bytes, less than a header`);
   if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw damaged("it does not start like a varve object");
   if (bytes[5] !== FORMAT_VERSION) {
     if (NAMED_TYPES.has(options.type)) throw damaged(`its version ${bytes[5]} does not match its manifest`);

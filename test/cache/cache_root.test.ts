@@ -44,7 +44,7 @@ test.each([0o777, 0o1777, 0o770, 0o702])("openCacheRoot() refuses a folder of mo
     opened: undefined,
     told: [
       `warning: the cache folder "${root}" is not used: other users can write to it (mode ${octal}) and may have; remove it, ` +
-      "since it may hold what they wrote, or set XDG_CACHE_HOME to a folder of your own",
+      "or set XDG_CACHE_HOME to a directory of your own",
     ],
   });
 });
@@ -67,8 +67,8 @@ test.skipIf(!isRoot)("openCacheRoot() refuses another user's folder, and a link 
     expect(await open(path)).toEqual({
       opened: undefined,
       told: [
-        `warning: the cache folder "${path}" belongs to another user (uid 65534), and is not used: chown or remove it, ` +
-        "or set XDG_CACHE_HOME to a folder of your own",
+        `warning: the cache folder "${path}" is not used: it belongs to another user (uid 65534); change its owner, remove it, ` +
+        "or set XDG_CACHE_HOME to a directory of your own",
       ],
     });
   }

@@ -60,7 +60,7 @@ test("readSecrets() says what is odd about a file, and takes it all the same", (
   const cases: [content: string, mode: number, warning: string][] = [
     ["a b c d e f g\r\n", 0o600, "ends with CR LF; the CR is part"],
     ["\ufeffa b c d e f g\n", 0o600, "starts with a byte order mark"],
-    ["a b c d e f g\n", 0o640, "can be read by others than its owner (mode 0640); chmod 600"],
+    ["a b c d e f g\n", 0o640, "is readable by other users (mode 0640); run chmod 600"],
   ];
   for (const [content, mode, warning] of cases) {
     const { secrets, warnings } = read({ passphraseFile: [file("odd", content, mode)] });

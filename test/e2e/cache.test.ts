@@ -107,7 +107,7 @@ describe("a cache folder", () => {
       chown(65534);
       const before = fs.readdirSync(root, { recursive: true });
       const { stderr } = await bench.run(["list"], { env: place("theirs") });
-      expect(stderr).toContain("belongs to another user (uid 65534), and is not used");
+      expect(stderr).toContain("is not used: it belongs to another user (uid 65534)");
       expect((await restore(tuesday, place("theirs"))).way).toBe("compare");
       expect(fs.readdirSync(root, { recursive: true })).toEqual(before);
       fs.chownSync(root, 0, 0);

@@ -180,7 +180,7 @@ describeWith(["root", "filesystems"], "varve restore to a block device", () => {
     runAsRoot(["mount", device, mount]);
     expectOneLine(await restore(device), {
       code: 1,
-      line: `Cannot restore to "${device}": it is mounted at "${mount}" (--force`,
+      line: `Cannot restore to "${device}": it is mounted at "${mount}"; use --force`,
     });
     expectOneLine(await restore(image), {
       code: 1,

@@ -139,7 +139,7 @@ describe("varve restore --exec", () => {
     ["before it reads", "echo sorry >&2; exit 7", "exited with code 7: sorry"],
     ["in the middle", "head -c 100000 >/dev/null; exit 9", "exited with code 9"],
     ["when it has all", "cat >/dev/null; echo no room >&2; exit 5", "exited with code 5: no room"],
-    ["by a signal", "cat >/dev/null; kill -9 $$", "was ended by SIGKILL"],
+    ["by a signal", "cat >/dev/null; kill -9 $$", "was killed by SIGKILL"],
   ])("fails with what the command says where that fails %s", async (_, script, end) => {
     const { code, stdout, stderr } = await restore(["acme/vm", "--quiet"], script);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });

@@ -57,7 +57,9 @@ describe("decodeCheckedJson()", () => {
       const error = failure(utf8(text));
       expect([error.code, error.message]).toEqual([
         "format_version",
-        expect.stringMatching(/^Cannot read "varve.json": its format version is (4|10), this varve knows 3/),
+        expect.stringMatching(
+          /^Cannot read "varve.json": its format version is (4|10), but this varve supports 3/,
+        ),
       ]);
     }
   });

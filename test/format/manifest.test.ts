@@ -98,7 +98,7 @@ describe("decodeInfo()", () => {
   test.each<[string, string]>([
     ["", "it is not valid JSON"],
     ["{", "it is not valid JSON"],
-    ["\ud800", "it is not JSON"],
+    ["\ud800", "it is not valid JSON"],
     ["null", "it is not an object"],
     ["1", "it is not an object"],
     ['"text"', "it is not an object"],
@@ -107,8 +107,8 @@ describe("decodeInfo()", () => {
   ])("says damage when it is %p", (text, state) => expect(stateOf(utf8(text))).toBe(state));
 
   test("says damage when it is not UTF-8, nested too deep, or too long", () => {
-    expect(stateOf(new Uint8Array([0xff]))).toBe("it is not JSON");
-    expect(stateOf(utf8("[".repeat(1 << 20)))).toBe("it is not JSON");
+    expect(stateOf(new Uint8Array([0xff]))).toBe("it is not valid JSON");
+    expect(stateOf(utf8("[".repeat(1 << 20)))).toBe("it is not valid JSON");
     expect(stateOf(utf8(" ".repeat((1 << 20) + 1)))).toBe("it is longer than 1048576 bytes");
   });
 

@@ -84,7 +84,7 @@ describe("decodeHeader()", () => {
     const error = failure(encodeHeader({ ...HEADER, ...EMPTY, type: OBJECT_TYPE.chunk }));
     expect([error.code, error.message]).toEqual([
       "damage",
-      `Cannot read "${AT.key}": it is an object of type 1, not 3`,
+      `Cannot read "${AT.key}": its type is 1 instead of 3`,
     ]);
   });
 

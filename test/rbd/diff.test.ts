@@ -132,7 +132,7 @@ describe("decodeRbdStream() throws and names the place when it meets", () => {
       encodeDiff([...HEAD, { tag: "z", offset: 0, length: 1 }, { tag: "f", name: "b" }]),
       {
         offset: HEAD_BYTES + 17,
-        says: '"f" (0x66) record behind the first extent',
+        says: '"f" (0x66) record after the first extent',
       },
     ],
     ["a size near 2^64", encodeDiff([{ tag: "s", sizeBytes: HUGE }]), {

@@ -28,7 +28,9 @@ describe("openSource()", () => {
   test("names what is not there, and a folder", async () => {
     const missing = await errorOf(open(scratch("missing")));
     expect(missing).toMatchObject({ code: "failed" });
-    expect(missing.message).toStartWith(`Cannot open "${scratch("missing")}": ENOENT`);
+    expect(missing.message).toStartWith(
+      `Cannot open "${scratch("missing")}": no such file or directory (ENOENT)`,
+    );
     expect(await errorOf(open("/"))).toMatchObject({
       code: "usage",
       message: 'Cannot read "/": it is a directory',

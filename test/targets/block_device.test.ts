@@ -80,7 +80,9 @@ describe.skipIf(noLoopDevice !== undefined)(`block devices (${noLoopDevice ?? "l
   test("openTarget() throws and names the mount point when the device is mounted", async () => {
     await withMount(async (mountPoint) => {
       const text = await failure(device, MIB);
-      expect(text).toStartWith(`Cannot restore to "${device}": it is mounted at "${mountPoint}" (--force`);
+      expect(text).toStartWith(
+        `Cannot restore to "${device}": it is mounted at "${mountPoint}"; use --force`,
+      );
     });
   });
 

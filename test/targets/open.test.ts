@@ -149,7 +149,7 @@ describe("openTarget() on a FIFO", () => {
     await target.write(0, pattern(2));
     const text = await failure(target.write(4, pattern(2)));
     await target.close();
-    expect(text).toBe('Cannot write "/dev/null" at offset 4: it stands at 2');
+    expect(text).toBe('Cannot write "/dev/null" at offset 4: its position is 2');
   });
 
   test("write() throws the signal's reason at once when a full pipe is aborted", async () => {
