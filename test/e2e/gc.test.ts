@@ -104,7 +104,7 @@ describe("varve gc", () => {
     expect(await bench.run(["gc", "acme", ...NOW])).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /^varve: Cannot collect "acme": it has 5 objects and no restore point.*--force[^\n]*\n$/,
+        /^varve: Cannot collect "acme": it has 5 objects but no restore points.*--force[^\n]*\n$/,
       ),
     });
     renameSync(bench.path("aside"), volumes);

@@ -85,13 +85,13 @@ describe("resolvePoint()", () => {
 
   test.each([
     ["", "usage", "the part after @ is empty"],
-    ["~4", "not_found", "there are 4 backups"],
-    ["~99999999999999999999", "not_found", "there are 4 backups"],
+    ["~4", "not_found", "there are only 4 restore points"],
+    ["~99999999999999999999", "not_found", "there are only 4 restore points"],
     ["2026", "failed", "restore points match"],
     ["1999-01-01", "not_found", "no restore point is that old"],
     ["2026-13-45", "not_found", "no restore point has that id, snapshot or time"],
-    ["~", "not_found", "no backup has that"],
-    ["a\nb", "not_found", "no backup has that"],
+    ["~", "not_found", "no restore point has that"],
+    ["a\nb", "not_found", "no restore point has that"],
   ])("says why %p means no backup", async (point, code, state) => {
     const error = await errorOf(resolve(point));
     expect([error.code as string, error.message]).toEqual([code, expect.stringContaining(state)]);
