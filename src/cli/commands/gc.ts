@@ -23,7 +23,9 @@ const MAX_REFUSED = 5;
 
 export function addGc(program: Root, invocation: Invocation): void {
   program.command("gc")
-    .description("Delete the data that no restore point needs any more.")
+    .description(
+      "Delete the data that no restore point needs any more. A versioned bucket keeps old versions until a lifecycle rule removes them.",
+    )
     .argument("[project]", "default: all projects, one after the other")
     .option("--dry-run", "show what would be deleted, without writing anything")
     .option(
