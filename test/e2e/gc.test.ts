@@ -129,7 +129,7 @@ describe("varve gc", () => {
     expect(await bench.run(["gc", "acme", ...NOW])).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /^varve: Cannot collect "acme": 10 of 13 objects, more than half, .*; nothing was marked; use --force[^\n]*\n$/,
+        /^varve: Cannot collect "acme": 10 of 13 objects, more than half, .*; nothing was condemned; use --force[^\n]*\n$/,
       ),
     });
     expect(await gc("--force", ...NOW)).toMatchObject({ deleted: 10 });

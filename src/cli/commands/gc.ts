@@ -10,7 +10,7 @@ import { examples, type Invocation, type Root } from "../root.ts";
 import { formatDuration, formatSize, parseDuration } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve gc acme", "for every night: delete the garbage marked a day ago, mark the new garbage"],
+  ["varve gc acme", "for every night: delete the garbage condemned a day ago, condemn the new garbage"],
   ["varve gc acme --grace 0", "delete all garbage at once, to free space now"],
   ["varve gc --dry-run", "show how much garbage all projects have"],
 );
