@@ -75,7 +75,7 @@ describe("varve erase in a directory", () => {
     for (const json of [[], ["--json"]]) {
       expectOneLine(await repository.run(["erase", "acme", ...YES, ...json]), {
         code: 4,
-        line: /^varve: Cannot erase "acme": there is no such project in ".*"; there is "/,
+        line: /^varve: Cannot erase "acme": there is no such project in ".*"; the repository has "/,
       });
     }
     await repository.remove();

@@ -70,7 +70,10 @@ describe("varve init", () => {
     const cases: [words: string[], state: string][] = [
       [["acme"], "no secret was given; use --passphrase-file, --key-file or --no-encryption"],
       [["acme", "--passphrase-file", sesame, "--passphrase-file", other], "2 secrets were given"],
-      [["acme", "--no-encryption", "--passphrase-file", sesame], "contradict each other"],
+      [
+        ["acme", "--no-encryption", "--passphrase-file", sesame],
+        "--no-encryption contradicts --passphrase-file",
+      ],
     ];
     for (const [words, state] of cases) {
       const { code, stderr } = await bench.run(["init", ...words]);
