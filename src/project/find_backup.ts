@@ -120,6 +120,10 @@ async function choose(point: string, thing: string, { infos, damaged }: KnownPoi
     if (
       isCertain || !(error instanceof VarveError) || (error.code !== "not_found" && error.code !== "failed")
     ) throw error;
-    throw new DamageError(cause.key, `${error.message}; ${damaged.size} cannot be read`, { cause });
+    throw new DamageError(
+      cause.key,
+      `${error.message}; ${damaged.size} of its restore points cannot be read`,
+      { cause },
+    );
   }
 }

@@ -85,7 +85,7 @@ describe("the newest point of a volume that is gone", () => {
       expect(report!.findings).toEqual([{
         kind: "missing",
         key: `projects/acme/volumes/vm1/${points[2]}`,
-        reason: expect.stringContaining("this host has seen it, and no forget took it"),
+        reason: expect.stringContaining("although this host has seen it and no forget deleted it"),
         places: [expect.objectContaining({ volume: "vm1", backup: points[2] })],
       }]);
     }
@@ -125,7 +125,7 @@ describe("the newest point of a volume that is gone", () => {
     expect({ code: stopped.code, line: lastLine(stopped) }).toEqual({
       code: 3,
       line:
-        'varve: Cannot collect "acme": 1 restore point that this host has seen cannot be found, and no forget took them. ' +
+        'varve: Cannot collect "acme": 1 restore point that this host has seen cannot be found, and no forget deleted them. ' +
         "Nothing was deleted. Bring them back (varve repair acme --from-repo URL), or give them up with --force",
     });
     expect(objects()).toBe(before);
@@ -160,7 +160,7 @@ describe("more than a point that is gone", () => {
   test("a project, from the repository and by its name", async () => {
     await backUp("beta/db", 5);
     lose("beta");
-    const text = 'the project "beta" is not there any more, and this host has seen points of "beta/db"';
+    const text = 'project "beta", of which this host has seen restore points of "beta/db", is missing';
     for (
       const [args, code] of [[["verify"], 3], [["verify", "beta"], 3], [["list"], 0], [
         ["list", "beta"],
@@ -210,7 +210,7 @@ describe("what this host has seen", () => {
     lose(`acme/volumes/vm1/${points[2]}`);
     const distrusted = await run(["list"]);
     expect(distrusted.code).toBe(0);
-    expect(distrusted.stderr).toContain("this note is not one that was written for this project");
+    expect(distrusted.stderr).toContain("this note was not written for this project");
     writeFileSync(note, whole);
     expect((await run(["verify"])).code).toBe(3);
   });
@@ -250,7 +250,7 @@ describe("what this host has seen", () => {
       for (const args of [["list"], ["verify", "--exists"]]) {
         const result = await run([...args, "--log-level", "debug"], home);
         expect(result.code).toBe(0);
-        expect(lastLineText(result)).toMatch(/is not noted/);
+        expect(lastLineText(result)).toMatch(/could not record/);
       }
     }
     expect(existsSync(repository.path("no-home"))).toBe(false);

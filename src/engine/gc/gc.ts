@@ -145,7 +145,7 @@ function sayUnreadable({ living }: LeaseSurvey, context: Context): number {
   for (const { id, problem } of unreadable) {
     context.log.warn(
       { lease: id, reason: problem },
-      "a lease cannot be read; whatever it announces counts as running until the lease is a day old",
+      "a lease cannot be read; its job counts as running until the lease is a day old",
     );
   }
   return unreadable.length;
@@ -218,7 +218,7 @@ async function assertNoneMissed(
     `Cannot collect "${project.name}": ${
       counted(missed.length, "restore point")
     } that this host has seen cannot be found, ` +
-      `and no forget took them. Nothing was deleted. Bring them back (varve repair ${project.name} --from-repo URL), or ` +
+      `and no forget deleted them. Nothing was deleted. Bring them back (varve repair ${project.name} --from-repo URL), or ` +
       `give them up with --force`,
   );
 }
@@ -228,8 +228,8 @@ function assertAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
   if (points.size > 0) return;
   throw new VarveError(
     "failed",
-    `Cannot collect "${name}": it has no restore point, which looks as if points were lost; nothing was deleted; ` +
-      `use --force if that is right`,
+    `Cannot collect "${name}": it has no restore points, so they may have been lost; nothing was deleted; ` +
+      `use --force if that is intended`,
   );
 }
 
