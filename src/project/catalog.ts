@@ -7,6 +7,7 @@ import { DamageError, describeError, isUnreadable, MissingError, VarveError } fr
 import { EntryList } from "../format/entries.ts";
 import { manifestName, parseManifestName, volumePrefix, VOLUMES_PREFIX } from "../format/layout.ts";
 import {
+  type ChunkCounts,
   decodeInfo,
   encodeInfo,
   type InfoPlace,
@@ -48,7 +49,15 @@ export interface BackupInfo extends KnownIds {
   size_bytes: number;
   from_snapshot: SnapshotJson;
   to_snapshot: SnapshotJson;
+  /** The backup that it is an increment to; `null`: a full one. */
+  base: string | null;
   tags: string[];
+  host: string;
+  stream_bytes: number;
+  chunks: ChunkCounts;
+  /** What it added to the store. */
+  uploaded_bytes: number;
+  duration_s: number;
   /** It cannot be forgotten. */
   held: boolean;
   /** What its project opens with: `none` is for whoever can read the store. */
@@ -187,7 +196,7 @@ async function chooseReadable(
   context: Context,
 ): Promise<FoundPoint> {
   for (;;) {
-    const found = await choose(point, `${project.name}/${volume}`, known);
+    const found = await choose(point, { thing: `${project.name}/${volume}`, known }, context);
     if (known.damaged.has(found.id)) return found;
     const manifest = await manifestOrDamage(project, { volume, backup: found.id }, context);
     if (manifest !== undefined && !(manifest instanceof DamageError)) return found;
@@ -205,12 +214,16 @@ async function readVolume(project: Project, volume: string, context: Context): P
   return known;
 }
 
-async function choose(point: string, thing: string, { infos, damaged }: KnownPoints): Promise<FoundPoint> {
+async function choose(
+  point: string,
+  { thing, known: { infos, damaged } }: { thing: string; known: KnownPoints },
+  { clock }: Context,
+): Promise<FoundPoint> {
   const cause = [...damaged.values()].at(-1);
   if (infos.size === 0) throw reasonOf(cause!);
   const { made, dated } = orderPoints([...infos.values()]);
   const snapshots = () => Promise.resolve(made.map((id) => infos.get(id)!.to_snapshot));
-  const choices = { thing, ids: made, dated, unreadable: [...damaged.keys()], snapshots };
+  const choices = { thing, ids: made, dated, unreadable: [...damaged.keys()], snapshots, nowMs: clock.now() };
   try {
     return await findPoint(point, choices);
   } catch (error) {
@@ -415,7 +428,8 @@ export async function writeManifest(
 }
 
 function briefly(info: ManifestInfo, state: Pick<BackupInfo, "held" | "encryption">): BackupInfo {
-  const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags } = info;
+  const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, base, tags, host } = info;
+  const { stream_bytes, chunks, uploaded_bytes, duration_s } = info;
   return {
     backup,
     project,
@@ -425,7 +439,13 @@ function briefly(info: ManifestInfo, state: Pick<BackupInfo, "held" | "encryptio
     from_snapshot,
     to_snapshot,
     ...knownIds(info),
+    base,
     tags,
+    host,
+    stream_bytes,
+    chunks,
+    uploaded_bytes,
+    duration_s,
     ...state,
   };
 }
