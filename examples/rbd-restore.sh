@@ -166,14 +166,14 @@ bring_to_point() {
   changing='a mixture. To go on: run the same command again'
   ask "roll back to $base" rbd snap rollback --no-progress "$image" --snap "$base" >/dev/null
   [[ $base_point != "$point" ]] || return 0
-  supervise varve --log-format pretty restore --quiet "$volume@id:$point" --format rbd-diff --from "id:$base_point" --head \
+  supervise varve restore --quiet "$volume@id:$point" --format rbd-diff --from "id:$base_point" --head \
     --exec -- rbd import-diff --no-progress - "$image"
 }
 
 # Reads the whole image, as nothing less tells that it is the point.
 compare() {
   local codes=(0 0)
-  rbd export --no-progress "$image" - | varve --log-format pretty verify --quiet "$volume@id:$point" --source - ||
+  rbd export --no-progress "$image" - | varve verify --quiet "$volume@id:$point" --source - ||
     codes=("${PIPESTATUS[@]}")
   changing='not compared with the point to the end. To go on: run the same command again'
   refuse_users "$IN_USE" 'cannot compare'

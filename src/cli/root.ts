@@ -7,7 +7,8 @@ import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
 import { ADDRESSINGS } from "../store/s3/addressing.ts";
 import { DEFAULT_JOBS } from "../context.ts";
 import { print } from "./terminal/output.ts";
-import { parseSize, parseWait } from "./terminal/units.ts";
+import { parseDuration } from "../util/time.ts";
+import { parseSize } from "./terminal/units.ts";
 import type { Screen } from "./terminal/screen.ts";
 
 /** Set by the build. */
@@ -93,11 +94,13 @@ export function createRoot({ screen }: Invocation) {
     )
     .option("--json", "print one JSON document")
     .option("-q, --quiet", "no progress, no summary, only errors")
-    .addOption(new Option("--log-level <level>", "what to log (default: warn)").choices(LOG_LEVELS))
     .addOption(
-      new Option("--log-format <format>", "how to log (default: pretty on a terminal, else json)").choices(
-        LOG_FORMATS,
-      ),
+      new Option("--log-level <level>", "what to log (default: warn)")
+        .choices(LOG_LEVELS).env("VARVE_LOG_LEVEL"),
+    )
+    .addOption(
+      new Option("--log-format <format>", "how to log (default: pretty; with --json, json)")
+        .choices(LOG_FORMATS).env("VARVE_LOG_FORMAT"),
     )
     .addHelpText("after", EXAMPLES)
     .configureHelp({ showGlobalOptions: true })
@@ -115,7 +118,7 @@ export function readCount(least: number): (text: string) => number {
 }
 
 function readWait(text: string): number {
-  const ms = parseWait(text);
+  const ms = parseDuration(text, "smh");
   if (ms !== undefined && ms > 0) return ms;
   throw new InvalidArgumentError("Expected a time like 90s, 15m or 2h.");
 }

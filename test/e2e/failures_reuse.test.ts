@@ -164,7 +164,7 @@ describe("varve backup of an increment", () => {
     expect(stderr).toContain(
       `refers to ${CHUNKS - 1} chunks that were found damaged, and so does the new point`,
     );
-    expect(stderr).toContain('back up \\"acme/db\\" in full to heal them');
+    expect(stderr).toContain('back up "acme/db" in full to heal them');
     await repository.json(["backup", VOLUME], { stdin: fullStream(CONTENT, "wednesday") });
     await expectWhole("wednesday", CONTENT);
     await expectWhole("monday", CONTENT);

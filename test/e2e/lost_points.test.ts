@@ -91,7 +91,7 @@ describe("the newest point of a volume that is gone", () => {
       expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
     }
     const { stderr } = await run(["verify", "acme"]);
-    const note = /remove \\"([^"\\]+)\\"/.exec(stderr)![1]!;
+    const note = /remove "([^"]+)"/.exec(stderr)![1]!;
     expect(note).toStartWith(notes());
     rmSync(note);
     expect(await run(["verify", "acme"])).toMatchObject({ code: 0, stderr: "" });
@@ -133,7 +133,7 @@ describe("more than a point that is gone", () => {
     ) {
       const result = await run([...args]);
       expect({ args, code: result.code }).toEqual({ args, code });
-      expect(result.stderr.replaceAll("\\", "")).toContain(text);
+      expect(result.stderr).toContain(text);
     }
     const { stderr } = await run(["verify", "beta"]);
     rmSync(/remove "([^"]+)"/.exec(stderr)![1]!, { recursive: true });
@@ -156,7 +156,7 @@ describe("more than a point that is gone", () => {
 describe("what this host has seen", () => {
   test("is also what another host made", async () => {
     const point = await backUp("acme/vm1", 6, other);
-    expect((await run(["list"])).stderr).toBe("");
+    expect(said(await run(["list"]))).toEqual([]);
     lose(`acme/volumes/vm1/${point}`);
     expect(said(await run(["verify"]))).toEqual([`acme/vm1@${point}`]);
   });

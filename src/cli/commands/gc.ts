@@ -1,13 +1,16 @@
 /** `varve gc`: deletes what no restore point needs any more. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { GcReport } from "../../engine/gc/gc_report.ts";
-import type { PlanWait, WaitingPlan } from "../../engine/gc/settle_plans.ts";
-import { escapeLine, VarveError } from "../../errors.ts";
+import type { GcProgress } from "../../engine/gc/gc.ts";
+import { VarveError } from "../../errors.ts";
 import { assertProjectName } from "../../format/names.ts";
 import { withSession } from "../context.ts";
-import { print, printJson, reportDone } from "../terminal/output.ts";
+import { isForPeople, print, printJson, printRemark, printStatus, reportDone } from "../terminal/output.ts";
+import { Progress, type ProgressState } from "../terminal/progress.ts";
+import { counted } from "../../util/counted.ts";
+import { gcLines } from "./gc_text.ts";
 import { examples, type Invocation, type Root } from "../root.ts";
-import { formatDuration, formatSize, parseDuration } from "../terminal/units.ts";
+import { parseDuration } from "../../util/time.ts";
 
 const EXAMPLES = examples(
   ["varve gc acme", "every night: deletes what was condemned a day ago, and condemns what is garbage now"],
@@ -50,16 +53,24 @@ export function addGc(program: Root, invocation: Invocation): void {
             graceMs: options.grace ?? DEFAULT_GRACE_MS,
             force: options.force === true,
           };
-          const work = (name: string) => gc(repository, { project: name, ...request }, context);
+          const { screen } = invocation;
+          const progress = new Progress(screen, { enabled: isForPeople(options) });
+          const onProgress = (state: GcProgress) => progress.update(progressState(state));
+          const work = async (name: string) => {
+            const report = await gc(repository, { project: name, ...request, onProgress }, context)
+              .finally(() => progress.end());
+            const lines = gcLines(report, dryRun).map((line) => `${line}\n`).join("");
+            if (!dryRun) printStatus(lines, { screen, options });
+            else if (isForPeople(options)) print(lines);
+            printRemark(refusedLines(report).join(""), { screen, options });
+            return report;
+          };
           const reports = project === undefined
             ? await closed.each(listProjects(repository, context), work)
             : [await work(project)];
-          const tell = () => {
-            if (options.json) printJson(project === undefined ? reports : reports[0]);
-            else if (!options.quiet) print(reports.map((report) => summary(report, dryRun)).join(""));
-          };
-          if (dryRun) tell();
-          else reportDone(invocation.screen, tell);
+          const answer = project === undefined ? reports : reports[0];
+          if (options.json && dryRun) printJson(answer);
+          else if (options.json) reportDone(screen, () => printJson(answer));
           for (const { project: name, stopped } of reports) {
             if (stopped === null) continue;
             const error = new VarveError("failed", stopped);
@@ -71,65 +82,24 @@ export function addGc(program: Root, invocation: Invocation): void {
     });
 }
 
+function progressState({ points, shards, ofShards, deleted }: GcProgress): ProgressState {
+  const notes = deleted === 0 ? [] : [`${deleted} deleted`];
+  if (shards === 0) return { done: points, total: undefined, unit: "point", notes };
+  return { done: shards, total: ofShards, unit: "part", notes };
+}
+
 /** `0`, or a duration of at most a week. */
 function readGrace(text: string): number {
-  const ms = text === "0" ? 0 : parseDuration(text);
+  const ms = text === "0" ? 0 : parseDuration(text, "hdwy");
   if (ms !== undefined && ms <= MAX_GRACE_MS) return ms;
   throw new InvalidArgumentError("Expected a duration of at most 7d, like 12h or 2d, or 0.");
 }
 
-function summary(report: GcReport, dryRun: boolean): string {
-  const { project, garbage, objects, refused, condemned, young } = report;
-  const garbageOf = `${formatSize(report.garbage_bytes)} of ${formatSize(report.objects_bytes)}`;
-  const lines = [
-    garbage === 0
-      ? `${project}: nothing ${report.deleted > 0 ? "more " : ""}to delete; ${
-        formatSize(report.objects_bytes)
-      } in use`
-      : `${project}: ${garbage} of ${objects} objects (${garbageOf}) belong to no restore point` +
-        (young > 0 ? `, ${young} of them are too young to be deleted` : ""),
+/** What the store did not delete. */
+function refusedLines({ refused }: GcReport): string[] {
+  const more = refused.length - MAX_REFUSED;
+  return [
+    ...refused.slice(0, MAX_REFUSED).map(({ key, reason }) => `refused: "${key}": ${reason}\n`),
+    ...more > 0 ? [`refused: and ${counted(more, "more object")}\n`] : [],
   ];
-  const before = garbage - young - condemned - (report.stopped === null ? 0 : garbage);
-  if (before > 0) lines.push(`${project}: ${before} of them were condemned before`);
-  if (young > 0) {
-    lines.push(
-      ...report.running.map((work) => `  what was written since ${running(work)} began is left alone`),
-    );
-  }
-  if (!dryRun) {
-    const refusals = refused.length > 0 ? `, ${refused.length} refused by the store` : "";
-    lines.push(
-      `${project}: ${report.deleted} deleted${refusals}, ${condemned} condemned, in ${
-        formatDuration(report.duration_s)
-      }`,
-    );
-  }
-  if (report.unreadable_leases > 0) {
-    lines.push(
-      `${project}: ${report.unreadable_leases} leases cannot be read; what is condemned now waits until they are a day old`,
-    );
-  }
-  lines.push(...report.plans_waiting.flatMap((plan) => waiting(project, plan)));
-  for (const { key, reason } of refused.slice(0, MAX_REFUSED)) lines.push(`refused: "${key}": ${reason}`);
-  return lines.join("\n") + "\n";
-}
-
-/** What was condemned and is not deleted yet, and by whom that is held up. */
-function waiting(project: string, { made, sweep_after, waits }: WaitingPlan): string[] {
-  const lines = made === null || sweep_after === null
-    ? [`${project}: another gc is condemning objects now`]
-    : [`${project}: what was condemned at ${made} is deleted by the first gc after ${sweep_after}`];
-  for (const wait of waits) {
-    const since = wait.since ?? "just now";
-    lines.push(
-      `  and once ${
-        running(wait)
-      }, which runs since ${since}, has ended; at ${wait.until} if it is not heard of`,
-    );
-  }
-  return lines;
-}
-
-function running({ work, volume, host, pid }: PlanWait): string {
-  return `the ${work} of ${escapeLine(volume)} on ${escapeLine(host)} (process ${pid})`;
 }

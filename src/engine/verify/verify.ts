@@ -64,7 +64,17 @@ export interface VerifyOptions {
   /** Chunks that this host found whole at most so many days ago are not read again. */
   maxAgeDays?: number | undefined;
   maxIds?: number | undefined;
-  onProgress?: ((progress: { chunks: number; bytes: number }) => void) | undefined;
+  onProgress?: ((progress: VerifyProgress) => void) | undefined;
+}
+
+export interface VerifyProgress {
+  /** Points whose references are known. */
+  points: number;
+  /** Read back, or found whole lately; of `expected`, once all chunks are known. */
+  chunks: number;
+  expected: number | undefined;
+  /** Downloaded. */
+  bytes: number;
 }
 
 /** The JSON of `varve verify`. */
@@ -182,6 +192,10 @@ class Verifier {
   readonly #marked: QuarantinedObjects;
   /** Names of marked objects that points refer to as chunks. */
   readonly #markedChunks = new Set<string>();
+  /** About how many chunks all rounds until now had to read back. */
+  #chosen = 0;
+  /** The last round has begun. */
+  #isLast = false;
   readonly #options: Verifying;
   readonly #context: Context;
 
@@ -232,6 +246,7 @@ class Verifier {
   ): void {
     const name = manifestName(info.volume, info.backup);
     if (isFirst || this.seen.has(name)) seen.set(name, seenPoint(info));
+    if (isFirst) this.#tell(seen.size);
   }
 
   async #markPresent(references: ReferenceSet): Promise<void> {
@@ -286,6 +301,8 @@ class Verifier {
   async #readBack(references: ReferenceSet): Promise<void> {
     const { sample } = this.#options;
     if (sample.kind === "none" && this.#marked.none) return;
+    this.#chosen += Math.round(references.size * shareOf(sample));
+    this.#isLast = references.to === ALL_IDS.to;
     const window = new TaskLimiter(this.#workshop.window);
     try {
       for (const ref of references.refs(true)) {
@@ -355,7 +372,13 @@ class Verifier {
     } finally {
       buffer.release();
     }
-    this.#options.onProgress?.({ chunks: this.chunksRead, bytes: this.downloadedBytes });
+    this.#tell(this.seen.size);
+  }
+
+  #tell(points: number): void {
+    const chunks = this.chunksRead + this.chunksFresh;
+    const expected = this.#isLast ? Math.max(chunks, this.#chosen) : undefined;
+    this.#options.onProgress?.({ points, chunks, expected, bytes: this.downloadedBytes });
   }
 
   /** Points that the last gc saw, which are gone though nobody forgot them. */
@@ -387,6 +410,12 @@ class Verifier {
   #find(error: UnreadableError): void {
     this.findings.set(error.key, findingOf(error));
   }
+}
+
+/** Of the chunks that are there, how many the sample takes; it may be others than it takes in the end. */
+function shareOf(sample: Sample): number {
+  if (sample.kind === "part") return 1 / sample.parts;
+  return sample.kind === "share" ? sample.share : sample.kind === "all" ? 1 : 0;
 }
 
 function isChosen({ id }: ObjectRef, sample: Sample): boolean {
