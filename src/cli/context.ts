@@ -150,7 +150,7 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
     onDebug: (line) => log.debug({}, line),
   });
   const stateRoot = stateFolder(env, homedir());
-  if (stateRoot === undefined) log.debug({}, "there is no home folder: which points were seen is not noted");
+  if (stateRoot === undefined) log.debug({}, "no home directory: the restore points seen are not recorded");
   const { jobs } = options;
   return {
     ...{ signal, log, clock: systemClock, threads: availableParallelism() },

@@ -14,7 +14,7 @@ export const DEAF_LIMIT_MS = 1500;
 /** From a second signal on. */
 const SECOND_LIMIT_MS = 400;
 
-export const UNWAITED = "Interrupted, without waiting for what was under way: how that ended is not known";
+export const UNWAITED = "Interrupted: outstanding requests were abandoned; their outcome is unknown";
 export const INTERRUPTED_EXIT_CODE = 130;
 
 export interface WatchdogData {

@@ -100,7 +100,7 @@ export function openFront(bytes: Uint8Array, object: ObjectName, key: SealKey): 
   const out = new Uint8Array(Math.max(0, header.frontBytes - SEAL_BYTES));
   const section = bytes.subarray(HEADER_BYTES, frontEnd(header));
   if (section.length !== header.frontBytes || section.length < SEAL_BYTES) {
-    throw damaged(object, "it is cut short");
+    throw damaged(object, "it is truncated");
   }
   openSection(out, section, { object, part: PART.front, header: bytes.subarray(0, HEADER_BYTES), key });
   return out;
@@ -121,14 +121,16 @@ export function openContentInto(
   if (section.length !== header.contentBytes || section.length < SEAL_BYTES) {
     throw damaged(object, "its length is wrong");
   }
-  if (header.plainBytes > out.length) throw damaged(object, `it says to hold ${header.plainBytes} bytes`);
+  if (header.plainBytes > out.length) throw damaged(object, `its header claims ${header.plainBytes} bytes`);
   const raw = header.compression === COMPRESSION.none;
   // Seen before it is opened: the room is for as much as the header says.
   if (raw && section.length - SEAL_BYTES !== header.plainBytes) throw damaged(object, "its length is wrong");
   const opened = (raw ? out : options.scratch).subarray(0, section.length - SEAL_BYTES);
   openSection(opened, section, { object, part: PART.content, header: bytes.subarray(0, HEADER_BYTES), key });
   const length = raw ? opened.length : decompress(opened, out.subarray(0, header.plainBytes), object);
-  if (length !== header.plainBytes) throw damaged(object, "its content is not as long as its header says");
+  if (length !== header.plainBytes) {
+    throw damaged(object, "its content does not have the length in its header");
+  }
   return length;
 }
 
@@ -184,7 +186,7 @@ function openSection(
   try {
     cipher.final();
   } catch (cause) {
-    throw damaged(options.object, "it was changed, or sealed with another key", cause);
+    throw damaged(options.object, "it was changed, or encrypted with another key", cause);
   }
 }
 

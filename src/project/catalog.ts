@@ -266,7 +266,11 @@ async function choose(
     if (
       isCertain || !(error instanceof VarveError) || (error.code !== "not_found" && error.code !== "failed")
     ) throw error;
-    throw new DamageError(cause.key, `${error.message}; ${damaged.size} cannot be read`, { cause });
+    throw new DamageError(
+      cause.key,
+      `${error.message}; ${damaged.size} of its restore points cannot be read`,
+      { cause },
+    );
   }
 }
 
@@ -342,7 +346,7 @@ async function damageUnlessGone(
   const key = project.key(manifestName(place.volume, place.backup));
   if (error instanceof MissingError) {
     if (await isGone(project, place, context)) return undefined;
-    return new DamageError(key, `Cannot read "${key}": the store lists it, and does not give it`, {
+    return new DamageError(key, `Cannot read "${key}": the store lists it but does not return it`, {
       cause: error,
     });
   }

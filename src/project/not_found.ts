@@ -21,6 +21,11 @@ export async function noBackups(project: Project, volume: string, context: Conte
     const place = parseManifestName(name);
     if (place !== undefined) volumes.add(place.volume);
   }
-  const others = volumes.size === 0 ? "no other has any" : `"${project.name}" has ${namesOf([...volumes])}`;
-  return new VarveError("not_found", `Cannot find "${project.name}/${volume}": it has no backups; ${others}`);
+  const others = volumes.size === 0
+    ? "the project is empty"
+    : `"${project.name}" has ${namesOf([...volumes])}`;
+  return new VarveError(
+    "not_found",
+    `Cannot find "${project.name}/${volume}": it has no restore points; ${others}`,
+  );
 }

@@ -47,7 +47,7 @@ export async function resolvePoint(point: string, choices: PointChoices): Promis
 /** The same, and what else might have been meant. */
 export async function findPoint(point: string, choices: PointChoices): Promise<FoundPoint> {
   const { thing } = choices;
-  if (point === "") throw new UsageError(`Cannot read "${thing}@": what follows the @ is empty`);
+  if (point === "") throw new UsageError(`Cannot read "${thing}@": the part after @ is empty`);
   const [, prefix, rest = point] = PREFIX.exec(point) ?? [];
   const kind = prefix as Kind | undefined;
   const id = await findId(point, { kind, rest, choices });
@@ -59,9 +59,9 @@ export async function findPoint(point: string, choices: PointChoices): Promise<F
 }
 
 const MISSING = {
-  any: `no backup has that id, snapshot or time; ${TIME_FORMS}`,
-  snap: "no backup is of a snapshot with that name",
-  id: "no backup has that id",
+  any: `no restore point has that id, snapshot or time; ${TIME_FORMS}`,
+  snap: "no restore point has that snapshot",
+  id: "no restore point has that id",
   time: TIME_FORMS,
 };
 
@@ -88,7 +88,7 @@ async function findId(
   if (matches.length === 1) return matches[0];
   const isTime = kind === undefined && parseTime(rest, choices.nowMs) !== undefined;
   if (matches.length > 1 && !isTime) {
-    throw unclear("failed", choices, { point, why: `${matches.length} backups begin so` });
+    throw unclear("failed", choices, { point, why: `${matches.length} restore points match` });
   }
 }
 
@@ -111,7 +111,7 @@ function unclear(
 ): VarveError {
   return new VarveError(
     code,
-    `Cannot find ${quote(`${thing}@${point}`)}: ${why}; "varve list ${thing}" shows them`,
+    `Cannot find ${quote(`${thing}@${point}`)}: ${why}; see "varve list ${thing}"`,
   );
 }
 
@@ -120,7 +120,9 @@ function before({ ids, dated = ids, thing }: PointChoices, count: number): strin
   const counted = dated.includes(ids.at(-1)!) ? dated : [...dated, ids.at(-1)!];
   const id = counted[counted.length - 1 - count];
   if (id !== undefined) return id;
-  const there = counted.length === 1 ? "is 1 backup" : `are ${counted.length} backups`;
+  const there = counted.length === 1
+    ? "is only 1 restore point"
+    : `are only ${counted.length} restore points`;
   throw new VarveError("not_found", `Cannot find "${thing}@~${count}": there ${there}`);
 }
 
@@ -130,5 +132,5 @@ function atTime(
 ): string {
   const id = dated.findLast((id) => backupTimeMs(id)! <= wanted.timeMs);
   if (id !== undefined) return id;
-  throw new VarveError("not_found", `Cannot find "${thing}@${wanted.point}": no backup is that old`);
+  throw new VarveError("not_found", `Cannot find "${thing}@${wanted.point}": no restore point is that old`);
 }

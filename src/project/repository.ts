@@ -26,11 +26,11 @@ export async function initRepository(
 ): Promise<Repository> {
   if (!isChunkSize(chunkBytes)) {
     throw new UsageError(
-      `Cannot use chunks of ${chunkBytes} bytes: a multiple of ${BLOCK_BYTES}, ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
+      `Cannot use chunks of ${chunkBytes} bytes: expected a multiple of ${BLOCK_BYTES} from ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
     );
   }
   if (await isThere(store, context)) {
-    throw new VarveError("conflict", `Cannot make a repository in "${store.url}": there is one already`);
+    throw new VarveError("conflict", `Cannot create a repository in "${store.url}": it already has one`);
   }
   const body = encodeCheckedJson({
     repository: toHex(randomBytes(REPOSITORY_ID_BYTES)),
@@ -63,7 +63,7 @@ export async function openRepository(store: Store, context: Context): Promise<Re
   if (typeof id !== "string" || fromHex(id, REPOSITORY_ID_BYTES) === undefined || !isChunkSize(chunkBytes)) {
     throw new DamageError(
       REPOSITORY_KEY,
-      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" is none that varve wrote`,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve`,
     );
   }
   return { id, store, chunkBytes };
@@ -79,6 +79,6 @@ async function readRepositoryFile(store: Store, { signal }: Context): Promise<Re
     );
   } catch (cause) {
     if (!(cause instanceof MissingError)) throw cause;
-    throw new NoRepositoryError(store.url, 'make one with "varve init", or check --repo');
+    throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
   }
 }

@@ -81,7 +81,7 @@ export class RbdSource implements Source {
     this.#made = undefined;
     if (this.#own === undefined || !isAlone) return;
     await this.#removeOlder(this.#own).catch((error) =>
-      this.#options.warn(`older snapshots stay until the next backup: ${describeError(error)}`)
+      this.#options.warn(`older snapshots are kept until the next backup: ${describeError(error)}`)
     );
   }
 
@@ -118,7 +118,9 @@ export class RbdSource implements Source {
     );
     for (const { name, isProtected } of older) {
       if (isProtected) {
-        warn(`the older snapshot "${this.#image.name}@${name}" stays: it is protected, as for a clone`);
+        warn(
+          `the older snapshot "${this.#image.name}@${name}" is kept because it is protected (for a clone)`,
+        );
       } else await this.#image.removeSnapshot(name, signal).catch((error) => warn(describeError(error)));
     }
   }

@@ -70,7 +70,7 @@ export async function applyPatch(
   const { project, workshop, wanted } = options;
   const made = await openObject(ref, options, (object) => workshop.pool.apply(into, object, wanted));
   if (equalBytes(made, id)) return;
-  throw damaged({ key: project.key(chunkName(ref)) }, `it does not make the chunk ${toHex(id)}`);
+  throw damaged({ key: project.key(chunkName(ref)) }, `it does not yield chunk ${toHex(id)}`);
 }
 
 /**
@@ -102,7 +102,7 @@ export async function assertObject(into: SharedBuffer, ref: ObjectRef, options: 
     const { project } = options;
     const front = await project.front(bytes, { type: OBJECT_TYPE.chunk, name: chunkName(ref) });
     const wanted = into.bytes.subarray(project.chunkBytes, project.chunkBytes + leavesBytes(length));
-    if (!equalBytes(front, wanted)) throw damaged(object, "its leaves are not those of its content");
+    if (!equalBytes(front, wanted)) throw damaged(object, "its leaves do not match its content");
   });
 }
 
@@ -190,7 +190,7 @@ async function openBytes<T>(
   const isPatch = objectType(bytes) === OBJECT_TYPE.patch;
   const keys = await project.keyOf(bytes, { type: isPatch ? OBJECT_TYPE.patch : OBJECT_TYPE.chunk, name });
   if (bytes.length > sealed.bytes.length) {
-    throw damaged({ key }, `it has more bytes than a chunk can have`);
+    throw damaged({ key }, `it is larger than any chunk`);
   }
   if (bytes.buffer !== sealed.bytes.buffer) sealed.bytes.set(bytes);
   return await open({ ref, sealed, sealedLength: bytes.length, keys, key });

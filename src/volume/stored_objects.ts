@@ -94,9 +94,9 @@ export class StoredObjects {
       const info = await this.#project.store.head(key, { signal: this.#signal });
       if (info?.sizeBytes === sizeBytes) continue;
       if (info !== undefined && await this.#isWholeOf(key, info.sizeBytes)) continue;
-      const state = info === undefined ? "does not" : `has one of ${info.sizeBytes} instead`;
+      const state = info === undefined ? "does not have it" : `has ${info.sizeBytes} bytes instead`;
       throw new StoreError(
-        `Cannot rely on "${this.#project.store.url}": it said that it holds "${key}" of ${sizeBytes} bytes, and ${state}; run it again`,
+        `Cannot rely on "${this.#project.store.url}": it reported "${key}" of ${sizeBytes} bytes but ${state}; retry`,
         { retryable: false },
       );
     }

@@ -346,7 +346,7 @@ export class ChunkWriter {
           at: new Date(clock.now()).toISOString(),
         };
         await quarantine(this.#options.project, { ref, ...about }, this.#context).catch((err) =>
-          this.#context.log.debug({ err }, "an object that holds other bytes could not be marked")
+          this.#context.log.debug({ err }, "could not quarantine a damaged object")
         );
       }
       throw error;

@@ -28,7 +28,7 @@ describe("varve over all projects", () => {
   async function run(args: string[], env = {}) {
     const { code, stdout, stderr } = await repository.run(["--json", ...args], { env });
     const projects = (JSON.parse(stdout) as { project: string }[]).map(({ project }) => project);
-    return { code, projects, leftOut: stderr.match(/^left out: .*$/gm)?.map((line) => line.split(":")[1]) };
+    return { code, projects, leftOut: stderr.match(/^skipped: .*$/gm)?.map((line) => line.split(":")[1]) };
   }
 
   for (const args of COMMANDS) {
@@ -38,8 +38,10 @@ describe("varve over all projects", () => {
       expect(code).toBe(13);
       const isAnswer = args.join(" ") !== "gc"; // that says only on a terminal what it did
       for (const project of ["acme", "gamma"]) expect(stdout.includes(project)).toBe(isAnswer);
-      expect(stderr).toMatch(/^left out: beta: Cannot open project "beta": it needs a passphrase: [^\n]+$/m);
-      expect(stderr).toMatch(/^varve: Cannot do this for all of ".*": 1 project named above was left out; /m);
+      expect(stderr).toMatch(/^skipped: beta: Cannot open project "beta": it needs a passphrase: [^\n]+$/m);
+      expect(stderr).toMatch(
+        /^varve: Cannot process all projects of ".*": 1 project named above was skipped/m,
+      );
       expect(await run(args, PASSPHRASE)).toEqual({
         code: 0,
         projects: ["acme", "beta", "gamma"],

@@ -103,7 +103,7 @@ describe("varve copy to a directory", () => {
     });
     expectOneLine(await run("acme", "--to", coarse), { code: 11, line: "chunks have 1048576 bytes" });
     expectOneLine(await run("none", "--to", coarse), { code: 4, line: 'project "none"' });
-    expectOneLine(await run("acme/b", "--to", coarse), { code: 4, line: "no backups" });
+    expectOneLine(await run("acme/b", "--to", coarse), { code: 4, line: "no restore points" });
     expectOneLine(await run("acme"), { code: 2, line: "--to" });
     expectOneLine(await first.run(["copy", "acme", "--to", coarse]), { code: 13, line: "key file" });
   }, RUN_LIMIT_MS);

@@ -134,7 +134,7 @@ describe("varve erase in a directory", () => {
       expectOneLine(await repository.run(["erase", "acme", ...YES, "--json"], { env: LOST }), {
         code: 1,
         line:
-          /^varve: Cannot erase "acme": "acme\/a@\w+-\w+" is held; varve release lets them go, --even-held/,
+          /^varve: Cannot erase "acme": "acme\/a@\w+-\w+" is held; release them with varve release, or use --even-held/,
       });
       const unasked = new Terminal("varve erase acme --even-held", { ...repository.env, ...PASSPHRASE });
       await until(() => unasked.output.includes("again: "));
@@ -183,7 +183,7 @@ describe("varve erase in a directory", () => {
       await repository.backUp("acme/new", CONTENT);
       terminal.type("acme\n");
       expect(await terminal.ended()).toEqual([11]);
-      expect(terminal.output).toContain("it was made anew meanwhile");
+      expect(terminal.output).toContain("the project was created again while it was being erased");
       await repository.expectIntact();
       await repository.remove();
     },
@@ -197,7 +197,7 @@ describe("varve erase in a directory", () => {
     await until(() => terminal.output.includes("waiting 11:00"));
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130]);
-    expect(terminal.output).toContain('"acme" is erased in part; run it again');
+    expect(terminal.output).toContain('"acme" is only partly erased; run it again');
     // Nothing was left but the wait.
     expectOneLine(await repository.run(["erase", "acme", ...YES]), {
       code: 4,

@@ -124,7 +124,7 @@ describeWith(["root"], "varve on a directory", () => {
 /** The lease went with the store. */
 function expectGone(result: VarveResult): void {
   const state = "the directory was unmounted or replaced";
-  expect(messages(result.stderr)).toEqual(["could not remove the lease; it ends by its age"]);
+  expect(messages(result.stderr)).toEqual(["could not remove the lease; it is left to expire"]);
   const stderr = withoutLog(result.stderr);
   expectOneLine({ ...result, stderr }, { code: 1, line: new RegExp(`Cannot use ".*": ${state}\n$`) });
 }
@@ -192,7 +192,7 @@ describe("a link in a directory repository", () => {
       const { mtimeMs, ino, mode } = lstatSync(join(folder, name));
       return { name, mtimeMs, ino, mode };
     });
-  const LINK = "is a link, and none is followed: put what it leads to in its place, or remove it\n";
+  const LINK = "is a link, which varve does not follow; replace it with its target, or remove it\n";
 
   test("in the place of tmp has writes refused, and nothing is removed behind it", async () => {
     const { repository, victim, expectUntouched } = await make();

@@ -104,7 +104,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     proxy.faultOf = ({ method, key }) => method === "PUT" && key.includes("/volumes/") ? 500 : undefined;
     const failed = await backUp(IMPATIENT);
     const line =
-      /^varve: Cannot store "\S+": it is not there; .*: Cannot write "s3:.*\/volumes\/.*answered \(500/;
+      /^varve: Cannot store "\S+": the store does not have it; .*: Cannot write "s3:.*\/volumes\/.*answered \(500/;
     expectLastLine(failed, line);
     await repository.expectNothingNew();
     proxy.reset();
@@ -182,7 +182,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     await proxy.comeBack();
     expectLastLine(
       failed,
-      /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\); nothing was answered well since .*\n$/,
+      /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\); no request succeeded since .*\n$/,
     );
     await repository.expectNothingNew();
   });

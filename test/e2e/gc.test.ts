@@ -115,7 +115,7 @@ describe("varve gc", () => {
     renameSync(volumes, bench.path("aside"));
     expectOneLine(await bench.run(["gc", "acme", ...NOW]), {
       code: 3,
-      line: /^varve: Cannot collect "acme": 1 restore point seen at .* no forget took them: "acme\/db@/,
+      line: /^varve: Cannot collect "acme": 1 restore point seen at .* no forget deleted them: "acme\/db@/,
     });
     expect(files(bench, "chunks").length).toBe(before);
     renameSync(bench.path("aside"), volumes);
@@ -130,7 +130,7 @@ describe("varve gc", () => {
     expect(await bench.run(["gc", "acme", ...NOW])).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /^varve: Cannot collect "acme": 10 of 13 objects .* more than half; nothing was condemned; use --force[^\n]*\n$/,
+        /^varve: Cannot collect "acme": 10 of 13 objects, more than half, .*; nothing was marked; use --force[^\n]*\n$/,
       ),
     });
     expect(await gc("--force", ...NOW)).toMatchObject({ deleted: 10 });
@@ -169,7 +169,7 @@ describe("varve gc", () => {
       const terminal = new Terminal(`varve gc acme ${NOW.join(" ")}`, bench.env);
       expect(await terminal.ended()).toEqual([0]);
       expect(terminal.output).toMatch(
-        new RegExp(`but not while the backup of live on \\S+ \\(process ${child.pid}\\) runs: since `),
+        new RegExp(`once the backup of live on \\S+ \\(process ${child.pid}\\), started .*, has ended`),
       );
       expect(files(bench, "leases").length).toBe(1);
     } finally {
@@ -296,7 +296,7 @@ describeWith(["MinIO"], "varve forget that is interrupted while its deletion is 
       proxy.reset();
       expectOneLine(await repository.run(["hold", `acme/db@${backup}`, "--reason", "legal"]), {
         code: 11,
-        line: /^varve: Cannot be sure to hold ".*": a forget that runs on ".*" may not have seen it/,
+        line: /^varve: Cannot guarantee the hold on ".*": a forget running on ".*" may not have seen it/,
       });
     } finally {
       proxy.goAway();

@@ -45,7 +45,7 @@ describe("varve init", () => {
     const made = new Terminal(`varve init acme beta --passphrase-file ${bench.path("sesame")}`, bench.env);
     expect(await made.ended()).toEqual([0]);
     expect(made.output).toMatch(
-      /^Made the repository .*\nMade the project "acme", encrypted.*\nMade the project "beta"/,
+      /^Created the repository .*\nCreated the project "acme", encrypted.*\nCreated the project "beta"/,
     );
     const silent = await bench.run(["init", "open", "--no-encryption"]);
     expect(silent).toEqual({ code: 0, stdout: "", stderr: "" });
@@ -67,7 +67,7 @@ describe("varve init", () => {
     const bench = newBench("refuses");
     const [sesame, other] = ["sesame", "other"].map((name) => bench.path(name)) as [string, string];
     const cases: [words: string[], state: string][] = [
-      [["acme"], "it needs a secret: give --passphrase-file or --key-file, or say --no-encryption"],
+      [["acme"], "no secret was given; use --passphrase-file, --key-file or --no-encryption"],
       [["acme", "--passphrase-file", sesame, "--passphrase-file", other], "2 secrets are given"],
       [["acme", "--no-encryption", "--passphrase-file", sesame], "contradict each other"],
     ];
@@ -84,7 +84,7 @@ describe("varve init", () => {
     chmodSync(bench.path("short"), 0o644);
     const { code, stderr } = await bench.run(["init", "acme", "--passphrase-file", bench.path("short")]);
     expect(code).toBe(0);
-    for (const warning of ["has only 7 bytes", "ends in CR LF", "(mode 0644); chmod 600"]) {
+    for (const warning of ["has only 7 bytes", "ends with CR LF", "(mode 0644); run chmod 600"]) {
       expect(stderr).toContain(warning);
     }
   });
@@ -98,7 +98,7 @@ describe("varve init", () => {
     const { code, stderr } = await bench.run(["init"]);
     expect({ code, stderr }).toEqual({
       code: 13,
-      stderr: expect.stringContaining("how large their chunks are is not known"),
+      stderr: expect.stringContaining("it has projects of unknown chunk size"),
     });
     const made = await bench.json(["init"], { env: sealed(bench) });
     expect(made).toMatchObject({ chunk_size_bytes: 65_536 });
@@ -114,7 +114,7 @@ describe("a backup", () => {
     const { code, stderr } = await backUp(bench, "acmee/db");
     expect({ code, stderr }).toEqual({
       code: 4,
-      stderr: expect.stringMatching(/there is "acme"; make it with "varve init acmee"\n$/),
+      stderr: expect.stringMatching(/it has "acme"; create it with "varve init acmee"\n$/),
     });
     expect(readdirSync(bench.path("repository/projects"))).toEqual(["acme"]);
   });
@@ -127,7 +127,7 @@ describe("a backup", () => {
       const { code, stderr } = await backUp(bench, "acme/db", { VARVE_REPO });
       expect({ code, stderr }).toEqual({
         code: 10,
-        stderr: expect.stringContaining(`there is none; near it there is "${bench.path("repository")}"`),
+        stderr: expect.stringContaining(`it does not exist; nearby: "${bench.path("repository")}"`),
       });
     }
     expect(existsSync(bench.path("repositry"))).toBe(false);
@@ -188,7 +188,7 @@ describe("a project whose key", () => {
       for (const { code, stderr } of await Promise.all([...runs, backUp(bench, "acme/db", sealed(bench))])) {
         expect({ code, stderr }).toEqual({
           code: 3,
-          stderr: expect.stringMatching(/its keys are gone from .*; put them back from a copy, or,/),
+          stderr: expect.stringMatching(/its keys are missing from .*; restore them from a copy, or/),
         });
       }
       expect(existsSync(keys("acme"))).toBe(false);
@@ -242,7 +242,7 @@ describe("a project whose key", () => {
     await tampered(() => writeFileSync(join(keys("acme"), id), open), async () => {
       const { code, stderr } = await backUp(bench, "acme/new", sealed(bench));
       expect(code).toBe(0);
-      expect(stderr).toContain("it lies open in the store, beside one that is sealed");
+      expect(stderr).toContain("it is stored unprotected beside a protected one");
       const [manifest] = readdirSync(bench.path("repository/projects/acme/volumes/new"));
       const bytes = await Bun.file(bench.path(`repository/projects/acme/volumes/new/${manifest}`)).bytes();
       expect(toHex(bytes.subarray(8, 16))).not.toBe(id);
@@ -264,7 +264,7 @@ describe("a project that this host knows as encrypted", () => {
       expect({ code, stderr }).toEqual({
         code: 3,
         stderr: expect.stringContaining(
-          "this host knows it as encrypted, and the key that is there now lies open",
+          "this host knows it as encrypted, but its key is not protected",
         ),
       });
     }
@@ -274,7 +274,7 @@ describe("a project that this host knows as encrypted", () => {
       XDG_STATE_HOME: bench.path("third"),
     });
     expect(first.code).toBe(0);
-    expect(first.stderr).toContain("is not encrypted, whatever secret is given");
+    expect(first.stderr).toContain("is not encrypted, so the given secret protects nothing");
     // But where it is made anew, on purpose, it is another one.
     rmSync(bench.path("repository/projects/acme"), { recursive: true });
     expect((await bench.run(["init", "acme", "--no-encryption"])).code).toBe(0);

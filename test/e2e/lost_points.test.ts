@@ -85,7 +85,7 @@ describe("the newest point of a volume that is gone", () => {
       expect(report!.findings).toEqual([{
         kind: "missing",
         key: `projects/acme/volumes/vm1/${points[2]}`,
-        reason: expect.stringContaining("this host has seen it, and no forget took it"),
+        reason: expect.stringContaining("although this host has seen it and no forget deleted it"),
         places: [expect.objectContaining({ volume: "vm1", backup: points[2] })],
       }]);
     }
@@ -160,7 +160,7 @@ describe("more than a point that is gone", () => {
   test("a project, from the repository and by its name", async () => {
     await backUp("beta/db", 5);
     lose("beta");
-    const text = 'the project "beta" is not there any more, and this host has seen points of "beta/db"';
+    const text = 'project "beta", of which this host has seen restore points of "beta/db", is missing';
     for (
       const [args, code] of [[["verify"], 3], [["verify", "beta"], 3], [["list"], 0], [
         ["list", "beta"],
@@ -210,7 +210,7 @@ describe("what this host has seen", () => {
     lose(`acme/volumes/vm1/${points[2]}`);
     const distrusted = await run(["list"]);
     expect(distrusted.code).toBe(0);
-    expect(distrusted.stderr).toContain("this note is not one that was written for this project");
+    expect(distrusted.stderr).toContain("this note was not written for this project");
     writeFileSync(note, whole);
     expect((await run(["verify"])).code).toBe(3);
   });

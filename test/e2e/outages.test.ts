@@ -54,7 +54,7 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     proxy.reset();
     expect(await child.exited).toBe(0);
     expect(messages(await stderr)).toEqual([
-      `${host} does not answer (connection refused): waiting for it, up to 15 minutes`,
+      `${host} does not answer (connection refused); retrying for up to 15 minutes`,
       expect.stringMatching(new RegExp(`^${host} is back after \\d+ s$`)),
     ]);
     const { backup } = JSON.parse(await new Response(child.stdout).text());
@@ -78,7 +78,7 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
       `${host} does not answer (connection refused): waiting for it, up to 8 s`,
     ]);
     expect(result.stderr.split("\n").at(-2)).toMatch(
-      /^varve: Cannot .* \(ECONN\w+\); nothing was answered well since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, for more than 8 s \(--retry-for\)$/,
+      /^varve: Cannot .* \(ECONN\w+\); no request succeeded since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, for more than 8 s \(--retry-for\)$/,
     );
     expect(result.code).toBe(1);
     await repository.expectNothingNew();

@@ -156,7 +156,7 @@ describeWith(["Ceph"], "examples/rbd-restore.sh", () => {
     expect(await isMarked()).toBe(true);
     expect(await script("rbd-backup.sh", image.spec, volume)).toMatchObject({
       code: 22,
-      stderr: expect.stringContaining("run rbd-restore.sh again"),
+      stderr: expect.stringContaining("rerun rbd-restore.sh"),
     });
 
     // By now the same words mean another point.
@@ -205,7 +205,7 @@ describeWith(["Ceph"], "examples/rbd-restore.sh", () => {
     rmSync(join(bin, "rbd"));
     expect(result).toMatchObject({ code: 130, stdout: "" });
     expect(result.stderr).toMatch(
-      /^varve: Interrupted: "rbd" was killed before it had all.*\n.*NOT USABLE: .*\n$/,
+      /^varve: Interrupted: "rbd" was killed before it had read everything.*\n.*NOT USABLE: .*\n$/,
     );
     expect(await restore("@~1")).toMatchObject({ code: 0, stderr: "" });
     expect(await image.exported()).toEqual(points[0]!);

@@ -103,15 +103,15 @@ describe("varve list", () => {
     expect(await repository.run(["list", "empty"])).toEqual({
       code: 0,
       stdout: "",
-      stderr: 'empty: no backups; "varve backup empty/VOLUME SOURCE" makes one\n',
+      stderr: 'empty: no restore points; "varve backup empty/VOLUME SOURCE" creates one\n',
     });
-    expect((await repository.run(["list"])).stderr).toStartWith("empty: no backups; ");
+    expect((await repository.run(["list"])).stderr).toStartWith("empty: no restore points; ");
     const env = { VARVE_REPO: repository.path("new") };
     expect((await repository.run(["init"], { env })).code).toBe(0);
     expect(await repository.run(["list"], { env })).toEqual({
       code: 0,
       stdout: "",
-      stderr: `There is no project in "${env.VARVE_REPO}" yet; "varve init PROJECT" makes one\n`,
+      stderr: `There are no projects in "${env.VARVE_REPO}"; "varve init PROJECT" creates one\n`,
     });
     expect(await repository.run(["list", "--quiet"], { env })).toEqual(SILENCE);
     expect(await repository.run(["list", "--json"], { env })).toEqual({ ...SILENCE, stdout: "[]\n" });
@@ -132,7 +132,10 @@ describe("a point that is named by what may be two things", () => {
       const [command, ...options] = args;
       expect((await repository.run([command!, "acme/names@snap:latest", ...options])).code).toBe(0);
       const { code, stderr } = await repository.run([command!, "acme/names@time:yesterday", ...options]);
-      expect({ code, stderr }).toEqual({ code: 4, stderr: expect.stringContaining("no backup is that old") });
+      expect({ code, stderr }).toEqual({
+        code: 4,
+        stderr: expect.stringContaining("no restore point is that old"),
+      });
     }
     const changed = encodeDiff([{ tag: "f", name: "s3" }, { tag: "s", sizeBytes: BYTES.length }, {
       tag: "e",
@@ -152,7 +155,7 @@ test("varve show is a page for people", async () => {
   expect(lines.join("\n")).toMatch(
     new RegExp([
       "^Volume {6}acme/vm1",
-      `Backup {6}${points[1]!.backup}`,
+      `Id {10}${points[1]!.backup}`,
       "Time {8}\\S+ \\S+\\+0[12] \\(\\d+[sm] ago\\)",
       `Kind {8}increment of ${points[0]!.backup}; restores on its own`,
       `Snapshot {4}${LONG_SNAPSHOT} \\(changes since varve-12345678-\\S+\\)`,
@@ -162,7 +165,7 @@ test("varve show is a page for people", async () => {
       "Host {8}\\S+",
       "Tags {8}nightly, kernel",
       "Held {8}yes: case 4711",
-      "Encryption {2}none: everybody with access to the store can read it$",
+      "Encryption {2}none: anyone with read access to the store can read it$",
     ].join("\n")),
   );
 });
@@ -211,7 +214,7 @@ describe("what a command has done", () => {
     expect(await repository.run(["gc", "acme", "--dry-run"])).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(
-        /^acme: \d+ objects are needed by no backup \(\S+ KiB\), \S+ \S+ in use\n {2}\d+ too new to be marked for deletion\n/,
+        /^acme: \d+ objects are needed by no restore point \(\S+ KiB\), \S+ \S+ in use\n {2}\d+ too new to be marked for deletion\n/,
       ),
       stderr: "",
     });

@@ -196,7 +196,7 @@ describe("listBackups()", () => {
     const { log } = testContext();
     const context = testContext({ log: { ...log, warn: (_, text) => void warnings.push(text) } });
     expect(await Array.fromAsync(listProjects(repository, context))).toEqual([PROJECT]);
-    expect(warnings).toEqual(['the folder "projects/a b" is passed over: no project has such a name']);
+    expect(warnings).toEqual(['the folder "projects/a b" is skipped: it is not a valid project name']);
     expect(await list(repository)).toEqual({ ids, problems: [] });
   });
 });
@@ -322,7 +322,10 @@ describe("backup() of a difference beside damaged manifests", () => {
     await backUp(repository, next("a", "e"));
     expect(await bytesOf(repository)).toEqual(noiseChunks(0));
     const error = await errorOf(backUp(repository, next("b", "f")));
-    expect([error.code as string, error.message]).toEqual(["damage", expect.stringContaining("may be it")]);
+    expect([error.code as string, error.message]).toEqual([
+      "damage",
+      expect.stringContaining("which may include it"),
+    ]);
   });
 });
 

@@ -66,7 +66,9 @@ describe("resolvePoint()", () => {
 
   test("does not take a name that is not UTF-8 for any text", async () => {
     for (const point of ["\u00ff", "\ufffd", "/w=="]) {
-      expect((await errorOf(resolve(point))).message).toContain("no backup has that id, snapshot or time");
+      expect((await errorOf(resolve(point))).message).toContain(
+        "no restore point has that id, snapshot or time",
+      );
     }
   });
 
@@ -106,19 +108,19 @@ describe("resolvePoint()", () => {
   });
 
   test.each([
-    ["", "usage", "what follows the @ is empty"],
-    ["~4", "not_found", "there are 4 backups"],
-    ["~99999999999999999999", "not_found", "there are 4 backups"],
-    ["2026", "failed", "backups begin so"],
-    ["1999-01-01", "not_found", "no backup is that old"],
+    ["", "usage", "the part after @ is empty"],
+    ["~4", "not_found", "there are only 4 restore points"],
+    ["~99999999999999999999", "not_found", "there are only 4 restore points"],
+    ["2026", "failed", "restore points match"],
+    ["1999-01-01", "not_found", "no restore point is that old"],
     ["2026-13-45", "not_found", "there is no such date"],
     ["18-05", "not_found", 'a time is written "2026-11-28", "2026-11-28 16:30", "yesterday" or "2h ago"'],
-    ["0000", "failed", "3 backups begin so"],
-    ["id:yesterday", "not_found", "no backup has that id"],
-    ["snap:yesterday", "not_found", "no backup is of a snapshot with that name"],
+    ["0000", "failed", "3 restore points match"],
+    ["id:yesterday", "not_found", "no restore point has that id"],
+    ["snap:yesterday", "not_found", "no restore point has that snapshot"],
     ["time:weekly", "not_found", "a time is written"],
-    ["~", "not_found", "no backup has that"],
-    ["a\nb", "not_found", "no backup has that"],
+    ["~", "not_found", "no restore point has that"],
+    ["a\nb", "not_found", "no restore point has that"],
   ])("says why %p means no backup", async (point, code, state) => {
     const error = await errorOf(resolve(point));
     expect([error.code as string, error.message]).toEqual([code, expect.stringContaining(state)]);

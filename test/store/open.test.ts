@@ -51,7 +51,9 @@ describe("openStore()", () => {
     async (name) => {
       const error = await rejection(openStore(`s3://${name}/prefix`, options));
       expect(error).toBeInstanceOf(UsageError);
-      expect((error as Error).message).toStartWith(`Cannot open the store: "${name}" is no bucket's name: `);
+      expect((error as Error).message).toStartWith(
+        `Cannot open the store: "${name}" is not a valid bucket name; `,
+      );
     },
   );
   test.each(["gs://bucket", "http://host/", "file://host/a"])(

@@ -13,7 +13,7 @@ export function gcLines(report: GcReport, dryRun: boolean): string[] {
   const needless = garbage === 1 ? "1 object is" : `${garbage} objects are`;
   const state = garbage === 0
     ? `nothing ${deleted > 0 ? "more " : ""}to delete, ${used}`
-    : `${needless} needed by no backup (${formatSize(report.garbage_bytes)}), ${used}`;
+    : `${needless} needed by no restore point (${formatSize(report.garbage_bytes)}), ${used}`;
   const took = dryRun ? "" : ` (${formatDuration(report.duration_s)})`;
   return [`${project}: ${state}${took}`, ...details(report, dryRun).map((line) => `  ${line}`)];
 }
@@ -24,7 +24,7 @@ function details(report: GcReport, dryRun: boolean): string[] {
   const some = (count: number, text: string) => count > 0 ? [`${count} ${text}`] : [];
   return [
     ...some(deleted, "deleted"),
-    ...some(spared, "kept, a backup needs them again"),
+    ...some(spared, "kept, a restore point needs them again"),
     ...some(condemned, dryRun ? "would be marked for deletion" : "marked for deletion"),
     ...some(before, "marked for deletion before"),
     ...some(young, "too new to be marked for deletion"),
@@ -39,13 +39,12 @@ function details(report: GcReport, dryRun: boolean): string[] {
 /** When what was marked is deleted, and what holds that up. */
 function waiting({ made, sweep_after, waits }: WaitingPlan): string[] {
   const lines = made === null || sweep_after === null
-    ? ["another gc is marking objects now"]
+    ? ["another gc is marking objects now; they are deleted later"]
     : [`what was marked at ${timeText(made)} is deleted by the first gc after ${timeText(sweep_after)}`];
   for (const wait of waits) {
     const since = wait.since === null ? "just now" : timeText(wait.since);
     lines.push(
-      `  but not while ${running(wait)} runs: since ${since}; it counts as dead at ${timeText(wait.until)} ` +
-        `if it is not heard of`,
+      `  once ${running(wait)}, started ${since}, has ended; if that has died, at ${timeText(wait.until)}`,
     );
   }
   return lines;

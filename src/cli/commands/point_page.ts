@@ -1,4 +1,4 @@
-/** The page of `varve show`: all that is known of one backup, for people. */
+/** The page of `varve show`: all that is known of one restore point, for people. */
 import type { BackupDetails } from "../../project/catalog.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import { snapshotText } from "../../format/snapshot_name.ts";
@@ -8,7 +8,7 @@ import { formatTime } from "../../util/time.ts";
 import { formatAge, formatDuration, formatSize } from "../terminal/units.ts";
 
 const ENCRYPTION = {
-  "none": "none: everybody with access to the store can read it",
+  "none": "none: anyone with read access to the store can read it",
   "passphrase": "with a passphrase",
   "key-file": "with a key file",
 };
@@ -18,7 +18,7 @@ export function pageLines(details: BackupDetails, nowMs: number): string[] {
   const { project, volume, backup, passed_over = [] } = details;
   const facts: [string, string][] = [
     ["Volume", `${project}/${volume}`],
-    ["Backup", backup],
+    ["Id", backup],
     ["Time", time(details, nowMs)],
     ["Kind", kind(details)],
     ["Snapshot", snapshot(details)],

@@ -168,7 +168,7 @@ async function openMade(
     return await openProject(repository, { name, secrets }, context);
   } catch (cause) {
     if (!(cause instanceof VarveError) || cause.code !== "not_found") throw cause;
-    throw new VarveError("not_found", `${cause.message}; make it with "varve init ${name}"`);
+    throw new VarveError("not_found", `${cause.message}; create it with "varve init ${name}"`);
   }
 }
 
@@ -210,7 +210,7 @@ function assertTime({ project, volume }: BackupOptions, startedMs: number): void
   } catch (cause) {
     throw new VarveError(
       "failed",
-      `Cannot back up "${project}/${volume}": the clock of the store is wrong; set it, and run it again`,
+      `Cannot back up "${project}/${volume}": the clock of the store is wrong; correct it and retry`,
       { cause },
     );
   }
@@ -286,7 +286,7 @@ async function storeDiff(
     covered: sample?.covered,
     hints: base === undefined ? new PageTable(latest?.pages ?? emptyPages, tableOptions) : undefined,
     onLostHints: (error) =>
-      context.log.warn({}, `${describeError(error)}; the chunks that it names are looked for one by one`),
+      context.log.warn({}, `${describeError(error)}; its chunks are looked up one by one`),
     baseSizeBytes: base?.info.size_bytes ?? 0,
     chunkCache,
     onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
@@ -333,11 +333,11 @@ async function storeDiff(
 
 function assertSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): void {
   const cannot =
-    `Cannot back up "${options.project}/${options.volume}": it has ${sizeBytes} bytes, more than`;
+    `Cannot back up "${options.project}/${options.volume}": its size is ${sizeBytes} bytes, more than`;
   if (sizeBytes > MAX_VOLUME_BYTES) throw new VarveError("failed", `${cannot} ${MAX_VOLUME_BYTES}`);
   const most = maxVolumeBytes(chunkBytes);
   if (sizeBytes <= most) return;
-  throw new VarveError("failed", `${cannot} the ${most} that chunks of ${chunkBytes} bytes allow`);
+  throw new VarveError("failed", `${cannot} the ${most} possible with chunks of ${chunkBytes} bytes`);
 }
 
 /** One after the other; an interruption in between says how far it came. */
@@ -345,7 +345,7 @@ async function commitAll(run: Run, prepared: readonly Prepared[], context: Conte
   for (const [committed, { manifest, newest }] of prepared.entries()) {
     if (context.signal.reason instanceof InterruptedError && committed > 0) {
       throw new InterruptedError(
-        `Interrupted: ${committed} of ${prepared.length} restore points were committed`,
+        `Interrupted: ${committed} of ${prepared.length} restore points were stored`,
       );
     }
     context.signal.throwIfAborted();

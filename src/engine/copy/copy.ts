@@ -79,7 +79,9 @@ async function assertOtherRepository(
     ? store.url === repository.store.url && store.host === repository.store.host
     : await store.head(source.key(leaseName(sourceLease.id)), context) !== undefined;
   if (!isSame) return;
-  throw new UsageError(`Cannot copy "${source.name}" to "${store.url}": it is the same repository`);
+  throw new UsageError(
+    `Cannot copy "${source.name}" to "${store.url}": the source and the target are the same repository`,
+  );
 }
 
 function leaseOptions(project: Project, { volume }: CopyOptions) {

@@ -12,7 +12,7 @@ export async function openSecond(store: Store, chunkBytes: number, context: Cont
   if (second.chunkBytes === chunkBytes) return second;
   throw new VarveError(
     "conflict",
-    `Cannot copy to "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
+    `Cannot copy to "${store.url}": its chunk size is ${second.chunkBytes} bytes instead of ${chunkBytes}`,
   );
 }
 
@@ -37,7 +37,7 @@ export async function copyKeys(
   if (there.size > 0 && !keys.some((key) => there.has(key))) {
     throw new VarveError(
       "conflict",
-      `Cannot copy "${project}" to "${to.url}": the project of that name there is another one, with other keys`,
+      `Cannot copy "${project}" to "${to.url}": there is a different project of that name, with other keys`,
     );
   }
   for (const key of keys) {
@@ -60,7 +60,7 @@ async function readKey(
     return await checkKey(from, { key, project }, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
-    context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);
+    context.log.warn({ key }, `skipping the key: ${describeError(error)}`);
     return undefined;
   }
 }

@@ -155,7 +155,7 @@ function sayUnreadable({ living }: LeaseSurvey, context: Context): number {
   for (const { id, problem } of unreadable) {
     context.log.warn(
       { lease: id, reason: problem },
-      "a lease cannot be read; whatever it announces counts as running until the lease is a day old",
+      "a lease cannot be read; its job counts as running until the lease is a day old",
     );
   }
   return unreadable.length;
@@ -250,8 +250,8 @@ function assertAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
   if (points.size > 0) return;
   throw new VarveError(
     "failed",
-    `Cannot collect "${name}": it has no restore point, which looks as if points were lost; nothing was deleted; ` +
-      `use --force if that is right`,
+    `Cannot collect "${name}": it has no restore points, so they may have been lost; nothing was deleted; ` +
+      `use --force if that is intended`,
   );
 }
 

@@ -62,10 +62,10 @@ export function mistake(
 ): string | null {
   if (planned === 0) return null;
   const cannot = `Cannot collect "${project}":`;
-  const advice = "nothing was condemned; use --force if that is right";
+  const advice = "nothing was marked; use --force if that is intended";
   if (points === 0) {
-    return `${cannot} it has ${objects} objects and no restore point, which looks as if points were lost; ${advice}`;
+    return `${cannot} it has ${objects} objects but no restore points, so they may have been lost; ${advice}`;
   }
   if (planned <= objects * MAX_SHARE) return null;
-  return `${cannot} ${planned} of ${objects} objects belong to none of its ${points} restore points, more than half; ${advice}`;
+  return `${cannot} ${planned} of ${objects} objects, more than half, are not used by any of its ${points} restore points; ${advice}`;
 }

@@ -147,7 +147,7 @@ async function assertNotHeld(
   const thing = `${project.name}/${volume}@${backup}`;
   throw new VarveError(
     "failed",
-    `Cannot forget "${thing}": it is held; "varve release ${thing}" lets it go`,
+    `Cannot forget "${thing}": it is held; release it with "varve release ${thing}"`,
   );
 }
 
@@ -174,7 +174,7 @@ async function assertGone(
   for (const row of going) {
     if (row.problem !== null || !listed.has(manifestName(row.volume, row.backup))) continue;
     if (await isGone(project, row, context)) continue;
-    row.problem = "the store said that it is deleted, and still has it; run it again";
+    row.problem = "the store reported it as deleted but still has it; retry";
   }
 }
 

@@ -89,11 +89,11 @@ async function assertNoForget(project: Project, place: PointRef, context: Contex
   const running = leases.find((lease) => !isDead(lease)) ?? await findUnburied(project, leases, context);
   if (running === undefined) return;
   const state = running.work === "unknown"
-    ? `the lease ${running.id} cannot be read and may be a forget's that has not seen it; run it again in a day`
-    : `a forget that runs on "${running.host}" may not have seen it; run it again when that has ended`;
+    ? `lease ${running.id} is unreadable and may belong to a forget that has not seen the hold; retry in a day`
+    : `a forget running on "${running.host}" may not have seen the hold; retry when it has ended`;
   throw new VarveError(
     "conflict",
-    `Cannot be sure to hold "${project.name}/${place.volume}@${place.backup}": ${state}`,
+    `Cannot guarantee the hold on "${project.name}/${place.volume}@${place.backup}": ${state}`,
   );
 }
 
@@ -116,6 +116,6 @@ async function assertStillThere(project: Project, place: PointRef, context: Cont
   await project.store.delete([project.key(holdName(place.volume, place.backup))], context);
   throw new VarveError(
     "conflict",
-    `Cannot hold "${project.name}/${place.volume}@${place.backup}": it was forgotten meanwhile`,
+    `Cannot hold "${project.name}/${place.volume}@${place.backup}": it has just been forgotten`,
   );
 }

@@ -90,7 +90,7 @@ class StoredHealer {
         await from.check(bytes, chunkName(ref));
         return bytes;
       }),
-      (error) => this.#context.log.debug({ key }, `it cannot help: ${describeError(error)}`),
+      (error) => this.#context.log.debug({ key }, `cannot repair from it: ${describeError(error)}`),
     );
   }
 

@@ -72,7 +72,7 @@ async function openSecond(store: Store, { chunkBytes }: Repository, context: Con
   if (second.chunkBytes === chunkBytes) return second;
   throw new VarveError(
     "conflict",
-    `Cannot repair from "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
+    `Cannot repair from "${store.url}": its chunk size is ${second.chunkBytes} bytes instead of ${chunkBytes}`,
   );
 }
 

@@ -287,7 +287,7 @@ class Verifier {
       const info = await store.head(key, { signal: this.#context.signal });
       if (info === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
       if (!isPossibleChunkSize(info.sizeBytes, chunkBytes)) {
-        throw new DamageError(key, `Cannot read "${key}": no chunk or page can have ${info.sizeBytes} bytes`);
+        throw new DamageError(key, `Cannot read "${key}": its size of ${info.sizeBytes} bytes is impossible`);
       }
       references.mark(ref);
     } catch (error) {
@@ -388,7 +388,7 @@ class Verifier {
       // A gc that looked after this verify began has seen points that were not there then.
       if (await this.#project.has(name, this.#context)) continue;
       const key = this.#project.key(name);
-      const state = "the last gc saw it, and no forget took it";
+      const state = "it is missing, although the last gc saw it and no forget deleted it";
       if (!this.findings.has(key)) this.#find(new MissingError(key, `Cannot read "${key}": ${state}`));
     }
   }
@@ -402,7 +402,7 @@ class Verifier {
     const { volume } = this.#options.scope;
     for (const missed of await findMissed(this.#project, { volume, points }, this.#context)) {
       const key = this.#project.key(manifestName(missed.volume, missed.backup));
-      const state = "this host has seen it, and no forget took it";
+      const state = "it is missing, although this host has seen it and no forget deleted it";
       if (!this.findings.has(key)) this.#find(new MissingError(key, `Cannot read "${key}": ${state}`));
     }
   }

@@ -84,7 +84,10 @@ export async function buryLeases(
     const keys = names.map((name) => project.key(name));
     const left = await lease.send((options) => project.store.delete(keys, options));
     for (const { key, reason } of left) {
-      context.log.warn({ key, reason }, "could not remove a dead lease; what waits for it goes on waiting");
+      context.log.warn(
+        { key, reason },
+        "could not remove an expired lease; jobs waiting for it stay blocked",
+      );
     }
   }
   // The store may only have said that they are gone.

@@ -275,7 +275,7 @@ export class RetryStore implements Store {
     const sinceMs = this.#outage.sinceMs ?? nowMs;
     const since = new Date((this.#options.wallClock ?? Date.now)() - (nowMs - sinceMs));
     const time = since.toISOString().replace("T", " ").replace(/\..*$/, " UTC");
-    const message = `${error.message}; nothing was answered well since ${time}, for more than ` +
+    const message = `${error.message}; no request succeeded since ${time}, for more than ` +
       `${formatSpan(this.#retryForMs)} (--retry-for)`;
     return withMessage(message, error);
   }

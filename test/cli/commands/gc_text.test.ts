@@ -22,18 +22,18 @@ test("where there is no garbage, there is nothing to delete", () => {
   expect(lines({ deleted: 3, spared: 1 })).toEqual([
     "acme: nothing more to delete, 10.0 MiB in use (1:01)",
     "  3 deleted",
-    "  1 kept, a backup needs them again",
+    "  1 kept, a restore point needs them again",
   ]);
 });
 
-test("each object that no backup needs is in one line", () => {
+test("each object that no restore point needs is in one line", () => {
   const found = { garbage: 12, garbage_bytes: 4 * MIB, condemned: 5, young: 3 };
   const rest = [
     "  4 marked for deletion before",
     "  3 too new to be marked for deletion",
     "  what was written since the backup of vm\\x1b on node1 (process 12) began stays",
   ];
-  const head = "acme: 12 objects are needed by no backup (4.00 MiB), 6.00 MiB in use";
+  const head = "acme: 12 objects are needed by no restore point (4.00 MiB), 6.00 MiB in use";
   expect(lines({ ...found, running: [WORK] })).toEqual([
     `${head} (1:01)`,
     "  5 marked for deletion",
@@ -51,13 +51,13 @@ test("what waits is said with when it ends", () => {
     ...{ plan: "1a", made: "2026-11-28T03:00:00.000Z", sweep_after: "2026-11-29T03:00:00.000Z" },
     waits: [WORK, { ...WORK, since: null }],
   };
-  const until = "it counts as dead at 2026-11-29 02:20Z if it is not heard of";
-  const running = "  but not while the backup of vm\\x1b on node1 (process 12) runs:";
+  const until = "has ended; if that has died, at 2026-11-29 02:20Z";
+  const running = "  once the backup of vm\\x1b on node1 (process 12), started";
   expect(lines({ plans_waiting: [plan, { ...plan, made: null, sweep_after: null, waits: [] }] }).slice(1))
     .toEqual([
       "  what was marked at 2026-11-28 03:00Z is deleted by the first gc after 2026-11-29 03:00Z",
-      `  ${running} since 2026-11-28 02:15Z; ${until}`,
-      `  ${running} since just now; ${until}`,
-      "  another gc is marking objects now",
+      `  ${running} 2026-11-28 02:15Z, ${until}`,
+      `  ${running} just now, ${until}`,
+      "  another gc is marking objects now; they are deleted later",
     ]);
 });

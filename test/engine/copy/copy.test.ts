@@ -147,7 +147,7 @@ describe("copy()", () => {
     const error = await errorOf(copyTo(source.store));
     expect([error.code, error.message]).toEqual([
       "usage",
-      expect.stringContaining("it is the same repository"),
+      expect.stringContaining("are the same repository"),
     ]);
     expect(await keysOf(source.store, LEASES)).toEqual([]);
   });
@@ -167,7 +167,7 @@ describe("copy()", () => {
     expect(await keysOf(to, MANIFESTS)).toEqual([`${MANIFESTS}rbd/vm-1/${first}`]);
     await copyTo(to, { volume: "rbd/vm-1" });
     expect(await keysOf(to, MANIFESTS)).toHaveLength(2);
-    expect((await errorOf(copyTo(to, { volume: "rbd/vm-9" }))).message).toContain("no backups");
+    expect((await errorOf(copyTo(to, { volume: "rbd/vm-9" }))).message).toContain("no restore points");
   });
 
   test("writes a point's chunks before its pages, and its manifest last", async () => {

@@ -98,8 +98,7 @@ describe("restore() with verifyTarget", () => {
     const length = Math.min(CHUNK_BYTES, SIZE_BYTES - at);
     expect({ code: error.code, message: error.message }).toEqual({
       code: "damage",
-      message:
-        `Cannot verify "${path}": ${length} bytes at offset ${at} do not read back as they were written`,
+      message: `Cannot verify "${path}": ${length} bytes at offset ${at} differ from the data written`,
     });
     // It was not noted as good.
     expect(await restored()).toMatchObject({ way: "compare" });
@@ -167,7 +166,7 @@ describe("restore() onto a file that something else writes to", () => {
     const error = await errorOf(restored(options));
     expect({ code: error.code, message: error.message }).toEqual({
       code: "failed",
-      message: `Cannot restore to "${path}": something else wrote to it meanwhile`,
+      message: `Cannot restore to "${path}": another process wrote to it`,
     });
     // Nothing is believed of it afterwards.
     expect(await restored()).toMatchObject({ way: "compare" });
