@@ -4,12 +4,13 @@ import type { GcReport } from "../../engine/gc/gc_report.ts";
 import type { GcProgress } from "../../engine/gc/gc.ts";
 import { VarveError } from "../../errors.ts";
 import { assertProjectName } from "../../format/names.ts";
-import { withSession } from "../context.ts";
+import { type Session, withSession } from "../context.ts";
 import { isForPeople, print, printJson, printRemark, printStatus, reportDone } from "../terminal/output.ts";
 import { Progress, type ProgressState } from "../terminal/progress.ts";
 import { counted } from "../../util/counted.ts";
 import { gcLines } from "./gc_text.ts";
-import { examples, type Invocation, type Root } from "../root.ts";
+import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
+import type { Screen } from "../terminal/screen.ts";
 import { parseDuration } from "../../util/time.ts";
 
 const EXAMPLES = examples(
@@ -41,45 +42,56 @@ export function addGc(program: Root, invocation: Invocation): void {
       if (project !== undefined) assertProjectName(project);
       await withSession(
         { options, invocation, interrupted: "the next gc deletes the rest" },
-        async ({ store, secrets, context, closed }) => {
-          const { openRepository } = await import("../../project/repository.ts");
-          const { gc } = await import("../../engine/gc/gc.ts");
-          const { listProjects } = await import("../../project/open_project.ts");
-          const repository = await openRepository(store, context);
-          const dryRun = options.dryRun === true;
-          const request = {
-            secrets,
-            dryRun,
-            graceMs: options.grace ?? DEFAULT_GRACE_MS,
-            force: options.force === true,
-          };
-          const { screen } = invocation;
-          const progress = new Progress(screen, { enabled: isForPeople(options) });
-          const onProgress = (state: GcProgress) => progress.update(progressState(state));
-          const work = async (name: string) => {
-            const report = await gc(repository, { project: name, ...request, onProgress }, context)
-              .finally(() => progress.end());
-            const lines = gcLines(report, dryRun).map((line) => `${line}\n`).join("");
-            if (!dryRun) printStatus(lines, { screen, options });
-            else if (isForPeople(options)) print(lines);
-            printRemark(refusedLines(report).join(""), { screen, options });
-            return report;
-          };
-          const reports = project === undefined
-            ? await closed.each(listProjects(repository, context), work)
-            : [await work(project)];
-          const answer = project === undefined ? reports : reports[0];
-          if (options.json && dryRun) printJson(answer);
-          else if (options.json) reportDone(screen, () => printJson(answer));
-          for (const { project: name, stopped } of reports) {
-            if (stopped === null) continue;
-            const error = new VarveError("failed", stopped);
-            if (project !== undefined) throw error;
-            closed.leaveOut(name, error);
-          }
-        },
+        (session) => run(project, { options, session, invocation }),
       );
     });
+}
+
+interface GcFlags extends GlobalOptions {
+  dryRun?: true | undefined;
+  grace?: number | undefined;
+  force?: true | undefined;
+}
+
+async function run(
+  project: string | undefined,
+  { options, session, invocation }: { options: GcFlags; session: Session; invocation: Invocation },
+): Promise<void> {
+  const { store, secrets, context, closed } = session;
+  const { openRepository } = await import("../../project/repository.ts");
+  const { gc } = await import("../../engine/gc/gc.ts");
+  const { listProjects } = await import("../../project/open_project.ts");
+  const repository = await openRepository(store, context);
+  const { screen } = invocation;
+  const progress = new Progress(screen, { enabled: isForPeople(options) });
+  const { dryRun = false, grace: graceMs = DEFAULT_GRACE_MS, force = false } = options;
+  const onProgress = (state: GcProgress) => progress.update(progressState(state));
+  const work = async (name: string) => {
+    const request = { project: name, secrets, dryRun, graceMs, force, onProgress };
+    const report = await gc(repository, request, context).finally(() => progress.end());
+    printReport(report, { options, screen });
+    return report;
+  };
+  const reports = project === undefined
+    ? await closed.each(listProjects(repository, context), work)
+    : [await work(project)];
+  const answer = project === undefined ? reports : reports[0];
+  if (options.json && dryRun) printJson(answer);
+  else if (options.json) reportDone(screen, () => printJson(answer));
+  for (const { project: name, stopped } of reports) {
+    if (stopped === null) continue;
+    const error = new VarveError("failed", stopped);
+    if (project !== undefined) throw error;
+    closed.leaveOut(name, error);
+  }
+}
+
+/** What a dry run finds is its answer. */
+function printReport(report: GcReport, { options, screen }: { options: GcFlags; screen: Screen }): void {
+  const lines = gcLines(report, options.dryRun === true).map((line) => `${line}\n`).join("");
+  if (options.dryRun !== true) printStatus(lines, { screen, options });
+  else if (isForPeople(options)) print(lines);
+  printRemark(refusedLines(report).join(""), { screen, options });
 }
 
 function progressState({ points, shards, ofShards, deleted }: GcProgress): ProgressState {

@@ -136,8 +136,12 @@ async function compare(
       const warn = (line: string) => context.log.warn({}, line);
       const repository = await openRepository(store, context);
       const source = await openSource(sourceOf(path), { format: "raw", signal, stderr: screen, warn });
+      const progress = new Progress(screen, { enabled: isForPeople(options) });
+      const onProgress = ({ chunks, total }: { chunks: number; total: number }) =>
+        progress.update({ done: chunks, total, unit: "chunk", notes: [] });
       try {
-        const report = await verifySource(repository, { ...parseVolumeSpec(spec), secrets, source }, context);
+        const request = { ...parseVolumeSpec(spec), secrets, source, onProgress };
+        const report = await verifySource(repository, request, context).finally(() => progress.end());
         if (options.json) printJson(report);
         else if (!options.quiet) print(comparison(spec, report));
         assertNoDifferences(report, { spec, source: source.name });

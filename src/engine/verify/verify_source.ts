@@ -29,6 +29,8 @@ export interface VerifySourceOptions {
   volume: string;
   point: string | undefined;
   secrets: readonly Secret[];
+  /** Told how many chunks were compared, of `total`. */
+  onProgress?: ((progress: { chunks: number; total: number }) => void) | undefined;
   /** Raw bytes of the whole volume. */
   source: Source;
 }
@@ -73,7 +75,9 @@ export async function verifySource(
   try {
     const { key } = manifest;
     const table = new PageTable(manifest.pages, { project, key, local: cache, signal: context.signal });
-    const comparison = new Comparison({ project, manifest, table, workshop }, context);
+    const { total } = manifest.info.chunks;
+    const onChunk = (chunks: number) => options.onProgress?.({ chunks, total });
+    const comparison = new Comparison({ project, manifest, table, workshop, onChunk }, context);
     await comparison.run(options.source);
     const { chunks, differs, unreadable, reason = null } = comparison;
     return {
@@ -99,6 +103,7 @@ interface ComparisonParts {
   manifest: OpenManifest;
   table: PageTable;
   workshop: ChunkResources;
+  onChunk: (chunks: number) => void;
 }
 
 /** A position of the source, in a buffer or all zeros. */
@@ -148,7 +153,7 @@ class Comparison {
   }
 
   #add(outcome: Outcome): void {
-    this.chunks++;
+    this.#parts.onChunk(++this.chunks);
     if (outcome.kind === "equal") return;
     if (outcome.kind === "unreadable") this.reason ??= outcome.reason;
     const { size_bytes: sizeBytes, chunk_bytes: chunkBytes } = this.#parts.manifest.info;
