@@ -43,7 +43,9 @@ async function holdsAnything({ store }: Repository, name: string, { signal }: Co
 /** The error of a name that no project has: `what`, where, and which projects there are. */
 export async function noProject(repository: Repository, what: string, context: Context): Promise<VarveError> {
   const names = await Array.fromAsync(listProjects(repository, context));
-  const there = names.length === 0 ? "it has no projects" : `it has ${namesOf(names)}`;
+  const there = names.length === 0
+    ? "the repository has no projects"
+    : `the repository has ${namesOf(names)}`;
   return new VarveError("not_found", `${what} in "${repository.store.url}"; ${there}`);
 }
 

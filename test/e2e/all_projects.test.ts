@@ -67,7 +67,7 @@ describe("varve over all projects", () => {
     const env = { XDG_CACHE_HOME: repository.path("cold") }; // a manifest that is remembered is not read again
     for (const args of COMMANDS.slice(0, 3)) {
       const { code, stderr } = await repository.run(args, { env });
-      expect({ code, isSaid: stderr.includes("left out: beta: ") }).toEqual({ code: 3, isSaid: true });
+      expect({ code, isSaid: stderr.includes("skipped: beta: ") }).toEqual({ code: 3, isSaid: true });
     }
   });
 });

@@ -49,7 +49,7 @@ async function makeRepository(place: { url?: string; env?: Record<string, string
 /** What every erased project leaves: nothing, and the others as they were. */
 async function expectErased(repository: TestRepository): Promise<void> {
   await repository.expectIntact();
-  expectOneLine(await repository.run(["list", "acme"]), { code: 4, line: "there is none" });
+  expectOneLine(await repository.run(["list", "acme"]), { code: 4, line: "it does not exist" });
 }
 
 describe("varve erase in a directory", () => {
@@ -75,7 +75,7 @@ describe("varve erase in a directory", () => {
     for (const json of [[], ["--json"]]) {
       expectOneLine(await repository.run(["erase", "acme", ...YES, ...json]), {
         code: 4,
-        line: /^varve: Cannot erase "acme": there is no such project in ".*"; there is "/,
+        line: /^varve: Cannot erase "acme": there is no such project in ".*"; the repository has "/,
       });
     }
     await repository.remove();
@@ -249,7 +249,7 @@ function describeBuckets(start: () => Promise<S3Server>): void {
     expect({ code, stderr: lastLineText(erased) }).toEqual({
       code: 1,
       stderr: expect.stringMatching(
-        /^varve: Cannot erase all of "acme": 2 objects \([^)]+\) are still there, 2 under a legal hold, nobody can read them, the key is gone\n$/,
+        /^varve: Cannot erase all of "acme": 2 objects \([^)]+\) left, 2 under a legal hold, none can be read, because the key is deleted\n$/,
       ),
     });
     const report = JSON.parse(stdout) as EraseReport;

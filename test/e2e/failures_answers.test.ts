@@ -114,13 +114,13 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       [
         "is cut and says not where to go on",
         edit(/<IsTruncated>false/, "<IsTruncated>true"),
-        "not where to go on",
+        "no continuation token",
       ],
-      ["is answered by another status", { status: 204 }, "it has the status 204"],
+      ["is answered by another status", { status: 204 }, "its status is 204"],
       [
         "leads elsewhere",
         { status: 302, headers: { location: "http://login.example/" } },
-        "it leads elsewhere (302)",
+        "it is a redirect (302)",
       ],
     ];
     for (const [what, fault, says] of LIES) {
@@ -143,7 +143,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       ["counts more entries than it has", edit(/<KeyCount>\d+</, "<KeyCount>999<"), "it counts 999 entries"],
       ["leaves out an entry that it counts", edit(/<Contents>.*?<\/Contents>/s, ""), "entries but has "],
       ["has an entry of elsewhere", edit(/<Key>repository/, "<Key>elsewhere"), "which is outside"],
-      ["has an entry without a time", edit(/<LastModified>[^<]*<\/LastModified>/, ""), "no time"],
+      ["has an entry without a time", edit(/<LastModified>[^<]*<\/LastModified>/, ""), "no valid time"],
       ["has an entry without a size", edit(/<Size>[^<]*<\/Size>/, ""), "no valid size for"],
       ["has an entry of a negative size", edit(/<Size>\d/, "<Size>-1"), "no valid size for"],
     ];
@@ -174,7 +174,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 
     test("that a proxy calls missing with a page is not missing: list, gc and verify fail", async () => {
       answer(isManifest, webPage(404));
-      await expectWithheld("it is a 404 with a web page that is not S3's: \"<html><body>Please log in");
+      await expectWithheld('it is a 404 with a web page that is not from S3: "<html><body>Please log in');
     });
     test("that is said to be missing without a word for it is not missing", async () => {
       answer(isManifest, 404);
@@ -290,7 +290,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
         withEtag('"00000000000000000000000000000000"'),
         "does not match the bytes sent",
       ],
-      ["is only accepted", { status: 202, headers: { etag: '"x"' } }, "it has the status 202"],
+      ["is only accepted", { status: 202, headers: { etag: '"x"' } }, "its status is 202"],
       ["is answered by a page that says 404", webPage(404), "it is a 404 with a web page"],
     ];
     for (const [what, fault, says] of LIES) {

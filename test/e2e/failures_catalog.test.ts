@@ -279,7 +279,7 @@ describe("varve beside a damaged key", () => {
     const listed = await list();
     expect(listed).toMatchObject({ code: 3, ids: { length: 1 } });
     expect(lastLineText(listed)).toMatch(
-      new RegExp(`^left out: acme: .*${key}.*\\nvarve: Cannot do this for all of [^\\n]+\\n$`),
+      new RegExp(`^skipped: acme: .*${key}.*\\nvarve: Cannot process all projects of [^\\n]+\\n$`),
     );
     expect((await run(["backup", VOLUME], nothing("wednesday", "x"))).code).toBe(3);
     expect(readdirSync(folder)).toEqual([key]);

@@ -303,7 +303,7 @@ describe("varve exits with 12", () => {
     for (const args of [["list"], ["show", VOLUME], ["restore", VOLUME, "--to", to], ["backup", VOLUME]]) {
       expectOneLine(await run(args), {
         code: 12,
-        line: /^varve: Cannot read .*: its format version is 4, this varve knows 3/,
+        line: /^varve: Cannot read .*: its format version is 4, but this varve supports 3/,
       });
     }
   });
@@ -313,7 +313,7 @@ describe("varve exits with 12", () => {
     for (const options of [[], ["--keep-going"]]) {
       expectOneLine(await restore(...options), {
         code: 12,
-        line: /^varve: Cannot read .*: its format version is 4, this varve knows 3/,
+        line: /^varve: Cannot read .*: its format version is 4, but this varve supports 3/,
       });
     }
   });

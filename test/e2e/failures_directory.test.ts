@@ -163,7 +163,7 @@ test("nothing waits for a named pipe in the place of an object, and strays are i
   runAsRoot(["mkfifo", join(repository.url, "varve.json")]);
   expectOneLine(await repository.run(["list"]), {
     code: 1,
-    line: /Cannot read .*: "varve\.json" is a named pipe, and nothing of varve's: remove it\n/,
+    line: /Cannot read .*: "varve\.json" is a named pipe, which varve never creates; remove it\n/,
   });
   await repository.remove();
 });

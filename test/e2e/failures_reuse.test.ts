@@ -149,7 +149,7 @@ describe("varve backup of an increment", () => {
     const records = [...names, { tag: "s", sizeBytes: CONTENT.length }] as const;
     const stdin = encodeDiff([...records, { tag: "w", offset: 77, data: write }, { tag: "e" }]);
     const result = await repository.run(["backup", VOLUME], { stdin, env: otherHost() });
-    expectOneLine(result, { code: 3, line: /that cannot be read; back up in full, .*: no such object/ });
+    expectOneLine(result, { code: 3, line: / cannot be read; back up in full, .*: no such object/ });
   });
 
   test("warns of what a repair has found damaged in its base, and a full backup ends that", async () => {

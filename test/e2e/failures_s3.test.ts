@@ -132,7 +132,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     failAfter(3, "hang");
     const failed = await backUp(IMPATIENT);
     const line =
-      /^varve: Cannot write "s3:.*": "127\S+" gave no sign of progress for 1 s \(\d+ attempts in \d+ s\)\n$/;
+      /^varve: Cannot write "s3:.*": "127\S+" made no progress for 1 s \(\d+ attempts in \d+ s\)\n$/;
     expectLastLine(failed, line);
     await repository.expectNothingNew();
   });

@@ -152,7 +152,7 @@ describe("varve backup of an increment", () => {
 
   test("exits with 1 and names the snapshots that there are when its first one was not backed up", async () => {
     const result = await repository.run(["backup", VOLUME], { stdin: increment("sunday") });
-    expectOneLine(result, { code: 1, line: /begins at snapshot "sunday".*it has backups of "monday"/ });
+    expectOneLine(result, { code: 1, line: /starts at snapshot "sunday".*these have been: "monday"/ });
     await expectNothingCommitted();
   });
 

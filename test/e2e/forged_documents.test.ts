@@ -121,7 +121,7 @@ describe("a forged manifest", () => {
     const { code, stderr } = await backUp();
     expect(code).toBe(3);
     expect(stderr.trim().split("\n").at(-1)).toMatch(
-      new RegExp(`^varve: Cannot read ".*": ${sizes}; put the right varve.json back$`),
+      new RegExp(`^varve: Cannot read ".*": ${sizes}; restore the original varve.json$`),
     );
     expect(readdirSync(join(copy, "projects/acme/volumes/vm")).toSorted()).toEqual(ids);
   });

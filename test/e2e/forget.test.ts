@@ -65,9 +65,9 @@ for (const [name, parts, start] of PLACES) {
         "keep: last, yearly",
       ]);
       const refused =
-        "refused: acme/vm-1: 3 of 4 points (not counted: 1 held) would go at once, more than --max-drop 50%; " +
-        "nothing of the volume goes without --force\n";
-      const error = 'varve: Cannot forget all of "acme/vm-1": 3 points should go and stay\n';
+        "refused: acme/vm-1: 3 of 4 restore points (not counted: 1 held) would be forgotten, more than --max-drop 50%; " +
+        "use --force to forget them\n";
+      const error = 'varve: Cannot forget all of "acme/vm-1": 3 expired restore points were not deleted\n';
       expect([dry.code, dry.stderr]).toEqual([1, error]);
       expect(lines.slice(6).join("\n")).toBe(
         `${refused}acme/vm-1: 0 of 5 points would be forgotten, 2 kept (1 held), 3 refused\n`,

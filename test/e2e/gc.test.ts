@@ -107,7 +107,7 @@ describe("varve gc", () => {
     expect(await bench.run(["gc", "acme", ...NOW], { env })).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /^varve: Cannot collect "acme": it has 5 objects and no restore point.*--force[^\n]*\n$/,
+        /^varve: Cannot collect "acme": it has 5 objects but no restore points.*--force[^\n]*\n$/,
       ),
     });
     renameSync(bench.path("aside"), volumes);
@@ -130,7 +130,7 @@ describe("varve gc", () => {
     expect(await bench.run(["gc", "acme", ...NOW])).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /^varve: Cannot collect "acme": 10 of 13 objects, more than half, .*; nothing was marked; use --force[^\n]*\n$/,
+        /^varve: Cannot collect "acme": 10 of 13 objects, more than half, .*; nothing was condemned; use --force[^\n]*\n$/,
       ),
     });
     expect(await gc("--force", ...NOW)).toMatchObject({ deleted: 10 });

@@ -68,8 +68,11 @@ describe("varve init", () => {
     const [sesame, other] = ["sesame", "other"].map((name) => bench.path(name)) as [string, string];
     const cases: [words: string[], state: string][] = [
       [["acme"], "no secret was given; use --passphrase-file, --key-file or --no-encryption"],
-      [["acme", "--passphrase-file", sesame, "--passphrase-file", other], "2 secrets are given"],
-      [["acme", "--no-encryption", "--passphrase-file", sesame], "contradict each other"],
+      [["acme", "--passphrase-file", sesame, "--passphrase-file", other], "2 secrets were given"],
+      [
+        ["acme", "--no-encryption", "--passphrase-file", sesame],
+        "--no-encryption contradicts --passphrase-file",
+      ],
     ];
     for (const [words, state] of cases) {
       const { code, stderr } = await bench.run(["init", ...words]);
@@ -114,7 +117,7 @@ describe("a backup", () => {
     const { code, stderr } = await backUp(bench, "acmee/db");
     expect({ code, stderr }).toEqual({
       code: 4,
-      stderr: expect.stringMatching(/it has "acme"; create it with "varve init acmee"\n$/),
+      stderr: expect.stringMatching(/the repository has "acme"; create it with "varve init acmee"\n$/),
     });
     expect(readdirSync(bench.path("repository/projects"))).toEqual(["acme"]);
   });
@@ -213,7 +216,7 @@ describe("a project whose key", () => {
       ) {
         expect({ code, stderr }).toEqual({
           code: 3,
-          stderr: expect.stringContaining('it is a key of project "beta", not of "acme"'),
+          stderr: expect.stringContaining('it is the key of project "beta", not of "acme"'),
         });
       }
     });
@@ -224,7 +227,7 @@ describe("a project whose key", () => {
     await tampered(plant, async () => {
       const { code, stderr } = await backUp(bench, "acme/new", sealed(bench));
       expect(code).toBe(0);
-      expect(stderr).toContain('it is a key of project "beta", not of "acme"');
+      expect(stderr).toContain('it is the key of project "beta", not of "acme"');
       await bench.json(["restore", "acme/new", "--to", bench.path("new.img")], { env: sealed(bench) });
       expect(Buffer.compare(await Bun.file(bench.path("new.img")).bytes(), BYTES)).toBe(0);
       expect((await bench.run(["verify", "acme"], { env: sealed(bench) })).code).toBe(3);

@@ -88,7 +88,7 @@ describe("varve in a directory, interrupted", () => {
     await until(works);
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130, 130]);
-    expect(terminal.output).toContain('varve: Interrupted: "standard output" is not complete\r\n');
+    expect(terminal.output).toContain('varve: Interrupted: "standard output" is incomplete\r\n');
     await expectNothingLeft();
   });
 

@@ -14,7 +14,7 @@ describe("a name that does not exist is exit code 4, with what there is instead"
   });
   afterAll(() => repository.remove());
 
-  const PROJECT = /^varve: Cannot (open project|erase) "acmee": .*there is "acme", "beta"\n$/;
+  const PROJECT = /^varve: Cannot (open project|erase) "acmee": .*; the repository has "acme", "beta"\n$/;
   const VOLUME = /^varve: Cannot find "acme\/dbb": it has no restore points; "acme" has "db"\n$/;
   const POINT = /^varve: Cannot find "acme\/db@monday": no restore point has that id, snapshot or time; /;
   const COMMANDS: [args: string[], ...lines: RegExp[]][] = [

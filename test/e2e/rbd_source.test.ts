@@ -285,7 +285,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
           ...repository.env,
         }).quiet();
         const denied = await run(word, { CEPH_ARGS: `--name ${reader} --keyring ${keyring}` });
-        expectOneLine(denied, { code: 1, line: `Cannot make a snapshot of "${word}": ` });
+        expectOneLine(denied, { code: 1, line: `Cannot create a snapshot of "${word}": ` });
         expect(await image.snapshots()).toEqual([]);
       },
       TEST_LIMIT_MS,

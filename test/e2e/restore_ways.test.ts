@@ -297,21 +297,27 @@ describe("varve restore", () => {
   });
 
   test.each([
-    [["--to", "-", "--json"], /the volume goes to standard output/],
-    [["--to", "x", "--from", "monday"], /--from and --head go with --format rbd-diff/],
-    [["--to", "x", "--head"], /--from and --head go with --format rbd-diff/],
-    [["--to", "x", "--changes", "-"], /--changed-since and --changes go together/],
-    [["--to", "x", "--changed-since", "monday"], /--changed-since and --changes go together/],
+    [["--to", "-", "--json"], /the volume is written to standard output/],
+    [["--to", "x", "--from", "monday"], /--from and --head need --format rbd-diff/],
+    [["--to", "x", "--head"], /--from and --head need --format rbd-diff/],
+    [["--to", "x", "--changes", "-"], /--changed-since and --changes need each other/],
+    [["--to", "x", "--changed-since", "monday"], /--changed-since and --changes need each other/],
     [
       ["--to", "x", "--format", "rbd-diff", "--changed-since", "monday", "--changes", "-"],
       /--changes cannot be used with --format rbd-diff/,
     ],
-    [["--to", "x", "--format", "rbd-diff", "--offset", "0"], /a stream of differences is always whole/],
-    [["--to", "x", "--format", "rbd-diff", "--verify-target"], /--verify-target cannot read a stream back/],
-    [["--to", "-", "--verify-target"], /--verify-target cannot read a stream back/],
+    [
+      ["--to", "x", "--format", "rbd-diff", "--offset", "0"],
+      /--offset and --length cannot be used with --format rbd-diff/,
+    ],
+    [
+      ["--to", "x", "--format", "rbd-diff", "--verify-target"],
+      /--verify-target needs a device or a raw file/,
+    ],
+    [["--to", "-", "--verify-target"], /--verify-target needs a device or a raw file/],
     [["--to", "x", "--offset", "9M"], /it has 1312256 bytes/],
     [["--to", "x", "--offset", "-1"], /Expected a number of bytes/],
-    [["--to", "x", "--limit-rate", "0"], /Expected bytes a second/],
+    [["--to", "x", "--limit-rate", "0"], /Expected bytes per second/],
     [["--to", "x", "--jobs", "0"], /Expected a whole number/],
   ])("exits with 2 and makes nothing for %p", async (args, line) => {
     const folder = fs.mkdtempSync(bench.path("cwd-"));

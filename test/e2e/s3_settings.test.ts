@@ -191,9 +191,9 @@ describe("varve on its way to S3", () => {
         `through ${named(closed, "HTTP_PROXY")} is not usable`,
       );
       const tls = { ...remote, AWS_ENDPOINT_URL_S3: "https://s3.example.test", HTTPS_PROXY: closed.url.href };
-      const line = `no connection to "s3.example.test" through ${
+      const line = `"s3.example.test" through ${
         named(closed, "HTTPS_PROXY")
-      }, which refuses it (403 Forbidden)`;
+      } refused the connection (403 Forbidden)`;
       await expectLine(tls, line);
       await Promise.all([locked.stop(true), closed.stop(true)]);
     });

@@ -100,7 +100,7 @@ describe("varve verify --source", () => {
     await writeFile(short, content.subarray(0, SIZE - 5));
     expectOneLine(await compare("--source", short), {
       code: 3,
-      line: `Cannot compare with "${short}": it has ${
+      line: `Cannot compare with "${short}": its size is ${
         SIZE - 5
       } bytes instead of ${SIZE}; check that it is the same snapshot`,
     });

@@ -168,7 +168,7 @@ describe("backup() whose manifest may be on its way", () => {
     });
     expect([error.code, error.message]).toEqual([
       "interrupted",
-      expect.stringMatching(/^Interrupted: whether "\S+" is stored is not known, "varve list \S+" tells$/),
+      expect.stringMatching(/^Interrupted: the store did not confirm "\S+"; check with "varve list \S+"$/),
     ]);
   });
 

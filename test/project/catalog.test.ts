@@ -300,7 +300,7 @@ describe("a point whose newer ones are damaged", () => {
     const error = await errorOf(restoreTo(repository, { point: "b" }));
     expect([error.code as string, error.message]).toEqual([
       "damage",
-      expect.stringContaining("1 cannot be read"),
+      expect.stringContaining("1 of its restore points cannot be read"),
     ]);
   });
 
@@ -308,7 +308,7 @@ describe("a point whose newer ones are damaged", () => {
     const { store, repository, manifests } = await setUp();
     await flip(store, manifests[1]);
     const error = await errorOf(restoreTo(repository, { point: "id:2026" }));
-    expect(error.message).toContain("3 backups begin so");
+    expect(error.message).toContain("3 restore points match");
   });
 });
 

@@ -60,8 +60,8 @@ describe("openProject()", () => {
       "passphrase",
     ]);
     expect(warnings).toEqual([
-      expect.stringContaining("the keys together cost more work"),
-      expect.stringContaining("the keys together cost more work"),
+      expect.stringContaining("the keys would take too much work"),
+      expect.stringContaining("the keys would take too much work"),
     ]);
   });
 

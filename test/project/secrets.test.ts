@@ -107,7 +107,7 @@ describe("a project", () => {
       const missing = await errorOf(work());
       expect([missing.code, missing.message]).toEqual([
         "not_found",
-        expect.stringMatching(/^Cannot open project "acme": there is none of that name in .*there is "key"/),
+        expect.stringMatching(/^Cannot open project "acme": it does not exist in .*the repository has "key"/),
       ]);
     }
     const error = await errorOf(restoreTo(repository, { project: "none", volume: "new" }));
@@ -151,7 +151,7 @@ describe("what no varve wrote", () => {
       const error = await errorOf(work());
       expect([error.code, error.message]).toEqual([
         "damage",
-        expect.stringMatching(/: Cannot use the key "projects\/acme\/keys\/[0-9a-f]{16}": it /),
+        expect.stringMatching(/: Cannot use the key "projects\/acme\/keys\/[0-9a-f]{16}": its? /),
       ]);
     }
   });
@@ -265,6 +265,6 @@ describe("openRepository()", () => {
   test("says no_repository when the store is empty", async () => {
     const error = await errorOf(openRepository(new MemoryStore(), testContext()));
     expect(error.code).toBe("no_repository");
-    expect(error.message).toStartWith('Cannot open the repository "memory:": there is none');
+    expect(error.message).toStartWith('Cannot open the repository "memory:": it does not exist');
   });
 });

@@ -74,7 +74,7 @@ describe("openStore()", () => {
     });
     expect(error).toBeInstanceOf(StoreError);
     expect((error as Error).message).toBe(
-      'Cannot read "s3://bucket/a": there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile',
+      'Cannot read "s3://bucket/a": no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile',
     );
   });
 });

@@ -24,6 +24,10 @@ const EXAMPLES = examples(
     "keep the last 30 days and everything with a tag",
   ],
   ["varve forget acme/vm1@before-upgrade", "forget one restore point"],
+  [
+    "varve forget acme --keep-daily 14; varve gc acme",
+    "for cron: free the space, too, even if one volume was refused",
+  ],
 );
 
 interface ForgetFlags extends GlobalOptions {

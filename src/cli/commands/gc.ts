@@ -14,7 +14,7 @@ import type { Screen } from "../terminal/screen.ts";
 import { parseDuration } from "../../util/time.ts";
 
 const EXAMPLES = examples(
-  ["varve gc acme", "for every night: delete the garbage marked a day ago, mark the new garbage"],
+  ["varve gc acme", "for every night: delete the garbage condemned a day ago, condemn the new garbage"],
   ["varve gc acme --grace 0", "delete all garbage at once, to free space now"],
   ["varve gc --dry-run", "show how much garbage all projects have"],
 );
@@ -27,7 +27,9 @@ const MAX_REFUSED = 5;
 
 export function addGc(program: Root, invocation: Invocation): void {
   program.command("gc")
-    .description("Delete the data that no restore point needs any more.")
+    .description(
+      "Delete the data that no restore point needs any more. A versioned bucket keeps old versions until a lifecycle rule removes them.",
+    )
     .argument("[project]", "default: all projects, one after the other")
     .option("--dry-run", "show what would be deleted, without writing anything")
     .option(

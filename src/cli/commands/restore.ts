@@ -221,7 +221,7 @@ function assertUndamaged(
 ): void {
   if (damaged.length === 0) return;
   for (const { offset, length, reason, target } of merged(damaged)) {
-    const left = target === "zeros" ? "zeros in their destination" : "left as they were";
+    const left = target === "zeros" ? "zeros in their place" : "left as they were";
     screen.write(`damaged: offset ${offset}, ${length} bytes, ${left}: ${reason}\n`);
   }
   const chunks = damaged.length === 1 ? "1 chunk is" : `${damaged.length} chunks are`;

@@ -62,7 +62,7 @@ export function mistake(
 ): string | null {
   if (planned === 0) return null;
   const cannot = `Cannot collect "${project}":`;
-  const advice = "nothing was marked; use --force if that is intended";
+  const advice = "nothing was condemned; use --force if that is intended";
   if (points === 0) {
     return `${cannot} it has ${objects} objects but no restore points, so they may have been lost; ${advice}`;
   }

@@ -258,7 +258,7 @@ describe("erase() on a versioned store", () => {
     const { code, message } = await errorOf(bytesOf(repository));
     expect({ code, message }).toEqual({
       code: "not_found",
-      message: expect.stringContaining("there is none"),
+      message: expect.stringContaining("it does not exist"),
     });
   });
 });

@@ -238,7 +238,7 @@ describe("restore() with a stream of changes that cannot be used", () => {
     const error = await errorOf(
       restoreFile(repository, path, { point: "monday", known: { point: "latest", changes } }),
     );
-    expect(error.message).toMatch(/the backup \S+ is of no snapshot$/);
+    expect(error.message).toMatch(/restore point \S+ has no snapshot$/);
     expectContent(path, tuesday);
   });
 
@@ -255,7 +255,9 @@ describe("restore() with a stream of changes that cannot be used", () => {
         restoreFile(repository, path, { point: "tuesday", known: { point: "tuesday", changes } }),
       );
       expect(error.message).toMatch(
-        new RegExp(`it is not \\S+ with changes, of whose ${SIZE_BYTES} bytes it has ${sizeBytes ?? 0}$`),
+        new RegExp(
+          `it is too small \\(${sizeBytes ?? 0} bytes\\) to be restore point \\S+ \\(${SIZE_BYTES} bytes\\)$`,
+        ),
       );
     },
   );

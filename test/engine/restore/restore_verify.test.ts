@@ -131,7 +131,7 @@ describe("restore() with verifyTarget", () => {
     expect(await restored()).toMatchObject({ way: "unchanged", chunks: { matched: PAGE_CHUNKS } });
     const error = await errorOf(restored({ verifyTarget: true }));
     expect(error.code).toBe("damage");
-    expect(error.message).toStartWith(`Cannot verify "${path}": what belongs at offset 0 is not known: `);
+    expect(error.message).toStartWith(`Cannot verify "${path}": the content at offset 0 is not known: `);
   });
 
   test("verifies a part of whole chunks, and refuses another", async () => {
@@ -143,7 +143,7 @@ describe("restore() with verifyTarget", () => {
       const error = await errorOf(restored({ part, verifyTarget: true }));
       expect(error).toMatchObject({
         code: "usage",
-        message: expect.stringContaining("only whole chunks of 65536 bytes"),
+        message: expect.stringContaining("must be multiples of 65536 bytes"),
       });
     }
   });

@@ -91,16 +91,16 @@ const REFUSED: [
   ],
   [
     "has no length and is cut",
-    "is not that of its 3 bytes",
+    "does not match its 3 bytes",
     answer(["abc"], undefined, { ETag: MD5_OF_ABCD }),
   ],
-  ["is another object's", "is not that of its 4 bytes", answer(["abce"], 4, { ETag: MD5_OF_ABCD })],
-  ["is compressed", "it was compressed on the way (gzip)", answer(["abcd"], 4, { ContentEncoding: "gzip" })],
+  ["is another object's", "does not match its 4 bytes", answer(["abce"], 4, { ETag: MD5_OF_ABCD })],
+  ["is compressed", "it was compressed in transit (gzip)", answer(["abcd"], 4, { ContentEncoding: "gzip" })],
   ["has a length that cannot be", "it announces -1 bytes", answer(["abcd"], -1)],
   ["has a length that no object has", "it announces 1000000000000000 bytes", answer(["abcd"], 1e15)],
   [
     "is a part of what was asked for",
-    "it is a part, bytes 0-3/9",
+    "it is only a part, bytes 0-3/9",
     answer(["abcd"], 4, {
       ContentRange: "bytes 0-3/9",
     }),
@@ -126,7 +126,7 @@ const REFUSED: [
   ],
   [
     "has a range of another length",
-    "it announces 2 bytes, and a range of 3",
+    "it announces 2 bytes but a range of 3",
     answer(["cd"], 2, {
       ContentRange: "bytes 2-4/9",
     }),

@@ -140,7 +140,7 @@ describe("S3Store.put()", () => {
     [
       301,
       "PermanentRedirect",
-      'bucket "bucket" is in another region: set AWS_REGION (301 PermanentRedirect)',
+      'bucket "bucket" is in another region; set AWS_REGION (301 PermanentRedirect)',
     ],
     [400, "InvalidArgument", '"HOST" answered (400 InvalidArgument)'],
   ])("is final, with a clear message, when the server answers %d %s", async (status, code, state) => {
@@ -351,7 +351,7 @@ describe("S3Store.get() of an object that the store withholds", () => {
     expect(await rejection(store.get("a", { range: { offset: 8, length: 1 } }))).toMatchObject({
       retryable: true,
     });
-    expect(lines[0]).toContain("it has no byte 8 of an object of 9 bytes");
+    expect(lines[0]).toContain("it rejects offset 8 of an object of 9 bytes");
   });
 });
 
@@ -382,7 +382,7 @@ describe("S3Store.head()", () => {
     );
     expect(await rejection(store.head("a"))).toMatchObject({ retryable: true });
     expect(lines).toHaveLength(30);
-    expect(lines[0]).toContain("it is a 404 to HEAD for an object that GET gives");
+    expect(lines[0]).toContain("it is a 404 to HEAD for an object that GET returns");
   });
   test("is tried again when nobody says what a 404 is about", async () => {
     const { store, lines } = await serveMissing(() => failed(404));
@@ -420,7 +420,7 @@ describe("S3Store.list()", () => {
         (_, index) => listing([`pre/${100 + index}`], cut("same")),
       ],
       ['"pre/a" comes after "pre/a"', (_, index) => listing(["pre/a"], cut(`${index}`))],
-      ["had no entry on 100 pages", (_, index) => listing([], cut(`${index}`))],
+      ["the last 100 pages were empty", (_, index) => listing([], cut(`${index}`))],
       [
         "it is complete but has a continuation token",
         () => listing([], "<IsTruncated>false</IsTruncated><NextContinuationToken>t</NextContinuationToken>"),
@@ -662,7 +662,7 @@ describe("the limit without progress", () => {
     }, timer.start);
     expect(await store.get("a")).toEqual(bytes("done"));
     expect(lines.length).toBe(1);
-    expect(lines[0]).toContain("no sign of progress");
+    expect(lines[0]).toContain("made no progress");
   });
   test("starts anew while an upload moves, and ends it when the server stops reading", async () => {
     const timer = new ManualTimer();
@@ -681,7 +681,7 @@ describe("the limit without progress", () => {
     expect(error).toMatchObject({ retryable: false });
     expect(lines.length).toBe(1);
     expect(lines[0]).toContain('Cannot write "s3://bucket/pre/a": ');
-    expect(lines[0]).toContain("no sign of progress");
+    expect(lines[0]).toContain("made no progress");
     expect(startedAtStop).toBeGreaterThan(2);
     expect(startedAtStop).toBeLessThan(sizeBytes / (128 * 1024));
   });

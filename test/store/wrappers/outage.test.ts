@@ -22,7 +22,7 @@ describe("reasonOf()", () => {
   const HEX = "0123456789abcdef".repeat(4);
   test.each([
     [`Cannot write "s3://b/${HEX}": no connection to "h:9000" (ECONNREFUSED)`, "connection refused"],
-    [`Cannot write "s3://b/${HEX}": no connection to "h:9000" (EWHATEVER)`, "no connection, EWHATEVER"],
+    [`Cannot write "s3://b/${HEX}": no connection to "h:9000" (EWHATEVER)`, "no connection (EWHATEVER)"],
     [
       `Cannot read "s3://b/x": "h:9000" made no progress for 60 s`,
       "it made no progress for 60 s",

@@ -175,7 +175,7 @@ describe("RetryStore over a store that is away", () => {
         /^memory: has not answered for \d+ s \(it answered 500\); retrying for up to 15 /,
       ),
       expect.stringMatching(
-        /^memory: has not answered for (2 minutes|\d+ s) \(it answered 500\): waiting for /,
+        /^memory: has not answered for (2 minutes|\d+ s) \(it answered 500\); retrying for /,
       ),
       expect.stringMatching(/^memory: is back after (\d+ s|[23] minutes)$/),
     ]);
