@@ -44,7 +44,7 @@ describe("varve init", () => {
     const bench = newBench("makes");
     const made = new Terminal(`varve init acme beta --passphrase-file ${bench.path("sesame")}`, bench.env);
     expect(await made.ended()).toEqual([0]);
-    expect(made.output).toMatch(
+    expect(made.output.replaceAll("\r", "")).toMatch(
       /^Created the repository .*\nCreated the project "acme", encrypted.*\nCreated the project "beta"/,
     );
     const silent = await bench.run(["init", "open", "--no-encryption"]);

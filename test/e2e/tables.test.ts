@@ -225,11 +225,11 @@ describe("what a command has done", () => {
 });
 
 describe("the log", () => {
-  const backUp = (words: string[], env: Record<string, string> = {}) =>
-    repository.run(["backup", "acme/log", ...words, "--log-level", "info"], {
-      stdin: fullStream(BYTES),
-      env,
-    });
+  let volumes = 0;
+  const backUp = (words: string[], env: Record<string, string> = {}) => {
+    const args = ["backup", `acme/log-${++volumes}`, ...words, "--log-level", "info"];
+    return repository.run(args, { stdin: fullStream(BYTES), env });
+  };
 
   test("is for people, also where no terminal is, unless JSON is wanted", async () => {
     for (const [words, env] of [[[], {}], [["--json"], { VARVE_LOG_FORMAT: "pretty" }]] as const) {
