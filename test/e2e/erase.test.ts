@@ -98,13 +98,13 @@ describe("varve erase in a directory", () => {
     const repository = await makeRepository();
     for (const [answer, code] of [["no", 2], ["", 2], ["acme", 0]] as const) {
       const terminal = new Terminal("varve erase acme", { ...repository.env, ...LOST });
-      await until(() => terminal.output.includes("again: "));
+      await until(() => terminal.output.includes("to confirm: "));
       expect(existsSync(`${repository.url}/projects/acme/keys`)).toBe(true);
       terminal.type(`${answer}\n`);
       expect(await terminal.ended()).toEqual([code]);
     }
     const terminal = new Terminal("varve erase acme-2", repository.env);
-    await until(() => terminal.output.includes("again: "));
+    await until(() => terminal.output.includes("to confirm: "));
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130]);
     await expectErased(repository);
@@ -130,14 +130,14 @@ describe("varve erase in a directory", () => {
       ) {
         expect(asked.output).toContain(text);
       }
-      expect(asked.output).not.toContain("again: ");
+      expect(asked.output).not.toContain("to confirm: ");
       expectOneLine(await repository.run(["erase", "acme", ...YES, "--json"], { env: LOST }), {
         code: 1,
         line:
           /^varve: Cannot erase "acme": "acme\/a@\w+-\w+" is held; release them with varve release, or use --even-held/,
       });
       const unasked = new Terminal("varve erase acme --even-held", { ...repository.env, ...PASSPHRASE });
-      await until(() => unasked.output.includes("again: "));
+      await until(() => unasked.output.includes("to confirm: "));
       unasked.type("no\n");
       expect(await unasked.ended()).toEqual([2]);
       expect(unasked.output).toContain("HELD: acme/a@");
@@ -174,7 +174,7 @@ describe("varve erase in a directory", () => {
       const repository = await makeRepository();
       rmSync(`${repository.url}/projects/acme/keys`, { recursive: true });
       const terminal = new Terminal("varve erase acme", repository.env);
-      await until(() => terminal.output.includes("again: "));
+      await until(() => terminal.output.includes("to confirm: "));
       expect(terminal.output).toContain("its keys are gone already: an erasure was interrupted");
       const report = await repository.json<EraseReport>(["erase", "acme", ...YES]);
       expect(report).toMatchObject({ keys: [], volumes: ["a", "b/c"], points: 2, listed_after: 0 });

@@ -79,10 +79,10 @@ describeWith(["Ceph"], "an increment by a pipe", () => {
     });
     expectOneLine(stale, {
       code: 11,
-      line: /of another snapshot \(id "\d+", not "\d+"\); export without --from-snap/,
+      line: /from another snapshot \(id "\d+", not "\d+"\); export without --from-snap/,
     });
     const again = done(await pipe(volume, { image, to: "monday", args: await ids("monday") }));
-    expect(again.warnings).toEqual([expect.stringContaining('called "monday" already')]);
+    expect(again.warnings).toEqual([expect.stringContaining('named "monday"')]);
     const { report } = done(
       await pipe(volume, { image, from: "monday", to: "tuesday", args: await ids("tuesday", "monday") }),
     );

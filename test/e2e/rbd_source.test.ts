@@ -179,7 +179,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       const again = await volume.backUp("monday");
       expect(again.warnings).toEqual([
         full(volume, reason),
-        expect.stringContaining('called "monday" already'),
+        expect.stringContaining('named "monday"'),
       ]);
       await volume.assertPoints();
     }, TEST_LIMIT_MS);
