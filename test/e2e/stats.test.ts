@@ -43,7 +43,7 @@ async function expectStats(place: Place): Promise<void> {
     /^TIME +ID +SIZE +FREES\n2\S+ \S+Z +[0-9a-f]{8} +256 KiB +6\d/,
   );
   expectOneLine(await repository.run(["stats", "acme/c"]), { code: 4, line: "it has no restore points" });
-  expectOneLine(await repository.run(["stats", "acme/a@s1"]), { code: 2, line: "leave out" });
+  expectOneLine(await repository.run(["stats", "acme/a@s1"]), { code: 2, line: "remove the @ part" });
   await repository.expectIntact();
   await repository.remove();
 }

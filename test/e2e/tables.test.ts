@@ -214,7 +214,7 @@ describe("what a command has done", () => {
     expect(await repository.run(["gc", "acme", "--dry-run"])).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(
-        /^acme: \d+ objects are needed by no restore point \(\S+ KiB\), \S+ \S+ in use\n {2}\d+ too new to be marked for deletion\n/,
+        /^acme: \d+ objects are needed by no restore point \(\S+ KiB\), \S+ \S+ in use\n {2}\d+ too new to be condemned\n/,
       ),
       stderr: "",
     });

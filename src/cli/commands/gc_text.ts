@@ -25,9 +25,9 @@ function details(report: GcReport, dryRun: boolean): string[] {
   return [
     ...some(deleted, "deleted"),
     ...some(spared, "kept, a restore point needs them again"),
-    ...some(condemned, dryRun ? "would be marked for deletion" : "marked for deletion"),
-    ...some(before, "marked for deletion before"),
-    ...some(young, "too new to be marked for deletion"),
+    ...some(condemned, dryRun ? "would be condemned for deletion" : "condemned for deletion"),
+    ...some(before, "condemned before"),
+    ...some(young, "too new to be condemned"),
     ...young > 0 ? report.running.map((work) => `what was written since ${running(work)} began stays`) : [],
     ...unreadable > 0
       ? [`${counted(unreadable, "lease")} cannot be read: nothing is deleted until they are a day old`]
@@ -36,11 +36,11 @@ function details(report: GcReport, dryRun: boolean): string[] {
   ];
 }
 
-/** When what was marked is deleted, and what holds that up. */
+/** When what was condemned is deleted, and what holds that up. */
 function waiting({ made, sweep_after, waits }: WaitingPlan): string[] {
   const lines = made === null || sweep_after === null
-    ? ["another gc is marking objects now; they are deleted later"]
-    : [`what was marked at ${timeText(made)} is deleted by the first gc after ${timeText(sweep_after)}`];
+    ? ["another gc is condemning objects now; they are deleted later"]
+    : [`what was condemned at ${timeText(made)} is deleted by the first gc after ${timeText(sweep_after)}`];
   for (const wait of waits) {
     const since = wait.since === null ? "just now" : timeText(wait.since);
     lines.push(

@@ -29,19 +29,19 @@ test("where there is no garbage, there is nothing to delete", () => {
 test("each object that no restore point needs is in one line", () => {
   const found = { garbage: 12, garbage_bytes: 4 * MIB, condemned: 5, young: 3 };
   const rest = [
-    "  4 marked for deletion before",
-    "  3 too new to be marked for deletion",
+    "  4 condemned before",
+    "  3 too new to be condemned",
     "  what was written since the backup of vm\\x1b on node1 (process 12) began stays",
   ];
   const head = "acme: 12 objects are needed by no restore point (4.00 MiB), 6.00 MiB in use";
   expect(lines({ ...found, running: [WORK] })).toEqual([
     `${head} (1:01)`,
-    "  5 marked for deletion",
+    "  5 condemned for deletion",
     ...rest,
   ]);
   expect(lines({ ...found, running: [WORK] }, true)).toEqual([
     head,
-    "  5 would be marked for deletion",
+    "  5 would be condemned for deletion",
     ...rest,
   ]);
 });
@@ -55,9 +55,9 @@ test("what waits is said with when it ends", () => {
   const running = "  once the backup of vm\\x1b on node1 (process 12), started";
   expect(lines({ plans_waiting: [plan, { ...plan, made: null, sweep_after: null, waits: [] }] }).slice(1))
     .toEqual([
-      "  what was marked at 2026-11-28 03:00Z is deleted by the first gc after 2026-11-29 03:00Z",
+      "  what was condemned at 2026-11-28 03:00Z is deleted by the first gc after 2026-11-29 03:00Z",
       `  ${running} 2026-11-28 02:15Z, ${until}`,
       `  ${running} just now, ${until}`,
-      "  another gc is marking objects now; they are deleted later",
+      "  another gc is condemning objects now; they are deleted later",
     ]);
 });
