@@ -195,8 +195,10 @@ function summary(report: EraseReport): string {
     }`,
     ...held.map(heldLine),
     `keys: ${keys.length === 0 ? "none, they were gone before" : some(keys)}`,
-    `deleted: ${objects} objects (${formatSize(bytes)}), ${delete_markers} delete markers and ` +
-    `${unfinished_uploads} unfinished uploads`,
+    `deleted: ${counted(objects, "object")} (${formatSize(bytes)}), ${
+      counted(delete_markers, "delete marker")
+    } and ` +
+    `${counted(unfinished_uploads, "unfinished upload")}`,
     `listed after: ${report.listed_after}`,
     ...report.not_covered.map((what) => `not covered: ${what}`),
   ];
