@@ -13,8 +13,9 @@ import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import { noise, RUN_LIMIT_MS } from "../kit/repository.ts";
 import { startVarve, type VarveResult } from "../kit/varve.ts";
-import { attachLoop, detachLoop, noLoopDevice, run } from "../targets/loop_device.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { attachLoop, detachLoop, noLoopDevice, run } from "../kit/loop_device.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -15,7 +15,8 @@ import { encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { noise } from "../kit/engine.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const folder = scratchFolder();
 const BYTES = noise(1, 300_000);

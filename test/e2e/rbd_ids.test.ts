@@ -3,9 +3,9 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine } from "../kit/repository.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { MIB, RbdImage, write } from "./rbd_image.ts";
-import { HeldRbd, messages, SourceVolume } from "./rbd_source.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { HeldRbd, messages, SourceVolume } from "../kit/rbd_source.ts";
 
 const SIZE_BYTES = 9 * MIB;
 

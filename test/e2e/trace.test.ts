@@ -4,8 +4,9 @@ import { writeFile } from "node:fs/promises";
 import type { StoreRequest } from "../../src/store/wrappers/trace.ts";
 import { noise } from "../kit/engine.ts";
 import { describeWith } from "../kit/parts.ts";
-import { type Place, PLACES } from "./places.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { type Place, PLACES } from "../kit/places.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const LIMIT_MS = 120_000;
 const PASSPHRASE = "a passphrase that nobody may read";

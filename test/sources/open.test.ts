@@ -4,9 +4,10 @@ import { dlopen } from "bun:ffi";
 import fs from "node:fs";
 import { makePipe, preparePipe } from "../../src/os/pipes.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
-import { errorOf, makeFifo, open, readAll, readStdin, scratchFolder } from "./scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, makeFifo, open, readAll, readStdin } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 const EMPTY_DIFF = encodeDiff([{ tag: "s", sizeBytes: 77 }, { tag: "e" }]);
 
 describe("openSource()", () => {

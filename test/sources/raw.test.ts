@@ -4,10 +4,11 @@ import fs from "node:fs";
 import { StreamError } from "../../src/errors.ts";
 import { regions } from "../../src/os/pipes.ts";
 import { applyDiff, readDiff } from "../kit/rbd_stream.ts";
-import { attachLoop, detachLoop, noLoopDevice } from "../targets/loop_device.ts";
-import { errorOf, makeFifo, open, readAll, readStdin, scratchFolder } from "./scratch.ts";
+import { attachLoop, detachLoop, noLoopDevice } from "../kit/loop_device.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, makeFifo, open, readAll, readStdin } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 const MIB = 1024 * 1024;
 
 function file(name: string, content: Uint8Array | string): string {

@@ -5,8 +5,9 @@ import { MemoryStore } from "../../../src/store/memory.ts";
 import type { ObjectVersions, Store } from "../../../src/store/store.ts";
 import { type StoreRequest, traceRequests } from "../../../src/store/wrappers/trace.ts";
 import { VersionedStore } from "../../kit/versioned_store.ts";
-import { bytes, describeContract, rejection } from "../contract.ts";
-import { FaultyStore, refused, unavailable } from "../faulty_store.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes, describeContract } from "../../kit/store_contract.ts";
+import { FaultyStore, refused, unavailable } from "../../kit/faulty_store.ts";
 
 /** A clock that goes on by a millisecond each time it is read. */
 function traced(inner: Store) {
