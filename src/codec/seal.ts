@@ -1,7 +1,7 @@
 /**
  * Objects are sealed with AES-256-GCM, each section under a key of its own: HMAC-SHA-256(data key, part ‖ name), with a
  * random nonce and the header authenticated along. So a section cannot be moved to another name, part or header.
- * A sealed section is nonce (12) ‖ ciphertext ‖ tag (16). docs/format.md, "Sealing".
+ * A sealed section is nonce (12) ‖ ciphertext ‖ tag (16). docs/format.md, "Objects".
  */
 import { createCipheriv, createDecipheriv, randomFillSync } from "node:crypto";
 import { DamageError } from "../errors.ts";

@@ -1,4 +1,4 @@
-/** A repository: a store with `varve.json` in it. docs/format.md, "The repository". */
+/** A repository: a store with `varve.json` in it. docs/format.md, "The two texts". */
 import { DamageError, MissingError, NoRepositoryError, UsageError, VarveError } from "../errors.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";

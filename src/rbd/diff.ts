@@ -1,7 +1,7 @@
 /**
  * Decodes one difference: what `rbd export-diff` and `rbd merge-diff` write (v1), and what stands for each snapshot
  * in `rbd export --export-format 2` (v2, whose records are framed with their length). Source of both: Ceph's
- * doc/dev/rbd-diff.rst and src/tools/rbd/action/Export.cc.
+ * doc/dev/rbd-diff.rst and Export.cc of tools/rbd/action.
  */
 import { MAX_VOLUME_BYTES } from "../format/limits.ts";
 import type { Decoding, RbdCursor } from "./steps.ts";

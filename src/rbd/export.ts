@@ -1,7 +1,7 @@
 /**
  * Decodes whole rbd streams: a v1 difference, or the container of `rbd export --export-format 2`, which holds one
  * v2 difference for each snapshot and one for the image's head. Source: Ceph's doc/dev/rbd-export.rst and
- * src/tools/rbd/action/{Export,Import}.cc.
+ * Export.cc and Import.cc of tools/rbd/action.
  */
 import type { StreamError } from "../errors.ts";
 import { equalBytes, utf8 } from "../util/bytes.ts";
