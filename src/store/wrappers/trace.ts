@@ -20,7 +20,7 @@ export interface StoreRequest {
   reason?: string;
 }
 
-export interface TraceOptions {
+interface TraceOptions {
   /** Receives each request when it has ended. No field holds a secret. */
   onRequest: (request: StoreRequest) => void;
   /** Milliseconds of a clock that never goes back. */
