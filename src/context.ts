@@ -8,6 +8,8 @@ export interface Logger {
   info(fields: object, text: string): void;
   warn(fields: object, text: string): void;
   error(fields: object, text: string): void;
+  /** Each request to a store; left out where nothing so detailed is wanted. */
+  trace?(fields: object, text: string): void;
 }
 
 /** This host's time; only intervals and names are made from it, decisions are not. */

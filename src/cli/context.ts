@@ -113,6 +113,9 @@ export async function openOtherStore(
     bytesPerSecond: options.limitRate,
     onRetry: (line, level) => context.log[level]({}, line),
     onWarning: (line) => context.log.warn({}, line),
+    onRequest: options.logLevel === "trace"
+      ? (request) => context.log.trace?.(request, "request")
+      : undefined,
   });
 }
 

@@ -7,6 +7,7 @@ import { DirectoryStore } from "./directory/directory.ts";
 import { isKey } from "./key.ts";
 import { limitRate } from "./wrappers/limit_rate.ts";
 import { RetryStore } from "./wrappers/retry.ts";
+import { type StoreRequest, traceRequests } from "./wrappers/trace.ts";
 import { S3Store } from "./s3/s3.ts";
 import { S3Bucket } from "./s3/bucket.ts";
 import { connectS3 } from "./s3/client.ts";
@@ -30,6 +31,8 @@ interface OpenStoreOptions {
   onRetry: (line: string, level: "debug" | "warn") => void;
   /** Told what the operator may not know of. */
   onWarning?: ((line: string) => void) | undefined;
+  /** Receives each request, the retries included; left out unless these are logged. */
+  onRequest?: ((request: StoreRequest) => void) | undefined;
 }
 
 /**
@@ -37,13 +40,15 @@ interface OpenStoreOptions {
  * yet. Throws a `UsageError` for any other URL.
  */
 export async function openStore(url: string, options: OpenStoreOptions): Promise<Store> {
-  const { bytesPerSecond, onWarning } = options;
-  const store = /^s3:/i.test(url)
+  const { bytesPerSecond, onWarning, onRequest } = options;
+  const opened = /^s3:/i.test(url)
     ? await openS3(url, options)
     : new DirectoryStore(directoryOf(url), { onWarning });
+  const now = () => performance.now();
+  const store = onRequest === undefined ? opened : traceRequests(opened, { onRequest, now });
   const limited = bytesPerSecond === undefined ? store : limitRate(store, {
     bytesPerSecond,
-    now: () => performance.now(),
+    now,
     sleep: sleepUnlessAborted,
   });
   return new RetryStore(limited, {

@@ -6,7 +6,7 @@ export const PROGRESS_LIMIT_MS = 60_000;
 /** Calls back after `delayMs` unless the returned function is called before. */
 export type StartTimer = (callback: () => void, delayMs: number) => () => void;
 
-interface ProgressLimit {
+export interface ProgressLimit {
   limitMs: number;
   /** What the request ends with when the limit is hit. */
   onLimit: () => Error;
@@ -14,7 +14,7 @@ interface ProgressLimit {
   startTimer: StartTimer;
 }
 
-interface Progress {
+export interface Progress {
   /** Aborts when the limit is hit or the caller's signal aborts, with the reason of either. */
   signal: AbortSignal;
   /** To be called whenever something has moved: the limit starts anew. */

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync 
 import { join } from "node:path";
 import { ChunkCache } from "../../src/cache/chunk_cache.ts";
 import { noise } from "../kit/engine.ts";
-import { scratchFolder } from "./scratch.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 const SIZE_BYTES = 1000;

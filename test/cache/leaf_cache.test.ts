@@ -4,7 +4,8 @@ import { statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LeafCache } from "../../src/cache/leaf_cache.ts";
 import { noise } from "../kit/engine.ts";
-import { cached, scratchFolder } from "./scratch.ts";
+import { cached } from "../kit/cache_path.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const SLOT_BYTES = 316;
 /** Positions beyond it share slots: 65,536 of them. */

@@ -8,7 +8,8 @@ import { ID_BYTES, LEASE_ID_BYTES, PAGE_CHUNKS } from "../../src/format/limits.t
 import { flipBit } from "../kit/damage.ts";
 import { noise } from "../kit/engine.ts";
 import { random } from "../kit/random.ts";
-import { cached, scratchFolder } from "./scratch.ts";
+import { cached } from "../kit/cache_path.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 const path = join(folder, "cache");

@@ -5,8 +5,8 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { run } from "../targets/loop_device.ts";
-import { type RunOptions, VARVE, varve } from "./varve.ts";
+import { run } from "../kit/loop_device.ts";
+import { type RunOptions, VARVE, varve } from "../kit/varve_from_source.ts";
 
 const VOLUME_BYTES = 9 * 1024 * 1024 + 123;
 const BEGINNING = "rbd diff v1\n";

@@ -1,14 +1,13 @@
-import { afterAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { readSecrets, type SecretOptions, warnOfShort } from "../../src/cli/secrets.ts";
 import { describeError, UsageError } from "../../src/errors.ts";
 import { counted } from "../../src/util/counted.ts";
 import { utf8 } from "../../src/util/bytes.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "varve-secret-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 
 function file(name: string, content: string | Uint8Array, mode = 0o600): string {
   const to = path.join(folder, name);

@@ -5,9 +5,10 @@ import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { noise } from "../kit/engine.ts";
 import { describeWith } from "../kit/parts.ts";
-import { attachLoop, detachLoop, noLoopDevice, run } from "../targets/loop_device.ts";
-import { sumOf, sumOfFile } from "./chains.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { attachLoop, detachLoop, noLoopDevice, run } from "../kit/loop_device.ts";
+import { sumOf, sumOfFile } from "../kit/chains.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const MIB = 1 << 20;
 /** Whole sectors, which a loop device consists of, but not whole chunks. */

@@ -5,9 +5,11 @@ import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { describeWith } from "../kit/parts.ts";
-import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
 import { expectContent } from "../kit/restores.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

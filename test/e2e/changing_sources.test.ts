@@ -14,8 +14,9 @@ import { messages } from "../kit/log.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import { noise, RUN_LIMIT_MS } from "../kit/repository.ts";
 import { startVarve, type VarveResult } from "../kit/varve.ts";
-import { attachLoop, detachLoop, noLoopDevice, run } from "../targets/loop_device.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { attachLoop, detachLoop, noLoopDevice, run } from "../kit/loop_device.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

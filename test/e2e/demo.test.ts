@@ -3,8 +3,8 @@ import { expect, test } from "bun:test";
 import { cp, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { VARVE_BIN } from "../kit/varve.ts";
-import { readChains } from "./chains.ts";
-import { scratchFolder } from "./workbench.ts";
+import { readChains } from "../kit/chains.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const LIMIT_MS = 120_000;

@@ -3,23 +3,23 @@
  * answer in their place. Nothing is believed, deleted or called stored that the store itself did not say.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { type Call, type Fault, FaultyS3, type Reply, s3Failure, webPage } from "../kit/faulty_s3.ts";
 import { messages, withoutLog } from "../kit/log.ts";
-import { startMinio } from "../kit/minio.ts";
+
 import { describeWith } from "../kit/parts.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
-  fullStream,
   lastLineText,
   noise,
   RUN_LIMIT_MS,
   TestRepository,
 } from "../kit/repository.ts";
-import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import type { VarveResult } from "../kit/varve.ts";
+import { sha256 } from "../kit/chains.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
+import { startProxiedRepository } from "../kit/proxied_repository.ts";
 
 const SIZE_BYTES = 8 * CHUNK_BYTES;
 const FIRST = noise(SIZE_BYTES, "first");
@@ -33,17 +33,14 @@ const UNUSABLE = /^varve: .*Cannot \S.* "s3:\/\/[^"]+": the answer of "127\.0\.0
 setDefaultTimeout(RUN_LIMIT_MS);
 
 describeWith(["MinIO"], "varve when something answers in the store's place", () => {
-  let minio: S3Server;
+  let stop: () => Promise<void>;
   let proxy: FaultyS3;
   let repository: TestRepository;
   let volumes = 0;
   let volume: string;
 
   beforeAll(async () => {
-    minio = await startMinio();
-    proxy = await FaultyS3.start(minio);
-    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
+    ({ proxy, repository, stop } = await startProxiedRepository());
     await repository.backUp("acme/first", FIRST);
   });
   /** Each test has a volume with content of its own. */
@@ -51,11 +48,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
     proxy.reset();
     volume = `acme/volume-${++volumes}`;
   });
-  afterAll(async () => {
-    proxy?.goAway();
-    await repository?.remove();
-    await minio?.stop();
-  });
+  afterAll(() => stop?.());
 
   /** Without what the host remembers: the store is asked. */
   const run = (args: string[], env: Record<string, string> = SOON) =>
@@ -187,7 +180,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
         answer(isFirst, page);
         const result = await run(["list"]);
         expectUnusable(result, "web page");
-        expect(result.stderr).toContain(`"s3://${minio.bucket}/repository/varve.json"`);
+        expect(result.stderr).toContain(`"${repository.url}/varve.json"`);
       }
     });
 
@@ -260,7 +253,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
         code: 0,
         stderr: "",
       });
-      expect(hash(await readFile(repository.path("restored.img")))).toBe(hash(FIRST));
+      expect(sha256(await readFile(repository.path("restored.img")))).toBe(sha256(FIRST));
     };
   });
 
@@ -413,8 +406,4 @@ function expectUnusable(result: VarveResult, says: string | RegExp): void {
 /** Of a run with `DEBUG`: the attempts that failed, in order. */
 function retries(stderr: string): string[] {
   return messages(stderr).filter((text) => text.startsWith("Attempt "));
-}
-
-function hash(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -12,17 +12,11 @@ import { backUp as backUpInProcess, testContext } from "../kit/engine.ts";
 import { data } from "../kit/memory_source.ts";
 import { startMinio } from "../kit/minio.ts";
 import { describeWith } from "../kit/parts.ts";
-import { encodeDiff } from "../kit/rbd_stream.ts";
-import {
-  CHUNK_BYTES,
-  fullStream,
-  lastLineText,
-  noise,
-  RUN_LIMIT_MS,
-  TestRepository,
-} from "../kit/repository.ts";
+import { encodeDiff, fullStream } from "../kit/rbd_stream.ts";
+import { CHUNK_BYTES, lastLineText, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { awsEnv, rootClient } from "../kit/s3_server.ts";
 import { startVarve, type VarveResult } from "../kit/varve.ts";
+import { peakOf } from "../kit/peak_memory.ts";
 
 const SIZE_BYTES = 4 * CHUNK_BYTES;
 const VOLUME = "acme/vm";
@@ -164,15 +158,6 @@ describe("varve beside a damaged manifest in the middle", () => {
     );
   });
 });
-
-/** The most memory that the process had until now, in KiB; 0 once it has ended. What its parent had does not count. */
-function peakOf(pid: number): number {
-  try {
-    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
-  } catch {
-    return 0;
-  }
-}
 
 describe("varve beside a damaged newest manifest", () => {
   test.each([

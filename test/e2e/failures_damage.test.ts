@@ -18,6 +18,7 @@ import {
 import { random } from "../kit/random.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import { varveBytes } from "../kit/varve.ts";
+import { filesBelow } from "../kit/files_below.ts";
 
 const VOLUME = "acme/vm";
 /** The type's place in an object's header, and the version's (docs/format.md). */
@@ -72,12 +73,6 @@ beforeEach(() => {
 function contentOf(position: number): Uint8Array {
   const length = Math.min(CHUNK_BYTES, SIZE_BYTES - position * CHUNK_BYTES);
   return noise(length, `chunk ${position === 7 ? 1 : position}`);
-}
-
-function filesBelow(folder: string): string[] {
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
-    .toSorted();
 }
 
 function change(file: string, to: (bytes: Uint8Array) => Uint8Array): void {

@@ -15,15 +15,9 @@ import { dirname, join } from "node:path";
 import { messages, withoutLog } from "../kit/log.ts";
 import { mountTmpfs, remount, runAsRoot, unmount } from "../kit/mounts.ts";
 import { describeWith } from "../kit/parts.ts";
-import {
-  CHUNK_BYTES,
-  expectOneLine,
-  fullStream,
-  noise,
-  RUN_LIMIT_MS,
-  TestRepository,
-} from "../kit/repository.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import type { VarveResult } from "../kit/varve.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 const MIB = 1024 * 1024;
 const VOLUME = "acme/vm";

@@ -1,20 +1,14 @@
 /** The built program and a repository that lost things: what a backup reuses is there, or goes up again. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
 import { flipBit } from "../kit/damage.ts";
-import { encodeDiff } from "../kit/rbd_stream.ts";
-import {
-  CHUNK_BYTES,
-  expectOneLine,
-  fullStream,
-  noise,
-  RUN_LIMIT_MS,
-  TestRepository,
-} from "../kit/repository.ts";
+import { encodeDiff, fullStream } from "../kit/rbd_stream.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { varveBytes } from "../kit/varve.ts";
+import { filesBelow } from "../kit/files_below.ts";
 
 const CHUNKS = 14;
 const CONTENT = Buffer.from(noise(CHUNKS * CHUNK_BYTES, "content"));
@@ -32,12 +26,8 @@ beforeEach(async () => {
 afterEach(() => repository.remove());
 
 function objects(type: number): string[] {
-  const folder = join(repository.url, "projects/acme/chunks");
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
-    entry.isFile()
-  );
-  return entries.map(({ parentPath, name }) => join(parentPath, name)).toSorted()
-    .filter((file) => readFileSync(file)[TYPE_AT] === type);
+  const files = filesBelow(join(repository.url, "projects/acme/chunks"));
+  return files.filter((file) => readFileSync(file)[TYPE_AT] === type);
 }
 
 const chunks = () => objects(OBJECT_TYPE.chunk);

@@ -2,12 +2,19 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { bytes, encodeDiff, encodeExport, le32, le64, type TestRecord } from "../kit/rbd_stream.ts";
 import {
   beginning,
+  bytes,
+  encodeDiff,
+  encodeExport,
+  fullStream,
+  le32,
+  le64,
+  type TestRecord,
+} from "../kit/rbd_stream.ts";
+import {
   CHUNK_BYTES,
   expectOneLine,
-  fullStream,
   lastLineText,
   noise,
   RUN_LIMIT_MS,

@@ -15,16 +15,11 @@ import * as layout from "../../src/format/layout.ts";
 import { OBJECT_TYPE } from "../../src/format/object.ts";
 import { DirectoryStore } from "../../src/store/directory/directory.ts";
 import { testContext } from "../kit/engine.ts";
-import {
-  CHUNK_BYTES,
-  expectOneLine,
-  fullStream,
-  noise,
-  RUN_LIMIT_MS,
-  TestRepository,
-} from "../kit/repository.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { Terminal } from "../kit/terminal.ts";
 import { startVarve } from "../kit/varve.ts";
+import { peakOf } from "../kit/peak_memory.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 const HOSTILE = "a\u001b[2Jb\u009bc\u202ed\u2066e";
 const VOLUME = { project: "acme", volume: "vm" };
@@ -234,12 +229,3 @@ test("objects of 3 GiB of every kind take no memory", async () => {
     });
   }
 });
-
-/** The most memory that the process had; 0 once it is gone. */
-function peakOf(pid: number): number {
-  try {
-    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
-  } catch {
-    return 0;
-  }
-}

@@ -6,12 +6,13 @@ import { noise } from "../kit/engine.ts";
 import { startMinio } from "../kit/minio.ts";
 import { assumeRole } from "../kit/minio_session.ts";
 import { describeWith } from "../kit/parts.ts";
-import { fullStream } from "../kit/repository.ts";
 import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import { Terminal } from "../kit/terminal.ts";
-import { sumOf } from "./chains.ts";
-import { type Place, PLACES } from "./places.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { sumOf } from "../kit/chains.ts";
+import { type Place, PLACES } from "../kit/places.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 const LIMIT_MS = 120_000;
 const SIZE_BYTES = 100_000;

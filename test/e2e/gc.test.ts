@@ -14,7 +14,7 @@ import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from 
 import { awsEnv } from "../kit/s3_server.ts";
 import { Terminal } from "../kit/terminal.ts";
 import { startVarve } from "../kit/varve.ts";
-import { Workbench } from "./workbench.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const MIB = 1024 * 1024;
 const DAY_S = 24 * 3600;

@@ -16,7 +16,8 @@ import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { noise } from "../kit/engine.ts";
 import { Terminal } from "../kit/terminal.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const folder = scratchFolder();
 const BYTES = noise(1, 300_000);

@@ -3,35 +3,29 @@ import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from
 import { readFileSync } from "node:fs";
 import { type Call, FaultyS3 } from "../kit/faulty_s3.ts";
 import { messages } from "../kit/log.ts";
-import { startMinio } from "../kit/minio.ts";
+
 import { describeWith } from "../kit/parts.ts";
-import { CHUNK_BYTES, expectOneLine, fullStream, noise, TestRepository } from "../kit/repository.ts";
-import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import { CHUNK_BYTES, expectOneLine, noise, TestRepository } from "../kit/repository.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
+import { startProxiedRepository } from "../kit/proxied_repository.ts";
 
 const BYTES = noise(64 * CHUNK_BYTES, "volume");
 /** Outages of real time, which is what the operator's option speaks of. */
 setDefaultTimeout(240_000);
 
 describeWith(["MinIO"], "varve and a store that is away", () => {
-  let minio: S3Server;
+  let stop: () => Promise<void>;
   let proxy: FaultyS3;
   let repository: TestRepository;
   let host: string;
 
   beforeAll(async () => {
-    minio = await startMinio();
-    proxy = await FaultyS3.start(minio);
+    ({ proxy, repository, stop } = await startProxiedRepository());
     host = new URL(proxy.endpoint).host;
-    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
     await repository.backUp("acme/first", BYTES);
   });
   beforeEach(() => proxy.reset());
-  afterAll(async () => {
-    proxy?.goAway();
-    await repository?.remove();
-    await minio?.stop();
-  });
+  afterAll(() => stop?.());
 
   const isChunk = ({ method, key }: Call, of: string) => method === of && key.includes("/chunks/");
 

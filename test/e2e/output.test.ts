@@ -3,9 +3,10 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { BackupInfo } from "../../src/project/catalog.ts";
-import { CHUNK_BYTES, fullStream, noise, TestRepository } from "../kit/repository.ts";
+import { CHUNK_BYTES, noise, TestRepository } from "../kit/repository.ts";
 import { Terminal, until } from "../kit/terminal.ts";
 import { VARVE_BIN, varveBytes } from "../kit/varve.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 setDefaultTimeout(60_000);
 

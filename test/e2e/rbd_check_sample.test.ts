@@ -2,8 +2,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { describeWith } from "../kit/parts.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, KIB, MIB, RbdImage, shell, shellWords, write } from "./rbd_image.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, KIB, MIB, RbdImage, shell, shellWords, write } from "../kit/rbd_image.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
 
 setDefaultTimeout(TEST_LIMIT_MS);

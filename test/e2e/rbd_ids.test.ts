@@ -4,9 +4,9 @@ import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { messages } from "../kit/log.ts";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine } from "../kit/repository.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { MIB, RbdImage, write } from "./rbd_image.ts";
-import { HeldRbd, SourceVolume } from "./rbd_source.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { HeldRbd, SourceVolume } from "../kit/rbd_source.ts";
 
 const SIZE_BYTES = 9 * MIB;
 

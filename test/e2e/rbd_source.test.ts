@@ -2,9 +2,9 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { expectOneLine } from "../kit/repository.ts";
 import { describeWith } from "../kit/parts.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, type ImageOptions, MIB, RbdImage, write } from "./rbd_image.ts";
-import { OWN_NAME, SourceVolume } from "./rbd_source.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, type ImageOptions, MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { OWN_NAME, SourceVolume } from "../kit/rbd_source.ts";
 
 const SIZE_BYTES = 17 * MIB + 512;
 

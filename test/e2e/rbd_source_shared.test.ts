@@ -4,10 +4,10 @@ import { chmodSync } from "node:fs";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine, lastLineText } from "../kit/repository.ts";
 import { startVarve } from "../kit/varve.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { MIB, RbdImage, write } from "./rbd_image.ts";
-import { HeldRbd, type HoldAt, SourceVolume } from "./rbd_source.ts";
-import { Workbench } from "./workbench.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { HeldRbd, type HoldAt, SourceVolume } from "../kit/rbd_source.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const SIZE_BYTES = 9 * MIB;
 

@@ -4,9 +4,9 @@ import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { BackupDetails } from "../../src/project/catalog.ts";
 import { describeWith } from "../kit/parts.ts";
 import { varveBytes } from "../kit/varve.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, MIB, rbdWords, shell, shellWords, type Word, write } from "./rbd_image.ts";
-import { RbdVolume } from "./rbd_volume.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, MIB, rbdWords, shell, shellWords, type Word, write } from "../kit/rbd_image.ts";
+import { RbdVolume } from "../kit/rbd_volume.ts";
 
 const ODD_NAMES: Word[] = [
   "with some  spaces ",

@@ -2,9 +2,9 @@
 import { expect, test } from "bun:test";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine } from "../kit/repository.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { MIB, type Word, write } from "./rbd_image.ts";
-import { RbdVolume } from "./rbd_volume.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { MIB, type Word, write } from "../kit/rbd_image.ts";
+import { RbdVolume } from "../kit/rbd_volume.ts";
 
 describeWith(["Ceph"], "varve verify --source", () => {
   const repository = clusterRepository();

@@ -6,9 +6,9 @@ import { flipBit } from "../kit/damage.ts";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine } from "../kit/repository.ts";
 import { startVarve } from "../kit/varve.ts";
-import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, MIB, RbdImage, write } from "./rbd_image.ts";
-import { RbdVolume } from "./rbd_volume.ts";
+import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { RbdVolume } from "../kit/rbd_volume.ts";
 
 const SIZE_BYTES = 40 * MIB;
 

@@ -7,9 +7,10 @@ import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
 import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
 import { expectContent } from "../kit/restores.ts";
 import { varveBytes, type VarveOptions } from "../kit/varve.ts";
-import { attachLoop, detachLoop, noLoopDevice } from "../targets/loop_device.ts";
-import { type Place, PLACES } from "./places.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { attachLoop, detachLoop, noLoopDevice } from "../kit/loop_device.ts";
+import { type Place, PLACES } from "../kit/places.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -19,7 +19,7 @@ import { describeWith } from "../kit/parts.ts";
 import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import { varve } from "../kit/varve.ts";
-import { scratchFolder } from "./workbench.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures/tls");
 const CERTIFICATE = join(FIXTURES, "cert.pem");

@@ -4,7 +4,8 @@ import { writeFileSync } from "node:fs";
 import type { BackupInfo } from "../../src/project/catalog.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import { messages } from "../kit/log.ts";
-import { CHUNK_BYTES, fullStream, noise, TestRepository } from "../kit/repository.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
+import { CHUNK_BYTES, noise, TestRepository } from "../kit/repository.ts";
 import { Terminal } from "../kit/terminal.ts";
 
 setDefaultTimeout(60_000);

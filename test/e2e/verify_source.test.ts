@@ -4,9 +4,10 @@ import { writeFile } from "node:fs/promises";
 import { utf8 } from "../../src/util/bytes.ts";
 import type { VerifySourceReport } from "../../src/engine/verify/verify_source.ts";
 import { noise } from "../kit/engine.ts";
-import { CHUNK_BYTES, expectOneLine, fullStream } from "../kit/repository.ts";
-import { encodeExport } from "../kit/rbd_stream.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { CHUNK_BYTES, expectOneLine } from "../kit/repository.ts";
+import { encodeExport, fullStream } from "../kit/rbd_stream.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 setDefaultTimeout(60_000);
 

@@ -3,9 +3,10 @@ import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import { ByteReader } from "../../src/os/byte_reader.ts";
 import { makePipe } from "../../src/os/pipes.ts";
-import { errorOf, scratchFolder } from "../sources/scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 const LARGE_BYTES = 1_000_003;
 
 function numbered(sizeBytes: number): Uint8Array {

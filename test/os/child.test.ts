@@ -2,9 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
-import { errorOf, open, readAll, scratchFolder } from "../sources/scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, open, readAll } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 
 const RECORDS: TestRecord[] = [
   { tag: "s", sizeBytes: 100 },

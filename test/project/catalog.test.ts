@@ -30,7 +30,7 @@ import {
   through,
   VOLUME,
 } from "../kit/engine.ts";
-import { flipBit } from "../kit/damage.ts";
+import { flipBit, flipStored } from "../kit/damage.ts";
 import { HookedStore, type StoreHooks } from "../kit/hooked_store.ts";
 import { data } from "../kit/memory_source.ts";
 
@@ -55,9 +55,7 @@ function idOf(key: string): string {
   return key.slice(key.lastIndexOf("/") + 1);
 }
 
-async function flip(store: Store, key: string): Promise<void> {
-  await store.put(key, flipBit(await store.get(key), 8 * 200));
-}
+const flip = (store: Store, key: string) => flipStored(store, key, () => 200);
 
 /** A context that goes on, and the keys of what it was told of. */
 function listener() {

@@ -1,8 +1,12 @@
 /** The container of `rbd export --export-format 2`. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { StreamError } from "../../src/errors.ts";
 import { utf8 } from "../../src/util/bytes.ts";
+import {
+  expectRefusedOrValidWhenDamaged,
+  expectRefusedWhenCut,
+  streamErrorOf,
+} from "../kit/damaged_streams.ts";
 import { expectedSteps, validRecords } from "../kit/rbd_records.ts";
 import { bytes, decodeAll, encodeExport, le32, le64, type TestRecord } from "../kit/rbd_stream.ts";
 
@@ -13,18 +17,6 @@ const GOLDEN = bytes(
   ...["w", le64(19), le64(97), le64(3), "abc", "z", le64(16), le64(0), le64(9), "e"],
   ...["rbd diff v2\n", "f", le64(7), le32(3), "one", "s", le64(8), le64(50), "e"],
 );
-
-const DATA_START = Buffer.from(GOLDEN).indexOf("abc");
-
-function errorOf(stream: Uint8Array): StreamError {
-  try {
-    decodeAll(stream);
-  } catch (error) {
-    if (error instanceof StreamError) return error;
-    throw error;
-  }
-  throw new Error("The stream was taken as valid");
-}
 
 describe("decodeRbdStream() of a container", () => {
   test("hands out each snapshot's difference and the head's", () => {
@@ -46,28 +38,11 @@ describe("decodeRbdStream() of a container", () => {
   });
 
   test("throws when cut anywhere", () => {
-    for (let end = 1; end < GOLDEN.length; end += 1) {
-      const stream = GOLDEN.subarray(0, end);
-      if (end >= DATA_START && end < DATA_START + 3) {
-        expect(decodeAll(stream).at(-1)).toBe("cut");
-        continue;
-      }
-      const error = errorOf(stream);
-      expect(error.message).toContain("the stream ends before its end record");
-      expect(error.offset).toBe(end);
-    }
+    expectRefusedWhenCut(GOLDEN, "abc");
   });
 
   test("throws or hands out a valid stream when any one bit is turned over", () => {
-    for (let bit = 0; bit < GOLDEN.length * 8; bit += 1) {
-      const stream = GOLDEN.slice();
-      stream[bit >> 3]! ^= 1 << (bit & 7);
-      try {
-        expect(decodeAll(stream).at(-1)).toBeOneOf([{ kind: "end" }, "cut"]);
-      } catch (error) {
-        if (!(error instanceof StreamError)) throw error;
-      }
-    }
+    expectRefusedOrValidWhenDamaged(GOLDEN);
   });
 
   test("hands out what the writer put in, for any list of differences", () => {
@@ -151,7 +126,7 @@ describe("decodeRbdStream() of a container throws and names the place when it me
     }],
   ];
   test.each(cases)("%s", (_, stream, expected) => {
-    const error = errorOf(stream);
+    const error = streamErrorOf(stream);
     expect(error.message).toContain(expected.says);
     expect(error.offset).toBe(expected.offset);
   });

@@ -1,12 +1,11 @@
 /** What is opened how, and what is refused before a byte is read. */
 import { describe, expect, test } from "bun:test";
-import { dlopen } from "bun:ffi";
 import fs from "node:fs";
-import { makePipe, preparePipe } from "../../src/os/pipes.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
-import { errorOf, makeFifo, open, readAll, readStdin, scratchFolder } from "./scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, makeFifo, open, readAll, readStdin } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 const EMPTY_DIFF = encodeDiff([{ tag: "s", sizeBytes: 77 }, { tag: "e" }]);
 
 describe("openSource()", () => {
@@ -56,36 +55,3 @@ describe("openSource()", () => {
     expect(error.message).toContain("--format raw");
   });
 });
-
-describe("preparePipe()", () => {
-  test("makes a pipe hold 1 MiB", () => {
-    const { readFd, writeFd } = makePipe();
-    preparePipe(readFd);
-    // Would wait forever in a pipe of the usual 64 KiB.
-    expect(fs.writeSync(writeFd, new Uint8Array(1024 * 1024))).toBe(1024 * 1024);
-    fs.closeSync(readFd);
-    fs.closeSync(writeFd);
-  });
-
-  test("makes the reads of a pipe wait that its producer left non-blocking", () => {
-    const { readFd, writeFd } = makePipe();
-    setFlags(readFd, O_NONBLOCK);
-    expect(flagsOf(readFd) & O_NONBLOCK).toBe(O_NONBLOCK);
-    preparePipe(readFd);
-    expect(flagsOf(readFd) & O_NONBLOCK).toBe(0);
-    fs.closeSync(readFd);
-    fs.closeSync(writeFd);
-  });
-});
-
-const O_NONBLOCK = fs.constants.O_NONBLOCK;
-
-function flagsOf(fd: number): number {
-  return parseInt(/flags:\s*(\d+)/.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))![1]!, 8);
-}
-
-function setFlags(fd: number, flags: number): void {
-  const F_SETFL = 4;
-  const { symbols } = dlopen("libc.so.6", { fcntl: { args: ["i32", "i32", "i32"], returns: "i32" } });
-  symbols.fcntl(fd, F_SETFL, flags);
-}

@@ -6,9 +6,10 @@ import { StreamError } from "../../src/errors.ts";
 import { utf8 } from "../../src/util/bytes.ts";
 import { validRecords } from "../kit/rbd_records.ts";
 import { bytes, encodeDiff, encodeExport, readDiff, type TestRecord } from "../kit/rbd_stream.ts";
-import { errorOf, makeFifo, open, readAll, scratchFolder } from "./scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, makeFifo, open, readAll } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 
 const FIRST: TestRecord[] = [
   { tag: "t", name: "one" },

@@ -1,15 +1,14 @@
 /** Notes that only who can open the project can have written. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeEach, describe, expect, test } from "bun:test";
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { readNote, writeNote } from "../../src/state/sealed_note.ts";
 import { flippedBits } from "../kit/damage.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "varve-note-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = scratchFolder();
 
 const [KEY, OTHER] = [1, 2].map((seed) => deriveKeys(new Uint8Array(32).fill(seed), "acme")) as [
   ReturnType<typeof deriveKeys>,

@@ -5,8 +5,9 @@ import { join, resolve } from "node:path";
 import { StoreError, UsageError } from "../../src/errors.ts";
 import { openStore } from "../../src/store/open.ts";
 import { connectS3 } from "../../src/store/s3/client.ts";
-import { bytes, rejection } from "./contract.ts";
-import { withEnv } from "./s3/connection.ts";
+import { rejection } from "../kit/rejection.ts";
+import { bytes } from "../kit/store_contract.ts";
+import { withEnv } from "../kit/s3_connection.ts";
 
 const options = { onRetry: (line: string) => expect(line).toBe("") };
 

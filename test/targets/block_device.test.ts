@@ -6,7 +6,7 @@ import * as path from "node:path";
 import { describeError } from "../../src/errors.ts";
 import { deviceNumber } from "../../src/targets/block_device.ts";
 import { openTarget } from "../../src/targets/open.ts";
-import { attachLoop, detachLoop, noLoopDevice, run } from "./loop_device.ts";
+import { attachLoop, detachLoop, noLoopDevice, run } from "../kit/loop_device.ts";
 
 const MIB = 1 << 20;
 const DEVICE_BYTES = 16 * MIB;

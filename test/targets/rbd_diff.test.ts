@@ -1,17 +1,16 @@
 /** openRbdDiffTarget(): the stream that a restore writes, decoded again. */
-import { afterAll, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describeError } from "../../src/errors.ts";
 import { openRbdDiffTarget, type RbdDiffOptions } from "../../src/targets/rbd_diff.ts";
 import type { Target } from "../../src/targets/target.ts";
 import { noise } from "../kit/engine.ts";
 import { bytes, decodeAll, encodeDiff } from "../kit/rbd_stream.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const MIB = 1 << 20;
-const folder = mkdtempSync(join(tmpdir(), "varve-target-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const file = join(folder, "stream");
 const FROM = bytes("tuesday");
 const TO = new Uint8Array([0xff, 0x20, 0xfe]); // no UTF-8

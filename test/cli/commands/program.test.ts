@@ -1,6 +1,6 @@
 /** The command line as a user meets it: help, versions, and what is wrong with a line. */
 import { describe, expect, test } from "bun:test";
-import { varve } from "../varve.ts";
+import { varve } from "../../kit/varve_from_source.ts";
 
 const COMMANDS = [
   ...["init", "backup", "restore", "list", "show", "copy", "verify", "repair", "stats"],

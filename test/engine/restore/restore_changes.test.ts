@@ -1,7 +1,6 @@
 /** restore() onto what is known to be a backup except for a stream of changes: it reads and fetches no more than that. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PAGE_CHUNKS } from "../../../src/format/limits.ts";
 import { describeError } from "../../../src/errors.ts";
@@ -24,9 +23,9 @@ import { data, memorySource, type TestDiff, type TestExtent, zeros } from "../..
 import { encodeDiff, encodeExport, type TestRecord } from "../../kit/rbd_stream.ts";
 import { changed, expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
 import { applied } from "../../kit/volume_history.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 const { signal } = new AbortController();
 const SIZE_BYTES = 9 * CHUNK_BYTES + 1000;

@@ -1,7 +1,6 @@
 /** restore() with verifyTarget, and onto a file that something else writes to: what is wrong is never called good. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Repository } from "../../../src/project/repository.ts";
 import { PAGE_CHUNKS } from "../../../src/format/limits.ts";
@@ -19,9 +18,9 @@ import {
 } from "../../kit/engine.ts";
 import { data } from "../../kit/memory_source.ts";
 import { changed, expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 const SIZE_BYTES = 5 * CHUNK_BYTES + 1000;
 /** Zeros in the first chunk and in the third. */

@@ -1,16 +1,15 @@
 /** restore() onto real files: which way is taken, what is read, fetched and written, and that the file then is right. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Repository } from "../../../src/project/repository.ts";
 import type { RestoreReport } from "../../../src/engine/restore/restore.ts";
 import { openSource } from "../../../src/sources/open.ts";
 import { backUp, CHUNK_BYTES, newRepository, noise, noiseChunks, testContext } from "../../kit/engine.ts";
-import { contentOf, expectContent, restoreFile } from "../../kit/restores.ts";
+import { contentOf, differing, expectContent, restoreFile } from "../../kit/restores.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 const { signal } = new AbortController();
 
@@ -280,14 +279,3 @@ describe("restore() of a file that was not written to", () => {
     expect(await restored()).toMatchObject({ way: "compare", chunks: { written: 1 } });
   });
 });
-
-/** Chunks of `wanted` that `there` does not have as they are, zeros apart. */
-function differing(there: Uint8Array, wanted: Uint8Array): number {
-  let count = 0;
-  for (let at = 0; at < wanted.length; at += CHUNK_BYTES) {
-    const chunk = wanted.subarray(at, at + CHUNK_BYTES);
-    const same = Buffer.compare(chunk, there.subarray(at, at + chunk.length)) === 0;
-    if (!same && chunk.some((byte) => byte !== 0)) count++;
-  }
-  return count;
-}

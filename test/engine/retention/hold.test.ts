@@ -19,10 +19,9 @@ import {
   newRepository,
   PROJECT,
   testContext,
-  through,
   VOLUME,
 } from "../../kit/engine.ts";
-import { HookedStore, type StoreHooks } from "../../kit/hooked_store.ts";
+import { hooked } from "../../kit/hooked_store.ts";
 /** For many runs on a busy machine. */
 const LIMIT_MS = 60_000;
 const HOLDS = `projects/${PROJECT}/holds/`;
@@ -38,11 +37,6 @@ async function setUp() {
     ids.push(report!.backup);
   }
   return { repository, inner, clock, ids };
-}
-
-function hooked(repository: Repository, hooks: StoreHooks = {}) {
-  const store = new HookedStore(repository.store, hooks);
-  return { store, repository: through(repository, store) };
 }
 
 function holdPoint(repository: Repository, point: string, reason: string | null = null) {

@@ -8,7 +8,7 @@ import { verify, type VerifyOptions } from "../../../src/engine/verify/verify.ts
 import { verifySource } from "../../../src/engine/verify/verify_source.ts";
 import type { Repository } from "../../../src/project/repository.ts";
 import type { Store } from "../../../src/store/store.ts";
-import { flipBit } from "../../kit/damage.ts";
+import { flipBit, flipStored } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -54,10 +54,7 @@ async function chunkKeys(store: Store, repository: Repository): Promise<string[]
   return all.filter((_, i) => sizes[i]! >= CHUNK_BYTES);
 }
 
-async function flip(store: Store, key: string): Promise<void> {
-  const bytes = await store.get(key);
-  await store.put(key, flipBit(bytes, 8 * (bytes.length - 100)));
-}
+const flip = (store: Store, key: string) => flipStored(store, key, (length) => length - 100);
 
 describe("verify()", () => {
   test("counts every different chunk once when nothing is wrong, and reads none back when told so", async () => {

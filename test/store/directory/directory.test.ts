@@ -19,7 +19,8 @@ import { MissingError, StoreError, UnavailableError } from "../../../src/errors.
 import { DirectoryStore } from "../../../src/store/directory/directory.ts";
 import { LEFTOVER_AGE_MS } from "../../../src/store/directory/leftovers.ts";
 import { describeWith } from "../../kit/parts.ts";
-import { bytes, describeContract, keysOf, rejection } from "../contract.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes, describeContract, keysOf } from "../../kit/store_contract.ts";
 
 const NOT_FOLLOWED = "which varve does not follow; replace it with its target, or remove it";
 

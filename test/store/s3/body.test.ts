@@ -2,7 +2,8 @@ import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { expect, test } from "bun:test";
 import { AnswerError } from "../../../src/store/s3/answers.ts";
 import { readBody } from "../../../src/store/s3/body.ts";
-import { bytes, rejection } from "../contract.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes } from "../../kit/store_contract.ts";
 
 /** An answer as the SDK gives it, with a body of these pieces. */
 function answer(

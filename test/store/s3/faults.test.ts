@@ -12,8 +12,9 @@ import { S3Store } from "../../../src/store/s3/s3.ts";
 import { S3Bucket } from "../../../src/store/s3/bucket.ts";
 import { connectS3 } from "../../../src/store/s3/client.ts";
 import { PROGRESS_LIMIT_MS } from "../../../src/store/progress_limit.ts";
-import { bytes, keysOf, rejection } from "../contract.ts";
-import { connectBucket, withEnv } from "./connection.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes, keysOf } from "../../kit/store_contract.ts";
+import { connectBucket, withEnv } from "../../kit/s3_connection.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

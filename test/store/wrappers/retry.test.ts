@@ -11,8 +11,9 @@ import {
 } from "../../../src/store/wrappers/retry.ts";
 import type { DeleteFailure } from "../../../src/store/store.ts";
 import { VirtualClock } from "../../kit/virtual_clock.ts";
-import { bytes, describeContract, keysOf, rejection } from "../contract.ts";
-import { type Call, type Fault, FaultyStore, refused, unavailable } from "../faulty_store.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes, describeContract, keysOf } from "../../kit/store_contract.ts";
+import { type Call, type Fault, FaultyStore, refused, unavailable } from "../../kit/faulty_store.ts";
 
 const HOUR_MS = 3600_000;
 /** What the clock of the wall shows at the virtual clock's zero. */

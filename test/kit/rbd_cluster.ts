@@ -1,8 +1,9 @@
 /** A real cluster and a new repository for a test file's images. */
 import { afterAll, beforeAll, expect } from "bun:test";
-import { startCeph } from "../kit/ceph.ts";
-import type { Server } from "../kit/servers.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { startCeph } from "./ceph.ts";
+import type { Server } from "./servers.ts";
+import { scratchFolder } from "./scratch.ts";
+import { Workbench } from "./workbench.ts";
 
 export const BOOT_LIMIT_MS = 120_000;
 export const TEST_LIMIT_MS = 120_000;

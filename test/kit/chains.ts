@@ -29,7 +29,12 @@ export async function readStream(file: string): Promise<Uint8Array> {
 
 /** Size and SHA-256 of a volume. */
 export function sumOf(bytes: Uint8Array): Pick<Point, "size_bytes" | "sha256"> {
-  return { size_bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+  return { size_bytes: bytes.length, sha256: sha256(bytes) };
+}
+
+/** In hex. */
+export function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }
 
 export async function sumOfFile(path: string): Promise<Pick<Point, "size_bytes" | "sha256">> {

@@ -1,6 +1,6 @@
 /** Images of a real cluster, for tests: made and changed by the rbd tool, every call of which has a time limit. */
-import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
-import { noise } from "../kit/engine.ts";
+import { encodeDiff, type TestRecord } from "./rbd_stream.ts";
+import { noise } from "./engine.ts";
 import { sumOf } from "./chains.ts";
 import type { Sum } from "./workbench.ts";
 

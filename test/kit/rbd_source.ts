@@ -3,8 +3,8 @@ import { expect } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import { messages } from "../kit/log.ts";
-import type { VarveOptions } from "../kit/varve.ts";
+import { messages } from "./log.ts";
+import type { VarveOptions } from "./varve.ts";
 import type { RbdImage } from "./rbd_image.ts";
 import type { Sum, Workbench } from "./workbench.ts";
 

@@ -3,9 +3,9 @@ import { ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { startRadosgw } from "../kit/ceph.ts";
-import { startMinio } from "../kit/minio.ts";
-import { awsEnv, rootClient, type S3Server } from "../kit/s3_server.ts";
+import { startRadosgw } from "./ceph.ts";
+import { startMinio } from "./minio.ts";
+import { awsEnv, rootClient, type S3Server } from "./s3_server.ts";
 
 export interface Place {
   /** What tells the program of it. */

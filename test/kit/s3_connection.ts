@@ -1,8 +1,8 @@
 /** Connects `S3Store`s of a test to a server, by the same way through the AWS settings that a user's take. */
-import { S3Bucket } from "../../../src/store/s3/bucket.ts";
-import { connectS3 } from "../../../src/store/s3/client.ts";
-import type { StartTimer } from "../../../src/store/progress_limit.ts";
-import { awsEnv, type S3Server } from "../../kit/s3_server.ts";
+import { S3Bucket } from "../../src/store/s3/bucket.ts";
+import { connectS3 } from "../../src/store/s3/client.ts";
+import type { StartTimer } from "../../src/store/progress_limit.ts";
+import { awsEnv, type S3Server } from "./s3_server.ts";
 
 /** The server's bucket. The environment is as before once this resolves; the client keeps what it has read there. */
 export async function connectBucket(server: S3Server, startTimer?: StartTimer): Promise<S3Bucket> {

@@ -1,20 +1,11 @@
-/** A folder for a test file's files, and how its tests open and read sources. */
-import { afterAll } from "bun:test";
+/** How tests open and read sources. */
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { openSource, type OpenSourceOptions } from "../../src/sources/open.ts";
 import type { SourceSpec } from "../../src/sources/source_spec.ts";
 import type { Source } from "../../src/sources/source.ts";
-import { type ReadDiff, readDiff } from "../kit/rbd_stream.ts";
-
-/** Removed after the test file's tests. */
-export function scratchFolder(): (name: string) => string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "varve-test-"));
-  afterAll(() => fs.rmSync(folder, { recursive: true }));
-  return (name) => path.join(folder, name);
-}
+import { type ReadDiff, readDiff } from "./rbd_stream.ts";
 
 export function makeFifo(path: string): string {
   execFileSync("mkfifo", [path]);

@@ -2,8 +2,8 @@
 import { expect } from "bun:test";
 import { rm } from "node:fs/promises";
 import { snapshotToJson } from "../../src/format/snapshot_name.ts";
-import type { TestRecord } from "../kit/rbd_stream.ts";
-import { VARVE_BIN } from "../kit/varve.ts";
+import type { TestRecord } from "./rbd_stream.ts";
+import { VARVE_BIN } from "./varve.ts";
 import { type ImageOptions, RbdImage, shell, shellWords, type Word } from "./rbd_image.ts";
 import type { Sum, Workbench } from "./workbench.ts";
 

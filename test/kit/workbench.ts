@@ -1,10 +1,7 @@
 /** A test file's repository in a directory, with a folder for its files beside it, and the program run on them. */
-import { afterAll } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BackupInfo } from "../../src/project/catalog.ts";
-import { varve, varveBytes, varveJson, type VarveOptions, type VarveResult } from "../kit/varve.ts";
+import { varve, varveBytes, varveJson, type VarveOptions, type VarveResult } from "./varve.ts";
 import { type Point, sumOf, sumOfFile } from "./chains.ts";
 
 /** Size and sum of a restored volume. */
@@ -54,11 +51,4 @@ export class Workbench {
     if (code !== 0) throw new Error(`varve restore ${point} exited with ${code}: ${stderr}`);
     return sumOf(bytes);
   }
-}
-
-/** A new folder, removed after the test file's tests. */
-export function scratchFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "varve-test-"));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }

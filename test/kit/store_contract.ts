@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { InterruptedError, MissingError, StoreError } from "../../src/errors.ts";
 import type { Store } from "../../src/store/store.ts";
+import { rejection } from "./rejection.ts";
 
 /** One more than a page of an S3 listing and a batch of its deletes holds. */
 const MANY = 1001;
@@ -302,11 +303,6 @@ function describeKeys(check: Check): void {
       expect(await rejection(store.get("get/a", { range }))).toBeInstanceOf(RangeError);
     }
   });
-}
-
-/** What a promise was rejected with; `undefined` when it was not. */
-export async function rejection(promise: Promise<unknown>): Promise<unknown> {
-  return await promise.then(() => undefined, (error) => error);
 }
 
 export async function keysOf(store: Store, prefix: string, after?: string): Promise<string[]> {
