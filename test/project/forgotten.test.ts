@@ -15,7 +15,7 @@ describe("recordForgotten()", () => {
     await recordForgotten(project, { names: NAMES, lease: FIRST }, {});
     await recordForgotten(project, { names: [NAMES[0]!], lease: SECOND }, {});
     const records = await forgottenRecords(project, testContext());
-    const { modifiedMs } = (await store.head(project.key(forgottenName(FIRST))))!;
+    const { modifiedMs } = (await store.head(project.objectKey(forgottenName(FIRST))))!;
     expect(records[0]).toEqual({ name: forgottenName(FIRST), names: NAMES, writtenMs: modifiedMs });
     expect(records[1]?.names).toEqual([NAMES[0]!]);
     expect(await readForgotten(project, testContext())).toEqual(new Set(NAMES));
@@ -42,7 +42,7 @@ test("forgottenRecords() has a record that is damaged, without names", async () 
   const { project, store } = await newProject();
   await recordForgotten(project, { names: NAMES, lease: FIRST }, {});
   await recordForgotten(project, { names: [NAMES[1]!], lease: SECOND }, {});
-  await flipStored(store, project.key(forgottenName(FIRST)), (length) => length - 5);
+  await flipStored(store, project.objectKey(forgottenName(FIRST)), (length) => length - 5);
   const records = await forgottenRecords(project, testContext());
   expect(records.map(({ names }) => names)).toEqual([[], [NAMES[1]!]]);
 });

@@ -24,7 +24,7 @@ describe("Holds", () => {
   test("has a hold that is damaged", async () => {
     const { project, store } = await newProject();
     await writeHold(project, { ...POINT, reason: null }, context);
-    await flipStored(store, project.key(holdName(POINT.volume, POINT.backup)), (length) => length - 5);
+    await flipStored(store, project.objectKey(holdName(POINT.volume, POINT.backup)), (length) => length - 5);
     expect((await Holds.read(project, undefined, context)).has(POINT)).toBe(true);
     expect(await errorOf(readHold(project, POINT, context))).toMatchObject({ code: "damage" });
   });

@@ -6,11 +6,13 @@ import { newProject } from "../kit/project.ts";
 
 test("listTwice() has what either listing shows, once, ascending by name", async () => {
   const { project, store } = await newProject();
-  for (const name of ["holds/b", "holds/a", "leases/x"]) await store.put(project.key(name), bytes(name));
-  const full = (await Array.fromAsync(store.list(project.key("holds/")))).reverse();
+  for (const name of ["holds/b", "holds/a", "leases/x"]) {
+    await store.put(project.objectKey(name), bytes(name));
+  }
+  const full = (await Array.fromAsync(store.list(project.objectKey("holds/")))).reverse();
   const listings = [full.slice(0, 1), full.slice(1).map((info) => ({ ...info, modifiedMs: 5 }))];
   store.list = async function* (prefix) {
-    if (prefix === project.key("holds/")) yield* listings.shift()!;
+    if (prefix === project.objectKey("holds/")) yield* listings.shift()!;
   };
   const listed = await listTwice(project, "holds/", {});
   expect(listed.map(({ name, modifiedMs }) => [name, modifiedMs])).toEqual([
@@ -21,11 +23,11 @@ test("listTwice() has what either listing shows, once, ascending by name", async
 
 test("listTwice() takes the later of two times", async () => {
   const { project, store } = await newProject();
-  await store.put(project.key("holds/a"), bytes("x"));
-  const [info] = await Array.fromAsync(store.list(project.key("holds/")));
+  await store.put(project.objectKey("holds/a"), bytes("x"));
+  const [info] = await Array.fromAsync(store.list(project.objectKey("holds/")));
   const times = [7, 3];
   store.list = async function* (prefix) {
-    if (prefix === project.key("holds/")) yield { ...info!, modifiedMs: times.shift()! };
+    if (prefix === project.objectKey("holds/")) yield { ...info!, modifiedMs: times.shift()! };
   };
   expect(await listTwice(project, "holds/", {})).toMatchObject([{ name: "holds/a", modifiedMs: 7 }]);
 });

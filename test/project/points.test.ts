@@ -7,7 +7,7 @@ import { bytes } from "../kit/store_contract.ts";
 test("listPoints() has every point, oldest first within a volume, and nothing that has no point's name", async () => {
   const repository = await newRepository();
   const project = await openProject(repository, { name: PROJECT, secrets: [] }, testContext());
-  expect(await listPoints(project, testContext())).toEqual([]);
+  expect(await listPoints(project, undefined, testContext())).toEqual([]);
   const made: { volume: string; backup: string }[] = [];
   const days = [["b", 1], ["a", 2], ["b", 3]] as const;
   for (const [volume, day] of days) {
@@ -18,6 +18,7 @@ test("listPoints() has every point, oldest first within a volume, and nothing th
     });
     made.push({ volume, backup: report!.backup });
   }
-  await repository.store.put(project.key("volumes/a/stray"), bytes("x"));
-  expect(await listPoints(project, testContext())).toEqual([made[1]!, made[0]!, made[2]!]);
+  await repository.store.put(project.objectKey("volumes/a/stray"), bytes("x"));
+  expect(await listPoints(project, undefined, testContext())).toMatchObject([made[1]!, made[0]!, made[2]!]);
+  expect(await listPoints(project, "b", testContext())).toMatchObject([made[0]!, made[2]!]);
 });

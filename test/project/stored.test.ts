@@ -10,6 +10,6 @@ test("assertStored() throws unless the store has the object", async () => {
     code: "failed",
     retryable: false,
   });
-  await store.put(project.key("holds/x"), bytes("x"));
+  await store.put(project.objectKey("holds/x"), bytes("x"));
   await assertStored(project, "holds/x", {});
 });

@@ -22,7 +22,7 @@ describe("livingLeases()", () => {
     const { project } = await newProject();
     const lease = await beginLease(project, "backup");
     const [seen] = await livingLeases(project, context);
-    expect(seen).toMatchObject({ id: lease.idHex, work: "backup", volume: "*", host: "h", pid: process.pid });
+    expect(seen).toMatchObject({ id: lease.idHex, work: "backup", volume: "*", pid: process.pid });
     await lease.end();
     expect(await livingLeases(project, context)).toEqual([]);
   });
@@ -30,7 +30,7 @@ describe("livingLeases()", () => {
   test("takes a lease that cannot be read for any work, and says why", async () => {
     const { project, store } = await newProject();
     const lease = await beginLease(project);
-    await flipStored(store, project.key(LEASES_PREFIX + lease.idHex), (length) => length - 5);
+    await flipStored(store, project.objectKey(LEASES_PREFIX + lease.idHex), (length) => length - 5);
     const [seen] = await livingLeases(project, context);
     expect(seen).toMatchObject({ id: lease.idHex, work: "unknown", started_ms: null });
     expect(seen!.problem).toContain(lease.idHex);
@@ -40,7 +40,7 @@ describe("livingLeases()", () => {
 
   test("passes over what is no lease by its name", async () => {
     const { project, store } = await newProject();
-    await store.put(project.key("leases/stray"), bytes("x"));
+    await store.put(project.objectKey("leases/stray"), bytes("x"));
     expect(await livingLeases(project, context)).toEqual([]);
   });
 
@@ -63,21 +63,21 @@ describe("surveyLeases() and buryLeases()", () => {
     const dead = await beginLease(project, "backup");
     const own = await beginLease(project);
     const [name, ownName] = [LEASES_PREFIX + dead.idHex, LEASES_PREFIX + own.idHex];
-    const { modifiedMs } = (await store.head(project.key(name)))!;
+    const { modifiedMs } = (await store.head(project.objectKey(name)))!;
     // Exactly a day is not enough.
     expect((await surveyLeases(project, modifiedMs + LEASE_DEAD_MS, context)).dead).toEqual([]);
     const survey = await surveyLeases(project, modifiedMs + LEASE_DEAD_MS + 1, context);
     expect(survey.dead).toEqual([name]);
     expect(survey.living.map(({ id }) => LEASES_PREFIX + id)).toEqual([ownName]);
     expect(await buryLeases(project, { survey, lease: own }, context)).toBe(1);
-    expect(await store.head(project.key(name))).toBeUndefined();
+    expect(await store.head(project.objectKey(name))).toBeUndefined();
   });
 
   test("a dead lease that cannot be removed is among the living", async () => {
     const { project, store } = await newProject({ refuse: (key) => key.includes("/leases/") });
     const dead = await beginLease(project, "backup");
     const own = await beginLease(project);
-    const { modifiedMs } = (await store.head(project.key(LEASES_PREFIX + dead.idHex)))!;
+    const { modifiedMs } = (await store.head(project.objectKey(LEASES_PREFIX + dead.idHex)))!;
     const survey = await surveyLeases(project, modifiedMs + LEASE_DEAD_MS + 1, context);
     expect(await buryLeases(project, { survey, lease: own }, context)).toBe(0);
     expect(survey.living.find(({ id }) => id === dead.idHex)).toMatchObject({ work: "unknown" });

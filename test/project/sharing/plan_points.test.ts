@@ -1,8 +1,9 @@
 /** Points that a collector misses: those that an earlier plan names, that are gone, and that no forget took. */
 import { describe, expect, test } from "bun:test";
 import { forgottenName } from "../../../src/format/layout.ts";
-import { recordForgotten } from "../../../src/project/forgotten.ts";
+import { forgottenRecords, recordForgotten } from "../../../src/project/forgotten.ts";
 import { LEASE_DEAD_MS } from "../../../src/project/sharing/lease.ts";
+import { surveyLeases } from "../../../src/project/sharing/leases.ts";
 import {
   assertPoints,
   dropRecords,
@@ -86,10 +87,12 @@ describe("dropRecords()", () => {
     await recordForgotten(project, { names: [POINTS[0]!], lease: "1a".repeat(16) }, {});
     const lease = await beginLease(project);
     await writeHead(project, { lease, head: { waits: [], made_ms: 9 }, points: remembered });
-    const key = project.key(forgottenName("1a".repeat(16)));
+    const key = project.objectKey(forgottenName("1a".repeat(16)));
     const { modifiedMs } = (await store.head(key))!;
     const drop = async (points: string[], nowMs = modifiedMs + LEASE_DEAD_MS + 1) => {
-      await dropRecords(project, { points: new Set(points), nowMs, lease }, context);
+      const records = await forgottenRecords(project, context);
+      const survey = await surveyLeases(project, modifiedMs, context);
+      await dropRecords(project, { records, points: new Set(points), survey, nowMs, lease }, context);
       return await store.head(key) === undefined;
     };
     return { project, lease, drop, modifiedMs, plans: () => listPlans(project, context) };

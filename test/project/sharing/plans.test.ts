@@ -16,7 +16,7 @@ const REF = { id: new Uint8Array(32).fill(7), lease: undefined };
 
 async function writeShard(project: Project, plan: string, shard: number): Promise<void> {
   const object = { type: OBJECT_TYPE.planShard, name: planShardName(plan, shard) };
-  await project.write({ ...object, content: encodePlanShard([REF]) }, { key: project.firstKey });
+  await project.write({ ...object, content: encodePlanShard([REF]) }, { keys: project.firstKey });
 }
 
 describe("listPlans()", () => {
@@ -30,12 +30,12 @@ describe("listPlans()", () => {
       { id: plan, head: "absent", shards: [7], endedMs: undefined },
     ]);
     await writeHead(project, { lease, head: HEAD, points: POINTS });
-    const writtenMs = (await store.head(project.key(planHeadName(plan))))!.modifiedMs;
+    const writtenMs = (await store.head(project.objectKey(planHeadName(plan))))!.modifiedMs;
     expect(await listPlans(project, context)).toEqual([
       { id: plan, head: { ...HEAD, points: POINTS, writtenMs }, shards: [7], endedMs: undefined },
     ]);
     await writeEnd(project, { lease, plan });
-    const endedMs = (await store.head(project.key(planEndName(plan))))!.modifiedMs;
+    const endedMs = (await store.head(project.objectKey(planEndName(plan))))!.modifiedMs;
     expect(await listPlans(project, context)).toMatchObject([{ id: plan, endedMs }]);
     await lease.end();
   });
@@ -45,7 +45,7 @@ describe("listPlans()", () => {
     const lease = await beginLease(project);
     await writeShard(project, lease.idHex, 7);
     await writeHead(project, { lease, head: HEAD, points: POINTS });
-    await flipStored(store, project.key(planHeadName(lease.idHex)), (length) => length - 5);
+    await flipStored(store, project.objectKey(planHeadName(lease.idHex)), (length) => length - 5);
     expect(await listPlans(project, context)).toMatchObject([{ head: "unreadable", shards: [7] }]);
     await lease.end();
   });
@@ -57,7 +57,7 @@ test("readShard() gives what a shard condemns, and nothing where that is gone or
   await writeShard(project, plan, 7);
   expect(await readShard(project, { plan, shard: 7 }, context)).toEqual(encodePlanShard([REF]));
   expect(await readShard(project, { plan, shard: 8 }, context)).toBeUndefined();
-  await flipStored(store, project.key(planShardName(plan, 7)), (length) => length - 5);
+  await flipStored(store, project.objectKey(planShardName(plan, 7)), (length) => length - 5);
   expect(await readShard(project, { plan, shard: 7 }, context)).toBeUndefined();
 });
 
@@ -76,7 +76,7 @@ describe("removePlan()", () => {
     const { project, store, lease, plan } = await endedPlan();
     await removePlan(project, { plan, lease });
     expect(await listPlans(project, context)).toEqual([]);
-    expect(store.keys("delete").at(-1)).toBe(project.key(planEndName(plan.id)));
+    expect(store.keys("delete").at(-1)).toBe(project.objectKey(planEndName(plan.id)));
     await lease.end();
   });
 

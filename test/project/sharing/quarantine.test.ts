@@ -31,8 +31,8 @@ describe("QuarantinedObjects", () => {
   test("has a mark that is damaged, and passes over other names", async () => {
     const { project, store } = await newProject();
     await quarantine(project, { ref: OTHER, ...ABOUT }, context);
-    await flipStored(store, project.key(markName(OTHER)), (length) => length - 5);
-    await store.put(project.key("marked/stray"), bytes("x"));
+    await flipStored(store, project.objectKey(markName(OTHER)), (length) => length - 5);
+    await store.put(project.objectKey("marked/stray"), bytes("x"));
     const marked = await QuarantinedObjects.read(project, context);
     expect([marked.size, marked.has(OTHER)]).toEqual([1, true]);
   });
