@@ -1,7 +1,7 @@
 /** The cursor of the decoders: exact numbers, whole names, bounded needs, and the offset at which a stream goes wrong. */
 import { describe, expect, test } from "bun:test";
 import { StreamError } from "../../src/errors.ts";
-import { type Decoding, MAX_NEED_BYTES, RbdCursor, type RbdStep } from "../../src/rbd/steps.ts";
+import { type Decoding, RbdCursor, type RbdStep } from "../../src/rbd/steps.ts";
 import { bytes, le32, le64 } from "../kit/rbd_stream.ts";
 
 /** Runs a decoding over `stream`; what it returns, where the cursor then is, and how much it needed at once. */
@@ -59,8 +59,9 @@ describe("RbdCursor", () => {
   );
 
   test("skip() passes over any length in bounded needs", () => {
+    const most = 4096;
     const { offset, needs } = run(new Uint8Array(10_000), (cursor) => cursor.skip(10_000));
-    expect({ offset, needs }).toEqual({ offset: 10_000, needs: [MAX_NEED_BYTES, MAX_NEED_BYTES, 1808] });
+    expect({ offset, needs }).toEqual({ offset: 10_000, needs: [most, most, 1808] });
     expect(run(new Uint8Array(), (cursor) => cursor.skip(0)).needs).toEqual([]);
   });
 

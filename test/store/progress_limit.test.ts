@@ -1,8 +1,11 @@
 /** A time limit that runs only while nothing moves, with timers that the test fires itself. */
 import { describe, expect, test } from "bun:test";
 import { InterruptedError } from "../../src/errors.ts";
-import { type Progress, type ProgressLimit, withProgressLimit } from "../../src/store/progress_limit.ts";
+import { withProgressLimit } from "../../src/store/progress_limit.ts";
 import { rejection } from "../kit/rejection.ts";
+
+type ProgressLimit = Parameters<typeof withProgressLimit>[0];
+type Progress = Parameters<Parameters<typeof withProgressLimit>[1]>[0];
 
 const LATE = new Error("no progress");
 

@@ -1,7 +1,7 @@
 /** What an ETag, or a checksum, proves of an object's bytes. Part of the S3 store. */
 
 /** What an answer says beside the ETag itself, as the SDK names it. */
-export interface EtagContext {
+interface EtagContext {
   ETag?: string | undefined;
   ServerSideEncryption?: string | undefined;
   SSECustomerAlgorithm?: string | undefined;
