@@ -159,7 +159,9 @@ describe("varve beside a damaged manifest in the middle", () => {
     expectDamage(await restore("~1", "monday").then(({ code, stderr }) => ({ code, stderr })), ids[1]!);
     const missing = await run(["show", `${VOLUME}@tuesday`]);
     expect(missing).toMatchObject({ code: 3, stdout: "" });
-    expect(missing.stderr).toMatch(/^varve: Cannot find .*; 1 cannot be read: Cannot read .*\n$/);
+    expect(missing.stderr).toMatch(
+      /^varve: Cannot find .*; 1 of its restore points cannot be read: Cannot read .*\n$/,
+    );
   });
 });
 
