@@ -72,7 +72,10 @@ describe("varve restore writes nothing when the target", () => {
   });
 
   test("is a device that takes nothing", async () => {
-    expectOneLine(await restore("/dev/full"), { code: 1, line: /Cannot write "\/dev\/full": ENOSPC/ });
+    expectOneLine(await restore("/dev/full"), {
+      code: 1,
+      line: /Cannot write "\/dev\/full": no space left on device \(ENOSPC\)/,
+    });
   });
 
   test("would be another point, which there is not", async () => {
