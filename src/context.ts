@@ -33,6 +33,8 @@ export interface Context {
   signal: AbortSignal;
   log: Logger;
   clock: Clock;
+  /** This host's name, for leases, manifests, holds and marks. */
+  host: string;
   /** Worker threads. */
   threads: number;
   /** Chunks on their way to or from the store at once; `DEFAULT_JOBS` without it. */

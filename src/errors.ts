@@ -56,7 +56,7 @@ export class MissingError extends VarveError {
   }
 }
 
-export interface StoreErrorOptions {
+interface StoreErrorOptions {
   retryable: boolean;
   isFull?: boolean;
   retryAfterMs?: number | undefined;
@@ -117,6 +117,11 @@ export class DamageError extends VarveError {
   }
 }
 
+/** The damage of the object at `key`, of which `state` says what is wrong. */
+export function cannotRead(key: string, state: string, cause?: unknown): DamageError {
+  return new DamageError(key, `Cannot read "${key}": ${state}`, { cause });
+}
+
 /** A manifest cuts its volume otherwise than the repository does: another `varve.json` was there when it was written. */
 export class ChunkSizeError extends DamageError {
   /** Those of the manifest's chunks. */
@@ -134,6 +139,16 @@ export type UnreadableError = DamageError | MissingError | UnavailableError;
 /** Whether the error is about one object that is damaged, gone or withheld: what does not need it can go on. */
 export function isUnreadable(error: unknown): error is UnreadableError {
   return error instanceof DamageError || error instanceof MissingError || error instanceof UnavailableError;
+}
+
+/** For `catch`: nothing for what cannot be read; throws any other error. */
+export function unlessUnreadable(error: unknown): undefined {
+  if (!isUnreadable(error)) throw error;
+}
+
+/** For `catch`: nothing for damage; throws any other error. */
+export function unlessDamaged(error: unknown): undefined {
+  if (!(error instanceof DamageError)) throw error;
 }
 
 /** The operator (or a signal) ended the work before it was done (exit code 130). */

@@ -4,7 +4,7 @@ import { lstat, mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { describeError } from "../errors.ts";
 
-export interface CacheTold {
+interface CacheTold {
   /** Told why the folder is not used, and how to mend that. */
   onWarning: (line: string) => void;
   /** Told why there can be none. */

@@ -1,6 +1,6 @@
 /** From the options that every command takes to what the engine wants: store, secrets, log, and when to stop. */
 import { statSync } from "node:fs";
-import { availableParallelism, homedir } from "node:os";
+import { availableParallelism, homedir, hostname } from "node:os";
 import * as path from "node:path";
 import { type Context, systemClock } from "../context.ts";
 import type { Secret } from "../project/open_project.ts";
@@ -21,7 +21,7 @@ export interface Session {
   closed: ClosedProjects;
 }
 
-export interface Command {
+interface Command {
   options: GlobalOptions;
   invocation: Invocation;
   /** What Ctrl-C leaves behind. */
@@ -91,7 +91,7 @@ async function openNamedStore(
   });
 }
 
-export interface OtherStoreOptions {
+interface OtherStoreOptions {
   options: GlobalOptions;
   context: Context;
   /** Where S3 is, and as whom, instead of what the options and the environment say. */
@@ -121,7 +121,7 @@ export function defaultRepository(env: Environment, home: string): string {
 }
 
 /** What is below it may be deleted at any time. */
-export function cacheFolder(env: Environment, home: string): string {
+function cacheFolder(env: Environment, home: string): string {
   return path.join(xdgFolder(env.XDG_CACHE_HOME, path.join(home, ".cache")), "varve");
 }
 
@@ -153,7 +153,7 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
   if (stateRoot === undefined) log.debug({}, "no home directory: the restore points seen are not recorded");
   const { jobs } = options;
   return {
-    ...{ signal, log, clock: systemClock, threads: availableParallelism() },
+    ...{ signal, log, clock: systemClock, host: hostname(), threads: availableParallelism() },
     ...{ jobs, cacheRoot, stateRoot },
   };
 }

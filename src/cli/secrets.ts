@@ -21,7 +21,7 @@ export interface SecretOptions {
 }
 
 /** What is told of a secret that works, and yet should be another. */
-export type Warn = (line: string) => void;
+type Warn = (line: string) => void;
 
 /**
  * All secrets that the options name, or if they name none, the environment; each project takes what fits. Throws

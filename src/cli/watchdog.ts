@@ -26,7 +26,7 @@ export interface WatchdogData {
 }
 
 /** What a look sees; the times are of a clock that never goes back. */
-export interface Look {
+interface Look {
   nowMs: number;
   heard: number;
   /** A signal came that the main thread has not heard of yet. */

@@ -2,7 +2,7 @@
  * The two kinds of object that are read before any key is known, `varve.json` and a project's keys, are text: one line
  * of JSON that begins with `{"varve":<version>`, and on a second line the SHA-256 of the first in hex.
  */
-import { DamageError } from "../errors.ts";
+import { cannotRead } from "../errors.ts";
 import { fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { FORMAT_VERSION, KIB } from "./limits.ts";
 import { unknownVersion } from "./object.ts";
@@ -17,7 +17,7 @@ export function encodeCheckedJson(fields: Record<string, unknown>): Uint8Array {
 
 /** The fields of the object at `key`. Throws `DamageError`, or `format_version` where a varve of another format wrote it. */
 export function decodeCheckedJson(bytes: Uint8Array, key: string): Record<string, unknown> {
-  const damaged = (state: string) => new DamageError(key, `Cannot read "${key}": ${state}`);
+  const damaged = (state: string) => cannotRead(key, state);
   const [line, sum, ...rest] = (fromUtf8(bytes) ?? "").split("\n");
   const version = /^\{"varve":(\d+)[,}]/.exec(line ?? "")?.[1];
   if (version === undefined) throw damaged("it was not written by varve");

@@ -12,7 +12,7 @@
  * Kind 0 is all zeros, 1 an object, 2 an object whose key carries the suffix of a lease, 3 a block patch over a whole
  * chunk; a lease of zeros in it stands for no suffix.
  */
-import { equalBytes } from "../util/bytes.ts";
+import { equalBytes, sameBytes } from "../util/bytes.ts";
 import type { ObjectRef } from "./layout.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 
@@ -49,8 +49,7 @@ export function sameLocation(a: ChunkLocation, b: Entry): boolean {
 
 function sameRef(a: ObjectRef | undefined, b: ObjectRef | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
-  if (a.lease === undefined || b.lease === undefined) return a.lease === b.lease && equalBytes(a.id, b.id);
-  return equalBytes(a.lease, b.lease) && equalBytes(a.id, b.id);
+  return sameBytes(a.lease, b.lease) && equalBytes(a.id, b.id);
 }
 
 export class EntryList {
@@ -88,6 +87,14 @@ export class EntryList {
       const at = i * REF_BYTES;
       if (this.#kinds[i] === OBJECT) yield { id: this.#refs.subarray(at, at + ID_BYTES), lease: undefined };
       else if (this.#kinds[i] !== ZERO) yield* refsOf(this.get(i)!);
+    }
+  }
+
+  /** The entries that are not zeros, each with its index. */
+  *locations(): Generator<[number, ChunkLocation]> {
+    for (let i = 0; i < this.length; i++) {
+      const location = this.get(i);
+      if (location !== undefined) yield [i, location];
     }
   }
 

@@ -6,7 +6,7 @@ import { MAX_NAME_BYTES } from "./limits.ts";
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.:+=,~-]*$/;
 const ALLOWED = "expected letters, digits and _ . : + = , ~ -, starting with a letter, digit or _";
 
-export interface VolumeSpec {
+interface VolumeSpec {
   project: string;
   volume: string;
   /** What follows the `@`, as it was typed; `undefined` without one. */

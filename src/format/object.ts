@@ -15,7 +15,7 @@
  * 32     …    front section, then content section
  * ```
  */
-import { DamageError, VarveError } from "../errors.ts";
+import { cannotRead, VarveError } from "../errors.ts";
 import {
   FORMAT_VERSION,
   ID_BYTES,
@@ -55,7 +55,7 @@ const NAMED_TYPES: ReadonlySet<ObjectType> = new Set([
 ]);
 
 export const COMPRESSION = { none: 0, zstd: 1 } as const;
-export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
+type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
 
 /** What sealing adds to a section: a nonce and a tag (src/codec/seal.ts). */
 const SEAL_BYTES = 28;
@@ -67,7 +67,7 @@ const MAX_PAGE_ENTRY_BYTES = 1 + ID_BYTES + LEASE_ID_BYTES;
 const SEAL_ROOM_BYTES = 64;
 
 /** The sections of an object, in plain. */
-export interface PartSizes {
+interface PartSizes {
   front: number;
   content: number;
 }
@@ -146,7 +146,7 @@ export function objectType(bytes: Uint8Array): ObjectType {
  * not such a header, `format_version` where a varve of another format wrote an object that stands on its own.
  */
 export function decodeHeader(bytes: Uint8Array, options: { key: string; type: ObjectType }): ObjectHeader {
-  const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
+  const damaged = (state: string) => cannotRead(options.key, state);
   if (bytes.length < HEADER_BYTES) throw damaged(`it has ${bytes.length} bytes, less than a header`);
   if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw damaged("it does not start like a varve object");
   if (bytes[5] !== FORMAT_VERSION) {

@@ -19,7 +19,7 @@ const BITMAP_AT = LENGTH_AT + 4;
 /** A patch has less than this share of the chunk's blocks: beyond it, the chunk is stored whole again. */
 export const MAX_PATCH_SHARE = 1 / 4;
 
-export interface PatchFront {
+interface PatchFront {
   base: ObjectRef;
   /** Bytes of the chunk. */
   length: number;

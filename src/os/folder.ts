@@ -117,7 +117,7 @@ export class Folder implements Disposable {
   }
 }
 
-export interface OpenFile {
+interface OpenFile {
   fd: number;
   stats: fs.BigIntStats;
 }

@@ -50,7 +50,7 @@ export function makePipe(): { readFd: number; writeFd: number } {
 }
 
 /** A run of a file's bytes. A hole's bytes are all zero. */
-export interface Region {
+interface Region {
   kind: "hole" | "data";
   offset: number;
   length: number;

@@ -5,7 +5,7 @@ import { backupTimeMs } from "../format/backup_id.ts";
 import { quote } from "../format/names.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
 
-export interface PointChoices {
+interface PointChoices {
   /** `project/volume`, for messages. */
   thing: string;
   /** Backup ids, the one that was made first first; at least one. */

@@ -37,7 +37,7 @@ class UnusableKeyError extends DamageError {
 }
 
 /** A key object as it stands in the store. */
-export interface StoredKey {
+interface StoredKey {
   /** Of the store. */
   key: string;
   /** In hex. */
@@ -48,13 +48,13 @@ export interface StoredKey {
 /** A key object that was opened. */
 interface OpenedKey {
   stored: StoredKey;
-  key: ProjectKeys;
+  keys: ProjectKeys;
   /** Whoever can read the store could open it. */
   isOpen: boolean;
 }
 
 /** The keys that can be used. */
-export interface OpenedKeys {
+interface OpenedKeys {
   /** By id in hex, ascending; at least one. */
   keys: ReadonlyMap<string, ProjectKeys>;
   /** What the first of them opens with: `none` where it lies open. */
@@ -141,7 +141,7 @@ export async function openKeys(
     damaged.set(stored.id, new UnusableKeyError(stored.key, state));
   }
   tellKeys(name, { usable, damaged }, context);
-  const keys = new Map(usable.map(({ stored, key }) => [stored.id, key]));
+  const keys = new Map(usable.map(({ stored, keys }) => [stored.id, keys]));
   return { keys, encryption: encryptionOf(usable[0]!.stored), damaged };
 }
 
@@ -162,7 +162,7 @@ export async function openLaterKey(
 ): Promise<ProjectKeys | undefined> {
   const stored = await readKey(store, { key: projectPrefix(name) + keyName(id), project: name }, context);
   const { opened: [opened] } = await openEach([stored], { name, secrets });
-  return opened === undefined || (opened.isOpen && !mayBeOpen) ? undefined : opened.key;
+  return opened === undefined || (opened.isOpen && !mayBeOpen) ? undefined : opened.keys;
 }
 
 async function readKey(
@@ -198,8 +198,8 @@ async function openEach(
     }
     spent += cost;
     const place = { project: name, keyId: fromHex(stored.id, KEY_ID_BYTES)! };
-    const key = await openHolder(holder, { secrets, place });
-    if (key !== undefined) opened.set(stored, { stored, key, isOpen: isOpen(stored) });
+    const keys = await openHolder(holder, { secrets, place });
+    if (keys !== undefined) opened.set(stored, { stored, keys, isOpen: isOpen(stored) });
   }
   return { opened: found.flatMap((stored) => opened.get(stored) ?? []), untried };
 }
@@ -212,8 +212,8 @@ async function openHolder(
   for (const secret of secrets) candidates.push(await unwrapSecret(holder, secret, place));
   for (const candidate of candidates) {
     if (candidate === undefined) continue;
-    const key = deriveKeys(candidate, place.project);
-    if (equalBytes(key.id, place.keyId)) return key;
+    const keys = deriveKeys(candidate, place.project);
+    if (equalBytes(keys.id, place.keyId)) return keys;
   }
   return undefined;
 }

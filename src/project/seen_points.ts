@@ -4,7 +4,8 @@
  */
 import { counted } from "../util/counted.ts";
 import { describeError, VarveError } from "../errors.ts";
-import { isBackupId } from "../format/backup_id.ts";
+import { list, orNull, record, tryRead } from "../format/document.ts";
+import * as field from "../format/fields.ts";
 import { manifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
 import { type NotePlace, readNote, writeNote } from "../state/sealed_note.ts";
@@ -32,14 +33,14 @@ const VOLUMES_MAX = 10_000;
 const SAID_MAX = 5;
 
 /** A point as it stands in the store, readable or not. */
-export interface ListedPoint {
+export interface PresentPoint {
   volume: string;
   backup: string;
   isReadable: boolean;
 }
 
 /** A point that this host has seen and that is gone, though no forget took it. */
-export interface MissedPoint {
+interface MissedPoint {
   volume: string;
   backup: string;
 }
@@ -51,13 +52,18 @@ interface SeenNote {
   missed: string[];
 }
 
+const readNoteContent = record<SeenNote>({
+  newest: orNull(field.backupId),
+  missed: list(field.backupId, { most: MISSED_MAX }),
+});
+
 /**
  * Compares what there is of a project, or of one volume, with what this host has seen, remembers the newest that can be
  * read, and says what is gone. What a forget took is not missed. A host that cannot keep notes misses nothing.
  */
 export async function findMissed(
   project: Project,
-  { volume, points }: { volume: string | undefined; points: readonly ListedPoint[] },
+  { volume, points }: { volume: string | undefined; points: readonly PresentPoint[] },
   context: Context,
 ): Promise<MissedPoint[]> {
   const place = statePlace(project, context);
@@ -193,7 +199,7 @@ class Look {
     this.#context = context;
   }
 
-  async at(volume: string, points: readonly ListedPoint[]): Promise<MissedPoint[]> {
+  async at(volume: string, points: readonly PresentPoint[]): Promise<MissedPoint[]> {
     const before = await readSeen(this.#project, notePlace(this.#place, volume), this.#context);
     const listed = new Set(points.map(({ backup }) => backup));
     const readable = points.filter(({ isReadable }) => isReadable).map(({ backup }) => backup);
@@ -251,11 +257,8 @@ function notePlace(place: StatePlace, volume: string): NotePlace {
 async function readSeen(project: Project, at: NotePlace, { log }: Context): Promise<SeenNote> {
   const content = await readNote(at, (id) => project.knownKey(id));
   if (content === undefined) return { newest: null, missed: [] };
-  const { newest, missed } = content === "untrusted" ? {} : content as Partial<SeenNote>;
-  const isId = (id: unknown) => typeof id === "string" && isBackupId(id);
-  if ((newest === null || isId(newest)) && Array.isArray(missed) && missed.every(isId)) {
-    return { newest: newest!, missed };
-  }
+  const note = tryRead(content, readNoteContent);
+  if (note !== undefined) return note;
   log.warn({ path: at.path }, "this note was not written for this project; it is recreated");
   return { newest: null, missed: [] };
 }
@@ -277,7 +280,7 @@ async function writeSeen(
   const at = notePlace(place, volume);
   try {
     if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
-    else await writeNote(at, { key: project.firstKey, content: { ...note }, isDurable });
+    else await writeNote(at, { keys: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
     log.debug({ path: at.path, reason: describeError(error) }, "could not record the newest restore point");
   }

@@ -9,10 +9,10 @@ import { decodeRbdDiff } from "./diff.ts";
 import { type Decoding, RbdCursor, streamEndsEarly } from "./steps.ts";
 import { snapshotText } from "../format/snapshot_name.ts";
 
-export const DIFF_BANNER = "rbd diff v1\n";
-export const EXPORT_BANNER = "rbd image v2\n";
-export const EXPORT_DIFFS_BANNER = "rbd image diffs v2\n";
-export const EXPORT_DIFF_BANNER = "rbd diff v2\n";
+const DIFF_BANNER = "rbd diff v1\n";
+const EXPORT_BANNER = "rbd image v2\n";
+const EXPORT_DIFFS_BANNER = "rbd image diffs v2\n";
+const EXPORT_DIFF_BANNER = "rbd diff v2\n";
 const STREAM_BEGINNINGS = ["rbd diff v", "rbd image v"];
 
 /** More than any image property or image-meta value that Ceph can hold. */

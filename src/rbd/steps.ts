@@ -6,7 +6,7 @@ import { StreamError } from "../errors.ts";
 import { MAX_SNAPSHOT_NAME_BYTES } from "../format/limits.ts";
 
 /** No decoder asks for more than this in one step. */
-export const MAX_NEED_BYTES = 4096;
+const MAX_NEED_BYTES = 4096;
 
 export type RbdStep =
   /** Give me this many bytes; fewer mean that the stream has ended. The array is done with at the next step. */

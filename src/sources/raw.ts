@@ -9,7 +9,7 @@ import type { Extent, Source, VolumeDiff } from "./source.ts";
 /** A pipe's bytes are handed out in pieces of this. */
 const PIECE_BYTES = 1024 * 1024;
 
-export interface SizedFile {
+interface SizedFile {
   fd: number;
   /** The path, where it is a regular file. */
   path: string | undefined;

@@ -3,7 +3,7 @@ import { idsMatch } from "../format/source_ids.ts";
 import type { RbdSnapshot } from "../rbd/image.ts";
 import type { EarlierPoint } from "./source.ts";
 
-export interface Since {
+interface Since {
   /** `undefined`: the whole image. */
   snapshot: RbdSnapshot | undefined;
   /** Why the whole image, where the volume has points and that may surprise. */

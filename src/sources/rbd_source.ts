@@ -14,7 +14,7 @@ import type { Source, VolumeDiff, VolumeReader, VolumeState } from "./source.ts"
 /** How long the last command of a run may take, which removes its snapshot. */
 const CLEANUP_LIMIT_MS = 60_000;
 
-export interface RbdSourceOptions {
+interface RbdSourceOptions {
   /** The snapshot to back up; without it one is made. */
   snapshot: string | undefined;
   /** The whole image, though a difference would do. */

@@ -13,7 +13,7 @@ import { connectS3 } from "./s3/client.ts";
 import type { Addressing } from "./s3/addressing.ts";
 import type { Store } from "./store.ts";
 
-export interface OpenStoreOptions {
+interface OpenStoreOptions {
   /** Address of the S3 server; without it that of the AWS settings, or AWS itself. */
   s3Endpoint?: string | undefined;
   /** The AWS profile that is used instead of the environment's credentials. */

@@ -13,7 +13,7 @@ import type { Target } from "./target.ts";
 /** The unit of `/sys/dev/block/MAJOR:MINOR/size`, whatever the device's own sector size. */
 const SYSFS_SECTOR_BYTES = 512;
 
-export interface DeviceOptions {
+interface DeviceOptions {
   sizeBytes: number;
   force: boolean;
   /** Only to compare with. */

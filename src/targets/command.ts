@@ -5,7 +5,7 @@ import { systemCode } from "../os/fd.ts";
 import { StreamTarget } from "./stream.ts";
 import type { Target } from "./target.ts";
 
-export interface CommandOptions extends ProducerOptions {
+interface CommandOptions extends ProducerOptions {
   /** Where in the volume its first byte lies. */
   startOffset: number;
 }

@@ -15,7 +15,7 @@ import type { Target } from "./target.ts";
 /** Nobody but the owner may read a volume's content. */
 const NEW_FILE_MODE = 0o600;
 
-export interface FileOptions {
+interface FileOptions {
   sizeBytes: number;
   /** What becomes of bytes beyond `sizeBytes`; a smaller file is grown in any case. */
   ending: "kept" | "cut" | "refused";

@@ -2,7 +2,7 @@
 import { describeError, InterruptedError, StoreError, VarveError } from "../errors.ts";
 import { holdName, manifestName } from "../format/layout.ts";
 import type { ManifestInfo } from "../format/manifest.ts";
-import { isGone, type OpenManifest, writeManifest } from "../project/catalog.ts";
+import { isGone, type OpenManifest, writeManifest } from "../project/manifests.ts";
 import type { WrittenObject } from "./present_objects.ts";
 import type { Context } from "../context.ts";
 import type { CondemnedObjects } from "../project/sharing/condemned.ts";
@@ -11,7 +11,7 @@ import { readForgotten, recordForgotten } from "../project/forgotten.ts";
 import type { Project } from "../project/project.ts";
 import { isWhole } from "./whole.ts";
 
-export interface Commit {
+interface Commit {
   manifest: OpenManifest;
   lease: Lease;
   /** As they were read after the lease was written. */
@@ -92,7 +92,7 @@ async function assertNewest(
   throw new VarveError(
     "conflict",
     `Cannot store "${project.name}/${info.volume}@${info.backup}": "${
-      project.key(newest.name)
+      project.objectKey(newest.name)
     }" is missing but was ` +
       `not deleted, so the store may have been reset to an older copy; retry`,
   );
@@ -141,8 +141,7 @@ async function explainLost(project: Project, { info }: OpenManifest, context: Co
 
 /** Somebody may have found the point and held it meanwhile. */
 async function isHeld(project: Project, { volume, backup }: ManifestInfo): Promise<boolean> {
-  const key = project.key(holdName(volume, backup));
-  return await project.store.head(key).then((info) => info !== undefined, () => false);
+  return await project.head(holdName(volume, backup), {}).then((info) => info !== undefined, () => false);
 }
 
 /** Written down like what a forget takes: a gc may have seen it. Not where the project was erased: nothing of it stays. */
@@ -152,7 +151,7 @@ async function withdraw(
   context: Context,
 ): Promise<void> {
   const name = manifestName(info.volume, info.backup);
-  const key = project.key(name);
+  const key = project.objectKey(name);
   if (await isHeld(project, info)) {
     return context.log.error(
       { key },
@@ -162,7 +161,7 @@ async function withdraw(
   await project.assertNotErased({})
     .then(() => recordForgotten(project, { names: [name], lease: lease.idHex }, {}))
     .catch((error) => context.log.debug({ err: error }, "could not record the withdrawal"));
-  const reason = await project.store.delete([key]).then(([left]) => left?.reason, describeError);
+  const reason = await project.delete([name], {}).then(([left]) => left?.reason, describeError);
   if (reason === undefined) return;
   context.log.error(
     { key, reason },

@@ -5,7 +5,7 @@ import { snapshotFromJson, type SnapshotJson, snapshotText } from "../format/sna
 import type { ManifestInfo } from "../format/manifest.ts";
 import { idsMatch } from "../format/source_ids.ts";
 import type { EarlierPoint } from "../sources/source.ts";
-import { readPoints } from "../project/catalog.ts";
+import { readPoints } from "../project/read_points.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project/project.ts";
 

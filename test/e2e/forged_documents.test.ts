@@ -69,11 +69,11 @@ async function backUp() {
 /** Seals the manifest of the newest point anew, with these fields in its info. */
 async function forge(fields: Record<string, unknown>): Promise<string> {
   const object = { type: OBJECT_TYPE.manifest, name: layout.manifestName(VOLUME.volume, ids[1]!) };
-  const { bytes, content, key } = await project.read(object, {});
-  const info = JSON.parse(fromUtf8(openFront(bytes, { ...object, key: "k" }, key))!);
+  const { bytes, content, keys } = await project.read(object, {});
+  const info = JSON.parse(fromUtf8(openFront(bytes, { ...object, key: "k" }, keys))!);
   const front = utf8(JSON.stringify({ ...info, ...fields }));
-  await project.write({ ...object, front, content }, { key });
-  return project.key(object.name);
+  await project.write({ ...object, front, content }, { keys });
+  return project.objectKey(object.name);
 }
 
 describe("a forged manifest", () => {
@@ -160,7 +160,7 @@ test("a snapshot's name is shown as it is to a script, and steers no terminal", 
 });
 
 test("a hold and a lease steer no terminal by what they say", async () => {
-  const key = project.firstKey;
+  const keys = project.firstKey;
   const about = {
     state: "running",
     work: "backup",
@@ -173,10 +173,10 @@ test("a hold and a lease steer no terminal by what they say", async () => {
     type: OBJECT_TYPE.lease,
     name: `leases/${"5e".repeat(16)}`,
     content: utf8(JSON.stringify(about)),
-  }, { key });
+  }, { keys });
   const hold = { type: OBJECT_TYPE.hold, name: layout.holdName("vm", ids[1]!) };
   await project.write({ ...hold, content: utf8(JSON.stringify({ reason: `${HOSTILE}\nx  y`, host: "h" })) }, {
-    key,
+    keys,
   });
   rmSync(join(copy, "projects/acme/volumes/vm", ids[0]!));
   for (

@@ -3,14 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  isGone,
-  listBackups,
-  readManifest,
-  readPoints,
-  showBackup,
-  writeManifest,
-} from "../../src/project/catalog.ts";
+import { isGone, readManifest, writeManifest } from "../../src/project/manifests.ts";
+import { listBackups, showBackup } from "../../src/project/catalog.ts";
+import { readPoints } from "../../src/project/read_points.ts";
 import { hold } from "../../src/engine/retention/hold.ts";
 import { listProjects, openProject } from "../../src/project/open_project.ts";
 import { initRepository, openRepository, type Repository } from "../../src/project/repository.ts";

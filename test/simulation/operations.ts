@@ -149,6 +149,7 @@ function contextOf({ scheduler, sharesCache }: World, process: Process): Context
       readings: () => readings(scheduler, process),
       sleep: (ms, signal) => sleep(scheduler, process, { ms, signal }),
     },
+    host: "host",
     threads: 1,
     jobs: 3,
     cacheRoot: `/cache/${sharesCache ? "all" : process.host}`,

@@ -1,7 +1,8 @@
 /** `varve backup`: a stream, device or producer becomes a restore point. */
 import { isatty } from "node:tty";
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import type { BackupProgress, BackupReport } from "../../engine/backup/backup.ts";
+import type { BackupReport } from "../../engine/backup/backup.ts";
+import type { BackupProgress } from "../../engine/backup/backup_run.ts";
 import { UsageError } from "../../errors.ts";
 import { MAX_TAGS } from "../../format/limits.ts";
 import { parseVolumeSpec } from "../../format/names.ts";

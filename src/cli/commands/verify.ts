@@ -1,7 +1,8 @@
 /** `varve verify`: reads back what restore points need, and tells what is missing or damaged. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { RangeReport, VerifySourceReport } from "../../engine/verify/verify_source.ts";
-import type { Sample, VerifyReport } from "../../engine/verify/verify.ts";
+import type { Sample } from "../../engine/verify/sample.ts";
+import type { VerifyReport } from "../../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../../errors.ts";
 import { projectPrefix } from "../../format/layout.ts";
 import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";

@@ -2,7 +2,8 @@
 import { describeError, escapeControls, escapeJson, VarveError } from "../../errors.ts";
 import { wasClosed } from "../../os/closed_stream.ts";
 import type { Screen } from "./screen.ts";
-import { hasCode, writeAll } from "../../os/write_all.ts";
+import { systemCode } from "../../os/fd.ts";
+import { writeAll } from "../../os/write_all.ts";
 
 const STDOUT_FD = 1;
 
@@ -12,7 +13,7 @@ export function printBytes(bytes: Uint8Array): void {
   try {
     writeAll(STDOUT_FD, bytes);
   } catch (cause) {
-    if (hasCode(cause, "EPIPE")) return;
+    if (systemCode(cause) === "EPIPE") return;
     throw new VarveError("failed", 'Cannot write "standard output"', { cause });
   }
 }

@@ -1,6 +1,6 @@
 /** What is said of a base that is not whole, or that an increment needs and cannot read. */
 import { DamageError, isUnreadable, MissingError, type UnreadableError, VarveError } from "../../errors.ts";
-import { isGone, type OpenManifest } from "../../project/catalog.ts";
+import { isGone, type OpenManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
 import { counted } from "../../util/counted.ts";

@@ -4,7 +4,8 @@ import { equalBytes } from "../../util/bytes.ts";
 import { snapshotFromJson, snapshotText } from "../../format/snapshot_name.ts";
 import { idsDiffer, idsMatch, type SourceIds } from "../../format/source_ids.ts";
 import type { EarlierPoint, VolumeDiff } from "../../sources/source.ts";
-import { findBackup, manifestOrDamage, type OpenManifest } from "../../project/catalog.ts";
+import { findBackup } from "../../project/find_backup.ts";
+import { manifestOrDamage, type OpenManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
 import { type EarlierPoints, isOfSnapshot, type ReadPoints } from "../../volume/earlier_points.ts";
@@ -12,7 +13,7 @@ import { type EarlierPoints, isOfSnapshot, type ReadPoints } from "../../volume/
 /** How many snapshot names or points an error lists. */
 const MAX_NAMES = 5;
 
-export interface BaseSearch {
+interface BaseSearch {
   volume: string;
   diff: Pick<VolumeDiff, "fromSnapshot" | "ids">;
   /** What the same source held before this difference, newest last. */

@@ -4,13 +4,8 @@
  */
 import { ChunkSizeError, DamageError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import {
-  infoOrDamage,
-  listBackupIds,
-  manifestOrDamage,
-  type OpenManifest,
-  reasonOf,
-} from "../../project/catalog.ts";
+import { infoOrDamage, manifestOrDamage, type OpenManifest, reasonOf } from "../../project/manifests.ts";
+import { listBackupIds } from "../../project/points.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
 import { findMissed } from "../../project/seen_points.ts";
@@ -21,7 +16,7 @@ const CLOCK_SLACK_MS = 60_000;
 /** Manifests read at once. */
 const READS_AT_ONCE = 16;
 
-export interface EarlierBackups {
+interface EarlierBackups {
   /** `undefined` where no manifest of the volume can be read. */
   latest: OpenManifest | undefined;
   /** When it was made, by the store's clock, if that can be believed; milliseconds since 1970. */
@@ -87,11 +82,8 @@ async function newest(
 /** Of names nobody knows who gave them. */
 async function readable(project: Project, { volume, ids }: Choice, context: Context): Promise<string[]> {
   const readable: string[] = [];
-  async function* all() {
-    yield* ids;
-  }
   const read = (backup: string) => infoOrDamage(project, { volume, backup }, context);
-  for await (const info of mapOrdered(all(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
+  for await (const info of mapOrdered(ids, read, { limit: READS_AT_ONCE })) {
     if (info instanceof DamageError) context.log.warn({ volume }, `${info.message}; continuing without it`);
     else if (info !== undefined) readable.push(info.backup);
   }

@@ -4,17 +4,6 @@ import { KEYS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import type { Context } from "../../context.ts";
 import { checkKey, isKeyName } from "../../project/check_beside.ts";
-import { openRepository, type Repository } from "../../project/repository.ts";
-
-/** The second repository. Throws `no_repository` where there is none, `conflict` where it has another chunk size. */
-export async function openSecond(store: Store, chunkBytes: number, context: Context): Promise<Repository> {
-  const second = await openRepository(store, context);
-  if (second.chunkBytes === chunkBytes) return second;
-  throw new VarveError(
-    "conflict",
-    `Cannot copy to "${store.url}": its chunk size is ${second.chunkBytes} bytes instead of ${chunkBytes}`,
-  );
-}
 
 /**
  * Adds the keys that the other does not have, but for those that cannot be read; none is overwritten. A project is the same one where they share a key: two

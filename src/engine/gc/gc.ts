@@ -2,7 +2,6 @@
  * Garbage collection without locks: sweep the plans whose time has come, by what manifests refer to now, and plan what none
  * refers to, for a later run. docs/gc.md says why each step is where it is.
  */
-import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { LEASES_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { VarveError } from "../../errors.ts";
@@ -11,7 +10,7 @@ import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
 import { findGarbage } from "./find_garbage.ts";
 import { emptyReport, type GcReport, mistake } from "./gc_report.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
 import {
   buryLeases,
   type LeaseSurvey,
@@ -20,6 +19,7 @@ import {
   type SeenLease,
   surveyLeases,
 } from "../../project/sharing/leases.ts";
+import { withLease } from "../../project/sharing/with_lease.ts";
 import { PlanWriter } from "./plan_writer.ts";
 import {
   type FullHead,
@@ -34,7 +34,7 @@ import type { Project } from "../../project/project.ts";
 import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "../../volume/references.ts";
 import type { Repository } from "../../project/repository.ts";
 import { refillReserve, spendingReserve } from "../../project/reserve.ts";
-import { readForgotten } from "../../project/forgotten.ts";
+import { forgottenRecords, readForgotten } from "../../project/forgotten.ts";
 import { findMissed } from "../../project/seen_points.ts";
 import { type ReadyPlan, settlePlans, waitingPlan, waitOf } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
@@ -69,26 +69,14 @@ export async function gc(repository: Repository, options: GcOptions, context: Co
     const nowMs = await newestMs(project, context);
     await collect({ project, options, report, nowMs, lease: undefined }, context);
   } else {
-    await collectUnderLease({ project, options, report }, context);
+    await withLease(project, { work: "gc", volume: name }, context, async (lease, guarded) => {
+      const nowMs = await lease.storeTimeMs(guarded.signal);
+      await collect({ project, options, report, nowMs, lease }, guarded);
+    });
     await refillReserve(store, context);
   }
   report.duration_s = (context.clock.now() - startedMs) / 1000;
   return report;
-}
-
-async function collectUnderLease(
-  run: Omit<Run, "lease" | "nowMs">,
-  context: Context,
-): Promise<void> {
-  const { project } = run;
-  const announcement = { work: "gc", volume: project.name, host: hostname(), key: project.firstKey } as const;
-  const lease = await Lease.begin(project, announcement, context);
-  try {
-    const guarded = lease.guard(context);
-    await collect({ ...run, lease, nowMs: await lease.storeTimeMs(guarded.signal) }, guarded);
-  } finally {
-    await lease.end();
-  }
 }
 
 /** Who may not write knows the store's time by what was written last. */
@@ -102,7 +90,7 @@ async function newestMs(project: Project, { signal }: Context): Promise<number> 
   return newest;
 }
 
-interface Run {
+interface GcRun {
   project: Project;
   options: GcOptions;
   report: GcReport;
@@ -112,13 +100,10 @@ interface Run {
   nowMs: number;
 }
 
-/** Leases, plans, manifests, objects: in this order. */
-async function collect(run: Run, context: Context): Promise<void> {
+/** Leases, plans, manifests, objects: in this order. The leases once more when the new plan is written, and at no other time. */
+async function collect(run: GcRun, context: Context): Promise<void> {
   const { project, options, report, lease, nowMs } = run;
-  const survey = await surveyLeases(project, nowMs, context);
-  report.unreadable_leases = sayUnreadable(survey, context);
-  if (lease !== undefined) report.dead_leases = await buryLeases(project, { survey, lease }, context);
-  const { living } = survey;
+  const { living } = await leasesBeforePlans(run, context);
   report.running = living.filter(mayReferToChunks).map(waitOf);
   const stored = await listPlans(project, context);
   const times = { living, nowMs, graceMs: options.graceMs };
@@ -134,8 +119,24 @@ async function collect(run: Run, context: Context): Promise<void> {
     return;
   }
   for (const plan of ready) await endSwept(run, { plan, lease });
-  await finishPlan({ ...run, lease }, { writer, points, head }, context);
-  await dropRecords(project, { points, nowMs, lease }, context);
+  const isPlanned = await finishShards(run, { writer, points, head });
+  const records = await forgottenRecords(project, context);
+  if (!isPlanned && records.length === 0) return;
+  // After all shards: work that begins from now on sees the plan. After the records: who wrote one is among these, or is done.
+  const survey = await surveyLeases(project, nowMs, context);
+  if (isPlanned) await completePlan({ ...run, lease }, { writer, points, living: survey.living }, context);
+  await dropRecords(project, { records, points, survey, nowMs, lease }, context);
+}
+
+/** The leases that the plans of before may wait for. Those that are dead are removed. */
+async function leasesBeforePlans(
+  { project, report, lease, nowMs }: GcRun,
+  context: Context,
+): Promise<LeaseSurvey> {
+  const survey = await surveyLeases(project, nowMs, context);
+  report.unreadable_leases = sayUnreadable(survey, context);
+  if (lease !== undefined) report.dead_leases = await buryLeases(project, { survey, lease }, context);
+  return survey;
 }
 
 /** Says each of them; how many there are. */
@@ -163,7 +164,7 @@ interface Walk {
  * nobody. In as many rounds as the ids need that fit in memory. The points that were there.
  */
 async function walk(
-  run: Run,
+  run: GcRun,
   { ready, living, head, writer }: Walk,
   context: Context,
 ): Promise<ReadonlySet<string>> {
@@ -190,7 +191,7 @@ async function walk(
 
 /** One walk over the manifests for as many ids as fit in memory; each round's references are gone after it. */
 async function inRounds(
-  { project, options: { maxIds = MAX_IDS } }: Run,
+  { project, options: { maxIds = MAX_IDS } }: GcRun,
   work: (references: ReferenceSet) => Promise<void>,
   context: Context,
 ): Promise<void> {
@@ -233,7 +234,7 @@ function assertAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
 }
 
 async function sweepReady(
-  { project, report }: Run,
+  { project, report }: GcRun,
   work: { plan: StoredPlan; lease: Lease; references: ReferenceSet },
   context: Context,
 ): Promise<void> {
@@ -243,31 +244,42 @@ async function sweepReady(
   report.refused.push(...refused.map(({ key, reason }) => ({ key, reason })));
 }
 
-async function endSwept({ project, report }: Run, { plan, lease }: { plan: StoredPlan; lease: Lease }) {
+async function endSwept({ project, report }: GcRun, { plan, lease }: { plan: StoredPlan; lease: Lease }) {
   await writeEnd(project, { lease, plan: plan.id });
   report.plans_swept++;
 }
 
-/** Makes the plan one, unless it looks like a mistake; with a grace of 0 it is swept by a second look. */
-async function finishPlan(
-  run: Run & { lease: Lease },
+/** Writes the shards, unless the plan looks like a mistake; whether it is worth a head. */
+async function finishShards(
+  { options, report, nowMs }: GcRun,
   { writer, points, head }: {
     writer: PlanWriter;
     points: ReadonlySet<string>;
     head: FullHead | undefined;
   },
-  context: Context,
-): Promise<void> {
-  const { project, options, report, lease, nowMs } = run;
+): Promise<boolean> {
   report.stopped = options.force ? null : mistake(report, { planned: writer.size, points: points.size });
   if (report.stopped !== null) {
     report.condemned = 0;
-    return await writer.abandon();
+    await writer.abandon();
+    return false;
   }
-  if (writer.size === 0 && head !== undefined && nowMs - head.made_ms < REMEMBER_MS) return;
+  if (writer.size === 0 && head !== undefined && nowMs - head.made_ms < REMEMBER_MS) return false;
   await writer.finish();
-  // After all shards: work that begins from now on sees the plan.
-  const { living } = await surveyLeases(project, nowMs, context);
+  return true;
+}
+
+/** Makes the shards a plan that waits for the work that lives; with a grace of 0 it is swept by a second look. */
+async function completePlan(
+  run: GcRun & { lease: Lease },
+  { writer, points, living }: {
+    writer: PlanWriter;
+    points: ReadonlySet<string>;
+    living: readonly SeenLease[];
+  },
+  context: Context,
+): Promise<void> {
+  const { project, options, report, lease, nowMs } = run;
   const waits = living.filter(mayReferToChunks).map(({ id }) => id);
   await writeHead(project, { lease, head: { waits, made_ms: nowMs }, points });
   if (writer.size === 0) return;
@@ -278,7 +290,7 @@ async function finishPlan(
 
 /** The manifests are read again: what refers to a condemned object by now was stored by work that has ended since. */
 async function sweepAtOnce(
-  run: Run & { lease: Lease },
+  run: GcRun & { lease: Lease },
   plan: ReadyPlan,
   context: Context,
 ): Promise<void> {

@@ -4,7 +4,7 @@ import { equalBytes } from "../../util/bytes.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { snapshotFromJson, snapshotText } from "../../format/snapshot_name.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 
 /** Data of a stream of changes is read past in pieces. */
 const SKIP_BYTES = 1024 * 1024;

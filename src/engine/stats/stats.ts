@@ -7,13 +7,13 @@ import { describeError, type UnreadableError } from "../../errors.ts";
 import { assertVolumeName } from "../../format/names.ts";
 import type { Context } from "../../context.ts";
 import { noBackups } from "../../project/not_found.ts";
+import { listPointsOnce } from "../../project/points.ts";
 import { openProject } from "../../project/open_project.ts";
 import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 import type { Repository } from "../../project/repository.ts";
 import { MANY } from "./usage_table.ts";
 import {
   listObjects,
-  listStoredPoints,
   type Point,
   type PointStats,
   type VolumeStats,
@@ -30,7 +30,7 @@ export interface StatsOptions {
   onProgress?: ((progress: StatsProgress) => void) | undefined;
 }
 
-export interface StatsProgress {
+interface StatsProgress {
   /** Listed. */
   objects: number;
   /** Read. */
@@ -67,7 +67,8 @@ export async function stats(
   if (volume !== undefined) assertVolumeName(volume);
   const project = await openProject(repository, { name, secrets }, context);
   // In this order: whatever a manifest needs was there before it.
-  const places = await listStoredPoints(project, context);
+  const listed = await Array.fromAsync(listPointsOnce(project, undefined, context));
+  const places = Map.groupBy(listed, ({ volume }) => volume);
   if (volume !== undefined && !places.has(volume)) {
     throw await noBackups(project, volume, context);
   }

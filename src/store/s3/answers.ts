@@ -20,7 +20,7 @@ export class PlainTextError extends Error {
 }
 
 /** What is known of an answer before anything is made of it. */
-export interface RawAnswer {
+interface RawAnswer {
   method: string;
   status: number;
   /** By names in lower case. */
@@ -90,7 +90,7 @@ function assertBody(body: Uint8Array, root: string | undefined): void {
 }
 
 /** Whether the content type is that of a web page. */
-export function isPage(headers: Record<string, string>): boolean {
+function isPage(headers: Record<string, string>): boolean {
   return PAGE_TYPE.test(headers["content-type"] ?? "");
 }
 

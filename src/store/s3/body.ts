@@ -18,7 +18,7 @@ const SUMMED_BYTES_MAX = 256 * 1024;
 /** Written by servers that keep how a body was sent, and by those that change nothing. */
 const PLAIN_ENCODINGS = ["", "identity", "aws-chunked"];
 
-export interface ReadBodyOptions {
+interface ReadBodyOptions {
   bucket: string;
   range: GetOptions["range"];
   into?: GetOptions["into"];

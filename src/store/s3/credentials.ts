@@ -12,9 +12,9 @@ export class CredentialsError extends Error {
   override readonly name = "CredentialsError";
 }
 
-export type Provider = Extract<S3Client["config"]["credentials"], (...args: never[]) => unknown>;
+type Provider = Extract<S3Client["config"]["credentials"], (...args: never[]) => unknown>;
 
-export interface CredentialsOptions {
+interface CredentialsOptions {
   /** The profile of the option, if there is one. */
   profile: string | undefined;
   env: Environment;

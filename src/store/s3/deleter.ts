@@ -12,13 +12,13 @@ import { mayPass } from "./passing.ts";
 import type { DeleteFailure } from "../store.ts";
 
 /** What to delete: a key's current state, or one version or delete marker of it. */
-export interface S3Item {
+interface S3Item {
   path: string;
   versionId?: string | undefined;
 }
 
 /** `versionId` as the item had it. */
-export interface S3Failure extends DeleteFailure {
+interface S3Failure extends DeleteFailure {
   versionId: string | undefined;
 }
 

@@ -14,14 +14,14 @@ export interface PageRequest {
 }
 
 /** What the listings of objects, versions and uploads have in common, as the SDK names it. */
-export interface PageEcho {
+interface PageEcho {
   /** The bucket that the answer names. */
   name?: string | undefined;
   Prefix?: string | undefined;
   IsTruncated?: boolean | undefined;
 }
 
-export interface ListedObject {
+interface ListedObject {
   Key?: string | undefined;
   Size?: number | undefined;
   LastModified?: Date | undefined;

@@ -13,7 +13,7 @@ const DEFAULT_REGION = "us-east-1";
 export const OWN_DEFAULTS = { defaultsMode: "legacy" } as const;
 
 /** A profile's keys; those of a section within it have that in front: `s3.addressing_style`. */
-export type Profile = Record<string, string | undefined>;
+type Profile = Record<string, string | undefined>;
 
 export interface S3Settings {
   region: string;

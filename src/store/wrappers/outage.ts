@@ -7,7 +7,7 @@ import { RunningTime } from "./running_time.ts";
 /** Between two lines about one store. */
 const LINE_INTERVAL_MS = 60_000;
 
-export interface OutageOptions {
+interface OutageOptions {
   /** The store's host or path, for the lines. */
   name: string;
   retryForMs: number;
@@ -97,7 +97,7 @@ export class Outage {
   }
 }
 
-export interface FailedAttempt {
+interface FailedAttempt {
   startedMs: number;
   nowMs: number;
   /** The longest that an attempt or a wait lasts while the process runs. */

@@ -36,7 +36,7 @@ const PROBE_KEY = "varve.json";
 /** An outage that is over sooner is not worth a line. */
 const TELL_AFTER_MS = 5000;
 
-export interface RetryOptions {
+interface RetryOptions {
   /** Told each attempt that failed (`debug`), and when the store goes, stays away and is back (`warn`). */
   onRetry: (line: string, level: "debug" | "warn") => void;
   /** Waits, and rejects early when the signal aborts. */

@@ -1,6 +1,5 @@
 /** Which point an increment continues: names, ids, and where they do not tell. */
 import { describe, expect, test } from "bun:test";
-import { hostname } from "node:os";
 import { backup, type BackupReport } from "../../../src/engine/backup/backup.ts";
 import { Lease } from "../../../src/project/sharing/lease.ts";
 import { openProject } from "../../../src/project/open_project.ts";
@@ -273,7 +272,7 @@ describe("a source that chooses its own base", () => {
   test.each([
     ["another host's", "other", VOLUME, false],
     ["another host's of another volume", "other", "else", true],
-    ["a process of this number that ended", hostname(), VOLUME, true],
+    ["a process of this number that ended", testContext().host, VOLUME, true],
   ])("is told whether it is alone beside the lease of %s", async (_, host, volume, isAlone) => {
     const { repository, one } = await setUp();
     await one(full("a", 1));
@@ -285,8 +284,8 @@ describe("a source that chooses its own base", () => {
     );
     const lease = await Lease.begin(
       project,
-      { work: "backup", volume, host, key: project.firstKey },
-      context,
+      { work: "backup", volume },
+      testContext({ host }),
     );
     const told: unknown[] = [];
     const options = { project: PROJECT, volume: VOLUME, secrets: [], tags: [] };

@@ -1,6 +1,7 @@
 /** What a backup is dated, and what `latest`, `~N` and times mean, after the store's clock was wrong. */
 import { describe, expect, test } from "bun:test";
-import { findBackup, listBackups, showBackup } from "../../../src/project/catalog.ts";
+import { findBackup } from "../../../src/project/find_backup.ts";
+import { listBackups, showBackup } from "../../../src/project/catalog.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
 import { openProject } from "../../../src/project/open_project.ts";
 import type { Repository } from "../../../src/project/repository.ts";

@@ -71,8 +71,7 @@ async function announceForget(repository: Repository, volume: string): Promise<v
     { name: PROJECT, secrets: [] },
     testContext(),
   );
-  const options = { work: "forget", volume, host: "host-1", key: project.firstKey } as const;
-  await Lease.begin(project, options, testContext());
+  await Lease.begin(project, { work: "forget", volume }, testContext({ host: "host-1" }));
 }
 
 async function heldOf(repository: Repository): Promise<boolean[]> {
