@@ -11,6 +11,10 @@ export class ClosedProjects {
     this.#screen = screen;
   }
 
+  get none(): boolean {
+    return this.#errors.length === 0;
+  }
+
   /** What `work` gives of each project; those that it fails for are named and left out. */
   async each<T>(
     projects: AsyncIterable<string> | Iterable<string>,

@@ -142,7 +142,7 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
   const { createLogger } = await import("./logger.ts");
   const log = await createLogger(screen, {
     level: options.logLevel ?? (options.quiet ? "error" : "warn"),
-    format: options.logFormat ?? (screen.isTerminal ? "pretty" : "json"),
+    format: options.logFormat ?? (options.json ? "json" : "pretty"),
   });
   const { openCacheRoot } = await import("../cache/cache_root.ts");
   const cacheRoot = await openCacheRoot(cacheFolder(env, homedir()), {

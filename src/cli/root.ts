@@ -7,7 +7,8 @@ import { PROGRESS_LIMIT_MS } from "../store/progress_limit.ts";
 import { ADDRESSINGS } from "../store/s3/addressing.ts";
 import { DEFAULT_JOBS } from "../context.ts";
 import { print } from "./terminal/output.ts";
-import { parseSize, parseWait } from "./terminal/units.ts";
+import { parseDuration } from "../util/time.ts";
+import { parseSize } from "./terminal/units.ts";
 import type { Screen } from "./terminal/screen.ts";
 
 /** Set by the build. */
@@ -95,11 +96,11 @@ export function createRoot({ screen }: Invocation) {
     .option("-q, --quiet", "print only errors, no progress and no summary")
     .addOption(
       new Option("--log-level <level>", "log messages of this level and above (default: warn)")
-        .choices(LOG_LEVELS),
+        .choices(LOG_LEVELS).env("VARVE_LOG_LEVEL"),
     )
     .addOption(
-      new Option("--log-format <format>", "log format (default: pretty on a terminal, else json)")
-        .choices(LOG_FORMATS),
+      new Option("--log-format <format>", "log format (default: pretty; with --json, json)")
+        .choices(LOG_FORMATS).env("VARVE_LOG_FORMAT"),
     )
     .optionsGroup("")
     .addHelpText("after", EXAMPLES)
@@ -121,7 +122,7 @@ export function readCount(least: number): (text: string) => number {
 }
 
 function readWait(text: string): number {
-  const ms = parseWait(text);
+  const ms = parseDuration(text, "smh");
   if (ms !== undefined && ms > 0) return ms;
   throw new InvalidArgumentError("Expected a duration such as 90s, 15m or 2h.");
 }

@@ -17,6 +17,11 @@ function timePart(timeMs: number): string {
   return new Date(timeMs).toISOString().replace(/[-:.]/g, "");
 }
 
+/** Its random end, which nearly always tells it from the volume's others. */
+export function shortId(id: string): string {
+  return id.slice(id.lastIndexOf("-") + 1);
+}
+
 export function isBackupId(text: string): boolean {
   return backupTimeMs(text) !== undefined;
 }

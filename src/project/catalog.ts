@@ -2,7 +2,7 @@
 import type { HolderKind, Secret } from "../codec/keys.ts";
 import { type Context, tellProblem } from "../context.ts";
 import { DamageError, isUnreadable } from "../errors.ts";
-import type { ManifestInfo } from "../format/manifest.ts";
+import type { ChunkCounts, ManifestInfo } from "../format/manifest.ts";
 import { snapshotFromJson, type SnapshotJson } from "../format/snapshot_name.ts";
 import { type KnownIds, knownIds, type SourceIds } from "../format/source_ids.ts";
 import { findBackup } from "./find_backup.ts";
@@ -25,7 +25,15 @@ export interface BackupInfo extends KnownIds {
   size_bytes: number;
   from_snapshot: SnapshotJson;
   to_snapshot: SnapshotJson;
+  /** The backup that it is an increment to; `null`: a full one. */
+  base: string | null;
   tags: string[];
+  host: string;
+  stream_bytes: number;
+  chunks: ChunkCounts;
+  /** What it added to the store. */
+  uploaded_bytes: number;
+  duration_s: number;
   /** It cannot be forgotten. */
   held: boolean;
   /** What its project opens with: `none` is for whoever can read the store. */
@@ -103,7 +111,8 @@ async function lookForHold(project: Project, place: PointRef, context: Context) 
 }
 
 function briefly(info: ManifestInfo, state: Pick<BackupInfo, "held" | "encryption">): BackupInfo {
-  const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, tags } = info;
+  const { backup, project, volume, time, size_bytes, from_snapshot, to_snapshot, base, tags, host } = info;
+  const { stream_bytes, chunks, uploaded_bytes, duration_s } = info;
   return {
     backup,
     project,
@@ -113,7 +122,13 @@ function briefly(info: ManifestInfo, state: Pick<BackupInfo, "held" | "encryptio
     from_snapshot,
     to_snapshot,
     ...knownIds(info),
+    base,
     tags,
+    host,
+    stream_bytes,
+    chunks,
+    uploaded_bytes,
+    duration_s,
     ...state,
   };
 }

@@ -88,7 +88,7 @@ async function chooseReadable(
   context: Context,
 ): Promise<FoundPoint> {
   for (;;) {
-    const found = await choose(point, `${project.name}/${volume}`, known);
+    const found = await choose(point, { thing: `${project.name}/${volume}`, known }, context);
     if (known.damaged.has(found.id)) return found;
     const manifest = await manifestOrDamage(project, { volume, backup: found.id }, context);
     if (manifest !== undefined && !(manifest instanceof DamageError)) return found;
@@ -106,12 +106,16 @@ async function readVolume(project: Project, volume: string, context: Context): P
   return known;
 }
 
-async function choose(point: string, thing: string, { infos, damaged }: KnownPoints): Promise<FoundPoint> {
+async function choose(
+  point: string,
+  { thing, known: { infos, damaged } }: { thing: string; known: KnownPoints },
+  { clock }: Context,
+): Promise<FoundPoint> {
   const cause = [...damaged.values()].at(-1);
   if (infos.size === 0) throw reasonOf(cause!);
   const { made, dated } = orderPoints([...infos.values()]);
   const snapshots = () => Promise.resolve(made.map((id) => infos.get(id)!.to_snapshot));
-  const choices = { thing, ids: made, dated, unreadable: [...damaged.keys()], snapshots };
+  const choices = { thing, ids: made, dated, unreadable: [...damaged.keys()], snapshots, nowMs: clock.now() };
   try {
     return await findPoint(point, choices);
   } catch (error) {

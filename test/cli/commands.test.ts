@@ -195,7 +195,7 @@ describe("varve list and show", () => {
     const { code, stdout } = varve(["list", "acme/disk"], { env });
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^VOLUME {5}BACKUP +TIME +SIZE +SNAPSHOT +TAGS +HELD +ENCRYPTION\nacme\/disk {2}\S+ +\S+ +9.00 MiB +first,nightly +none\n$/,
+      /^ {2}TIME +ID +KIND +ADDED +AGE +SIZE +NOTES\nacme\/disk, not encrypted\n {2}[-\d]{10} [:\d]{5}Z {2}[0-9a-f]{8} {2}full +\+\S+ \S+ +\d+[sm] {2}9\.00 MiB {2}first,nightly\n$/,
     );
     expect(json(["list", "acme/disk"])).toMatchObject([{
       volume: "disk",
@@ -213,7 +213,7 @@ describe("varve list and show", () => {
     varve(["hold", "acme/disk@latest", "--reason", "a\u001b[31m\u0007b"], { env });
     const { stdout } = varve(["show", "acme/disk"], { env });
     varve(["release", "acme/disk@latest"], { env });
-    expect(stdout).toMatch(/^hold_reason +a\\x1b\[31m\\x07b$/m);
+    expect(stdout).toMatch(/^Held +yes: a\\x1b\[31m\\x07b$/m);
   });
 
   test("show prints one field when it is asked for", () => {
@@ -249,7 +249,9 @@ describe("varve and the terminal", () => {
     const words = [...VARVE, "backup", "acme/seen", volume, "--format", "raw"].join(" ");
     const seen = run(["env", `VARVE_REPO=${repo}`, "script", "-qec", words, "/dev/null"]);
     expect(seen).toContain("\r\u001b[K");
-    expect(seen).toMatch(/acme\/seen@\S+: 9.00 MiB, 3 of 3 chunks came in: /);
+    expect(seen).toMatch(
+      /acme\/seen@\S+: 9.00 MiB, 3 of 3 chunks read: \d new, 0 patched, \d reused, \d zero/,
+    );
     expect(run(["env", `VARVE_REPO=${repo}`, "script", "-qec", `${words} --quiet`, "/dev/null"])).toBe("");
   });
 

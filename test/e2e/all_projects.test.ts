@@ -36,8 +36,8 @@ describe("varve over all projects", () => {
       expect(await run(args)).toEqual({ code: 13, projects: ["acme", "gamma"], leftOut: [" beta"] });
       const { code, stdout, stderr } = await repository.run(args);
       expect(code).toBe(13);
-      expect(stdout).toContain("acme");
-      expect(stdout).toContain("gamma");
+      const isAnswer = args.join(" ") !== "gc"; // that says only on a terminal what it did
+      for (const project of ["acme", "gamma"]) expect(stdout.includes(project)).toBe(isAnswer);
       expect(stderr).toMatch(/^skipped: beta: Cannot open project "beta": it needs a passphrase: [^\n]+$/m);
       expect(stderr).toMatch(
         /^varve: Cannot process all projects of ".*": 1 project named above was skipped/m,

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { type Call, type Fault, FaultyS3, type Reply, s3Failure, webPage } from "../kit/faulty_s3.ts";
+import { messages, withoutLog } from "../kit/log.ts";
 import { startMinio } from "../kit/minio.ts";
 import { describeWith } from "../kit/parts.ts";
 import {
@@ -25,7 +26,7 @@ const FIRST = noise(SIZE_BYTES, "first");
 /** Given up soon: what is wrong with the answer is the error. */
 const SOON = { VARVE_RETRY_FOR: "1s" };
 /** Each attempt is told. */
-const DEBUG = ["--log-level", "debug"];
+const DEBUG = ["--log-level", "debug", "--log-format", "json"];
 /** What every such error says, with what was wrong behind it. */
 const UNUSABLE = /^varve: .*Cannot \S.* "s3:\/\/[^"]+": the answer of "127\.0\.0\.1:\d+" is not usable: /;
 
@@ -65,7 +66,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
   const backUp = (env: Record<string, string> = {}, ...more: string[]) =>
     repository.run(["backup", volume, "--json", ...more], { stdin: fullStream(content()), env });
   const committed = async (result: VarveResult) => {
-    expect({ code: result.code, stderr: withoutLog(result) }).toEqual({ code: 0, stderr: "" });
+    expect({ code: result.code, stderr: withoutLog(lastLineText(result)) }).toEqual({ code: 0, stderr: "" });
     repository.expectPoint(volume, JSON.parse(result.stdout).backup, content());
     await repository.expectNothingNew();
   };
@@ -255,7 +256,10 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       return await repository.run(["restore", "acme/first", "--to", to, ...more]);
     };
     const expectRestored = async (result: VarveResult) => {
-      expect({ code: result.code, stderr: withoutLog(result) }).toEqual({ code: 0, stderr: "" });
+      expect({ code: result.code, stderr: withoutLog(lastLineText(result)) }).toEqual({
+        code: 0,
+        stderr: "",
+      });
       expect(hash(await readFile(repository.path("restored.img")))).toBe(hash(FIRST));
     };
   });
@@ -401,19 +405,14 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 });
 
 function expectUnusable(result: VarveResult, says: string | RegExp): void {
-  const stderr = withoutLog(result);
+  const stderr = withoutLog(lastLineText(result));
   expectOneLine({ ...result, stderr }, { code: 1, line: UNUSABLE });
   expect(stderr).toMatch(says);
 }
 
 /** Of a run with `DEBUG`: the attempts that failed, in order. */
 function retries(stderr: string): string[] {
-  const lines = stderr.split("\n").filter((line) => line.startsWith("{"));
-  return lines.map((line) => String(JSON.parse(line).msg)).filter((text) => text.startsWith("Attempt "));
-}
-
-function withoutLog(result: VarveResult): string {
-  return lastLineText(result).replace(/^\{.*\}\n/gm, "");
+  return messages(stderr).filter((text) => text.startsWith("Attempt "));
 }
 
 function hash(bytes: Uint8Array): string {

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { messages, withoutLog } from "../kit/log.ts";
 import { mountTmpfs, remount, runAsRoot, unmount } from "../kit/mounts.ts";
 import { describeWith } from "../kit/parts.ts";
 import {
@@ -123,8 +124,8 @@ describeWith(["root"], "varve on a directory", () => {
 /** The lease went with the store. */
 function expectGone(result: VarveResult): void {
   const state = "the directory was unmounted or replaced";
-  expect(result.stderr).toMatch(/^\{.*"msg":"could not remove the lease; it is left to expire"\}\n/);
-  const stderr = result.stderr.slice(result.stderr.indexOf("\n") + 1);
+  expect(messages(result.stderr)).toEqual(["could not remove the lease; it is left to expire"]);
+  const stderr = withoutLog(result.stderr);
   expectOneLine({ ...result, stderr }, { code: 1, line: new RegExp(`Cannot use ".*": ${state}\n$`) });
 }
 

@@ -164,7 +164,7 @@ describe("varve backup of an increment", () => {
     expect(stderr).toContain(
       `and the new restore point refer to ${CHUNKS - 1} damaged chunks; `,
     );
-    expect(stderr).toContain('back up \\"acme/db\\" in full to repair them');
+    expect(stderr).toContain('back up "acme/db" in full to repair them');
     await repository.json(["backup", VOLUME], { stdin: fullStream(CONTENT, "wednesday") });
     await expectWhole("wednesday", CONTENT);
     await expectWhole("monday", CONTENT);

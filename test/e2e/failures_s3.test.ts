@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { type Call, type Fault, FaultyS3 } from "../kit/faulty_s3.ts";
+import { withoutLog } from "../kit/log.ts";
 import { startMinio } from "../kit/minio.ts";
 import { describeWith } from "../kit/parts.ts";
 import {
@@ -223,10 +224,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
 
 /** Before the line that tells how it ended come only those about the store, and that a lease may be left. */
 function expectLastLine(result: VarveResult, line: RegExp): void {
-  const stderr = result.stderr.replace(
-    /^\{.*"msg":"(127\.0\.0\.1:\d+ |could not remove the lease).*\}\n/gm,
-    "",
-  );
+  const stderr = withoutLog(result.stderr, /^(127\.0\.0\.1:\d+ |could not remove the lease)/);
   expectOneLine({ ...result, stderr }, { code: 1, line });
 }
 

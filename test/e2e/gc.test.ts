@@ -12,6 +12,7 @@ import { mountTmpfs, remount, unmount } from "../kit/mounts.ts";
 import { describeWith } from "../kit/parts.ts";
 import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { awsEnv } from "../kit/s3_server.ts";
+import { Terminal } from "../kit/terminal.ts";
 import { startVarve } from "../kit/varve.ts";
 import { Workbench } from "./workbench.ts";
 
@@ -165,12 +166,10 @@ describe("varve gc", () => {
       const dead = Array.from({ length: 10_000 }, (_, i) => join(leases, i.toString(16).padStart(32, "0")));
       for (const path of dead) writeFileSync(path, "");
       age(dead, 2 * DAY_S);
-      const { code, stdout } = await bench.run(["gc", "acme", ...NOW]);
-      expect(code).toBe(0);
-      expect(stdout).toMatch(
-        new RegExp(
-          `once the backup of live on \\S+ \\(process ${child.pid}\\), which runs since .*, has ended`,
-        ),
+      const terminal = new Terminal(`varve gc acme ${NOW.join(" ")}`, bench.env);
+      expect(await terminal.ended()).toEqual([0]);
+      expect(terminal.output).toMatch(
+        new RegExp(`once the backup of live on \\S+ \\(process ${child.pid}\\), started .*, has ended`),
       );
       expect(files(bench, "leases").length).toBe(1);
     } finally {

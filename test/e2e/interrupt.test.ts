@@ -130,7 +130,11 @@ describeWith(["MinIO"], "varve in S3, interrupted", () => {
 
   test.each([
     ["writes", "nothing was committed", "backup acme/hung --format raw volume.img"],
-    ["reads", '"/dev/null" is not complete', "restore acme/first --to /dev/null"],
+    [
+      "reads",
+      '"/dev/null" is incomplete; run the same command again to resume',
+      "restore acme/first --to /dev/null",
+    ],
   ])("Ctrl-C ends it and its lease when the store hangs on %s of chunks", async (_, left, line) => {
     writeFileSync(repository.path("volume.img"), noise(SIZE_BYTES, line));
     proxy.faultOf = ({ method, key }) => /PUT|GET/.test(method) && isChunk(key) ? "hang" : undefined;

@@ -93,7 +93,7 @@ describe("the newest point of a volume that is gone", () => {
       expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
     }
     const { stderr } = await run(["verify", "acme"]);
-    const note = /remove \\"([^"\\]+)\\"/.exec(stderr)![1]!;
+    const note = /remove "([^"]+)"/.exec(stderr)![1]!;
     expect(note).toStartWith(notes());
     rmSync(note);
     expect(await run(["verify", "acme"])).toMatchObject({ code: 0, stderr: "" });
@@ -169,7 +169,7 @@ describe("more than a point that is gone", () => {
     ) {
       const result = await run([...args]);
       expect({ args, code: result.code }).toEqual({ args, code });
-      expect(result.stderr.replaceAll("\\", "")).toContain(text);
+      expect(result.stderr).toContain(text);
     }
     const { stderr } = await run(["verify", "beta"]);
     rmSync(/remove "([^"]+)"/.exec(stderr)![1]!, { recursive: true });
@@ -192,7 +192,7 @@ describe("more than a point that is gone", () => {
 describe("what this host has seen", () => {
   test("is also what another host made", async () => {
     const point = await backUp("acme/vm1", 6, other);
-    expect((await run(["list"])).stderr).toBe("");
+    expect(said(await run(["list"]))).toEqual([]);
     lose(`acme/volumes/vm1/${point}`);
     expect(said(await run(["verify"]))).toEqual([`acme/vm1@${point}`]);
   });
@@ -250,7 +250,7 @@ describe("what this host has seen", () => {
       for (const args of [["list"], ["verify", "--exists"]]) {
         const result = await run([...args, "--log-level", "debug"], home);
         expect(result.code).toBe(0);
-        expect(lastLineText(result)).toMatch(/could not record/);
+        expect(lastLineText(result)).toMatch(/could not record|are not recorded/);
       }
     }
     expect(existsSync(repository.path("no-home"))).toBe(false);

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { type Call, FaultyS3 } from "../kit/faulty_s3.ts";
+import { messages } from "../kit/log.ts";
 import { startMinio } from "../kit/minio.ts";
 import { describeWith } from "../kit/parts.ts";
 import { CHUNK_BYTES, expectOneLine, fullStream, noise, TestRepository } from "../kit/repository.ts";
@@ -33,8 +34,6 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
   });
 
   const isChunk = ({ method, key }: Call, of: string) => method === of && key.includes("/chunks/");
-  const linesOf = (stderr: string) =>
-    stderr.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line).msg as string);
 
   test("backup at --jobs 16 goes on after 45 s without it, and says so in three lines at most", async () => {
     let chunks = 0;
@@ -54,7 +53,7 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     await back;
     proxy.reset();
     expect(await child.exited).toBe(0);
-    expect(linesOf(await stderr)).toEqual([
+    expect(messages(await stderr)).toEqual([
       `${host} does not answer (connection refused); retrying for up to 15 minutes`,
       expect.stringMatching(new RegExp(`^${host} is back after \\d+ s$`)),
     ]);
@@ -74,7 +73,7 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     });
     await proxy.comeBack();
     proxy.reset();
-    const lines = linesOf(result.stderr);
+    const lines = messages(result.stderr);
     expect(lines.filter((line) => line.startsWith(host))).toEqual([
       `${host} does not answer (connection refused); retrying for up to 8 s`,
     ]);
@@ -98,7 +97,7 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     expect(result.stderr.split("\n").at(-2)).toMatch(
       /^varve: .*Cannot read "s3:.*chunks.*answered \(503.*\(\d+ attempts in \d+ s\)/,
     );
-    expect(linesOf(result.stderr).filter((line) => line.includes("does not answer"))).toEqual([]);
+    expect(messages(result.stderr).filter((line) => line.includes("does not answer"))).toEqual([]);
     expect([1, 3]).toContain(result.code!);
   });
 

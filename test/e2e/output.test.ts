@@ -147,9 +147,7 @@ describe("an output that cannot be written", () => {
         .toMatchObject(warned);
       expect(await shell(`varve forget ${volume}@${point!.backup} --json ${sink}`)).toMatchObject(warned);
       expect((await repository.run(["list", volume])).code).toBe(4);
-      for (const json of ["", "--json"]) {
-        expect(await shell(`varve gc acme ${json} ${sink}`)).toMatchObject(warned);
-      }
+      expect(await shell(`varve gc acme --json ${sink}`)).toMatchObject(warned);
     });
 
     test(`is a failure of what only prints: ${sink}`, async () => {

@@ -1,11 +1,12 @@
 /** Increments that come by a pipe and do not fit their base, on a real cluster; and points compared with `rbd:…`. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
+import { messages } from "../kit/log.ts";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine } from "../kit/repository.ts";
 import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
 import { MIB, RbdImage, write } from "./rbd_image.ts";
-import { HeldRbd, messages, SourceVolume } from "./rbd_source.ts";
+import { HeldRbd, SourceVolume } from "./rbd_source.ts";
 
 const SIZE_BYTES = 9 * MIB;
 

@@ -3,6 +3,7 @@ import { expect } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
+import { messages } from "../kit/log.ts";
 import type { VarveOptions } from "../kit/varve.ts";
 import type { RbdImage } from "./rbd_image.ts";
 import type { Sum, Workbench } from "./workbench.ts";
@@ -60,11 +61,6 @@ export class SourceVolume {
       expect(await this.repository.restoreToPipe(`${this.name}@${backup}`)).toEqual(sum);
     }
   }
-}
-
-/** The messages of a log of JSON lines. */
-export function messages(stderr: string): string[] {
-  return stderr.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line).msg);
 }
 
 /** When an export waits: before it begins, when a tenth of a MiB was passed on, or before it ends, when all was. */

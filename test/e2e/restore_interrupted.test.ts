@@ -85,7 +85,7 @@ describe("varve restore from a directory", () => {
       expect({ code: await child.exited, stdout, stderr }).toEqual({
         code: 130,
         stdout: "",
-        stderr: `varve: Interrupted: "${file}" is incomplete\n`,
+        stderr: `varve: Interrupted: "${file}" is incomplete; run the same command again to resume\n`,
       });
       await expectGoesOn(file);
     },

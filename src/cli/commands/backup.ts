@@ -12,7 +12,8 @@ import { identified } from "../../sources/identified.ts";
 import type { RbdSpec } from "../../rbd/spec.ts";
 import { sourceOf, type SourceSpec } from "../../sources/source_spec.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, reportDone } from "../terminal/output.ts";
+import { isForPeople, printJson, printStatus, reportDone } from "../terminal/output.ts";
+import { chunkCounts } from "./point_page.ts";
 import { Progress, type ProgressState } from "../terminal/progress.ts";
 import { collect, examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { readShare, type Share } from "../sample.ts";
@@ -133,14 +134,15 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   const warn = (line: string) => context.log.warn({}, line);
   const opened = await openSource(spec, { format: options.format, signal, stderr: screen, warn });
   const source = "image" in spec ? opened : identified(opened, idsOf(options));
-  const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
+  const progress = new Progress(screen, { enabled: isForPeople(options) });
   const onProgress = (state: BackupProgress) => progress.update(progressState(state));
   try {
     const { tag: tags = [], base } = options;
     const checkSample = options.checkSample && { ...options.checkSample, random: Math.random };
     const request = { project, volume, source, secrets, tags, base, checkSample, onProgress };
     const reports = await backup(repository, request, context);
-    progress.end(reports.map(summary).join(""));
+    progress.end();
+    printStatus(reports.map(summary).join(""), { screen, options });
     for (const report of reports) context.log.info(report, "backed up");
     if (options.json) reportDone(screen, () => printJson(reports.length === 1 ? reports[0] : reports));
   } finally {
@@ -154,10 +156,9 @@ function summary({ project, volume, backup, chunks, checked_chunks, ...report }:
   const { changed, total } = chunks;
   const rate = Math.round(report.stream_bytes / Math.max(report.duration_s, 0.001));
   const took = `in ${formatDuration(report.duration_s)} (${formatSize(rate)}/s)`;
-  return `${project}/${volume}@${backup}: ${
-    formatSize(report.size_bytes)
-  }, ${changed} of ${total} chunks came in: ` +
-    `${chunks.new} new, ${chunks.reused} reused, ${chunks.zero} zero\n` +
+  return `${project}/${volume}@${backup}: ${formatSize(report.size_bytes)}, ${changed} of ${
+    counted(total, "chunk")
+  } read: ${chunkCounts(chunks)}\n` +
     `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n` +
     (checked_chunks === 0 ? "" : `compared ${counted(checked_chunks, "other chunk")} with the source\n`);
 }
@@ -166,7 +167,7 @@ function progressState(
   { position, sizeBytes, streamBytes, newBytes, reusedBytes }: BackupProgress,
 ): ProgressState {
   const notes = [`new ${formatSize(newBytes)}`, `reused ${formatSize(reusedBytes)}`];
-  return { doneBytes: position, sizeBytes, workBytes: streamBytes, notes };
+  return { done: position, total: sizeBytes, workBytes: streamBytes, notes };
 }
 
 function readVolume(text: string): { project: string; volume: string } {

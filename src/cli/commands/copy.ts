@@ -6,9 +6,10 @@ import { VarveError } from "../../errors.ts";
 import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import type { Store } from "../../store/store.ts";
 import { openOtherStore, type Session, withSession } from "../context.ts";
-import { printJson, reportDone } from "../terminal/output.ts";
+import { isForPeople, printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { Progress, type ProgressState } from "../terminal/progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
+import { counted } from "../../util/counted.ts";
 import { formatDuration, formatSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
@@ -63,14 +64,15 @@ async function run(
   const { context, store, secrets } = session;
   const { openRepository } = await import("../../project/repository.ts");
   const { copy } = await import("../../engine/copy/copy.ts");
-  const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
+  const progress = new Progress(invocation.screen, { enabled: isForPeople(options) });
   const to = await openSecond(options, context);
   try {
     const copied = await copy(await openRepository(store, context), {
       ...{ ...scope, secrets, to },
       onProgress: (state) => progress.update(progressState(state)),
     }, context);
-    progress.end(summary(copied));
+    progress.end();
+    printStatus(summary(copied), { screen: invocation.screen, options });
     context.log.info(copied, "copied");
     if (options.json) reportDone(invocation.screen, () => printJson(copied));
     assertUndamaged(copied, invocation);
@@ -88,13 +90,16 @@ async function openSecond(options: CopyOptions, context: Context): Promise<Store
 }
 
 function progressState({ point, points, sizeBytes, doneBytes, copiedBytes }: CopyProgress): ProgressState {
-  const notes = [`point ${point} of ${points}`, `copied ${formatSize(copiedBytes)}`];
-  return { doneBytes, sizeBytes, workBytes: copiedBytes, notes };
+  const done = point - 1 + (sizeBytes === 0 ? 0 : doneBytes / sizeBytes);
+  const notes = [`copied ${formatSize(copiedBytes)}`];
+  return { done, total: points, unit: "point", workBytes: copiedBytes, notes };
 }
 
 function summary({ project, to, points, objects, copied_bytes, duration_s }: CopyReport): string {
-  return `${project} to ${to}: ${points.copied} points copied, ${points.present} were there; ` +
-    `${objects.copied} objects (${formatSize(copied_bytes)}) copied, ${objects.present} were there, ` +
+  return `${project} to ${to}: ${counted(points.copied, "point")} copied, ${points.present} already there; ` +
+    `${counted(objects.copied, "object")} (${
+      formatSize(copied_bytes)
+    }) copied, ${objects.present} already there, ` +
     `in ${formatDuration(duration_s)}\n`;
 }
 

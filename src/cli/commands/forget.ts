@@ -6,10 +6,12 @@ import { escapeControls, UsageError, VarveError } from "../../errors.ts";
 import { assertProjectName, parseVolumeSpec, quote } from "../../format/names.ts";
 import { assertPolicy, type RetentionPolicy } from "../../engine/retention/policy.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, printTable, reportDone } from "../terminal/output.ts";
+import { print, printJson, printStatus, printTable, reportDone } from "../terminal/output.ts";
+import { distinctTimes } from "../terminal/point_times.ts";
+import { shortId } from "../../format/backup_id.ts";
 import { collect, examples, type GlobalOptions, type Invocation, readCount, type Root } from "../root.ts";
 import type { Screen } from "../terminal/screen.ts";
-import { parseDuration } from "../terminal/units.ts";
+import { formatTime, parseDuration } from "../../util/time.ts";
 
 const EXAMPLES = examples(
   [
@@ -134,16 +136,28 @@ function report(
   name: string,
   { rows, options, screen }: { rows: ForgetRow[]; options: ForgetFlags; screen: Screen },
 ): void {
+  const problems = escapeControls(problemLines(rows));
+  const statement = [`${name}: ${summary(rows, options)}\n`, ...nextLines(rows, options)].join("");
+  const isAnswer = options.dryRun === true && options.json !== true;
   if (options.json && options.dryRun) printJson(rows);
   else if (options.json) reportDone(screen, () => printJson(rows));
-  else if (options.dryRun) printTable(["VOLUME", "BACKUP", "TIME", "ACTION", "RULES"], rows.map(tableRow));
-  if (!options.json && !options.quiet) screen.write(`${name}: ${summary(rows, options)}\n`);
-  assertNoProblems(name, { rows, screen });
+  if (isAnswer) printTable(["VOLUME", "TIME", "ID", "ACTION", "RULES"], tableRows(rows));
+  if (isAnswer && !options.quiet) print(problems + statement);
+  else {
+    printStatus(statement, { screen, options });
+    screen.write(problems);
+  }
+  assertNoProblems(name, rows);
 }
 
-function tableRow(row: ForgetRow): string[] {
-  const { project, volume, backup, time, rules } = row;
-  return [`${project}/${volume}`, backup, time, actionOf(row), rules.join(", ")];
+function tableRows(rows: readonly ForgetRow[]): string[][] {
+  return [...Map.groupBy(rows, ({ volume }) => volume).values()].flatMap((points) => {
+    const timeOf = distinctTimes(points.map(({ time }) => time));
+    return points.map((row) => {
+      const time = timeOf(row.time) ?? formatTime(Date.parse(row.time), "second");
+      return [`${row.project}/${row.volume}`, time, shortId(row.backup), actionOf(row), row.rules.join(", ")];
+    });
+  });
 }
 
 /** `refused`: it should go, and stays. */
@@ -159,17 +173,33 @@ function summary(rows: readonly ForgetRow[], { dryRun }: ForgetFlags): string {
   const verb = dryRun ? "would be forgotten" : "forgotten";
   const held = count("held") > 0 ? ` (${count("held")} held)` : "";
   const refused = count("refused") > 0 ? `, ${count("refused")} refused` : "";
-  return `${count("drop")} of ${rows.length} points ${verb}, ${count("keep", "held")} kept${held}${refused}`;
+  return `${count("drop")} of ${counted(rows.length, "point")} ${verb}, ${
+    count("keep", "held")
+  } kept${held}${refused}`;
 }
 
-/** One line for each volume and what is wrong with it, then the error. */
-function assertNoProblems(name: string, { rows, screen }: { rows: ForgetRow[]; screen: Screen }): void {
+/** How to learn what that frees: how much only the dropped points need takes a walk over all of the project to tell. */
+function nextLines(rows: readonly ForgetRow[], { dryRun }: ForgetFlags): string[] {
+  const [first, ...others] = new Set(
+    rows.filter((row) => actionOf(row) === "drop").map(({ project, volume }) => `${project}/${volume}`),
+  );
+  if (first === undefined) return [];
+  const project = first.slice(0, first.indexOf("/"));
+  if (!dryRun) return [`"varve gc ${project}" frees what only ${rows.length === 1 ? "it" : "they"} needed\n`];
+  const rest = others.length === 0 ? "" : `, and so for ${counted(others.length, "other volume")}`;
+  return [`"varve stats ${first}" shows what each point alone would free${rest}\n`];
+}
+
+/** One line for each volume and what is wrong with it. */
+function problemLines(rows: readonly ForgetRow[]): string {
+  const staying = rows.filter(({ problem }) => problem !== null);
+  const lines = Map.groupBy(staying, ({ project, volume, problem }) => `${project}/${volume}: ${problem}`);
+  return [...lines].map(([line, [row]]) => `${row!.kept ? "unreadable" : "refused"}: ${line}\n`).join("");
+}
+
+function assertNoProblems(name: string, rows: readonly ForgetRow[]): void {
   const staying = rows.filter(({ problem }) => problem !== null);
   if (staying.length === 0) return;
-  const lines = Map.groupBy(staying, ({ project, volume, problem }) => `${project}/${volume}: ${problem}`);
-  for (const [line, [row]] of lines) {
-    screen.write(escapeControls(`${row!.kept ? "unreadable" : "refused"}: ${line}\n`));
-  }
   const refused = staying.filter(({ kept }) => !kept).length;
   const [code, what] = refused === 0
     ? ["damage", `${counted(staying.length, "restore point")} cannot be read`] as const
@@ -181,7 +211,7 @@ function assertNoProblems(name: string, { rows, screen }: { rows: ForgetRow[]; s
 }
 
 function readAge(text: string): number {
-  const ms = parseDuration(text);
+  const ms = parseDuration(text, "hdwy");
   if (ms !== undefined) return ms;
   throw new InvalidArgumentError("Expected a duration such as 12h, 30d, 8w or 1y.");
 }

@@ -5,7 +5,7 @@ import { UsageError } from "../../errors.ts";
 import { MAX_REASON_BYTES } from "../../format/limits.ts";
 import { parseVolumeSpec, quote } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, reportDone } from "../terminal/output.ts";
+import { printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { examples, type GlobalOptions, type Invocation, POINT_FORMS, type Root } from "../root.ts";
 
 const POINT = `PROJECT/VOLUME@POINT; POINT is ${POINT_FORMS}`;
@@ -67,7 +67,8 @@ async function run(
   const interrupted = "see varve list for whether it is held";
   await withSession({ options, invocation, interrupted }, async (session) => {
     const done = await work(session, { project, volume, point, secrets: session.secrets });
-    if (options.json) reportDone(invocation.screen, () => printJson(done));
-    else if (!options.quiet) invocation.screen.write(`${project}/${volume}@${done.backup}: ${verb}\n`);
+    const { screen } = invocation;
+    if (options.json) reportDone(screen, () => printJson(done));
+    printStatus(`${project}/${volume}@${done.backup}: ${verb}\n`, { screen, options });
   });
 }

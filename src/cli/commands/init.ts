@@ -6,7 +6,7 @@ import { NoRepositoryError, UsageError, VarveError } from "../../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../../format/limits.ts";
 import { assertProjectName } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, reportDone } from "../terminal/output.ts";
+import { printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { type Secret, warnOfShort } from "../secrets.ts";
 import { formatSize, parseSize } from "../terminal/units.ts";
@@ -77,12 +77,13 @@ async function run(names: readonly string[], { options, session, invocation }: R
     const report = { repository: id, url: store.url, chunk_size_bytes: chunkBytes, projects: made };
     return reportDone(invocation.screen, () => printJson(report));
   }
-  if (options.quiet) return;
-  const { screen } = invocation;
-  if (isNew) screen.write(`Created the repository "${store.url}"\n`);
-  for (const { name, encryption } of projects) {
-    screen.write(`Created the project "${name}", ${ENCRYPTION_TEXT[encryption]}\n`);
-  }
+  const lines = [
+    ...isNew ? [`Created the repository "${store.url}"\n`] : [],
+    ...projects.map(({ name, encryption }) =>
+      `Created the project "${name}", ${ENCRYPTION_TEXT[encryption]}\n`
+    ),
+  ];
+  printStatus(lines.join(""), { screen: invocation.screen, options });
 }
 
 const ENCRYPTION_TEXT = {

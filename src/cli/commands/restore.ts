@@ -10,7 +10,7 @@ import { UsageError, VarveError } from "../../errors.ts";
 import { parseVolumeSpec } from "../../format/names.ts";
 import type { Source } from "../../sources/source.ts";
 import { type Session, withSession } from "../context.ts";
-import { print, printJson, reportDone } from "../terminal/output.ts";
+import { isForPeople, print, printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { Progress, type ProgressState } from "../terminal/progress.ts";
 import {
   type Destination,
@@ -91,12 +91,20 @@ export function addRestore(program: Root, invocation: Invocation): void {
       const options = command.optsWithGlobals();
       const destination = readDestination(options, words);
       assertOptions(options, destination);
-      const interrupted = `"${nameOf(destination)}" is incomplete`;
+      const interrupted = interruption(destination, options);
       await withSession(
         { options, invocation, interrupted },
         (session) => run(point, { destination, options, session, invocation }),
       );
     });
+}
+
+/** What Ctrl-C leaves, and whether the same command can go on from there. */
+function interruption(destination: Destination, { dryRun }: RestoreOptions): string {
+  if (dryRun === true) return "nothing was changed";
+  const state = `"${nameOf(destination)}" is incomplete`;
+  const isResumed = "path" in destination && !isPiped(destination);
+  return isResumed ? `${state}; run the same command again to resume` : state;
 }
 
 function readSize(text: string): number {
@@ -153,7 +161,7 @@ async function run(spec: string, { destination, options, session, invocation }: 
   const { openRepository } = await import("../../project/repository.ts");
   const { restore } = await import("../../engine/restore/restore.ts");
   const repository = await openRepository(store, context);
-  const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
+  const progress = new Progress(screen, { enabled: isForPeople(options) });
   const changes = await openChanges(options, invocation);
   const target = new NamedTarget(destination, options, invocation);
   try {
@@ -164,10 +172,10 @@ async function run(spec: string, { destination, options, session, invocation }: 
     }, context).catch((error) => {
       throw target.explain(error);
     });
-    progress.end(report.damaged.length === 0 && options.dryRun !== true ? summary(spec, report) : "");
-    if (options.dryRun === true && options.json !== true && options.quiet !== true && !isPiped(destination)) {
-      print(summary(spec, report));
-    }
+    progress.end();
+    if (options.dryRun !== true) {
+      if (report.damaged.length === 0) printStatus(summary(spec, report), { screen, options });
+    } else if (isForPeople(options) && !isPiped(destination)) print(summary(spec, report));
     context.log.info(report, "restored");
     if (options.json && options.dryRun) printJson(report);
     else if (options.json) reportDone(screen, () => printJson(report));
@@ -254,5 +262,5 @@ function progressState(
   { sizeBytes, doneBytes, downloadedBytes, writtenBytes }: RestoreProgress,
 ): ProgressState {
   const notes = [`fetched ${formatSize(downloadedBytes)}`, `written ${formatSize(writtenBytes)}`];
-  return { doneBytes, sizeBytes, workBytes: doneBytes, notes };
+  return { done: doneBytes, total: sizeBytes, notes };
 }

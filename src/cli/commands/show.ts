@@ -6,6 +6,7 @@ import { parseVolumeSpec } from "../../format/names.ts";
 import { snapshotFromJson, type SnapshotJson, snapshotText } from "../../format/snapshot_name.ts";
 import { withSession } from "../context.ts";
 import { print, printBytes, printJson } from "../terminal/output.ts";
+import { pageLines } from "./point_page.ts";
 import { examples, type Invocation, POINT_FORMS, type Root } from "../root.ts";
 
 const STDOUT_FD = 1;
@@ -39,24 +40,24 @@ export function addShow(program: Root, invocation: Invocation): void {
           const repository = await openRepository(store, context);
           const details = await showBackup(repository, { project, volume, point, secrets }, context);
           if (options.field !== undefined) printField(details, options.field);
-          else printDetails(details, { json: options.json === true });
+          else if (options.json) printJson(withoutRaw(details));
+          else print(pageLines(details, context.clock.now()).map((line) => `${line}\n`).join(""));
         },
       );
     });
 }
 
-function printDetails({ raw: _, ...details }: BackupDetails, { json }: { json: boolean }): void {
-  if (json) return printJson(details);
-  const names = Object.keys(details) as (keyof typeof details)[];
-  const width = Math.max(...names.map((name) => name.length));
-  print(names.map((name) => `${name.padEnd(width)}  ${text(name, details[name])}`.trimEnd() + "\n").join(""));
+function withoutRaw({ raw: _, ...details }: BackupDetails): Omit<BackupDetails, "raw"> {
+  return details;
 }
 
 /**
  * A line of its own; a snapshot's name as the bytes it has, but on a terminal, which they could steer. Nothing but the newline
  * where there is no value.
  */
-function printField({ raw, ...details }: BackupDetails, name: string): void {
+function printField(backup: BackupDetails, name: string): void {
+  const { raw } = backup;
+  const details = withoutRaw(backup);
   if ((name === "from_snapshot" || name === "to_snapshot") && !isatty(STDOUT_FD)) {
     return printBytes(Buffer.concat([raw[name] ?? new Uint8Array(), Buffer.from("\n")]));
   }

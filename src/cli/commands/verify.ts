@@ -2,16 +2,17 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { RangeReport, VerifySourceReport } from "../../engine/verify/verify_source.ts";
 import type { Sample } from "../../engine/verify/sample.ts";
+import type { VerifyProgress } from "../../engine/verify/verifier.ts";
 import type { VerifyReport } from "../../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../../errors.ts";
 import { projectPrefix } from "../../format/layout.ts";
 import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { sourceOf } from "../../sources/source_spec.ts";
 import { withSession } from "../context.ts";
-import { print, printJson } from "../terminal/output.ts";
+import { isForPeople, print, printJson } from "../terminal/output.ts";
 import { counted } from "../../util/counted.ts";
 import { printPointTable } from "./point_table.ts";
-import { Progress } from "../terminal/progress.ts";
+import { Progress, type ProgressState } from "../terminal/progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { readShare } from "../sample.ts";
 import { formatDuration, formatSize } from "../terminal/units.ts";
@@ -78,14 +79,8 @@ export function addVerify(program: Root, invocation: Invocation): void {
           const { expectedProjects } = await import("../../project/seen_points.ts");
           const { verify } = await import("../../engine/verify/verify.ts");
           const repository = await openRepository(store, context);
-          const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
-          const onProgress = ({ chunks, bytes }: { chunks: number; bytes: number }) =>
-            progress.update({
-              doneBytes: bytes,
-              sizeBytes: undefined,
-              workBytes: bytes,
-              notes: [`${chunks} chunks`],
-            });
+          const progress = new Progress(invocation.screen, { enabled: isForPeople(options) });
+          const onProgress = (state: VerifyProgress) => progress.update(progressState(state));
           const work = (scope: Scope) =>
             verify(
               repository,
@@ -102,6 +97,17 @@ export function addVerify(program: Root, invocation: Invocation): void {
         },
       );
     });
+}
+
+function progressState({ points, chunks, expected, bytes }: VerifyProgress): ProgressState {
+  if (chunks === 0) return { done: points, total: undefined, unit: "point", notes: [] };
+  return {
+    done: chunks,
+    total: expected,
+    unit: "chunk",
+    workBytes: bytes,
+    notes: [`read ${formatSize(bytes)}`],
+  };
 }
 
 /** All of the source is compared: what asks for less must not seem to be heard. */
@@ -132,8 +138,12 @@ async function compare(
       const warn = (line: string) => context.log.warn({}, line);
       const repository = await openRepository(store, context);
       const source = await openSource(sourceOf(path), { format: "raw", signal, stderr: screen, warn });
+      const progress = new Progress(screen, { enabled: isForPeople(options) });
+      const onProgress = ({ chunks, total }: { chunks: number; total: number }) =>
+        progress.update({ done: chunks, total, unit: "chunk", notes: [] });
       try {
-        const report = await verifySource(repository, { ...parseVolumeSpec(spec), secrets, source }, context);
+        const request = { ...parseVolumeSpec(spec), secrets, source, onProgress };
+        const report = await verifySource(repository, request, context).finally(() => progress.end());
         if (options.json) printJson(report);
         else if (!options.quiet) print(comparison(spec, report));
         assertNoDifferences(report, { spec, source: source.name });

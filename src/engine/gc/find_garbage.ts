@@ -19,15 +19,19 @@ interface Search {
   /** What was written since, by the store's clock, is too young. */
   youngMs: number;
   writer: PlanWriter | undefined;
+  /** Told how many shards of the listing were read. */
+  onShard: (shards: number) => void;
 }
 
 /** Counts what there is in the report; without a writer that is all. */
 export async function findGarbage(project: Project, search: Search, context: Context): Promise<void> {
-  const { references, report, writer } = search;
+  const { references, report, writer, onShard } = search;
+  let shards = 0;
   await forEachLimited(references.firstBytes(), SHARDS_AT_ONCE, async (shard) => {
     const refs = await garbageOf(project, { ...search, shard }, context);
     report.condemned += refs.length;
     await writer?.add(shard, refs);
+    onShard(++shards);
   });
 }
 

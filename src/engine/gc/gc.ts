@@ -52,6 +52,17 @@ export interface GcOptions {
   force: boolean;
   /** Ids held in memory at once. */
   maxIds?: number | undefined;
+  onProgress?: ((progress: GcProgress) => void) | undefined;
+}
+
+/** Of the round at work: first the points are read, then the objects are listed. */
+export interface GcProgress {
+  /** Points whose references are known. */
+  points: number;
+  /** Parts of the id space whose objects were listed, of `ofShards`. */
+  shards: number;
+  ofShards: number;
+  deleted: number;
 }
 
 /**
@@ -168,7 +179,7 @@ async function walk(
   { ready, living, head, writer }: Walk,
   context: Context,
 ): Promise<ReadonlySet<string>> {
-  const { project, options: { force, graceMs }, report, lease, nowMs } = run;
+  const { project, options: { force, graceMs, onProgress }, report, lease, nowMs } = run;
   const condemned = await CondemnedObjects.read(project, context);
   // Who has no lease does not know the store's time well enough to tell what is young.
   const beganMs = lease === undefined && graceMs === 0 ? Infinity : nowMs - graceMs;
@@ -183,7 +194,16 @@ async function walk(
     if (lease !== undefined) {
       for (const plan of ready) await sweepReady(run, { plan, lease, references }, context);
     }
-    await findGarbage(project, { report, references, condemned, youngMs, writer }, context);
+    const onShard = (shards: number) => {
+      const { size: points } = references.points;
+      onProgress?.({
+        points,
+        shards: references.from + shards,
+        ofShards: ALL_IDS.to,
+        deleted: report.deleted,
+      });
+    };
+    await findGarbage(project, { report, references, condemned, youngMs, writer, onShard }, context);
     points = references.points;
   }, context);
   return points;
@@ -191,14 +211,17 @@ async function walk(
 
 /** One walk over the manifests for as many ids as fit in memory; each round's references are gone after it. */
 async function inRounds(
-  { project, options: { maxIds = MAX_IDS } }: GcRun,
+  { project, report, options: { maxIds = MAX_IDS, onProgress } }: GcRun,
   work: (references: ReferenceSet) => Promise<void>,
   context: Context,
 ): Promise<void> {
   const forgotten = () => readForgotten(project, context);
   for (let from = 0; from < ALL_IDS.to;) {
     const range = { from, to: ALL_IDS.to };
-    using references = await collectReferences(project, { range, maxIds, forgotten }, context);
+    let points = 0;
+    const onManifest = () =>
+      onProgress?.({ points: ++points, shards: from, ofShards: ALL_IDS.to, deleted: report.deleted });
+    using references = await collectReferences(project, { range, maxIds, forgotten, onManifest }, context);
     await work(references);
     from = references.to;
   }

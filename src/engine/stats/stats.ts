@@ -30,11 +30,13 @@ export interface StatsOptions {
   onProgress?: ((progress: StatsProgress) => void) | undefined;
 }
 
-interface StatsProgress {
+export interface StatsProgress {
   /** Listed. */
   objects: number;
   /** Read. */
   pages: number;
+  /** To be read; `undefined` before all manifests were. */
+  ofPages: number | undefined;
 }
 
 /** The JSON of `varve stats PROJECT`. */
@@ -72,7 +74,7 @@ export async function stats(
   if (volume !== undefined && !places.has(volume)) {
     throw await noBackups(project, volume, context);
   }
-  const progress = { objects: 0, pages: 0 };
+  const progress: StatsProgress = { objects: 0, pages: 0, ofPages: undefined };
   const tell = (part: Partial<StatsProgress>) => options.onProgress?.(Object.assign(progress, part));
   const table = await listObjects(project, (objects) => tell({ objects }), context);
   const unreadable = new Map<string, UnreadableError>();
@@ -82,6 +84,7 @@ export async function stats(
     onDamage: (error) => unreadable.set(error.key, error),
   };
   for (const some of places.values()) await walkManifests(project, { walk, places: some }, context);
+  tell({ ofPages: walk.volumes.reduce((sum, { pages }) => sum + pages.length, 0) });
   for (const number of walk.volumes.keys()) await walkPages(project, { walk, number }, context);
   const { size: marked } = await QuarantinedObjects.read(project, context);
   return {

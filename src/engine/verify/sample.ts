@@ -10,6 +10,12 @@ export type Sample =
   /** Part number `part` of `parts`: after all parts every chunk was read. */
   | { kind: "part"; part: number; parts: number };
 
+/** Of the chunks that are there, how many the sample takes; it may be others than it takes in the end. */
+export function shareOf(sample: Sample): number {
+  if (sample.kind === "part") return 1 / sample.parts;
+  return sample.kind === "share" ? sample.share : sample.kind === "all" ? 1 : 0;
+}
+
 export function isChosen({ id }: ObjectRef, sample: Sample): boolean {
   switch (sample.kind) {
     case "none":

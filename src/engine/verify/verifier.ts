@@ -27,7 +27,7 @@ import { type Finding, findingOf } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
 import { missingPoints } from "./missing_points.ts";
 import { type SeenPoint, seenPoint } from "./points.ts";
-import { isChosen, type Sample } from "./sample.ts";
+import { isChosen, type Sample, shareOf } from "./sample.ts";
 import type { VerifiedChunks } from "./verified_chunks.ts";
 
 /** Shards of the listing read at once. */
@@ -45,7 +45,17 @@ export interface VerifierOptions {
   /** Chunks that this host found whole at most so many days ago are not read again. */
   maxAgeDays?: number | undefined;
   maxIds?: number | undefined;
-  onProgress?: ((progress: { chunks: number; bytes: number }) => void) | undefined;
+  onProgress?: ((progress: VerifyProgress) => void) | undefined;
+}
+
+export interface VerifyProgress {
+  /** Points whose references are known. */
+  points: number;
+  /** Read back, or found whole lately; of `expected`, once all chunks are known. */
+  chunks: number;
+  expected: number | undefined;
+  /** Downloaded. */
+  bytes: number;
 }
 
 export class Verifier {
@@ -65,6 +75,10 @@ export class Verifier {
   readonly #marked: QuarantinedObjects;
   /** Names of marked objects that points refer to as chunks. */
   readonly #markedChunks = new Set<string>();
+  /** About how many chunks all rounds until now had to read back. */
+  #chosen = 0;
+  /** The last round has begun. */
+  #isLast = false;
   readonly #options: VerifierOptions;
   readonly #context: Context;
 
@@ -119,6 +133,7 @@ export class Verifier {
   ): void {
     const name = manifestName(info.volume, info.backup);
     if (isFirst || this.seen.has(name)) seen.set(name, seenPoint(info));
+    if (isFirst) this.#tell(seen.size);
   }
 
   async #markPresent(references: ReferenceSet): Promise<void> {
@@ -159,6 +174,8 @@ export class Verifier {
   async #readBack(references: ReferenceSet): Promise<void> {
     const { sample } = this.#options;
     if (sample.kind === "none" && this.#marked.none) return;
+    this.#chosen += Math.round(references.size * shareOf(sample));
+    this.#isLast = references.to === ALL_IDS.to;
     await forEachLimited(this.#toRead(references), this.#resources.window, (ref) => this.#read(ref));
   }
 
@@ -218,7 +235,13 @@ export class Verifier {
     } finally {
       buffer.release();
     }
-    this.#options.onProgress?.({ chunks: this.chunksRead, bytes: this.downloadedBytes });
+    this.#tell(this.seen.size);
+  }
+
+  #tell(points: number): void {
+    const chunks = this.chunksRead + this.chunksFresh;
+    const expected = this.#isLast ? Math.max(chunks, this.#chosen) : undefined;
+    this.#options.onProgress?.({ points, chunks, expected, bytes: this.downloadedBytes });
   }
 
   #find(error: UnreadableError): void {

@@ -30,6 +30,8 @@ interface VerifySourceOptions {
   volume: string;
   point: string | undefined;
   secrets: readonly Secret[];
+  /** Told how many chunks were compared, of `total`. */
+  onProgress?: ((progress: { chunks: number; total: number }) => void) | undefined;
   /** Raw bytes of the whole volume. */
   source: Source;
 }
@@ -73,7 +75,9 @@ export async function verifySource(
   await using cache = await PageCache.open({ project, volume }, context);
   const { keys } = manifest;
   const table = new PageTable(manifest.pages, { project, keys, local: cache, signal: context.signal });
-  const comparison = new Comparison({ project, manifest, table, resources }, context);
+  const { total } = manifest.info.chunks;
+  const onChunk = (chunks: number) => options.onProgress?.({ chunks, total });
+  const comparison = new Comparison({ project, manifest, table, resources, onChunk }, context);
   await comparison.run(options.source);
   const { chunks, differs, unreadable, reason = null } = comparison;
   return {
@@ -95,6 +99,7 @@ interface ComparisonParts {
   manifest: OpenManifest;
   table: PageTable;
   resources: ChunkResources;
+  onChunk: (chunks: number) => void;
 }
 
 /** A position of the source, in a buffer or all zeros. */
@@ -142,7 +147,7 @@ class Comparison {
   }
 
   #add(outcome: Outcome): void {
-    this.chunks++;
+    this.#parts.onChunk(++this.chunks);
     if (outcome.kind === "equal") return;
     if (outcome.kind === "unreadable") this.reason ??= outcome.reason;
     const { size_bytes: sizeBytes, chunk_bytes: chunkBytes } = this.#parts.manifest.info;
