@@ -72,7 +72,10 @@ describe("varve restore writes nothing when the target", () => {
   });
 
   test("is a device that takes nothing", async () => {
-    expectOneLine(await restore("/dev/full"), { code: 1, line: /Cannot write "\/dev\/full": ENOSPC/ });
+    expectOneLine(await restore("/dev/full"), {
+      code: 1,
+      line: /Cannot write "\/dev\/full": no space left on device \(ENOSPC\)/,
+    });
   });
 
   test("would be another point, which there is not", async () => {
@@ -139,7 +142,7 @@ describeWith(["root"], "varve restore to a full file system", () => {
     const to = `${mount}/restored.img`;
     expectOneLine(await restore(to), {
       code: 1,
-      line: /Cannot write ".*restored.img" at offset \d+: ENOSPC/,
+      line: /Cannot write ".*restored.img" at offset \d+: no space left on device \(ENOSPC\)/,
     });
     await repository.expectIntact();
   });
@@ -164,7 +167,7 @@ describeWith(["root", "filesystems"], "varve restore to a block device", () => {
   test("exits with 1 and leaves it as it was when it is smaller than the volume", async () => {
     attach(BYTES.length - 512);
     const line = new RegExp(
-      `Cannot restore to "${device}": it is too small, .* ${BYTES.length - 512} bytes .* ${BYTES.length}`,
+      `Cannot restore to "${device}": it is too small with ${BYTES.length - 512} bytes .* ${BYTES.length}`,
     );
     for (const options of [[], ["--force"]]) {
       expectOneLine(await restore(device, ...options), { code: 1, line });

@@ -125,8 +125,8 @@ describe("the newest point of a volume that is gone", () => {
     expect({ code: stopped.code, line: lastLine(stopped) }).toEqual({
       code: 3,
       line:
-        'varve: Cannot collect "acme": 1 restore point that this host has seen cannot be found, and no forget deleted them. ' +
-        "Nothing was deleted. Bring them back (varve repair acme --from-repo URL), or give them up with --force",
+        'varve: Cannot collect "acme": 1 restore point that this host has seen cannot be found, but no forget deleted them; ' +
+        'nothing was deleted; restore them with "varve repair acme --from-repo URL", or use --force to give them up',
     });
     expect(objects()).toBe(before);
     expect((await run(["gc", "acme", "--grace", "0", "--force"])).code).toBe(0);

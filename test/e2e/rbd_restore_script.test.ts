@@ -156,7 +156,7 @@ describeWith(["Ceph"], "examples/rbd-restore.sh", () => {
     expect(await isMarked()).toBe(true);
     expect(await script("rbd-backup.sh", image.spec, volume)).toMatchObject({
       code: 22,
-      stderr: expect.stringContaining("rerun rbd-restore.sh"),
+      stderr: expect.stringContaining("run rbd-restore.sh again"),
     });
 
     // By now the same words mean another point.

@@ -241,8 +241,8 @@ async function assertNoneMissed(
     `Cannot collect "${project.name}": ${
       counted(missed.length, "restore point")
     } that this host has seen cannot be found, ` +
-      `and no forget deleted them. Nothing was deleted. Bring them back (varve repair ${project.name} --from-repo URL), or ` +
-      `give them up with --force`,
+      `but no forget deleted them; nothing was deleted; restore them with "varve repair ${project.name} --from-repo URL", ` +
+      `or use --force to give them up`,
   );
 }
 
