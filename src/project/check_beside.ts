@@ -14,15 +14,19 @@ export async function checkBeside(
   { volume, onDamage }: { volume: string | undefined; onDamage: (error: UnreadableError) => void },
   context: Context,
 ): Promise<void> {
+  const report = (error: unknown) => {
+    if (!isUnreadable(error)) throw error;
+    onDamage(error);
+  };
   for await (const { name, key } of project.list(KEYS_PREFIX, context)) {
     if (isKeyName(name)) {
-      await telling(onDamage, () => checkKey(project.store, { key, project: project.name }, context));
+      await checkKey(project.store, { key, project: project.name }, context).catch(report);
     }
   }
   for await (const { name } of project.list(holdsPrefix(volume), context)) {
     const place = parseHoldName(name);
     if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
-    await telling(onDamage, () => readHold(project, place, context));
+    await readHold(project, place, context).catch(report);
   }
 }
 
@@ -47,16 +51,4 @@ export async function checkKey(
     }
     return bytes;
   });
-}
-
-async function telling(
-  onDamage: (error: UnreadableError) => void,
-  read: () => Promise<unknown>,
-): Promise<void> {
-  try {
-    await read();
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    onDamage(error);
-  }
 }

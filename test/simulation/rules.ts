@@ -282,7 +282,7 @@ export const BROKEN_RULES: Record<string, readonly Edit[]> = {
 /** Where seeds that notice a rule's absence were found, if that takes long from the first on. Only spares time. */
 export const NOTICED_BY: Readonly<Record<string, number>> = {
   "the lease is written before the plans are read": 877,
-  "the lease is written before the base is read": 44,
+  "the lease is written before the base is read": 206,
   "a condemned key is never used again": 5,
   "the lease is looked at around the manifest": 387,
   "a dead lease stays dead": 43,
@@ -290,12 +290,12 @@ export const NOTICED_BY: Readonly<Record<string, number>> = {
   "a lease outlives what may still be under way": 480,
   "further attempts need a trusted lease": 90,
   "the leases are listed after the plan is written": 2325,
-  "a swept plan goes on condemning": 1653,
+  "a swept plan goes on condemning": 843,
   "a restore announces itself": 1789,
   "what a copy finds may be condemned": 267,
   "a backup looks for the project's key after its lease, and around the manifest": 862,
   "whoever deletes lists the manifests twice": 66,
-  "a manifest that is listed and not given is not forgotten": 579,
+  "a manifest that is listed and not given is not forgotten": 1470,
   "a backup looks at the plans again before its manifest": 473,
   "the store is asked for the lease before what must not be late": 16,
   "the leases are listed twice": 13,

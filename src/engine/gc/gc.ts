@@ -88,7 +88,7 @@ async function newestMs(project: Project, { signal }: Context): Promise<number> 
   return newest;
 }
 
-interface Run {
+interface GcRun {
   project: Project;
   options: GcOptions;
   report: GcReport;
@@ -99,7 +99,7 @@ interface Run {
 }
 
 /** Leases, plans, manifests, objects: in this order. The leases once more when the new plan is written, and at no other time. */
-async function collect(run: Run, context: Context): Promise<void> {
+async function collect(run: GcRun, context: Context): Promise<void> {
   const { project, options, report, lease, nowMs } = run;
   const { living } = await leasesBeforePlans(run, context);
   report.running = living.filter(mayReferToChunks).map(waitOf);
@@ -128,7 +128,7 @@ async function collect(run: Run, context: Context): Promise<void> {
 
 /** The leases that the plans of before may wait for. Those that are dead are removed. */
 async function leasesBeforePlans(
-  { project, report, lease, nowMs }: Run,
+  { project, report, lease, nowMs }: GcRun,
   context: Context,
 ): Promise<LeaseSurvey> {
   const survey = await surveyLeases(project, nowMs, context);
@@ -162,7 +162,7 @@ interface Walk {
  * nobody. In as many rounds as the ids need that fit in memory. The points that were there.
  */
 async function walk(
-  run: Run,
+  run: GcRun,
   { ready, living, head, writer }: Walk,
   context: Context,
 ): Promise<ReadonlySet<string>> {
@@ -188,7 +188,7 @@ async function walk(
 
 /** One walk over the manifests for as many ids as fit in memory; each round's references are gone after it. */
 async function inRounds(
-  { project, options: { maxIds = MAX_IDS } }: Run,
+  { project, options: { maxIds = MAX_IDS } }: GcRun,
   work: (references: ReferenceSet) => Promise<void>,
   context: Context,
 ): Promise<void> {
@@ -212,7 +212,7 @@ function assertAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
 }
 
 async function sweepReady(
-  { project, report }: Run,
+  { project, report }: GcRun,
   work: { plan: StoredPlan; lease: Lease; references: ReferenceSet },
   context: Context,
 ): Promise<void> {
@@ -222,14 +222,14 @@ async function sweepReady(
   report.refused.push(...refused.map(({ key, reason }) => ({ key, reason })));
 }
 
-async function endSwept({ project, report }: Run, { plan, lease }: { plan: StoredPlan; lease: Lease }) {
+async function endSwept({ project, report }: GcRun, { plan, lease }: { plan: StoredPlan; lease: Lease }) {
   await writeEnd(project, { lease, plan: plan.id });
   report.plans_swept++;
 }
 
 /** Writes the shards, unless the plan looks like a mistake; whether it is worth a head. */
 async function finishShards(
-  { options, report, nowMs }: Run,
+  { options, report, nowMs }: GcRun,
   { writer, points, head }: {
     writer: PlanWriter;
     points: ReadonlySet<string>;
@@ -249,7 +249,7 @@ async function finishShards(
 
 /** Makes the shards a plan that waits for the work that lives; with a grace of 0 it is swept by a second look. */
 async function completePlan(
-  run: Run & { lease: Lease },
+  run: GcRun & { lease: Lease },
   { writer, points, living }: {
     writer: PlanWriter;
     points: ReadonlySet<string>;
@@ -268,7 +268,7 @@ async function completePlan(
 
 /** The manifests are read again: what refers to a condemned object by now was stored by work that has ended since. */
 async function sweepAtOnce(
-  run: Run & { lease: Lease },
+  run: GcRun & { lease: Lease },
   plan: ReadyPlan,
   context: Context,
 ): Promise<void> {

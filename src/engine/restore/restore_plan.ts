@@ -1,6 +1,7 @@
 /** What has to be at each position of the target, and what is known to be there: no reading, no writing. */
 import { describeError, isUnreadable } from "../../errors.ts";
 import { sameBytes } from "../../util/bytes.ts";
+import type { ByteRange } from "../../util/byte_ranges.ts";
 import { type Entry, EntryList } from "../../format/entries.ts";
 import { chunkLength, PAGE_CHUNKS } from "../../format/limits.ts";
 import type { OpenManifest } from "../../project/manifests.ts";
@@ -26,12 +27,6 @@ export interface Wanted {
 export interface KnownState {
   base: OpenManifest;
   changed: ChangedChunks;
-}
-
-/** Bytes of a volume. */
-export interface ByteRange {
-  offset: number;
-  length: number;
 }
 
 export interface RestorePlan {

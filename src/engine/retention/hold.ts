@@ -44,8 +44,8 @@ export async function hold(
   options: HoldOptions & { reason: string | null },
   context: Context,
 ): Promise<HoldReport> {
-  const { volume, reason } = options;
-  const project = await open(repository, options, context);
+  const { project: name, volume, secrets, reason } = options;
+  const project = await openProject(repository, { name, secrets }, context);
   const place = { volume, backup: await findBackup(project, options, context) };
   await writeHold(project, { ...place, reason }, context);
   await assertNoForget(project, place, context);
@@ -59,23 +59,18 @@ export async function release(
   options: HoldOptions,
   context: Context,
 ): Promise<HoldReport> {
-  const { volume, point } = options;
-  const project = await open(repository, options, context);
+  const { project: name, volume, point, secrets } = options;
+  const project = await openProject(repository, { name, secrets }, context);
   // A hold may be left of a backup that is no more, and can be named by the id.
   const backup = isBackupId(point) ? point : await findBackup(project, options, context);
-  const name = holdName(volume, backup);
+  const object = holdName(volume, backup);
   const cannot = `Cannot release "${project.name}/${volume}@${backup}":`;
-  if (await project.head(name, context) === undefined) {
+  if (await project.head(object, context) === undefined) {
     throw new VarveError("failed", `${cannot} it is not held`);
   }
-  const [left] = await project.delete([name], context);
+  const [left] = await project.delete([object], context);
   if (left !== undefined) throw new VarveError("failed", `${cannot} ${left.reason}`);
   return { project: project.name, volume, backup, held: false, hold_reason: null };
-}
-
-async function open(repository: Repository, options: HoldOptions, context: Context): Promise<Project> {
-  const { project: name, secrets } = options;
-  return await openProject(repository, { name, secrets }, context);
 }
 
 async function assertNoForget(project: Project, place: PointRef, context: Context): Promise<void> {

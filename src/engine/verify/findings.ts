@@ -221,13 +221,12 @@ class Locator {
 
   async #download(ref: ObjectRef): Promise<EntryList | undefined> {
     if (this.findings.has(this.#project.objectKey(chunkName(ref)))) return undefined;
-    try {
-      return (await downloadPage(ref, { project: this.#project, signal: this.#context.signal })).entries;
-    } catch (error) {
+    const options = { project: this.#project, signal: this.#context.signal };
+    return (await downloadPage(ref, options).catch((error) => {
       if (!isUnreadable(error)) throw error;
       this.onDamage(error);
       return undefined;
-    }
+    }))?.entries;
   }
 
   #locatePage({ manifest, page, ref, damage }: PageAt): void {

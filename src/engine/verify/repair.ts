@@ -56,7 +56,7 @@ export interface RepairReport {
 }
 
 /** What one repair holds while it works. */
-interface Run {
+interface RepairRun {
   options: RepairOptions;
   project: Project;
   other: Project | undefined;
@@ -85,7 +85,7 @@ export async function repair(
     const other = second && await openProject(second, { name, secrets }, guarded);
     const verified = await VerifiedChunks.open(project, guarded);
     const source = options.source && new SourceHealer(openerOf(options.source));
-    const run: Run = { options, project, other, lease, verified, source };
+    const run: RepairRun = { options, project, other, lease, verified, source };
     const back = await bringBack(run, guarded);
     const { healed, ...report } = await healAll(run, guarded);
     const all = { healed: [...keys, ...back.healed, ...healed], left: [...back.left, ...report.left] };
@@ -107,7 +107,10 @@ function openerOf(source: Source | SourceOpener): SourceOpener {
   return typeof source === "function" ? source : () => Promise.resolve(source);
 }
 
-async function bringBack({ options, project, other, lease }: Run, context: Context): Promise<BroughtBack> {
+async function bringBack(
+  { options, project, other, lease }: RepairRun,
+  context: Context,
+): Promise<BroughtBack> {
   if (other === undefined) return { healed: [], left: [], notMissed: 0 };
   const at = { project, other, lease, volume: options.volume };
   const { healed, ...rest } = await bringBackPoints(at, context);
@@ -115,7 +118,7 @@ async function bringBack({ options, project, other, lease }: Run, context: Conte
 }
 
 /** Rounds, each of a verify and of healing what it found, until one finds nothing that it can heal. */
-async function healAll(run: Run, context: Context) {
+async function healAll(run: RepairRun, context: Context) {
   const healed = new Set<string>();
   for (let round = 0;; round++) {
     const { report, needs } = await verifyRound(run, round, context);
@@ -135,13 +138,13 @@ async function healAll(run: Run, context: Context) {
   }
 }
 
-function isProgress({ source }: Run, { healed, recovered }: Healing): boolean {
+function isProgress({ source }: RepairRun, { healed, recovered }: Healing): boolean {
   return healed.length + recovered.length > 0 || source?.hasMore === true;
 }
 
 /** What the first round has read whole is not read again. */
 async function verifyRound(
-  { options, project, verified }: Run,
+  { options, project, verified }: RepairRun,
   round: number,
   context: Context,
 ): Promise<Verification> {
@@ -151,7 +154,7 @@ async function verifyRound(
 }
 
 async function healRound(
-  run: Run,
+  run: RepairRun,
   found: Pick<Verification, "needs"> & { findings: Finding[]; healed: ReadonlySet<string> },
   context: Context,
 ): Promise<Healing> {
