@@ -31,7 +31,7 @@ export class NoRepositoryError extends VarveError {
   readonly url: string;
 
   constructor(url: string, advice: string) {
-    super("no_repository", `Cannot open the repository "${url}": there is none; ${advice}`);
+    super("no_repository", `Cannot open the repository "${url}": it does not exist; ${advice}`);
     this.url = url;
   }
 }
@@ -158,16 +158,27 @@ export class InterruptedError extends VarveError {
   }
 }
 
-/** The chain of causes as one line: `message: cause: cause's cause`. */
+/** The chain of causes as one line: `message: cause: cause's cause`. A cause that was mentioned before is left out. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let at = error; at !== undefined && at !== null && parts.length < 8;) {
     // Some causes are no errors, but have a message as one: the events of a worker that cannot load.
-    const text = typeof at === "object" && "message" in at ? String(at.message) : String(at);
-    if (text !== "" && !parts.some((part) => part.includes(text))) parts.push(text);
+    const message = typeof at === "object" && "message" in at ? String(at.message) : String(at);
+    const { text, mark } = readMessage(message);
+    if (text !== "" && !parts.some((part) => part.includes(mark))) parts.push(text);
     at = at instanceof Error ? at.cause : undefined;
   }
   return escapeControls(parts.join(": ").replace(/\s*[\r\n]+\s*/g, " "));
+}
+
+/**
+ * Node.js writes `ENOENT: no such file or directory, open '/x'` for a failed system call: the text for people is `no such
+ * file or directory (ENOENT)`. A text that has the `mark` already tells as much.
+ */
+function readMessage(message: string): { text: string; mark: string } {
+  const [, code, reason] = /^(E[A-Z0-9]+): ([^,]+), [a-z_0-9]+( '.*')?$/s.exec(message) ?? [];
+  if (code === undefined) return { text: message, mark: message };
+  return { text: `${reason} (${code})`, mark: `(${code})` };
 }
 
 /**

@@ -85,7 +85,7 @@ export class PageCacheFile {
     if (page >= this.head.pages) return undefined;
     const length = this.#index.getUint32(page * INDEX_BYTES + 8, true);
     if (length === 0) return undefined;
-    if (length > MAX_PAGE_BYTES) throw new RangeError("the cache has a page that is none");
+    if (length > MAX_PAGE_BYTES) throw new RangeError("the cache has an invalid page");
     return await readAt(this.#file, Number(this.#index.getBigUint64(page * INDEX_BYTES, true)), length);
   }
 
@@ -134,6 +134,6 @@ function checksum(head: Uint8Array, index: Uint8Array): Uint8Array {
 /** Exactly `length` bytes. Throws where the file is shorter. */
 async function readAt(file: OwnFile, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(length);
-  if (await file.read(bytes, offset) < length) throw new RangeError("the cache is cut short");
+  if (await file.read(bytes, offset) < length) throw new RangeError("the cache is truncated");
   return bytes;
 }

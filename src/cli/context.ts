@@ -21,7 +21,7 @@ export interface Session {
   closed: ClosedProjects;
 }
 
-export interface Command {
+interface Command {
   options: GlobalOptions;
   invocation: Invocation;
   /** What Ctrl-C leaves behind. */
@@ -91,7 +91,7 @@ async function openNamedStore(
   });
 }
 
-export interface OtherStoreOptions {
+interface OtherStoreOptions {
   options: GlobalOptions;
   context: Context;
   /** Where S3 is, and as whom, instead of what the options and the environment say. */
@@ -121,7 +121,7 @@ export function defaultRepository(env: Environment, home: string): string {
 }
 
 /** What is below it may be deleted at any time. */
-export function cacheFolder(env: Environment, home: string): string {
+function cacheFolder(env: Environment, home: string): string {
   return path.join(xdgFolder(env.XDG_CACHE_HOME, path.join(home, ".cache")), "varve");
 }
 
@@ -150,7 +150,7 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
     onDebug: (line) => log.debug({}, line),
   });
   const stateRoot = stateFolder(env, homedir());
-  if (stateRoot === undefined) log.debug({}, "there is no home folder: which points were seen is not noted");
+  if (stateRoot === undefined) log.debug({}, "no home directory: the restore points seen are not recorded");
   const { jobs } = options;
   return {
     ...{ signal, log, clock: systemClock, host: hostname(), threads: availableParallelism() },

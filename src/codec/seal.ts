@@ -1,7 +1,7 @@
 /**
  * Objects are sealed with AES-256-GCM, each section under a key of its own: HMAC-SHA-256(data key, part ‖ name), with a
  * random nonce and the header authenticated along. So a section cannot be moved to another name, part or header.
- * A sealed section is nonce (12) ‖ ciphertext ‖ tag (16). docs/format.md, "Sealing".
+ * A sealed section is nonce (12) ‖ ciphertext ‖ tag (16). docs/format.md, "Objects".
  */
 import { createCipheriv, createDecipheriv, randomFillSync } from "node:crypto";
 import { cannotRead } from "../errors.ts";
@@ -100,7 +100,7 @@ export function openFront(bytes: Uint8Array, object: ObjectName, key: SealKey): 
   const out = new Uint8Array(Math.max(0, header.frontBytes - SEAL_BYTES));
   const section = bytes.subarray(HEADER_BYTES, frontEnd(header));
   if (section.length !== header.frontBytes || section.length < SEAL_BYTES) {
-    throw cannotRead(object.key, "it is cut short");
+    throw cannotRead(object.key, "it is truncated");
   }
   openSection(out, section, { object, part: PART.front, header: bytes.subarray(0, HEADER_BYTES), key });
   return out;
@@ -122,7 +122,7 @@ export function openContentInto(
     throw cannotRead(object.key, "its length is wrong");
   }
   if (header.plainBytes > out.length) {
-    throw cannotRead(object.key, `it says to hold ${header.plainBytes} bytes`);
+    throw cannotRead(object.key, `its header claims ${header.plainBytes} bytes`);
   }
   const raw = header.compression === COMPRESSION.none;
   // Seen before it is opened: the room is for as much as the header says.
@@ -133,7 +133,7 @@ export function openContentInto(
   openSection(opened, section, { object, part: PART.content, header: bytes.subarray(0, HEADER_BYTES), key });
   const length = raw ? opened.length : decompress(opened, out.subarray(0, header.plainBytes), object);
   if (length !== header.plainBytes) {
-    throw cannotRead(object.key, "its content is not as long as its header says");
+    throw cannotRead(object.key, "its content does not have the length in its header");
   }
   return length;
 }
@@ -190,7 +190,7 @@ function openSection(
   try {
     cipher.final();
   } catch (cause) {
-    throw cannotRead(options.object.key, "it was changed, or sealed with another key", cause);
+    throw cannotRead(options.object.key, "it was changed, or encrypted with another key", cause);
   }
 }
 

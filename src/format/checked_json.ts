@@ -20,15 +20,15 @@ export function decodeCheckedJson(bytes: Uint8Array, key: string): Record<string
   const damaged = (state: string) => cannotRead(key, state);
   const [line, sum, ...rest] = (fromUtf8(bytes) ?? "").split("\n");
   const version = /^\{"varve":(\d+)[,}]/.exec(line ?? "")?.[1];
-  if (version === undefined) throw damaged("it is not a file of varve");
+  if (version === undefined) throw damaged("it was not written by varve");
   if (Number(version) !== FORMAT_VERSION) throw unknownVersion(key, version);
   if (rest.join("") !== "" || sum !== sha256Hex(line!)) {
-    throw damaged("its check sum does not match, it was changed");
+    throw damaged("its checksum does not match");
   }
   try {
     return JSON.parse(line!) as Record<string, unknown>;
   } catch {
-    throw damaged("its line is no JSON");
+    throw damaged("it is not valid JSON");
   }
 }
 

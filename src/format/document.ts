@@ -71,7 +71,7 @@ function parse(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(fromUtf8(bytes) ?? "");
   } catch {
-    throw new Refusal("it is not JSON");
+    throw new Refusal("it is not valid JSON");
   }
 }
 

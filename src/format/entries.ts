@@ -152,23 +152,23 @@ export class EntryList {
 
   /** Throws `RangeError` when the bytes are not exactly a run of entries; of `length` of them, where that is known. */
   static decode(bytes: Uint8Array, length?: number): EntryList {
-    if (bytes.length < 4) throw new RangeError("the entries are cut short");
+    if (bytes.length < 4) throw new RangeError("the entries are truncated");
     const count = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-    if (count > bytes.length - 4) throw new RangeError("the entries are cut short");
+    if (count > bytes.length - 4) throw new RangeError("the entries are truncated");
     if (length !== undefined && count !== length) {
-      throw new RangeError(`there are ${count} entries, not ${length}`);
+      throw new RangeError(`it has ${count} entries instead of ${length}`);
     }
     const list = new EntryList(count);
     let from = 4;
     for (let i = 0; i < count; i++) {
       const kind = bytes[from++];
       const size = payloadBytes(kind);
-      if (size === undefined) throw new RangeError(`entry ${i} is of the unknown kind ${kind}`);
-      if (from + size > bytes.length) throw new RangeError("the entries are cut short");
+      if (size === undefined) throw new RangeError(`entry ${i} has the unknown kind ${kind}`);
+      if (from + size > bytes.length) throw new RangeError("the entries are truncated");
       list.#decodeEntry(i, kind!, bytes.subarray(from, from + size));
       from += size;
     }
-    if (from !== bytes.length) throw new RangeError("bytes follow the last entry");
+    if (from !== bytes.length) throw new RangeError("the last entry is followed by more bytes");
     return list;
   }
 

@@ -76,5 +76,5 @@ export function decodeNames(bytes: Uint8Array, key: string): string[] {
   if (bytes.length === 0) return [];
   const names = (fromUtf8(bytes) ?? "").split("\n");
   if (names.every((name) => parseManifestName(name) !== undefined)) return names;
-  throw cannotRead(key, "a line of it is not the name of a manifest");
+  throw cannotRead(key, "one of its lines is not the name of a manifest");
 }

@@ -32,8 +32,8 @@ export async function findChunkBytes(
   if (!isClosed) return undefined;
   throw new VarveError(
     "wrong_secret",
-    `Cannot make a repository in "${store.url}": there are projects, and how large their chunks are is not known; ` +
-      `give a --passphrase-file or --key-file that opens one, or --chunk-size`,
+    `Cannot create a repository in "${store.url}": it has projects of unknown chunk size; ` +
+      `give the --passphrase-file or --key-file of one of them, or --chunk-size`,
   );
 }
 

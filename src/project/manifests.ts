@@ -57,7 +57,7 @@ async function damageUnlessGone(
   const key = project.objectKey(manifestName(place.volume, place.backup));
   if (error instanceof MissingError) {
     if (await isGone(project, place, context)) return undefined;
-    return cannotRead(key, "the store lists it, and does not give it", error);
+    return cannotRead(key, "the store lists it but does not return it", error);
   }
   if (!isUnreadable(error) && !isOfAnother(error)) throw error;
   return new DamageError(key, describeError(error), { cause: error });

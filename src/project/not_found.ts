@@ -17,6 +17,11 @@ export function namesOf(names: readonly string[]): string {
 export async function noBackups(project: Project, volume: string, context: Context): Promise<VarveError> {
   const points = await listPoints(project, undefined, context);
   const volumes = new Set(points.map(({ volume }) => volume));
-  const others = volumes.size === 0 ? "no other has any" : `"${project.name}" has ${namesOf([...volumes])}`;
-  return new VarveError("not_found", `Cannot find "${project.name}/${volume}": it has no backups; ${others}`);
+  const others = volumes.size === 0
+    ? "the project is empty"
+    : `"${project.name}" has ${namesOf([...volumes])}`;
+  return new VarveError(
+    "not_found",
+    `Cannot find "${project.name}/${volume}": it has no restore points; ${others}`,
+  );
 }

@@ -39,13 +39,13 @@ export async function resolvePoint(point: string, choices: PointChoices): Promis
 /** The same, and what else might have been meant. */
 export async function findPoint(point: string, choices: PointChoices): Promise<FoundPoint> {
   const { thing } = choices;
-  if (point === "") throw new UsageError(`Cannot read "${thing}@": what follows the @ is empty`);
+  if (point === "") throw new UsageError(`Cannot read "${thing}@": the part after @ is empty`);
   const [, kind, rest = point] = PREFIX.exec(point) ?? [];
   const id = await findId(point, { kind, rest, choices });
   if (id !== undefined) return { id, untilMs: Infinity };
   const timeMs = kind === undefined || kind === "time" ? parseTime(rest) : undefined;
   if (timeMs !== undefined) return { id: atTime(choices, { point, timeMs }), untilMs: timeMs };
-  throw unclear("not_found", choices, { point, why: "no backup has that id, snapshot or time" });
+  throw unclear("not_found", choices, { point, why: "no restore point has that id, snapshot or time" });
 }
 
 async function findId(
@@ -64,7 +64,7 @@ async function findId(
   if (byPrefix.length === 1) return byPrefix[0];
   const isTime = kind === undefined && parseTime(rest) !== undefined;
   if (byPrefix.length > 1 && !isTime) {
-    throw unclear("failed", choices, { point, why: `${byPrefix.length} backups begin so` });
+    throw unclear("failed", choices, { point, why: `${byPrefix.length} restore points match` });
   }
 }
 
@@ -83,7 +83,7 @@ function unclear(
 ): VarveError {
   return new VarveError(
     code,
-    `Cannot find ${quote(`${thing}@${point}`)}: ${why}; "varve list ${thing}" shows them`,
+    `Cannot find ${quote(`${thing}@${point}`)}: ${why}; see "varve list ${thing}"`,
   );
 }
 
@@ -92,7 +92,9 @@ function before({ ids, dated = ids, thing }: PointChoices, count: number): strin
   const counted = dated.includes(ids.at(-1)!) ? dated : [...dated, ids.at(-1)!];
   const id = counted[counted.length - 1 - count];
   if (id !== undefined) return id;
-  const there = counted.length === 1 ? "is 1 backup" : `are ${counted.length} backups`;
+  const there = counted.length === 1
+    ? "is only 1 restore point"
+    : `are only ${counted.length} restore points`;
   throw new VarveError("not_found", `Cannot find "${thing}@~${count}": there ${there}`);
 }
 
@@ -102,7 +104,7 @@ function atTime(
 ): string {
   const id = dated.findLast((id) => backupTimeMs(id)! <= wanted.timeMs);
   if (id !== undefined) return id;
-  throw new VarveError("not_found", `Cannot find "${thing}@${wanted.point}": no backup is that old`);
+  throw new VarveError("not_found", `Cannot find "${thing}@${wanted.point}": no restore point is that old`);
 }
 
 /** ISO dates and times; without a zone they are local, as an operator reads a clock. A bare date is its end. */

@@ -115,7 +115,7 @@ export class Project {
     }
     const found = this.#keys.get(id) ?? await this.#findKey(id);
     if (found === undefined) {
-      throw cannotRead(key, `it is sealed with the key ${id}, which is not here`);
+      throw cannotRead(key, `it is encrypted with key ${id}, which is missing`);
     }
     this.#keys.set(id, found);
     return found;
@@ -128,7 +128,7 @@ export class Project {
   async assertNotErased(options: RequestOptions): Promise<void> {
     const name = keyName(toHex(this.firstKey.id));
     if (await this.has(name, options)) return;
-    throw new VarveError("conflict", `Cannot write to project "${this.name}": it was erased meanwhile`);
+    throw new VarveError("conflict", `Cannot write to project "${this.name}": it has been erased`);
   }
 
   /** What the store says of the object: `undefined` only if neither a question nor a listing finds it. */
@@ -183,8 +183,8 @@ export class Project {
     if (bytes.length < length) return bytes;
     const header = decodeHeader(bytes, { type, key });
     const end = HEADER_BYTES + header.frontBytes + header.contentBytes;
-    if (end > most) throw cannotRead(key, "it says to hold more than an object can");
-    if (end < length) throw cannotRead(key, "it is longer than it says");
+    if (end > most) throw cannotRead(key, "its header claims an impossible size");
+    if (end < length) throw cannotRead(key, "it is longer than its header says");
     // One more than it should have: of what follows nothing else has to be known.
     const range = { offset: length, length: end - length + 1 };
     const rest = await this.get(name, { ...options, range });
@@ -202,7 +202,7 @@ export class Project {
   ): Promise<number> {
     const bytes = sealObject(object, options.keys);
     if (bytes.length > maxObjectBytes(object.type)) {
-      const state = `with ${bytes.length} bytes it is larger than such an object can be`;
+      const state = `it would be ${bytes.length} bytes, more than such an object may have`;
       throw new VarveError("failed", `Cannot write "${this.objectKey(object.name)}": ${state}`);
     }
     await this.put(object.name, bytes, options);

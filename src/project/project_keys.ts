@@ -103,14 +103,14 @@ export function decodeKey(bytes: Uint8Array, { key, project }: { key: string; pr
   const fields = decodeCheckedJson(bytes, key);
   const id = String(fields.key);
   if (fromHex(id, KEY_ID_BYTES) === undefined || !key.endsWith(`/${id}`)) {
-    throw damaged("it is not the one that its name says");
+    throw damaged("its content does not match its name");
   }
   if (fields.project !== project) {
     const other = typeof fields.project === "string" ? ` of project ${quote(fields.project)}` : "";
-    throw new UnusableKeyError(key, `it is a key${other}, not of "${project}"`);
+    throw new UnusableKeyError(key, `it is the key${other}, not of "${project}"`);
   }
   const holders = readHolders(fields.holders);
-  if (holders === undefined) throw damaged("it does not say, as varve would, how to open it");
+  if (holders === undefined) throw damaged("it has no valid key holders");
   return { key, id, holders };
 }
 
@@ -145,9 +145,9 @@ export async function openKeys(
   return { keys, encryption: encryptionOf(usable[0]!.stored), damaged };
 }
 
-const LIES_OPEN = "it lies open in the store, beside one that is sealed";
-const STAYS_CLOSED = "none of the given secrets opens it";
-const COSTS_TOO_MUCH = "the keys together cost more work than varve would spend on them";
+const LIES_OPEN = "it is stored unprotected beside a protected one";
+const STAYS_CLOSED = "none of the given secrets unlocks it";
+const COSTS_TOO_MUCH = "the keys would take too much work to unlock";
 
 /** A key object of the project, opened; `undefined` where it is not there to be used. */
 export async function openLaterKey(
@@ -258,7 +258,7 @@ function noneOpens(
   }
   return new DamageError(
     cause.key,
-    `Cannot open project "${name}": ${describeError(cause)}; put the project's own key back`,
+    `Cannot open project "${name}": ${describeError(cause)}; restore the project's own key`,
     { cause },
   );
 }
@@ -271,7 +271,7 @@ function wrongSecret(
   const tried = secrets.find(({ kind }) => kinds.has(kind));
   const states = {
     "passphrase": tried && "the passphrase is wrong",
-    "key-file": tried && "it is another key file's",
+    "key-file": tried && "the key file is wrong",
   };
   if (tried !== undefined) return new VarveError("wrong_secret", `${cannot} ${states[tried.kind]}`);
   const wanted = {
@@ -289,7 +289,7 @@ function tellKeys(
   context: Context,
 ): void {
   for (const error of damaged.values()) {
-    const line = `${describeError(error)}; of project "${name}", what is sealed with that key cannot be read`;
+    const line = `${describeError(error)}; data of project "${name}" encrypted with that key cannot be read`;
     if (error instanceof UnusableKeyError) context.log.warn({ project: name }, line);
     else tellProblem(new DamageError(error.key, line, { cause: error }), context);
   }
@@ -297,6 +297,6 @@ function tellKeys(
   const ids = usable.map(({ stored }) => stored.id).join(", ");
   context.log.warn(
     { project: name },
-    `project "${name}" has ${usable.length} keys: ${ids}; new volumes take the first`,
+    `project "${name}" has ${usable.length} keys: ${ids}; new volumes use the first`,
   );
 }

@@ -1,4 +1,4 @@
-/** A repository: a store with `varve.json` in it. docs/format.md, "The repository". */
+/** A repository: a store with `varve.json` in it. docs/format.md, "The two texts". */
 import { DamageError, MissingError, NoRepositoryError, UsageError, VarveError } from "../errors.ts";
 import { toHex } from "../util/bytes.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
@@ -28,11 +28,11 @@ export async function initRepository(
 ): Promise<Repository> {
   if (tryRead(chunkBytes, field.chunkSize) === undefined) {
     throw new UsageError(
-      `Cannot use chunks of ${chunkBytes} bytes: a multiple of ${BLOCK_BYTES}, ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
+      `Cannot use chunks of ${chunkBytes} bytes: expected a multiple of ${BLOCK_BYTES} from ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
     );
   }
   if (await isThere(store, context)) {
-    throw new VarveError("conflict", `Cannot make a repository in "${store.url}": there is one already`);
+    throw new VarveError("conflict", `Cannot create a repository in "${store.url}": it already has one`);
   }
   const body = encodeCheckedJson({
     repository: toHex(randomBytes(REPOSITORY_ID_BYTES)),
@@ -64,7 +64,7 @@ export async function openRepository(store: Store, context: Context): Promise<Re
   if (fields === undefined) {
     throw new DamageError(
       REPOSITORY_KEY,
-      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" is none that varve wrote`,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve`,
     );
   }
   return { id: fields.repository, store, chunkBytes: fields.chunk_bytes };
@@ -83,7 +83,7 @@ export async function openSecond(
   if (second.chunkBytes === chunkBytes) return second;
   throw new VarveError(
     "conflict",
-    `${cannot} "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
+    `${cannot} "${store.url}": its chunk size is ${second.chunkBytes} bytes instead of ${chunkBytes}`,
   );
 }
 
@@ -97,6 +97,6 @@ async function readRepositoryFile(store: Store, { signal }: Context): Promise<Re
     );
   } catch (cause) {
     if (!(cause instanceof MissingError)) throw cause;
-    throw new NoRepositoryError(store.url, 'make one with "varve init", or check --repo');
+    throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
   }
 }

@@ -157,8 +157,8 @@ async function goneProject(
   const volumes = await notedVolumes(place);
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
-  return `the project "${project}" is not there any more, and this host has seen points of ${seen}: it was lost, or ` +
-    `erased elsewhere; if that is right, remove "${projectStateFolder(place)}"`;
+  return `project "${project}", of which this host has seen restore points of ${seen}, is missing: it was lost, or ` +
+    `erased elsewhere; if it was erased, remove "${projectStateFolder(place)}"`;
 }
 
 /** To be thrown on: says it where the error is that a project cannot be found which this host has seen points of. */
@@ -183,7 +183,7 @@ export async function throwAsGone(
   const isMissing = error instanceof VarveError && error.code === "not_found";
   const state = isMissing ? await goneProject(repository, project, context) : undefined;
   if (state === undefined) throw error;
-  throw new VarveError("damage", `Cannot vouch for "${project}": ${state}`);
+  throw new VarveError("damage", `Cannot verify "${project}": ${state}`);
 }
 
 /** One comparison; what was forgotten is read when it is needed, once. */
@@ -235,13 +235,13 @@ function sayMissed(
   for (const { volume, backup } of missed.slice(0, SAID_MAX)) {
     log.warn(
       {},
-      `this host has seen "${name}/${volume}@${backup}", which is not there any more, and there is no record of a forget ` +
-        `that took it: it was lost, or the store was put back to an older state; if it was forgotten on purpose, ` +
+      `"${name}/${volume}@${backup}", which this host has seen, is missing, but no forget recorded it: ` +
+        `it was lost, or the store was reset to an older state; if it was forgotten on purpose, ` +
         `remove "${newestNotePath(place, volume)}"`,
     );
   }
   const more = missed.length - SAID_MAX;
-  if (more > 0) log.warn({}, `and so it is with ${counted(more, "more point")} of "${name}"`);
+  if (more > 0) log.warn({}, `the same applies to ${counted(more, "more restore point")} of "${name}"`);
 }
 
 function statePlace(project: Project, { stateRoot: root }: Context): StatePlace | undefined {
@@ -259,7 +259,7 @@ async function readSeen(project: Project, at: NotePlace, { log }: Context): Prom
   if (content === undefined) return { newest: null, missed: [] };
   const note = tryRead(content, readNoteContent);
   if (note !== undefined) return note;
-  log.warn({ path: at.path }, "this note is not one that was written for this project; it is made anew");
+  log.warn({ path: at.path }, "this note was not written for this project; it is recreated");
   return { newest: null, missed: [] };
 }
 
@@ -282,6 +282,6 @@ async function writeSeen(
     if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
     else await writeNote(at, { keys: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
-    log.debug({ path: at.path, reason: describeError(error) }, "the newest point is not noted");
+    log.debug({ path: at.path, reason: describeError(error) }, "could not record the newest restore point");
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Decodes one difference: what `rbd export-diff` and `rbd merge-diff` write (v1), and what stands for each snapshot
  * in `rbd export --export-format 2` (v2, whose records are framed with their length). Source of both: Ceph's
- * doc/dev/rbd-diff.rst and src/tools/rbd/action/Export.cc.
+ * doc/dev/rbd-diff.rst and Export.cc of tools/rbd/action.
  */
 import { MAX_VOLUME_BYTES } from "../format/limits.ts";
 import type { Decoding, RbdCursor } from "./steps.ts";
@@ -72,7 +72,7 @@ function* decodeHead(cursor: RbdCursor, framed: boolean): Decoding<RecordHead> {
   const tag = yield* cursor.takeByte();
   const known = tag === WRITE || tag === ZERO || tag === END || METADATA.has(tag);
   if (!known || (tag === PROTECTION && !framed)) {
-    throw cursor.fail(`a record of the unknown tag ${tagText(tag)}`, offset);
+    throw cursor.fail(`a record with the unknown tag ${tagText(tag)}`, offset);
   }
   const hasFrame = framed && tag !== END;
   return { tag, offset, frameBytes: hasFrame ? yield* cursor.takeNumber("a record length") : undefined };
@@ -102,7 +102,7 @@ function* decodeExtent(
   { head, sizeBytes }: { head: RecordHead; sizeBytes: number },
 ): Decoding {
   if (METADATA.has(head.tag)) {
-    throw cursor.fail(`a ${tagText(head.tag)} record behind the first extent`, head.offset);
+    throw cursor.fail(`a ${tagText(head.tag)} record after the first extent`, head.offset);
   }
   const offset = yield* cursor.takeNumber("an extent's offset");
   const length = yield* cursor.takeNumber("an extent's length");
@@ -120,7 +120,7 @@ function assertFrame(cursor: RbdCursor, expected: { head: RecordHead; sizeBytes:
   const { frameBytes, tag, offset } = expected.head;
   if (frameBytes === undefined || frameBytes === expected.sizeBytes) return;
   throw cursor.fail(
-    `a ${tagText(tag)} record of ${frameBytes} bytes, not of ${expected.sizeBytes}`,
+    `a ${tagText(tag)} record of ${frameBytes} bytes instead of ${expected.sizeBytes}`,
     offset,
   );
 }

@@ -1,7 +1,7 @@
 /**
  * Decodes whole rbd streams: a v1 difference, or the container of `rbd export --export-format 2`, which holds one
  * v2 difference for each snapshot and one for the image's head. Source: Ceph's doc/dev/rbd-export.rst and
- * src/tools/rbd/action/{Export,Import}.cc.
+ * Export.cc and Import.cc of tools/rbd/action.
  */
 import type { StreamError } from "../errors.ts";
 import { equalBytes, utf8 } from "../util/bytes.ts";
@@ -34,7 +34,7 @@ export function* decodeRbdStream(name: string): Decoding {
     yield* decodeExport(cursor);
   } else throw notAnRbdStream(cursor, { name, seen });
   const { offset } = cursor;
-  if ((yield* cursor.takeUpTo(1)).length > 0) throw cursor.fail("more bytes behind its end record", offset);
+  if ((yield* cursor.takeUpTo(1)).length > 0) throw cursor.fail("more bytes after its end record", offset);
 }
 
 /** Whether the bytes begin like a stream of rbd, of whatever version: not like what a disk begins with. */
@@ -50,7 +50,7 @@ function* decodeExport(cursor: RbdCursor): Decoding {
   yield* expect(cursor, EXPORT_DIFFS_BANNER);
   const { offset } = cursor;
   const count = yield* cursor.takeNumber("a count of differences");
-  if (count === 0) throw cursor.fail("no difference at all", offset);
+  if (count === 0) throw cursor.fail("no differences", offset);
   for (let left = count; left > 0; left -= 1) {
     yield* expect(cursor, EXPORT_DIFF_BANNER);
     yield* decodeRbdDiff(cursor, true);
@@ -68,16 +68,16 @@ function* expect(cursor: RbdCursor, banner: string): Decoding {
   const { offset } = cursor;
   const seen = yield* cursor.take(banner.length);
   if (equalBytes(seen, utf8(banner))) return;
-  throw cursor.fail(`"${snapshotText(seen)}" where "${snapshotText(utf8(banner))}" must be`, offset);
+  throw cursor.fail(`"${snapshotText(seen)}" instead of "${snapshotText(utf8(banner))}"`, offset);
 }
 
 function notAnRbdStream(cursor: RbdCursor, { name, seen }: { name: string; seen: Uint8Array }): StreamError {
-  if (seen.length === 0) return cursor.error("it is empty, an rbd stream was expected", 0);
+  if (seen.length === 0) return cursor.error("it is empty, but an rbd stream was expected", 0);
   const known = [DIFF_BANNER, EXPORT_BANNER].map(utf8);
   if (known.some((banner) => equalBytes(seen, banner.subarray(0, seen.length)))) {
     // Cut off within the banner: a whole one was seen by the caller.
     return streamEndsEarly(name, cursor.offset);
   }
-  const advice = 'not with "rbd diff v1" or "rbd image v2"; for the raw bytes of a volume say --format raw';
-  return cursor.error(`it begins with "${snapshotText(seen)}", ${advice}`, 0);
+  const advice = 'not with "rbd diff v1" or "rbd image v2"; for the raw bytes of a volume use --format raw';
+  return cursor.error(`it starts with "${snapshotText(seen)}", ${advice}`, 0);
 }

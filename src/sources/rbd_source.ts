@@ -81,7 +81,7 @@ export class RbdSource implements Source {
     this.#made = undefined;
     if (this.#own === undefined || !isAlone) return;
     await this.#removeOlder(this.#own).catch((error) =>
-      this.#options.warn(`older snapshots stay until the next backup: ${describeError(error)}`)
+      this.#options.warn(`older snapshots are kept until the next backup: ${describeError(error)}`)
     );
   }
 
@@ -99,12 +99,13 @@ export class RbdSource implements Source {
 
   /** An interrupted command may have made it all the same. */
   async #makeSnapshot(volumeId: string): Promise<string> {
-    await this.#image.assertNotHalfRestored(this.#options.signal);
     this.#own = ownPrefix(volumeId);
     const name = ownName(this.#own);
     this.#made = { name, isCertain: false };
     await this.#image.createSnapshot(name, this.#options.signal);
     this.#made.isCertain = true;
+    // After the snapshot: a restore sets its mark before it changes the image.
+    await this.#image.assertNotHalfRestored(this.#options.signal);
     return name;
   }
 
@@ -117,7 +118,9 @@ export class RbdSource implements Source {
     );
     for (const { name, isProtected } of older) {
       if (isProtected) {
-        warn(`the older snapshot "${this.#image.name}@${name}" stays: it is protected, as for a clone`);
+        warn(
+          `the older snapshot "${this.#image.name}@${name}" is kept because it is protected (for a clone)`,
+        );
       } else await this.#image.removeSnapshot(name, signal).catch((error) => warn(describeError(error)));
     }
   }

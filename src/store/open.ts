@@ -66,8 +66,8 @@ async function openS3(
   }
   if (!/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/i.test(bucket)) {
     throw new UsageError(
-      `Cannot open the store: "${bucket}" is no bucket's name: those have 3 to 63 letters, digits, dots and ` +
-        `hyphens, and begin and end with a letter or digit`,
+      `Cannot open the store: "${bucket}" is not a valid bucket name; expected 3 to 63 letters, digits, dots and ` +
+        `hyphens, starting and ending with a letter or digit`,
     );
   }
   if (prefix !== "" && !isKey(prefix)) {
@@ -76,7 +76,7 @@ async function openS3(
   const connected = await connectS3({ endpoint: s3Endpoint, profile: s3Profile, addressing: s3Addressing });
   if (connected.peer.isTls && process.env.NODE_TLS_REJECT_UNAUTHORIZED === "0") {
     onWarning?.(
-      "NODE_TLS_REJECT_UNAUTHORIZED=0 is set: the store's certificate is not checked, anybody may answer for it",
+      "NODE_TLS_REJECT_UNAUTHORIZED=0 is set: the store's certificate is not checked, so anyone can impersonate it",
     );
   }
   return new S3Store(new S3Bucket(bucket, connected, { limitMs: s3TimeoutMs }), prefix);
@@ -88,7 +88,7 @@ function directoryOf(url: string): string {
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url) ?? [];
   if (scheme === undefined) return resolve(url);
   throw new UsageError(
-    `Cannot open a store of kind "${scheme}": known are "s3://bucket/prefix" and directories`,
+    `Cannot open a store of kind "${scheme}": expected "s3://bucket/prefix" or a directory`,
   );
 }
 
@@ -96,7 +96,7 @@ function pathOf(url: string): string {
   try {
     return fileURLToPath(url);
   } catch (cause) {
-    throw new UsageError(`Cannot open store "${url}": a file URL is written "file:///path"`, { cause });
+    throw new UsageError(`Cannot open store "${url}": expected "file:///path"`, { cause });
   }
 }
 

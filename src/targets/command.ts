@@ -79,7 +79,10 @@ export class CommandTarget implements Target {
     } catch (error) {
       if (!(error instanceof Error) || systemCode(error.cause) !== "EPIPE") throw error;
       await this.#finish();
-      throw new VarveError("failed", `Cannot restore to "${this.name}": it ended before it had read all`);
+      throw new VarveError(
+        "failed",
+        `Cannot restore to "${this.name}": it exited before reading all its input`,
+      );
     }
   }
 

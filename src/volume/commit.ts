@@ -77,7 +77,7 @@ async function canStay(
   if (isGood) {
     context.log.warn(
       { err: error },
-      `the backup ${manifest.info.backup} is stored: its lease was lost, and the whole point was checked instead`,
+      `restore point ${manifest.info.backup} is stored; its lease had expired, so all its objects were checked`,
     );
   }
   return isGood;
@@ -93,8 +93,8 @@ async function assertNewest(
     "conflict",
     `Cannot store "${project.name}/${info.volume}@${info.backup}": "${
       project.objectKey(newest.name)
-    }" is gone, and nobody ` +
-      `deleted it, which looks as if the store had been put back to an older copy; run it again`,
+    }" is missing but was ` +
+      `not deleted, so the store may have been reset to an older copy; retry`,
   );
 }
 
@@ -109,7 +109,7 @@ async function assertStored(
 ): Promise<void> {
   if (!(error instanceof StoreError) || !error.retryable) throw error;
   const volume = `${project.name}/${info.volume}`;
-  const unknown = `whether "${volume}@${info.backup}" is stored is not known, "varve list ${volume}" tells`;
+  const unknown = `the store did not confirm "${volume}@${info.backup}"; check with "varve list ${volume}"`;
   let isThere: boolean;
   try {
     isThere = !await isGone(project, info, context);
@@ -122,7 +122,7 @@ async function assertStored(
   if (isThere) return;
   throw new VarveError(
     "failed",
-    `Cannot store "${volume}@${info.backup}": it is not there; should a late write still arrive, "varve list ${volume}" tells`,
+    `Cannot store "${volume}@${info.backup}": the store does not have it; a delayed write may still arrive, check with "varve list ${volume}"`,
     { cause: error },
   );
 }
@@ -135,7 +135,7 @@ async function explainLost(project: Project, { info }: OpenManifest, context: Co
   if ((await readForgotten(project, context)).has(manifestName(info.volume, info.backup))) return;
   throw new VarveError(
     "failed",
-    `Cannot store "${project.name}/${info.volume}@${info.backup}": the store said that it has it, and does not; run it again`,
+    `Cannot store "${project.name}/${info.volume}@${info.backup}": the store confirmed it but does not have it; retry`,
   );
 }
 
@@ -155,13 +155,16 @@ async function withdraw(
   if (await isHeld(project, info)) {
     return context.log.error(
       { key },
-      `the backup ${info.backup} is held and stays; verify whether it is whole`,
+      `restore point ${info.backup} is held and was kept; check it with varve verify`,
     );
   }
   await project.assertNotErased({})
     .then(() => recordForgotten(project, { names: [name], lease: lease.idHex }, {}))
-    .catch((error) => context.log.debug({ err: error }, "the withdrawal was not written down"));
+    .catch((error) => context.log.debug({ err: error }, "could not record the withdrawal"));
   const reason = await project.delete([name], {}).then(([left]) => left?.reason, describeError);
   if (reason === undefined) return;
-  context.log.error({ key, reason }, `could not withdraw the backup ${info.backup}; forget it by hand`);
+  context.log.error(
+    { key, reason },
+    `could not withdraw restore point ${info.backup}; remove it with varve forget`,
+  );
 }

@@ -60,7 +60,7 @@ export class LeafReader {
     const isIt = decodeHeader(bytes, { ...object, key }).plainBytes === length &&
       leaves.length === leavesBytes(length) && equalBytes(chunkId(keys.idKey, length, leaves), ref.id);
     if (isIt) return leaves;
-    throw cannotRead(key, "its leaves are not those of the chunk");
+    throw cannotRead(key, "its leaves do not match the chunk");
   }
 }
 

@@ -116,7 +116,7 @@ export class PageCache implements LocalPages {
 
   #damaged(): void {
     if (!this.#isDamaged && this.#file !== undefined) {
-      this.#context.log.warn({ path: pathOf(this.#file) }, "the local hash cache is damaged; it is rebuilt");
+      this.#context.log.warn({ path: pathOf(this.#file) }, "the local hash cache is damaged; rebuilding it");
     }
     this.#isDamaged = true;
   }

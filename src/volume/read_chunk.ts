@@ -128,7 +128,7 @@ export class ChunkReader {
       open: (object) => resources.pool.apply(into, object, wanted),
     });
     if (equalBytes(made, id)) return;
-    throw cannotRead(project.objectKey(chunkName(ref)), `it does not make the chunk ${toHex(id)}`);
+    throw cannotRead(project.objectKey(chunkName(ref)), `it does not yield chunk ${toHex(id)}`);
   }
 
   async #assertOpen(into: SharedBuffer, object: SealedObject): Promise<void> {
@@ -138,7 +138,7 @@ export class ChunkReader {
     const length = await resources.pool.open(into, object);
     const front = await project.front(bytes, { type: OBJECT_TYPE.chunk, name: chunkName(object.ref) });
     const wanted = into.bytes.subarray(project.chunkBytes, project.chunkBytes + leavesBytes(length));
-    if (!equalBytes(front, wanted)) throw cannotRead(object.key, "its leaves are not those of its content");
+    if (!equalBytes(front, wanted)) throw cannotRead(object.key, "its leaves do not match its content");
   }
 
   async #assertPatch(into: SharedBuffer, object: SealedObject, bytes: Uint8Array): Promise<void> {
@@ -208,7 +208,7 @@ export class ChunkReader {
     const isPatch = objectType(bytes) === OBJECT_TYPE.patch;
     const keys = await project.keyOf(bytes, { type: isPatch ? OBJECT_TYPE.patch : OBJECT_TYPE.chunk, name });
     if (bytes.length > sealed.bytes.length) {
-      throw cannotRead(key, "it has more bytes than a chunk can have");
+      throw cannotRead(key, "it is larger than any chunk");
     }
     if (bytes.buffer !== sealed.bytes.buffer) sealed.bytes.set(bytes);
     return await opening.open({ ref, sealed, sealedLength: bytes.length, keys, key });

@@ -267,15 +267,15 @@ async function assertForgotten(
     "failed",
     `Cannot collect "${project.name}": "${
       project.objectKey(lost)
-    }" was listed and is not there any more, and no forget took ` +
-      `it; nothing was deleted by this. Run it again, and "varve verify ${project.name} --exists"`,
+    }" was listed but is missing, and no forget ` +
+      `deleted it; nothing was deleted; retry, and run "varve verify ${project.name} --exists"`,
   );
 }
 
 function listedButMissing({ key, cause }: MissingError): UnavailableError {
   return new UnavailableError(
     key,
-    `Cannot read "${key}": it is listed, and the store says that it is not there`,
+    `Cannot read "${key}": the store lists it but reports it as missing`,
     {
       cause,
     },
@@ -313,8 +313,8 @@ function telling(
     const point = `${project.name}/${place.volume}@${place.backup}`;
     throw new DamageError(
       error.key,
-      `Cannot collect "${project.name}": the point "${point}" cannot be read as a whole, so it is not known what it needs, and ` +
-        `nothing is deleted. Repair it (varve repair ${project.name}), or let it go (varve forget ${point})`,
+      `Cannot collect "${project.name}": the objects of "${point}" are not all known, because it cannot be read as a whole; nothing was ` +
+        `deleted; run "varve repair ${project.name}" or "varve forget ${point}"`,
       { cause: error },
     );
   };

@@ -34,7 +34,7 @@ export async function tellSource({ project, options, lease }: SourceRun, context
   const { source, volume } = options;
   if (source.committed === undefined) return;
   const alone = isAlone(project, { volume, lease }, context).catch((error) => {
-    context.log.debug({ err: error }, "whether another backup of the volume is running is not known");
+    context.log.debug({ err: error }, "cannot tell if another backup of the volume is running");
     return false;
   });
   await source.committed({ isAlone: await alone });

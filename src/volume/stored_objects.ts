@@ -89,11 +89,11 @@ export class StoredObjects {
       const info = await this.#project.head(name, { signal: this.#signal });
       if (info?.sizeBytes === sizeBytes) continue;
       if (info !== undefined && await this.#isWholeOf(name, info.sizeBytes)) continue;
-      const state = info === undefined ? "does not" : `has one of ${info.sizeBytes} instead`;
+      const state = info === undefined ? "does not have it" : `has ${info.sizeBytes} bytes instead`;
       throw new StoreError(
-        `Cannot rely on "${this.#project.store.url}": it said that it holds "${
+        `Cannot rely on "${this.#project.store.url}": it reported "${
           this.#project.objectKey(name)
-        }" of ${sizeBytes} bytes, and ${state}; run it again`,
+        }" of ${sizeBytes} bytes but ${state}; retry`,
         { retryable: false },
       );
     }

@@ -292,7 +292,7 @@ export class ChunkWriter {
     const at = new Date(clock.now()).toISOString();
     const finding = { ref, found: "damaged", reason: describeError(error), at } as const;
     await quarantine(this.#options.project, finding, this.#context).catch((err) =>
-      log.debug({ err }, "an object that holds other bytes could not be marked")
+      log.debug({ err }, "could not quarantine a damaged object")
     );
   }
 

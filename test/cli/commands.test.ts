@@ -138,13 +138,13 @@ describe("varve backup", () => {
     const args = ["backup", "acme/disk", volume, "--format", "raw"];
     const refused = varve(args, { env: unnamed });
     expect(refused.code).toBe(10);
-    expect(refused.stderr).toContain("no other was named: set VARVE_REPO or --repo");
+    expect(refused.stderr).toContain("name another with --repo or VARVE_REPO");
     expect(fs.existsSync(env.XDG_DATA_HOME)).toBe(false);
     expect(varve(["init", "acme", "--no-encryption"], { env: unnamed }).code).toBe(0);
     expect(varve(args, { env: unnamed })).toEqual({ code: 0, stdout: "", stderr: "" });
     const { code, stderr } = varve(args, { env: { ...env, VARVE_REPO: path.join(folder, "mistyped") } });
     expect(code).toBe(10);
-    expect(stderr).toContain(`there is none; near it there is "${path.join(folder, "other")}", "${repo}"\n`);
+    expect(stderr).toContain(`it does not exist; nearby: "${path.join(folder, "other")}", "${repo}"\n`);
     expect(fs.existsSync(path.join(folder, "mistyped"))).toBe(false);
   });
 
@@ -185,7 +185,7 @@ describe("varve restore", () => {
       /^damaged: offset 0, 4194304 bytes, [^:]+: .+\ndamaged: offset 8388608, 1048699 bytes, /,
     );
     expect(stderr).toMatch(
-      /\nvarve: Cannot restore all of "acme\/disk": 2 chunks are damaged, "[^"]+bad.img" is not complete\n$/,
+      /\nvarve: Cannot restore all of "acme\/disk": 2 chunks are damaged; "[^"]+bad.img" is incomplete\n$/,
     );
   });
 });
@@ -254,10 +254,13 @@ describe("varve and the terminal", () => {
   });
 
   test.each([
-    ["backup acme/typed", "Cannot back up what is typed"],
-    ["backup acme/typed - --format raw", "Cannot back up what is typed"],
+    ["backup acme/typed", "Cannot read the backup from a terminal"],
+    ["backup acme/typed - --format raw", "Cannot read the backup from a terminal"],
     ["restore acme/disk --to -", "standard output is a terminal"],
-    ["restore acme/disk --to x --changed-since latest --changes -", "no changes are piped in"],
+    [
+      "restore acme/disk --to x --changed-since latest --changes -",
+      "--changes - needs a stream on standard input",
+    ],
   ])("%s exits with 2 when a person sits at the other end", (words, state) => {
     const line = `${[...VARVE, words].join(" ")}; echo "code $?"`;
     const seen = run(["env", `VARVE_REPO=${repo}`, "script", "-qec", line, "/dev/null"]);

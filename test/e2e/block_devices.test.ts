@@ -86,9 +86,8 @@ describe.skipIf(noLoopDevice !== undefined)(`varve and block devices (${noLoopDe
     const { code, stderr } = await bench.run(["restore", "acme/larger", "--to", device]);
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr:
-        `varve: Cannot restore to "${device}": it is too small, the device holds ${SIZE_BYTES} bytes and the ` +
-        `volume has ${SIZE_BYTES + 512}\n`,
+      stderr: `varve: Cannot restore to "${device}": it is too small with ${SIZE_BYTES} bytes for a ` +
+        `volume of ${SIZE_BYTES + 512}\n`,
     });
     expect(await readDevice()).toEqual(before);
   }, LIMIT_MS);

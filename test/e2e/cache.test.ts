@@ -88,7 +88,9 @@ describe("a cache folder", () => {
     expect(others).toEqual([]);
     expect(JSON.parse(line)).toMatchObject({
       level: "warn",
-      msg: expect.stringMatching(/the cache folder ".*" can be written to by others \(mode 0777\)/),
+      msg: expect.stringMatching(
+        /the cache folder ".*" is not used: other users can write to it \(mode 0777\)/,
+      ),
     });
     expect((await restore(tuesday, place("shared"))).way).toBe("compare");
   });
@@ -105,7 +107,7 @@ describe("a cache folder", () => {
       chown(65534);
       const before = fs.readdirSync(root, { recursive: true });
       const { stderr } = await bench.run(["list"], { env: place("theirs") });
-      expect(stderr).toContain("belongs to another user (uid 65534), and is not used");
+      expect(stderr).toContain("is not used: it belongs to another user (uid 65534)");
       expect((await restore(tuesday, place("theirs"))).way).toBe("compare");
       expect(fs.readdirSync(root, { recursive: true })).toEqual(before);
       fs.chownSync(root, 0, 0);

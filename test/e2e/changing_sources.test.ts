@@ -20,7 +20,7 @@ setDefaultTimeout(RUN_LIMIT_MS);
 
 const MIB = 1 << 20;
 const SIZE_BYTES = 24 * MIB;
-const MOVED = "was written to while it was read: what was read may be a mixture of old and new";
+const MOVED = "was written to while it was being read; the backup may be inconsistent";
 
 async function made(): Promise<Workbench> {
   const bench = new Workbench(scratchFolder());
@@ -81,7 +81,7 @@ test("varve backup says that a stream of an image's head is no base, and may be 
   expect(head.code).toBe(0);
   expect(JSON.parse(head.stderr)).toMatchObject({
     level: "warn",
-    msg: expect.stringMatching(/^"standard input" names no snapshot that it ends at: .*; export a snapshot$/),
+    msg: expect.stringMatching(/^"standard input" does not end at a snapshot: .*; export a snapshot$/),
   });
   expect(await bench.run(["backup", "acme/named"], { stdin: stream("s1") })).toMatchObject({
     code: 0,

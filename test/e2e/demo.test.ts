@@ -31,7 +31,7 @@ test("scripts/demo backs up every night and finds each equal when it is restored
   ]);
   expect([await run.exited, stderr]).toEqual([
     0,
-    expect.stringMatching(/^Made the repository .*\nMade the project "acme".*\n$/),
+    expect.stringMatching(/^Created the repository .*\nCreated the project "acme".*\n$/),
   ]);
   const { streams } = (await readChains()).find(({ name }) => name === "demo")!;
   const snapshots = streams.flatMap(({ points }) => points.map(({ snapshot }) => snapshot));

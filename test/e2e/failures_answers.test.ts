@@ -99,27 +99,27 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
         "it is not XML with the root",
       ],
       [
-        "is an error under the status of a success",
+        "is an error with the status of a success",
         { ...s3Failure(200, "InternalError") },
-        "it is an error under",
+        "it is an error with a success status",
       ],
       ["ends in the middle", ({ body, headers: { "content-length": _, ...headers } }) => ({
         headers,
         body: (body as Uint8Array).subarray(0, body.length / 2),
-      }), "its XML ends too early"],
+      }), "its XML is truncated"],
       ["does not say whether it is all", edit(/<IsTruncated>\w+<\/IsTruncated>/, ""), "(IsTruncated)"],
-      ["is of another prefix", edit(/<Prefix>[^<]*</, "<Prefix>other/<"), 'it is of the prefix "other/"'],
-      ["is of another bucket", edit(/<Name>[^<]*</, "<Name>other<"), 'it is of bucket "other"'],
+      ["is of another prefix", edit(/<Prefix>[^<]*</, "<Prefix>other/<"), 'it is for prefix "other/"'],
+      ["is of another bucket", edit(/<Name>[^<]*</, "<Name>other<"), 'it is for bucket "other"'],
       [
         "is cut and says not where to go on",
         edit(/<IsTruncated>false/, "<IsTruncated>true"),
-        "not where to go on",
+        "no continuation token",
       ],
-      ["is answered by another status", { status: 204 }, "it has the status 204"],
+      ["is answered by another status", { status: 204 }, "its status is 204"],
       [
         "leads elsewhere",
         { status: 302, headers: { location: "http://login.example/" } },
-        "it leads elsewhere (302)",
+        "it is a redirect (302)",
       ],
     ];
     for (const [what, fault, says] of LIES) {
@@ -140,11 +140,11 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       !query.has("delimiter");
     const ENTRY_LIES: [what: string, fault: Fault, says: string][] = [
       ["counts more entries than it has", edit(/<KeyCount>\d+</, "<KeyCount>999<"), "it counts 999 entries"],
-      ["leaves out an entry that it counts", edit(/<Contents>.*?<\/Contents>/s, ""), "entries and has "],
+      ["leaves out an entry that it counts", edit(/<Contents>.*?<\/Contents>/s, ""), "entries but has "],
       ["has an entry of elsewhere", edit(/<Key>repository/, "<Key>elsewhere"), "which is outside"],
-      ["has an entry without a time", edit(/<LastModified>[^<]*<\/LastModified>/, ""), "no time"],
-      ["has an entry without a size", edit(/<Size>[^<]*<\/Size>/, ""), "no size that can be"],
-      ["has an entry of a negative size", edit(/<Size>\d/, "<Size>-1"), "no size that can be"],
+      ["has an entry without a time", edit(/<LastModified>[^<]*<\/LastModified>/, ""), "no valid time"],
+      ["has an entry without a size", edit(/<Size>[^<]*<\/Size>/, ""), "no valid size for"],
+      ["has an entry of a negative size", edit(/<Size>\d/, "<Size>-1"), "no valid size for"],
     ];
     for (const [what, fault, says] of ENTRY_LIES) {
       test(`that ${what} is an error of gc and verify, and nothing is deleted`, async () => {
@@ -173,11 +173,11 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 
     test("that a proxy calls missing with a page is not missing: list, gc and verify fail", async () => {
       answer(isManifest, webPage(404));
-      await expectWithheld("it is a 404 with a web page that is not S3's: \"<html><body>Please log in");
+      await expectWithheld('it is a 404 with a web page that is not from S3: "<html><body>Please log in');
     });
     test("that is said to be missing without a word for it is not missing", async () => {
       answer(isManifest, 404);
-      await expectWithheld("it is a 404 that does not say what is missing");
+      await expectWithheld("it is a 404 that does not name the missing object");
     });
     test("in whose place a web page comes is told with its address", async () => {
       for (
@@ -245,7 +245,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
     });
     test("that is archived is called so", async () => {
       answer(isChunk, s3Failure(403, "InvalidObjectState"));
-      const line = /it is archived, and has to be brought back in the store first \(403 InvalidObjectState\)/;
+      const line = /it is archived; restore it in the store first \(403 InvalidObjectState\)/;
       expectOneLine(await restore(), { code: 3, line });
     });
 
@@ -279,10 +279,14 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       [
         "has the CRC-32 of other bytes",
         ({ headers }) => ({ headers: { ...headers, "x-amz-checksum-crc32": "AAAAAA==" } }),
-        "that of other bytes",
+        "does not match the bytes sent",
       ],
-      ["has the ETag of other bytes", withEtag('"00000000000000000000000000000000"'), "that of other bytes"],
-      ["is only accepted", { status: 202, headers: { etag: '"x"' } }, "it has the status 202"],
+      [
+        "has the ETag of other bytes",
+        withEtag('"00000000000000000000000000000000"'),
+        "does not match the bytes sent",
+      ],
+      ["is only accepted", { status: 202, headers: { etag: '"x"' } }, "its status is 202"],
       ["is answered by a page that says 404", webPage(404), "it is a 404 with a web page"],
     ];
     for (const [what, fault, says] of LIES) {
@@ -386,7 +390,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       proxy.faultOf = (call) => isDelete(call) ? left.pop() : undefined;
       const result = await run(["forget", `${volume}@${backup}`], {});
       expect({ code: result.code, left: left.length }).toEqual({ code: 0, left: 0 });
-      expectOneLine(await run(["list", volume, "--json"]), { code: 4, line: "it has no backups" });
+      expectOneLine(await run(["list", volume, "--json"]), { code: 4, line: "it has no restore points" });
       repository.expectNoPoint(volume, backup);
     });
   });

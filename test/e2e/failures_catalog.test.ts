@@ -127,7 +127,7 @@ function expectDamage({ code, stderr }: { code: number | null; stderr: string },
     /^varve: Cannot read all of ".*": \d+ objects? named above cannot be read/,
   );
   // What this host had noted under a key that cannot be read any more is noted anew: a line of the log.
-  const said = lastLineText({ code, stderr }).split("\n").filter((line) => !line.includes("it is made anew"));
+  const said = lastLineText({ code, stderr }).split("\n").filter((line) => !line.includes("it is recreated"));
   expect({ code, lines: said }).toEqual({
     code: 3,
     lines: [...lines, last, ""],
@@ -246,7 +246,7 @@ describe("varve beside what is no part of a project", () => {
     for (const args of [["list"], ["stats"], ["verify", "--exists"], ["gc", "--dry-run"]]) {
       const { code, stdout, stderr } = await run(args);
       expect({ args, code, stdout: stdout.includes("acme") }).toEqual({ args, code: 0, stdout: true });
-      expect(stderr).toContain("is passed over: no project has such a name");
+      expect(stderr).toContain("is skipped: it is not a valid project name");
     }
   });
 });
@@ -279,7 +279,7 @@ describe("varve beside a damaged key", () => {
     const listed = await list();
     expect(listed).toMatchObject({ code: 3, ids: { length: 1 } });
     expect(lastLineText(listed)).toMatch(
-      new RegExp(`^left out: acme: .*${key}.*\\nvarve: Cannot do this for all of [^\\n]+\\n$`),
+      new RegExp(`^skipped: acme: .*${key}.*\\nvarve: Cannot process all projects of [^\\n]+\\n$`),
     );
     expect((await run(["backup", VOLUME], nothing("wednesday", "x"))).code).toBe(3);
     expect(readdirSync(folder)).toEqual([key]);
@@ -302,7 +302,7 @@ test("varve finds a snapshot that is called like something else", async () => {
   expect((await restore("snap:latest", "monday")).code).toBe(0);
   expect((await restore("snap:~1", "tuesday")).code).toBe(0);
   expect((await restore("snap:2020-01-01", "wednesday")).code).toBe(0);
-  expect((await run(["show", `${VOLUME}@time:2020-01-01`])).stderr).toContain("no backup is that old");
+  expect((await run(["show", `${VOLUME}@time:2020-01-01`])).stderr).toContain("no restore point is that old");
   expect((await restore(`id:${ids[0]}`, "monday")).code).toBe(0);
 });
 
@@ -315,7 +315,7 @@ test("varve goes on rightly after the clock of the store was in 2030 for one bac
     right: String(new Date().getUTCFullYear()),
   });
   expect(next.stderr).toContain(
-    `vm@${wrong}\\" is dated later than the store's clock; it is left out of the order`,
+    `vm@${wrong}\\" is dated in the future by the store's clock; it is ignored in the order`,
   );
   expect((await restore("latest", "tuesday")).code).toBe(0);
   expect((await restore("~1", "wednesday")).code).toBe(0);

@@ -125,7 +125,7 @@ describe("varve backup by a new host, of a volume whose page cannot be read", ()
     });
     expect(code).toBe(0);
     expect((JSON.parse(stdout) as BackupReport).chunks).toMatchObject({ new: 1, reused: CHUNKS - 1 });
-    expect(stderr).toContain("the chunks that it names are looked for one by one");
+    expect(stderr).toContain("its chunks are looked up one by one");
     await expectWhole("tuesday", content);
   });
 
@@ -136,7 +136,7 @@ describe("varve backup by a new host, of a volume whose page cannot be read", ()
     expectOneLine(result, {
       code: 3,
       line:
-        /^varve: Cannot back up "acme\/db": the stream needs an object of "acme\/db@\S+" that cannot be read; back up in full, or see "varve repair acme": /,
+        /^varve: Cannot back up "acme\/db": an object of the base "acme\/db@\S+" cannot be read; back up in full, or run "varve repair acme": /,
     });
   });
 });
@@ -149,7 +149,7 @@ describe("varve backup of an increment", () => {
     const records = [...names, { tag: "s", sizeBytes: CONTENT.length }] as const;
     const stdin = encodeDiff([...records, { tag: "w", offset: 77, data: write }, { tag: "e" }]);
     const result = await repository.run(["backup", VOLUME], { stdin, env: otherHost() });
-    expectOneLine(result, { code: 3, line: /that cannot be read; back up in full, .*: no such object/ });
+    expectOneLine(result, { code: 3, line: / cannot be read; back up in full, .*: no such object/ });
   });
 
   test("warns of what a repair has found damaged in its base, and a full backup ends that", async () => {
@@ -162,9 +162,9 @@ describe("varve backup of an increment", () => {
     const { code, stderr } = await repository.run(["backup", VOLUME], { stdin });
     expect(code).toBe(0);
     expect(stderr).toContain(
-      `refers to ${CHUNKS - 1} chunks that were found damaged, and so does the new point`,
+      `and the new restore point refer to ${CHUNKS - 1} damaged chunks; `,
     );
-    expect(stderr).toContain('back up \\"acme/db\\" in full to heal them');
+    expect(stderr).toContain('back up \\"acme/db\\" in full to repair them');
     await repository.json(["backup", VOLUME], { stdin: fullStream(CONTENT, "wednesday") });
     await expectWhole("wednesday", CONTENT);
     await expectWhole("monday", CONTENT);

@@ -103,7 +103,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     proxy.faultOf = ({ method, key }) => method === "PUT" && key.includes("/volumes/") ? 500 : undefined;
     const failed = await backUp(IMPATIENT);
     const line =
-      /^varve: Cannot store "\S+": it is not there; .*: Cannot write "s3:.*\/volumes\/.*answered \(500/;
+      /^varve: Cannot store "\S+": the store does not have it; .*: Cannot write "s3:.*\/volumes\/.*answered \(500/;
     expectLastLine(failed, line);
     await repository.expectNothingNew();
     proxy.reset();
@@ -131,7 +131,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     failAfter(3, "hang");
     const failed = await backUp(IMPATIENT);
     const line =
-      /^varve: Cannot write "s3:.*": "127\S+" gave no sign of progress for 1 s \(\d+ attempts in \d+ s\)\n$/;
+      /^varve: Cannot write "s3:.*": "127\S+" made no progress for 1 s \(\d+ attempts in \d+ s\)\n$/;
     expectLastLine(failed, line);
     await repository.expectNothingNew();
   });
@@ -181,7 +181,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     await proxy.comeBack();
     expectLastLine(
       failed,
-      /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\); nothing was answered well since .*\n$/,
+      /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\); no request succeeded since .*\n$/,
     );
     await repository.expectNothingNew();
   });

@@ -117,11 +117,11 @@ describe("a forged manifest", () => {
   test("of every point, since varve.json has another chunk size, keeps backups from going on in that size", async () => {
     const fields = { repository: project.repositoryId, chunk_bytes: 2 * CHUNK_BYTES };
     writeFileSync(join(copy, "varve.json"), encodeCheckedJson(fields));
-    const sizes = `its chunks have ${CHUNK_BYTES} bytes, those of the repository ${2 * CHUNK_BYTES}`;
+    const sizes = `its chunk size is ${CHUNK_BYTES} bytes, that of the repository ${2 * CHUNK_BYTES}`;
     const { code, stderr } = await backUp();
     expect(code).toBe(3);
     expect(stderr.trim().split("\n").at(-1)).toMatch(
-      new RegExp(`^varve: Cannot read ".*": ${sizes}; put the right varve.json back$`),
+      new RegExp(`^varve: Cannot read ".*": ${sizes}; restore the original varve.json$`),
     );
     expect(readdirSync(join(copy, "projects/acme/volumes/vm")).toSorted()).toEqual(ids);
   });

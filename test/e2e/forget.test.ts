@@ -64,9 +64,9 @@ for (const [name, parts, start] of PLACES) {
         "",
       ]);
       const refusal =
-        "refused: acme/vm-1: 3 of 4 points (not counted: 1 held) would go at once, more than --max-drop 50%; " +
-        "nothing of the volume goes without --force\n" +
-        'varve: Cannot forget all of "acme/vm-1": 3 points should go and stay\n';
+        "refused: acme/vm-1: 3 of 4 restore points (not counted: 1 held) would be forgotten, more than --max-drop 50%; " +
+        "use --force to forget them\n" +
+        'varve: Cannot forget all of "acme/vm-1": 3 expired restore points were not deleted\n';
       const counts = "0 of 5 points would be forgotten, 2 kept (1 held), 3 refused";
       expect([dry.code, dry.stderr]).toEqual([1, `acme/vm-1: ${counts}\n${refusal}`]);
       const forced = await bench.run([...policy, "--dry-run", "--force"]);

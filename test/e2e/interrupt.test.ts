@@ -88,7 +88,7 @@ describe("varve in a directory, interrupted", () => {
     await until(works);
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130, 130]);
-    expect(terminal.output).toContain('varve: Interrupted: "standard output" is not complete\r\n');
+    expect(terminal.output).toContain('varve: Interrupted: "standard output" is incomplete\r\n');
     await expectNothingLeft();
   });
 
@@ -156,7 +156,7 @@ describeWith(["MinIO"], "varve in S3, interrupted", () => {
     await until(() => hangs);
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130]);
-    expect(terminal.output).toContain("could not remove the lease; it ends by its age");
+    expect(terminal.output).toContain("could not remove the lease; it is left to expire");
     expect(terminal.output).toContain("varve: Interrupted: nothing was committed\r\n");
     proxy.reset();
     await repository.expectNothingNew();

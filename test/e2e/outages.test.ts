@@ -55,7 +55,7 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     proxy.reset();
     expect(await child.exited).toBe(0);
     expect(linesOf(await stderr)).toEqual([
-      `${host} does not answer (connection refused): waiting for it, up to 15 minutes`,
+      `${host} does not answer (connection refused); retrying for up to 15 minutes`,
       expect.stringMatching(new RegExp(`^${host} is back after \\d+ s$`)),
     ]);
     const { backup } = JSON.parse(await new Response(child.stdout).text());
@@ -76,10 +76,10 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     proxy.reset();
     const lines = linesOf(result.stderr);
     expect(lines.filter((line) => line.startsWith(host))).toEqual([
-      `${host} does not answer (connection refused): waiting for it, up to 8 s`,
+      `${host} does not answer (connection refused); retrying for up to 8 s`,
     ]);
     expect(result.stderr.split("\n").at(-2)).toMatch(
-      /^varve: Cannot .* \(ECONN\w+\); nothing was answered well since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, for more than 8 s \(--retry-for\)$/,
+      /^varve: Cannot .* \(ECONN\w+\); no request succeeded since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, for more than 8 s \(--retry-for\)$/,
     );
     expect(result.code).toBe(1);
     await repository.expectNothingNew();
@@ -140,7 +140,7 @@ test("--retry-for and VARVE_RETRY_FOR take a time, and nothing else", async () =
   }
   for (const time of ["0s", "15", "-1s", "1.5h", "x", "1d"]) {
     const result = await repository.run(["list"], { env: { VARVE_RETRY_FOR: time } });
-    expectOneLine(result, { code: 2, line: /Expected a time like 90s, 15m or 2h/ });
+    expectOneLine(result, { code: 2, line: /Expected a duration such as 90s, 15m or 2h/ });
   }
   await repository.remove();
 });

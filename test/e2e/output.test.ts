@@ -85,8 +85,8 @@ describe("an error with --json is one line of JSON, the last on standard error",
     [["list", "--bogus"], "usage", 2, "unknown option"],
     [["list", "--repo", "/nonexistent"], "no_repository", 10, "Cannot open the repository"],
     [["restore", "acme/vm", "--to", "-"], "usage", 2, "Cannot print JSON"],
-    [["init"], "conflict", 11, "there is one already"],
-    [["forget", "acme/vm", "--keep-tag", "t"], "usage", 2, "say what is to stay"],
+    [["init"], "conflict", 11, "it already has one"],
+    [["forget", "acme/vm", "--keep-tag", "t"], "usage", 2, "no rule says which restore points to keep"],
   ])("varve %p: %s", async (args, code, exit, text) => {
     for (const level of ["warn", "debug"]) {
       const result = await repository.run(["--json", ...args, "--log-level", level]);
@@ -133,7 +133,7 @@ describe("an output that cannot be written", () => {
       const warned = {
         code: 0,
         stderr: expect.stringMatching(
-          new RegExp(`^warning: the report was lost, what was done stays done: .*${reason}`),
+          new RegExp(`^warning: the work is done, but its report was lost: .*${reason}`),
         ),
       };
       const stdin = fullStream(noise(2 * CHUNK_BYTES, volume));

@@ -24,7 +24,7 @@ describeWith(["Ceph"], "varve verify --source", () => {
       for (const stream of [exportDiff, await raw("--export-format", "2")]) {
         expectOneLine(await compare("acme/compared@monday", stream), {
           code: 2,
-          line: /it is a stream of rbd/,
+          line: /it is an rbd stream/,
         });
       }
     },
@@ -50,7 +50,7 @@ describeWith(["Ceph"], "varve verify --source", () => {
         code: 3,
         range: `differs: ${8 * MIB} bytes at offset ${4 * MIB}`,
       });
-      expect(stderr).toMatch(/the backup was taken against another base; .* back up in full\n$/);
+      expect(stderr).toMatch(/the backup used a wrong base: back up in full\n$/);
     },
     TEST_LIMIT_MS,
   );

@@ -126,7 +126,7 @@ describe("varve repair", () => {
       "1 marked: the next backup of acme/vm that has its content stores it again; until then 1 point is not whole:\n",
     );
     expect(stdout).toMatch(/^acme\/vm +\d{4}-\d\d-\d\d \d\d:\d\dZ +DAMAGED {2}1 of 5 chunks damaged/m);
-    expect(stderr).toBe('varve: Cannot heal all of "acme" now: 1 object is left\n');
+    expect(stderr).toBe('varve: Cannot repair all of "acme": 1 object is still damaged or missing\n');
     expect(readFileSync(chunks[2]!)).toEqual(damaged);
     expect(filesBelow("marked")).toHaveLength(1);
     expect(report<ProjectStats>(await run("stats", "acme", "--json"), 0).marked).toBe(1);
@@ -193,7 +193,7 @@ describe("varve verify", () => {
     );
     expect(lines[2]).toBe("next: varve repair acme --source DEVICE, or --from-repo URL");
     for (const line of lines) expect(line.length).toBeLessThan(120);
-    expect(stderr).toBe("varve: Cannot vouch for the repository: 2 objects are missing or damaged\n");
+    expect(stderr).toBe("varve: Cannot verify the repository: 2 objects are missing or damaged\n");
 
     const { points } = report<VerifyReport>(await run("verify", "acme", "--json"), 3);
     expect(points).toMatchObject([{ volume: "other", state: "whole" }, {
@@ -234,7 +234,7 @@ describe("varve stats", () => {
     expect(stdout.trimEnd()).toEndWith("?");
     expect(stderr).toBe(
       'varve: Cannot count all of "acme": incomplete: 1 page cannot be read; ' +
-        '"varve verify acme" says what that concerns\n',
+        'run "varve verify acme" to see the effect\n',
     );
     expect(report<ProjectStats>(await run("stats", "acme", "--json"), 3)).toMatchObject({
       unreferenced_bytes: null,

@@ -67,7 +67,7 @@ describeWith(["Ceph"], "varve restore --exec and images of a real cluster", () =
     expect({ code: await child.exited, stderr }).toEqual({
       code: 130,
       stderr:
-        'varve: Interrupted: "rbd" was killed before it had all: remove what it has made, or roll it back\n',
+        'varve: Interrupted: "rbd" was killed before it had read everything; remove or roll back its output\n',
     });
     // The cluster lets a dead client hold it for half a minute.
     const isRemoved = () => image.rbd("rm", "--no-progress", image.spec).then(() => true, () => false);

@@ -85,7 +85,7 @@ describe("varve restore from a directory", () => {
       expect({ code: await child.exited, stdout, stderr }).toEqual({
         code: 130,
         stdout: "",
-        stderr: `varve: Interrupted: "${file}" is not complete\n`,
+        stderr: `varve: Interrupted: "${file}" is incomplete\n`,
       });
       await expectGoesOn(file);
     },

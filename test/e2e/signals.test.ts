@@ -8,7 +8,7 @@ import { until } from "../kit/terminal.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
 
 const BYTES = noise(4 * CHUNK_BYTES, "volume");
-const UNWAITED = "varve: Interrupted, without waiting for what was under way: how that ended is not known\n";
+const UNWAITED = "varve: Interrupted: outstanding requests were abandoned; their outcome is unknown\n";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

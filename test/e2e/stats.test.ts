@@ -40,7 +40,7 @@ async function expectStats(place: Place): Promise<void> {
   expect((await repository.run(["stats", "acme/a"])).stdout).toMatch(
     /^BACKUP +TIME +SIZE +FREES\n2\S+Z-\S+ +2\S+Z +256 KiB +6\d/,
   );
-  expectOneLine(await repository.run(["stats", "acme/c"]), { code: 4, line: "it has no backups" });
+  expectOneLine(await repository.run(["stats", "acme/c"]), { code: 4, line: "it has no restore points" });
   expectOneLine(await repository.run(["stats", "acme/a@s1"]), { code: 2, line: "leave out" });
   await repository.expectIntact();
   await repository.remove();

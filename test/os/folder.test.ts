@@ -65,7 +65,7 @@ test("a link is refused in a folder's and in a file's place, but not in that of 
   fs.symlinkSync(root, `${root}-link`);
   using top = await Folder.open(`${root}-link`);
   using folder = await top.enter("a/b");
-  const text = '"link" is a link, and none is followed: put what it leads to in its place, or remove it';
+  const text = '"link" is a link, which varve does not follow; replace it with its target, or remove it';
   for (
     const refused of [
       () => top.enter("a/link"),

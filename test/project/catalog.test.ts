@@ -191,7 +191,7 @@ describe("listBackups()", () => {
     const { log } = testContext();
     const context = testContext({ log: { ...log, warn: (_, text) => void warnings.push(text) } });
     expect(await Array.fromAsync(listProjects(repository, context))).toEqual([PROJECT]);
-    expect(warnings).toEqual(['the folder "projects/a b" is passed over: no project has such a name']);
+    expect(warnings).toEqual(['the folder "projects/a b" is skipped: it is not a valid project name']);
     expect(await list(repository)).toEqual({ ids, problems: [] });
   });
 });
@@ -295,7 +295,7 @@ describe("a point whose newer ones are damaged", () => {
     const error = await errorOf(restoreTo(repository, { point: "b" }));
     expect([error.code as string, error.message]).toEqual([
       "damage",
-      expect.stringContaining("1 cannot be read"),
+      expect.stringContaining("1 of its restore points cannot be read"),
     ]);
   });
 
@@ -303,7 +303,7 @@ describe("a point whose newer ones are damaged", () => {
     const { store, repository, manifests } = await setUp();
     await flip(store, manifests[1]);
     const error = await errorOf(restoreTo(repository, { point: "id:2026" }));
-    expect(error.message).toContain("3 backups begin so");
+    expect(error.message).toContain("3 restore points match");
   });
 });
 
@@ -317,7 +317,10 @@ describe("backup() of a difference beside damaged manifests", () => {
     await backUp(repository, next("a", "e"));
     expect(await bytesOf(repository)).toEqual(noiseChunks(0));
     const error = await errorOf(backUp(repository, next("b", "f")));
-    expect([error.code as string, error.message]).toEqual(["damage", expect.stringContaining("may be it")]);
+    expect([error.code as string, error.message]).toEqual([
+      "damage",
+      expect.stringContaining("which may include it"),
+    ]);
   });
 });
 

@@ -57,7 +57,9 @@ describe("resolvePoint()", () => {
 
   test("does not take a name that is not UTF-8 for any text", async () => {
     for (const point of ["\u00ff", "\ufffd", "/w=="]) {
-      expect((await errorOf(resolve(point))).message).toContain("no backup has that id, snapshot or time");
+      expect((await errorOf(resolve(point))).message).toContain(
+        "no restore point has that id, snapshot or time",
+      );
     }
   });
 
@@ -82,14 +84,14 @@ describe("resolvePoint()", () => {
   });
 
   test.each([
-    ["", "usage", "what follows the @ is empty"],
-    ["~4", "not_found", "there are 4 backups"],
-    ["~99999999999999999999", "not_found", "there are 4 backups"],
-    ["2026", "failed", "backups begin so"],
-    ["1999-01-01", "not_found", "no backup is that old"],
-    ["2026-13-45", "not_found", "no backup has that id, snapshot or time"],
-    ["~", "not_found", "no backup has that"],
-    ["a\nb", "not_found", "no backup has that"],
+    ["", "usage", "the part after @ is empty"],
+    ["~4", "not_found", "there are only 4 restore points"],
+    ["~99999999999999999999", "not_found", "there are only 4 restore points"],
+    ["2026", "failed", "restore points match"],
+    ["1999-01-01", "not_found", "no restore point is that old"],
+    ["2026-13-45", "not_found", "no restore point has that id, snapshot or time"],
+    ["~", "not_found", "no restore point has that"],
+    ["a\nb", "not_found", "no restore point has that"],
   ])("says why %p means no backup", async (point, code, state) => {
     const error = await errorOf(resolve(point));
     expect([error.code as string, error.message]).toEqual([code, expect.stringContaining(state)]);

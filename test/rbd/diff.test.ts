@@ -99,9 +99,9 @@ describe("decodeRbdStream() throws and names the place when it meets", () => {
     ["an empty stream", bytes(), { offset: 0, says: "it is empty" }],
     ["a text", bytes("Hello, this is a text\n"), {
       offset: 0,
-      says: 'it begins with "Hello, this ", not with "rbd diff',
+      says: 'it starts with "Hello, this ", not with "rbd diff',
     }],
-    ["a short text", bytes("Hi\n"), { offset: 0, says: 'it begins with "Hi\\x0a"' }],
+    ["a short text", bytes("Hi\n"), { offset: 0, says: 'it starts with "Hi\\x0a"' }],
     ["a compressed stream", new Uint8Array([0x28, 0xb5, 0x2f, 0xfd]), { offset: 0, says: "(\\xb5/\\xfd" }],
     ["another version", bytes("rbd diff v9\n"), { offset: 0, says: "--format raw" }],
     ["an unknown tag", bytes(encodeDiff(HEAD), "q"), { offset: HEAD_BYTES, says: 'unknown tag "q" (0x71)' }],
@@ -132,7 +132,7 @@ describe("decodeRbdStream() throws and names the place when it meets", () => {
       encodeDiff([...HEAD, { tag: "z", offset: 0, length: 1 }, { tag: "f", name: "b" }]),
       {
         offset: HEAD_BYTES + 17,
-        says: '"f" (0x66) record behind the first extent',
+        says: '"f" (0x66) record after the first extent',
       },
     ],
     ["a size near 2^64", encodeDiff([{ tag: "s", sizeBytes: HUGE }]), {
@@ -170,7 +170,7 @@ describe("decodeRbdStream() throws and names the place when it meets", () => {
     ],
     ["bytes behind the end", bytes(encodeDiff([...HEAD, END]), "e"), {
       offset: HEAD_BYTES + 1,
-      says: "more bytes behind its end record",
+      says: "more bytes after its end record",
     }],
   ];
   test.each(cases)("%s", (_, stream, expected) => {

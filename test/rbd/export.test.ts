@@ -85,13 +85,13 @@ describe("decodeRbdStream() of a container throws and names the place when it me
   const cases: [string, Uint8Array, { offset: number; says: string }][] = [
     ["a banner that goes on differently", bytes("rbd image v2!"), {
       offset: 12,
-      says: '"!" where "\\x0a" must be',
+      says: '"!" instead of "\\x0a"',
     }],
     ["another banner of differences", bytes("rbd image v2\nErbd image diffs v3\n"), {
       offset: 14,
-      says: '"rbd image diffs v3\\x0a" where',
+      says: '"rbd image diffs v3\\x0a" instead of',
     }],
-    ["no difference", encodeExport([]), { offset: 33, says: "no difference at all" }],
+    ["no difference", encodeExport([]), { offset: 33, says: "no differences" }],
     ["a count near 2^64", bytes(START.subarray(0, 33), le64(2n ** 64n - 1n)), {
       offset: 33,
       says: "a count of differences",
@@ -114,23 +114,23 @@ describe("decodeRbdStream() of a container throws and names the place when it me
     }],
     ["the banner of v1 inside", bytes(START.subarray(0, 41), "rbd diff v1\n"), {
       offset: 41,
-      says: '"rbd diff v1\\x0a" where',
+      says: '"rbd diff v1\\x0a" instead of',
     }],
     ["an unknown tag", bytes(START, "q", le64(8)), { offset: 53, says: 'unknown tag "q" (0x71)' }],
     ["a size record of 9 bytes", bytes(START, "s", le64(9), le64(1)), {
       offset: 53,
-      says: '"s" (0x73) record of 9 bytes, not of 8',
+      says: '"s" (0x73) record of 9 bytes instead of 8',
     }],
     ["a name whose two lengths differ", bytes(START, "t", le64(9), le32(3), "one"), {
       offset: 53,
-      says: "of 9 bytes, not of 7",
+      says: "of 9 bytes instead of 7",
     }],
     [
       "data whose two lengths differ",
       bytes(START, "s", le64(8), le64(99), "w", le64(18), le64(0), le64(3), "abc"),
       {
         offset: 70,
-        says: '"w" (0x77) record of 18 bytes, not of 19',
+        says: '"w" (0x77) record of 18 bytes instead of 19',
       },
     ],
     [
@@ -138,7 +138,7 @@ describe("decodeRbdStream() of a container throws and names the place when it me
       bytes(START, "s", le64(8), le64(99), "z", le64(17), le64(0), le64(3)),
       {
         offset: 70,
-        says: "of 17 bytes, not of 16",
+        says: "of 17 bytes instead of 16",
       },
     ],
     ["a protection of 2 bytes", bytes(START, "p", le64(2), "aa"), {

@@ -21,17 +21,19 @@ describe("openSource()", () => {
 
   test("refuses a terminal as a wrong use", async () => {
     const shell = `script -qec "'$0' '$1'" /dev/null < /dev/null`;
-    const says = 'usage Cannot read "standard input": it is a terminal, a stream must be piped in';
+    const says = 'usage Cannot read "standard input": it is a terminal; pipe a stream in';
     expect(await readStdin(scratch, { shell, format: "auto" })).toBe(says);
   });
 
   test("names what is not there, and a folder", async () => {
     const missing = await errorOf(open(scratch("missing")));
     expect(missing).toMatchObject({ code: "failed" });
-    expect(missing.message).toStartWith(`Cannot open "${scratch("missing")}": ENOENT`);
+    expect(missing.message).toStartWith(
+      `Cannot open "${scratch("missing")}": no such file or directory (ENOENT)`,
+    );
     expect(await errorOf(open("/"))).toMatchObject({
       code: "usage",
-      message: 'Cannot read "/": it is a folder',
+      message: 'Cannot read "/": it is a directory',
     });
   });
 
@@ -50,7 +52,7 @@ describe("openSource()", () => {
   test("says what to do when a file is no rbd stream", async () => {
     fs.writeFileSync(scratch("text"), "just a text\n");
     const error = await errorOf(readAll(await open(scratch("text"))));
-    expect(error.message).toContain('it begins with "just a text\\x0a", not with "rbd diff v1"');
+    expect(error.message).toContain('it starts with "just a text\\x0a", not with "rbd diff v1"');
     expect(error.message).toContain("--format raw");
   });
 });

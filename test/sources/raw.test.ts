@@ -62,7 +62,7 @@ describe("openSource() of raw bytes", () => {
       fs.truncateSync(path, sizeBytes);
       const error = await errorOf(readAll(source));
       expect(error).toBeInstanceOf(StreamError);
-      expect(error.message).toContain(`Cannot read "${path}": it was 5242885 bytes and got shorter`);
+      expect(error.message).toContain(`Cannot read "${path}": it shrank below 5242885 bytes`);
     },
   );
 

@@ -109,7 +109,7 @@ describe("RbdStreamSource.diffs()", () => {
 
   test("does not return when bytes follow the end", async () => {
     const error = await errorOf(readAll(await open(file(bytes(encodeDiff(FIRST), "\0")))));
-    expect(error.message).toContain("more bytes behind its end record");
+    expect(error.message).toContain("more bytes after its end record");
     expect(error.message).toContain(scratch("stream"));
   });
 

@@ -51,7 +51,9 @@ describe("openStore()", () => {
     async (name) => {
       const error = await rejection(openStore(`s3://${name}/prefix`, options));
       expect(error).toBeInstanceOf(UsageError);
-      expect((error as Error).message).toStartWith(`Cannot open the store: "${name}" is no bucket's name: `);
+      expect((error as Error).message).toStartWith(
+        `Cannot open the store: "${name}" is not a valid bucket name; `,
+      );
     },
   );
   test.each(["gs://bucket", "http://host/", "file://host/a"])(
@@ -72,7 +74,7 @@ describe("openStore()", () => {
     });
     expect(error).toBeInstanceOf(StoreError);
     expect((error as Error).message).toBe(
-      'Cannot read "s3://bucket/a": there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile',
+      'Cannot read "s3://bucket/a": no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile',
     );
   });
 });

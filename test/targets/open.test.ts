@@ -51,7 +51,9 @@ describe("openTarget() on a new file", () => {
     const name = path.join(folder, "absent", "x.img");
     const text = await failure(openTarget(name, { sizeBytes: 1, force: false, signal }));
     expect(text).toBe(
-      `Cannot restore to "${name}": there is no folder "${path.dirname(name)}"; mount or make it first`,
+      `Cannot restore to "${name}": the directory "${
+        path.dirname(name)
+      }" does not exist; mount or create it first`,
     );
   });
 
@@ -63,7 +65,7 @@ describe("openTarget() on a new file", () => {
     for (const name of ["/dev/varve-nothing", ...names]) {
       for (const readOnly of [false, true]) {
         const text = await failure(openTarget(name, { sizeBytes: 1, force: true, readOnly, signal }));
-        expect(text).toBe(`Cannot restore to "${name}": there is no such device; map or attach it first`);
+        expect(text).toBe(`Cannot restore to "${name}": the device does not exist; map or attach it first`);
       }
     }
     expect(fs.existsSync("/dev/varve-nothing")).toBe(false);
@@ -98,7 +100,7 @@ describe("openTarget() on an existing file", () => {
     for (const readOnly of [false, true]) {
       const text = await failure(openTarget(name, { sizeBytes: 5 * KIB, readOnly, force: true, signal }));
       expect(text).toBe(
-        `Cannot restore to "${name}": it has 16384 bytes and the volume 5120; --resize cuts it to that`,
+        `Cannot restore to "${name}": it has 16384 bytes, more than the volume (5120); use --resize to truncate it`,
       );
     }
     const part = await openTarget(name, { sizeBytes: 5 * KIB, partFrom: 0, force: false, signal });
@@ -147,7 +149,7 @@ describe("openTarget() on a FIFO", () => {
     await target.write(0, pattern(2));
     const text = await failure(target.write(4, pattern(2)));
     await target.close();
-    expect(text).toBe('Cannot write "/dev/null" at offset 4: it stands at 2');
+    expect(text).toBe('Cannot write "/dev/null" at offset 4: its position is 2');
   });
 
   test("write() throws the signal's reason at once when a full pipe is aborted", async () => {
@@ -170,9 +172,9 @@ describe("openTarget() on a FIFO", () => {
     const target = await openTarget(name, { sizeBytes: 8, force: false, signal });
     fs.closeSync(reader);
     expect(await failure(target.write(0, pattern(8)))).toStartWith(
-      `Cannot write "${name}": its reader has gone`,
+      `Cannot write "${name}": its reader has exited`,
     );
-    expect(await failure(target.sync())).toStartWith(`Cannot write "${name}": its reader has gone`);
+    expect(await failure(target.sync())).toStartWith(`Cannot write "${name}": its reader has exited`);
     await target.close();
   });
 });

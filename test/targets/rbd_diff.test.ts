@@ -106,7 +106,7 @@ test("openRbdDiffTarget() throws and names the path when it cannot be made", asy
   const { signal } = new AbortController();
   const options = { sizeBytes: 1, fromSnapshot: undefined, toSnapshot: undefined, dryRun: false, signal };
   const error = await openRbdDiffTarget(path, options).catch((error) => error);
-  expect(describeError(error)).toStartWith(`Cannot restore to "${path}": there is no folder "`);
+  expect(describeError(error)).toStartWith(`Cannot restore to "${path}": the directory "`);
 });
 
 test("read() and dropCache() throw: a stream cannot be read", async () => {
@@ -128,7 +128,7 @@ test("openRbdDiffTarget() makes no file in the place of a device that is not the
   };
   for (const dryRun of [false, true]) {
     const text = await openRbdDiffTarget(name, { ...options, dryRun }).then(() => "no error", describeError);
-    expect(text).toBe(`Cannot restore to "${name}": there is no such device; map or attach it first`);
+    expect(text).toBe(`Cannot restore to "${name}": the device does not exist; map or attach it first`);
   }
   expect(existsSync(name)).toBe(false);
 });

@@ -12,9 +12,12 @@ import { examples, type GlobalOptions, type Invocation, type Root } from "../roo
 import { formatDuration, formatSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve copy acme --to s3://offsite/backups", "what is missing there of a project; made there if need be"],
-  ["varve copy acme/vm1 --to /mnt/usb/varve", "of one volume, onto a disk"],
-  ["varve copy acme/vm1@latest --to /mnt/usb/varve", "only its latest point"],
+  [
+    "varve copy acme --to s3://offsite/backups",
+    "copy all restore points of a project that are missing there",
+  ],
+  ["varve copy acme/vm1 --to /mnt/usb/varve", "copy one volume to a disk"],
+  ["varve copy acme/vm1@latest --to /mnt/usb/varve", "copy only its latest restore point"],
 );
 
 interface CopyOptions extends GlobalOptions {
@@ -31,17 +34,17 @@ interface Scope {
 
 export function addCopy(program: Root, invocation: Invocation): void {
   program.command("copy")
-    .description("Copy restore points to a second repository. Only what is missing there is sent.")
+    .description("Copy restore points to a second repository. Only missing data is transferred.")
     .argument("<spec>", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT")
-    .requiredOption("--to <url>", "the second repository: s3://BUCKET/PREFIX or a directory")
-    .option("--to-s3-endpoint <url>", "where the second repository's S3 store is, if not where the first is")
-    .option("--to-profile <name>", "the AWS profile with the second one's credentials, if they are others")
+    .requiredOption("--to <url>", "second repository: s3://BUCKET/PREFIX or a directory")
+    .option("--to-s3-endpoint <url>", "S3 endpoint URL of the second repository (default: as for the first)")
+    .option("--to-profile <name>", "AWS profile for the second repository (default: as for the first)")
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       const scope = readScope(spec);
       await withSession(
-        { options, invocation, interrupted: "what was copied stays; run it again for the rest" },
+        { options, invocation, interrupted: "some objects were copied; run it again to copy the rest" },
         (session) => run(scope, { options, session, invocation }),
       );
     });
@@ -101,6 +104,6 @@ function assertUndamaged({ project, damaged }: CopyReport, { screen }: Invocatio
     screen.write(`not copied: ${project}/${volume}@${backup}: ${reason}\n`);
   }
   if (damaged.length === 0) return;
-  const points = damaged.length === 1 ? "1 point is" : `${damaged.length} points are`;
+  const points = damaged.length === 1 ? "1 restore point is" : `${damaged.length} restore points are`;
   throw new VarveError("damage", `Cannot copy all of "${project}": ${points} damaged`);
 }

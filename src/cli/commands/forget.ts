@@ -14,14 +14,18 @@ import { parseDuration } from "../terminal/units.ts";
 const EXAMPLES = examples(
   [
     "varve forget acme --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --dry-run",
-    "what would stay and what would go of each volume",
+    "show what would be kept and deleted in each volume",
   ],
-  ["varve forget acme/vm1 --keep-last 30", "all but the last 30 backups of a volume"],
+  ["varve forget acme/vm1 --keep-last 30", "keep the last 30 restore points of a volume"],
   [
     "varve forget acme/vm1 --keep-within 30d --keep-tag release",
-    "all that are older and do not have the tag",
+    "keep the last 30 days and everything with a tag",
   ],
-  ["varve forget acme/vm1@before-upgrade", "one backup"],
+  ["varve forget acme/vm1@before-upgrade", "forget one restore point"],
+  [
+    "varve forget acme --keep-daily 14; varve gc acme",
+    "for cron: free the space, too, even if one volume was refused",
+  ],
 );
 
 interface ForgetFlags extends GlobalOptions {
@@ -41,33 +45,39 @@ interface ForgetFlags extends GlobalOptions {
 
 export function addForget(program: Root, invocation: Invocation): void {
   program.command("forget")
-    .description("Drop restore points. What only they needed is deleted by varve gc.")
-    .argument("<name>", "PROJECT or PROJECT/VOLUME, and what to keep; or PROJECT/VOLUME@POINT")
-    .option("--keep-last <count>", "the newest points", readCount(1))
-    .option("--keep-hourly <count>", "the newest point of each of the last hours that have one", readCount(1))
-    .option("--keep-daily <count>", "the same of days", readCount(1))
-    .option("--keep-weekly <count>", "the same of weeks, which begin on Monday", readCount(1))
-    .option("--keep-monthly <count>", "the same of months", readCount(1))
-    .option("--keep-yearly <count>", "the same of years", readCount(1))
+    .description("Remove restore points by a policy or by name. Run varve gc to free the space.")
+    .argument("<name>", "PROJECT or PROJECT/VOLUME with --keep options, or PROJECT/VOLUME@POINT")
+    .optionsGroup("Policy:")
+    .option("--keep-last <count>", "keep the last COUNT restore points", readCount(1))
+    .option(
+      "--keep-hourly <count>",
+      "keep the last one of each of the last COUNT hours that have any",
+      readCount(1),
+    )
+    .option("--keep-daily <count>", "the same for days", readCount(1))
+    .option("--keep-weekly <count>", "the same for weeks, which start on Monday", readCount(1))
+    .option("--keep-monthly <count>", "the same for months", readCount(1))
+    .option("--keep-yearly <count>", "the same for years", readCount(1))
     .option(
       "--keep-within <time>",
-      "what is at most so much older than the newest point, like 12h or 30d",
+      "keep all that are no older than this, measured from the newest one, e.g. 12h or 30d",
       readAge,
     )
-    .option("--keep-tag <tag>", "also what has this tag; may be repeated", collect)
-    .option("--time-zone <name>", "whose hours and days, like Europe/Berlin", "UTC")
+    .option("--keep-tag <tag>", "also keep all that have this tag; may be repeated", collect)
+    .option("--time-zone <name>", "time zone for the hourly to yearly rules, e.g. Europe/Berlin", "UTC")
+    .optionsGroup("Safety:")
     .addOption(
-      new Option("--max-drop <percent>", "of a volume's points, to be dropped at once without --force")
+      new Option("--max-drop <percent>", "refuse to forget more than this share of a volume without --force")
         .argParser(readPercent).default(50, "50%"),
     )
-    .option("--force", "drop more than that")
-    .option("--dry-run", "show what would stay, by which rule, and what would go")
+    .option("--force", "forget more than --max-drop allows")
+    .option("--dry-run", "show what would be kept, by which rule, and what would be forgotten")
     .addHelpText("after", EXAMPLES)
     .action(async (name, _, command) => {
       const options = command.optsWithGlobals();
       const target = readTarget(name, options);
       await withSession(
-        { options, invocation, interrupted: "some points may be forgotten" },
+        { options, invocation, interrupted: "some restore points may be forgotten" },
         async (session) => {
           const rows = await run(target, { options, session });
           report(name, { rows, options, screen: invocation.screen });
@@ -88,7 +98,7 @@ function readTarget(name: string, options: ForgetFlags): Target {
     const { project, volume, point } = spec;
     if (!keeps) return { kind: "point", project, volume, point };
     throw new UsageError(
-      `Cannot forget ${quote(name)}: one point is dropped by its name, without --keep options`,
+      `Cannot forget ${quote(name)}: a single restore point is forgotten by name; remove the --keep options`,
     );
   }
   const project = spec?.project ?? name;
@@ -162,15 +172,18 @@ function assertNoProblems(name: string, { rows, screen }: { rows: ForgetRow[]; s
   }
   const refused = staying.filter(({ kept }) => !kept).length;
   const [code, what] = refused === 0
-    ? ["damage", `${counted(staying.length, "point")} cannot be read`] as const
-    : ["failed", `${counted(refused, "point")} should go and ${refused === 1 ? "stays" : "stay"}`] as const;
+    ? ["damage", `${counted(staying.length, "restore point")} cannot be read`] as const
+    : [
+      "failed",
+      `${counted(refused, "expired restore point")} ${refused === 1 ? "was" : "were"} not deleted`,
+    ] as const;
   throw new VarveError(code, `Cannot forget all of ${quote(name)}: ${what}`);
 }
 
 function readAge(text: string): number {
   const ms = parseDuration(text);
   if (ms !== undefined) return ms;
-  throw new InvalidArgumentError("Expected a time like 12h, 30d, 8w or 1y.");
+  throw new InvalidArgumentError("Expected a duration such as 12h, 30d, 8w or 1y.");
 }
 
 function readPercent(text: string): number {

@@ -10,9 +10,9 @@ import { examples, type Invocation, type Root } from "../root.ts";
 import { formatDuration, formatSize, parseDuration } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve gc acme", "every night: deletes what was condemned a day ago, and condemns what is garbage now"],
-  ["varve gc acme --grace 0", "all at once, also what was uploaded today: when room is needed now"],
-  ["varve gc --dry-run", "how much is garbage, in all projects"],
+  ["varve gc acme", "for every night: delete the garbage condemned a day ago, condemn the new garbage"],
+  ["varve gc acme --grace 0", "delete all garbage at once, to free space now"],
+  ["varve gc --dry-run", "show how much garbage all projects have"],
 );
 const HOUR_MS = 3600_000;
 const DEFAULT_GRACE_MS = 24 * HOUR_MS;
@@ -23,21 +23,23 @@ const MAX_REFUSED = 5;
 
 export function addGc(program: Root, invocation: Invocation): void {
   program.command("gc")
-    .description("Delete the chunks that no restore point needs any more.")
-    .argument("[project]", "without it all projects, one after the other")
-    .option("--dry-run", "only say how much it would be; writes nothing")
+    .description(
+      "Delete the data that no restore point needs any more. A versioned bucket keeps old versions until a lifecycle rule removes them.",
+    )
+    .argument("[project]", "default: all projects, one after the other")
+    .option("--dry-run", "show what would be deleted, without writing anything")
     .option(
       "--grace <duration>",
-      "how long garbage is left before it is deleted, by a later gc, like 12h or 2d; 0 deletes it now (default: 24h)",
+      "let a later gc delete garbage after this time, e.g. 12h or 2d; 0 deletes it now (default: 24h)",
       readGrace,
     )
-    .option("--force", "even if points are missing, or more than half of a project would go")
+    .option("--force", "delete even if restore points are missing, or more than half of a project is garbage")
     .addHelpText("after", EXAMPLES)
     .action(async (project, _, command) => {
       const options = command.optsWithGlobals();
       if (project !== undefined) assertProjectName(project);
       await withSession(
-        { options, invocation, interrupted: "what was not deleted yet is left to the next gc" },
+        { options, invocation, interrupted: "the next gc deletes the rest" },
         async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../../project/repository.ts");
           const { gc } = await import("../../engine/gc/gc.ts");
@@ -75,7 +77,7 @@ export function addGc(program: Root, invocation: Invocation): void {
 function readGrace(text: string): number {
   const ms = text === "0" ? 0 : parseDuration(text);
   if (ms !== undefined && ms <= MAX_GRACE_MS) return ms;
-  throw new InvalidArgumentError("Expected a duration of at most 7d, like 12h or 2d, or 0.");
+  throw new InvalidArgumentError("Expected a duration of at most 7d, such as 12h or 2d, or 0.");
 }
 
 function summary(report: GcReport, dryRun: boolean): string {

@@ -9,14 +9,14 @@ import { examples, type Invocation, type Root } from "../root.ts";
 import { formatSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve list acme", "all backups of a project"],
-  ["varve list acme/vm1 --json", "those of a volume, for a script"],
+  ["varve list acme", "list the restore points of a project"],
+  ["varve list acme/vm1 --json", "list those of a volume, for a script"],
 );
 
 export function addList(program: Root, invocation: Invocation): void {
   program.command("list")
-    .description("List backups, oldest first.")
-    .argument("[name]", "PROJECT or PROJECT/VOLUME; without it, all that there is")
+    .description("List restore points, oldest first.")
+    .argument("[name]", "PROJECT or PROJECT/VOLUME (default: all projects)")
     .addHelpText("after", EXAMPLES)
     .action(async (name, _, command) => {
       const options = command.optsWithGlobals();
@@ -48,7 +48,7 @@ function readName(name: string | undefined): { project?: string; volume?: string
   if (!name.includes("/")) return { project: name };
   const { project, volume, point } = parseVolumeSpec(name);
   if (point === undefined) return { project, volume };
-  throw new UsageError(`Cannot list "${name}": leave out what follows the @, or use varve show`);
+  throw new UsageError(`Cannot list "${name}": remove the @ part, or use varve show`);
 }
 
 function row(info: BackupInfo): string[] {

@@ -9,7 +9,7 @@ const TIME_DIGITS = [16, 19];
 /** Whole points of a volume that get a line each; more are told in one. */
 const MAX_WHOLE = 10;
 
-export interface ShownPoints {
+interface ShownPoints {
   project: string;
   points: readonly PointReport[];
   findings: readonly Finding[];

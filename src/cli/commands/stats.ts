@@ -10,16 +10,16 @@ import { examples, type GlobalOptions, type Invocation, type Root } from "../roo
 import { formatSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve stats", "every volume: what it takes, and shares with others"],
-  ["varve stats acme/vm1", "its points, and what forgetting each of them would free"],
+  ["varve stats", "show the storage usage of every volume, shared and not"],
+  ["varve stats acme/vm1", "show how much space forgetting each restore point would free"],
 );
 
 type Scope = Pick<StatsOptions, "project" | "volume">;
 
 export function addStats(program: Root, invocation: Invocation): void {
   program.command("stats")
-    .description("Show what is stored, shared, and would be freed.")
-    .argument("[name]", "PROJECT or PROJECT/VOLUME; without it, all that there is")
+    .description("Show storage usage by project, volume and restore point.")
+    .argument("[name]", "PROJECT or PROJECT/VOLUME (default: all projects)")
     .addHelpText("after", EXAMPLES)
     .action(async (name, _, command) => {
       const options = command.optsWithGlobals();
@@ -39,7 +39,7 @@ function readScope(name: string): Scope {
   const { project, volume, point } = parseVolumeSpec(name);
   if (point === undefined) return { project, volume };
   throw new UsageError(
-    `Cannot count "${name}": leave out what follows the @, all points of the volume are shown`,
+    `Cannot count "${name}": usage is shown for whole volumes; remove the @ part`,
   );
 }
 
@@ -89,7 +89,7 @@ function assertAllReadable(projects: readonly ProjectStats[]): void {
   const all = broken.map(({ project }) => project).join('", "');
   throw new VarveError(
     "damage",
-    `Cannot count all of "${all}": incomplete: ${what} cannot be read; "varve verify ${first.project}" says what that concerns`,
+    `Cannot count all of "${all}": ${what} cannot be read; run "varve verify ${first.project}" to see the effect`,
   );
 }
 

@@ -36,7 +36,7 @@ export function reportDone(screen: Screen, printIt: () => void): void {
   try {
     printIt();
   } catch (error) {
-    screen.write(`warning: the report was lost, what was done stays done: ${describeError(error)}\n`);
+    screen.write(`warning: the work is done, but its report was lost: ${describeError(error)}\n`);
   }
 }
 

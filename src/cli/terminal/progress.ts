@@ -19,7 +19,7 @@ export interface ProgressState {
   notes: string[];
 }
 
-export interface ProgressOptions {
+interface ProgressOptions {
   enabled: boolean;
   /** Milliseconds; replaced by tests. */
   now?: () => number;

@@ -103,7 +103,7 @@ async function openMade(
     return await openProject(repository, { name, secrets }, context);
   } catch (cause) {
     if (!(cause instanceof VarveError) || cause.code !== "not_found") throw cause;
-    throw new VarveError("not_found", `${cause.message}; make it with "varve init ${name}"`);
+    throw new VarveError("not_found", `${cause.message}; create it with "varve init ${name}"`);
   }
 }
 
@@ -139,7 +139,7 @@ function assertTime({ project, volume }: BackupOptions, startedMs: number): void
   } catch (cause) {
     throw new VarveError(
       "failed",
-      `Cannot back up "${project}/${volume}": the clock of the store is wrong; set it, and run it again`,
+      `Cannot back up "${project}/${volume}": the clock of the store is wrong; correct it and retry`,
       { cause },
     );
   }
@@ -174,7 +174,7 @@ async function commitAll(
   for (const [committed, { manifest, newest }] of prepared.entries()) {
     if (context.signal.reason instanceof InterruptedError && committed > 0) {
       throw new InterruptedError(
-        `Interrupted: ${committed} of ${prepared.length} restore points were committed`,
+        `Interrupted: ${committed} of ${prepared.length} restore points were stored`,
       );
     }
     context.signal.throwIfAborted();

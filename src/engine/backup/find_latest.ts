@@ -74,7 +74,7 @@ async function newest(
     const reason = reasonOf(manifest);
     if (reason !== manifest) throw reason;
     if (manifest instanceof ChunkSizeError) cutOtherwise ??= manifest;
-    context.log.warn({ volume, backup }, `${manifest.message}; going on without it`);
+    context.log.warn({ volume, backup }, `${manifest.message}; continuing without it`);
   }
   if (cutOtherwise !== undefined) throw cutOtherwise;
 }
@@ -84,7 +84,7 @@ async function readable(project: Project, { volume, ids }: Choice, context: Cont
   const readable: string[] = [];
   const read = (backup: string) => infoOrDamage(project, { volume, backup }, context);
   for await (const info of mapOrdered(ids, read, { limit: READS_AT_ONCE })) {
-    if (info instanceof DamageError) context.log.warn({ volume }, `${info.message}; going on without it`);
+    if (info instanceof DamageError) context.log.warn({ volume }, `${info.message}; continuing without it`);
     else if (info !== undefined) readable.push(info.backup);
   }
   return readable;
@@ -94,10 +94,10 @@ function sayPassedOver(ids: readonly string[], thing: string, { log }: Context):
   const [first] = ids;
   if (first === undefined) return;
   const text = ids.length === 1
-    ? `"${thing}@${first}" is dated later than the store's clock; it is left out of the order`
-    : `${ids.length} backups of "${thing}", "${first}" to "${
+    ? `"${thing}@${first}" is dated in the future by the store's clock; it is ignored in the order`
+    : `${ids.length} restore points of "${thing}", "${first}" to "${
       ids.at(-1)
-    }", are dated later than the store's clock; ` +
-      `they are left out of the order`;
+    }", are dated in the future by the store's clock; ` +
+      `they are ignored in the order`;
   log.warn({}, text);
 }

@@ -125,7 +125,7 @@ async function openVolumeWriter(
     covered: sample?.covered,
     previous: base === undefined ? openTable(run, { manifest: latest, keys }, context) : undefined,
     onLostPage: (error) =>
-      context.log.warn({}, `${describeError(error)}; the chunks that it names are looked for one by one`),
+      context.log.warn({}, `${describeError(error)}; its chunks are looked up one by one`),
     baseSizeBytes: base?.info.size_bytes ?? 0,
     onProgress: (progress) => options.onProgress?.({ ...progress, streamBytes: options.source.bytesRead }),
   }, context.signal);
@@ -157,9 +157,9 @@ function describe(
 
 function assertSize({ options, project: { chunkBytes } }: BackupRun, sizeBytes = 0): void {
   const cannot =
-    `Cannot back up "${options.project}/${options.volume}": it has ${sizeBytes} bytes, more than`;
+    `Cannot back up "${options.project}/${options.volume}": its size is ${sizeBytes} bytes, more than`;
   if (sizeBytes > MAX_VOLUME_BYTES) throw new VarveError("failed", `${cannot} ${MAX_VOLUME_BYTES}`);
   const most = maxVolumeBytes(chunkBytes);
   if (sizeBytes <= most) return;
-  throw new VarveError("failed", `${cannot} the ${most} that chunks of ${chunkBytes} bytes allow`);
+  throw new VarveError("failed", `${cannot} the ${most} possible with chunks of ${chunkBytes} bytes`);
 }

@@ -96,16 +96,16 @@ function* choose(covered: PositionSet, total: number, { share, random }: SampleO
 export function assertReadable(source: Source): void {
   if (source.openReader !== undefined) return;
   throw new UsageError(
-    `Cannot compare a sample with "${source.name}": it can be read only once; name the image itself, as ` +
-      "rbd:POOL/IMAGE@SNAP (of a device or raw file every chunk is compared anyway)",
+    `Cannot compare a sample with "${source.name}": it can be read only once; back up the image itself, as ` +
+      "rbd:POOL/IMAGE@SNAP (devices and raw files are always compared in full)",
   );
 }
 
 function differs(name: string, position: number, { thing, base, chunkBytes }: Compared): VarveError {
   const place = `"${name}" at offset ${position * chunkBytes}`;
   const state = base === undefined
-    ? `the stream left out what is in ${place}; nothing was committed; check the object map of the image`
-    : `the stream does not continue "${thing}@${base}": that has other bytes than ${place}, which the stream left out; ` +
+    ? `the stream misses the data in ${place}; nothing was committed; check the object map of the image`
+    : `the stream does not follow "${thing}@${base}", which differs from ${place}, outside the stream; ` +
       "nothing was committed; back up in full, with --full";
   return new VarveError("conflict", `Cannot back up "${thing}": ${state}`);
 }

@@ -89,7 +89,9 @@ async function assertOtherRepository(
     ? store.url === repository.store.url && store.host === repository.store.host
     : await store.head(source.objectKey(leaseName(sourceLease.id)), context) !== undefined;
   if (!isSame) return;
-  throw new UsageError(`Cannot copy "${source.name}" to "${store.url}": it is the same repository`);
+  throw new UsageError(
+    `Cannot copy "${source.name}" to "${store.url}": the source and the target are the same repository`,
+  );
 }
 
 /** What was asked for: oldest first within a volume. */

@@ -26,7 +26,7 @@ export async function copyKeys(
   if (there.size > 0 && !keys.some((key) => there.has(key))) {
     throw new VarveError(
       "conflict",
-      `Cannot copy "${project}" to "${to.url}": the project of that name there is another one, with other keys`,
+      `Cannot copy "${project}" to "${to.url}": there is a different project of that name, with other keys`,
     );
   }
   for (const key of keys) {
@@ -49,7 +49,7 @@ async function readKey(
     return await checkKey(from, { key, project }, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
-    context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);
+    context.log.warn({ key }, `skipping the key: ${describeError(error)}`);
     return undefined;
   }
 }

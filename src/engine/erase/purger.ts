@@ -114,7 +114,7 @@ export class Purger {
   async #remove(traces: readonly StoredVersion[]): Promise<number> {
     const left = await this.#history.remove(traces, this.#context);
     for (const { trace, reason } of left) {
-      this.#context.log.debug({ key: trace.key, reason }, "the store keeps an object");
+      this.#context.log.debug({ key: trace.key, reason }, "the store did not delete an object");
     }
     const kept = new Set(left.map(({ trace }) => trace));
     for (const trace of traces) if (!kept.has(trace)) this.#count(trace);

@@ -3,8 +3,9 @@
  * refers to, for a later run. docs/gc.md says why each step is where it is.
  */
 import type { Secret } from "../../codec/keys.ts";
-import { LEASES_PREFIX, VOLUMES_PREFIX } from "../../format/layout.ts";
+import { LEASES_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { VarveError } from "../../errors.ts";
+import { counted } from "../../util/counted.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
 import { findGarbage } from "./find_garbage.ts";
@@ -34,6 +35,7 @@ import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "../../vo
 import type { Repository } from "../../project/repository.ts";
 import { refillReserve, spendingReserve } from "../../project/reserve.ts";
 import { forgottenRecords, readForgotten } from "../../project/forgotten.ts";
+import { findMissed } from "../../project/seen_points.ts";
 import { type ReadyPlan, settlePlans, waitingPlan, waitOf } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
 
@@ -143,7 +145,7 @@ function sayUnreadable({ living }: LeaseSurvey, context: Context): number {
   for (const { id, problem } of unreadable) {
     context.log.warn(
       { lease: id, reason: problem },
-      "a lease cannot be read; whatever it announces counts as running until the lease is a day old",
+      "a lease cannot be read; its job counts as running until the lease is a day old",
     );
   }
   return unreadable.length;
@@ -175,6 +177,7 @@ async function walk(
   await inRounds(run, async (references) => {
     if (!force) {
       await assertPoints(project, { points: references.points, head }, context);
+      await assertNoneMissed(project, references.points, context);
       if (ready.length > 0) assertAnyPoint(project, references.points);
     }
     if (lease !== undefined) {
@@ -201,13 +204,32 @@ async function inRounds(
   }
 }
 
+/** Throws `damage` where points are gone that this host has seen, by the names of the manifests that are there. */
+async function assertNoneMissed(
+  project: Project,
+  names: ReadonlySet<string>,
+  context: Context,
+): Promise<void> {
+  const points = [...names].map((name) => ({ ...parseManifestName(name)!, isReadable: true }));
+  const missed = await findMissed(project, { volume: undefined, points }, context);
+  if (missed.length === 0) return;
+  throw new VarveError(
+    "damage",
+    `Cannot collect "${project.name}": ${
+      counted(missed.length, "restore point")
+    } that this host has seen cannot be found, ` +
+      `and no forget deleted them. Nothing was deleted. Bring them back (varve repair ${project.name} --from-repo URL), or ` +
+      `give them up with --force`,
+  );
+}
+
 /** What was condemned is not deleted where nothing is left that it could be spared for. */
 function assertAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
   if (points.size > 0) return;
   throw new VarveError(
     "failed",
-    `Cannot collect "${name}": it has no restore point, which looks as if points were lost; nothing was deleted; ` +
-      `use --force if that is right`,
+    `Cannot collect "${name}": it has no restore points, so they may have been lost; nothing was deleted; ` +
+      `use --force if that is intended`,
   );
 }
 

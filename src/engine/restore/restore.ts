@@ -171,10 +171,12 @@ function rangeOf(
   const { offset, length = Math.max(0, size_bytes - offset) } = part;
   const end = offset + length;
   const cannot = `Cannot restore ${length} bytes at offset ${offset} of "${volume}":`;
-  if (end > size_bytes) throw new UsageError(`${cannot} it has ${size_bytes} bytes`);
+  if (end > size_bytes) throw new UsageError(`${cannot} its size is ${size_bytes} bytes`);
   const isWholeChunks = offset % chunk_bytes === 0 && (end % chunk_bytes === 0 || end === size_bytes);
   if (verifyTarget && !isWholeChunks) {
-    throw new UsageError(`${cannot} only whole chunks of ${chunk_bytes} bytes can be verified on the target`);
+    throw new UsageError(
+      `${cannot} with --verify-target, offset and length must be multiples of ${chunk_bytes} bytes`,
+    );
   }
   return { offset, length };
 }
@@ -202,8 +204,8 @@ function assertLargeEnough(
   const { backup } = base.info;
   throw new VarveError(
     "failed",
-    `Cannot restore to "${target.name}": it is not ${backup} with changes, ` +
-      `of whose ${knownBytes} bytes it has ${target.readableBytes}`,
+    `Cannot restore to "${target.name}": it is too small (${target.readableBytes} bytes) ` +
+      `to be restore point ${backup} (${knownBytes} bytes)`,
   );
 }
 
@@ -233,19 +235,21 @@ function chooseStrategy(
   },
 ): { way: RestoreStrategy; reason: string } {
   if (declared !== undefined) {
-    const reason =
-      `"${target.name}" is taken for ${declared.base.info.backup} except for the changes: only these are looked at`;
+    const reason = `"${target.name}" is assumed to match ${declared.base.info.backup} apart from the changes`;
     return { way: "changes", reason };
   }
   if (remembered !== undefined) {
     const reason =
-      `"${target.name}" was not written to since it was ${remembered.base.info.backup}: it is not read again`;
+      `"${target.name}" is unchanged since it was restored to ${remembered.base.info.backup}; it is not read again`;
     return { way: "unchanged", reason };
   }
   if (target.readableBytes === 0) {
-    return { way: "new", reason: `"${target.name}" has nothing to compare with` };
+    return { way: "new", reason: `"${target.name}" is empty; there is nothing to compare` };
   }
-  return { way: "compare", reason: `"${target.name}" is read and compared: nothing is known of it` };
+  return {
+    way: "compare",
+    reason: `"${target.name}" is read and compared, because its content is not known`,
+  };
 }
 
 /** The plan is made anew for each pass over the volume, out of pages in memory or the cache: it may be larger than memory. */

@@ -176,7 +176,7 @@ export class Restorer {
         : await reader.read(buffer, location, { keep });
       if (length === wanted.length) return { kind: "write", wanted, buffer };
       const key = project.objectKey(chunkName(location.object));
-      const reason = `it holds ${length} bytes, the volume has ${wanted.length} there`;
+      const reason = `it has ${length} bytes instead of ${wanted.length}`;
       return { kind: "damaged", wanted, key, reason };
     } catch (error) {
       if (!isUnreadable(error)) throw error;
@@ -244,11 +244,11 @@ export class Restorer {
   #stopAt({ wanted, key, reason }: Extract<Step, { kind: "damaged" }>): VarveError {
     const { manifest, target } = this.#options;
     const { project, volume, backup } = manifest.info;
-    const advice = target.gaps === "refused" ? "" : ". --keep-going restores the rest";
+    const advice = target.gaps === "refused" ? "" : "; use --keep-going to restore the rest";
     return new DamageError(
       key,
       `Cannot restore "${project}/${volume}@${backup}" at offset ${wanted.offset} (${wanted.length} bytes): ${reason}; ` +
-        `"${target.name}" is not complete${advice}`,
+        `"${target.name}" is incomplete${advice}`,
     );
   }
 }

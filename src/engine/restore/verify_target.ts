@@ -48,7 +48,7 @@ async function check(
   const range = `${wanted.length} bytes at offset ${wanted.offset}`;
   throw new VarveError(
     "damage",
-    `Cannot verify "${target.name}": ${range} do not read back as they were written`,
+    `Cannot verify "${target.name}": ${range} differ from the data written`,
   );
 }
 
@@ -56,6 +56,6 @@ async function check(
 function notKnown({ offset, damage }: Wanted, { name }: Target): DamageError {
   return new DamageError(
     damage!.key,
-    `Cannot verify "${name}": what belongs at offset ${offset} is not known: ${damage!.reason}`,
+    `Cannot verify "${name}": the content at offset ${offset} is not known: ${damage!.reason}`,
   );
 }

@@ -7,7 +7,7 @@ import { DamageError, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
 import { holdName, manifestName } from "../../format/layout.ts";
 import { assertPolicy } from "./policy.ts";
-import { findBackup } from "../../project/find_backup.ts";
+import { findBackupForCertain } from "../../project/find_backup.ts";
 import { isGone } from "../../project/manifests.ts";
 import { readPoints } from "../../project/read_points.ts";
 import type { Context } from "../../context.ts";
@@ -67,7 +67,7 @@ export async function forgetPoint(
   context: Context,
 ): Promise<ForgetRow[]> {
   const choose = async ({ project }: ForgetRun): Promise<ForgetRow[]> => {
-    const place = { volume: options.volume, backup: await findBackup(project, options, context) };
+    const place = { volume: options.volume, backup: await findBackupForCertain(project, options, context) };
     await assertNotHeld(project, place, context);
     const time = timeOf(place.backup).toISOString();
     return [{ project: project.name, ...place, time, kept: false, rules: [], problem: null }];
@@ -153,7 +153,7 @@ async function assertNotHeld(
   const thing = `${project.name}/${volume}@${backup}`;
   throw new VarveError(
     "failed",
-    `Cannot forget "${thing}": it is held; "varve release ${thing}" lets it go`,
+    `Cannot forget "${thing}": it is held; release it with "varve release ${thing}"`,
   );
 }
 
@@ -180,7 +180,7 @@ async function assertGone(
   for (const row of going) {
     if (row.problem !== null || !listed.has(manifestName(row.volume, row.backup))) continue;
     if (await isGone(project, row, context)) continue;
-    row.problem = "the store said that it is deleted, and still has it; run it again";
+    row.problem = "the store reported it as deleted but still has it; retry";
   }
 }
 

@@ -63,12 +63,12 @@ export async function release(
   const project = await openProject(repository, { name, secrets }, context);
   // A hold may be left of a backup that is no more, and can be named by the id.
   const backup = isBackupId(point) ? point : await findBackup(project, options, context);
-  const object = holdName(volume, backup);
+  const held = holdName(volume, backup);
   const cannot = `Cannot release "${project.name}/${volume}@${backup}":`;
-  if (await project.head(object, context) === undefined) {
+  if (await project.head(held, context) === undefined) {
     throw new VarveError("failed", `${cannot} it is not held`);
   }
-  const [left] = await project.delete([object], context);
+  const [left] = await project.delete([held], context);
   if (left !== undefined) throw new VarveError("failed", `${cannot} ${left.reason}`);
   return { project: project.name, volume, backup, held: false, hold_reason: null };
 }
@@ -85,11 +85,11 @@ async function assertNoForget(project: Project, place: PointRef, context: Contex
   const running = leases.find((lease) => !isDead(lease)) ?? await findUnburied(project, leases, context);
   if (running === undefined) return;
   const state = running.work === "unknown"
-    ? `the lease ${running.id} cannot be read and may be a forget's that has not seen it; run it again in a day`
-    : `a forget that runs on "${running.host}" may not have seen it; run it again when that has ended`;
+    ? `lease ${running.id} is unreadable and may belong to a forget that has not seen the hold; retry in a day`
+    : `a forget running on "${running.host}" may not have seen the hold; retry when it has ended`;
   throw new VarveError(
     "conflict",
-    `Cannot be sure to hold "${project.name}/${place.volume}@${place.backup}": ${state}`,
+    `Cannot guarantee the hold on "${project.name}/${place.volume}@${place.backup}": ${state}`,
   );
 }
 
@@ -112,6 +112,6 @@ async function assertStillThere(project: Project, place: PointRef, context: Cont
   await project.delete([holdName(place.volume, place.backup)], context);
   throw new VarveError(
     "conflict",
-    `Cannot hold "${project.name}/${place.volume}@${place.backup}": it was forgotten meanwhile`,
+    `Cannot hold "${project.name}/${place.volume}@${place.backup}": it has just been forgotten`,
   );
 }

@@ -44,7 +44,7 @@ export async function bringBackKeys(
   if (here.length > 0 && there.length > 0 && !there.some((key) => here.includes(key))) {
     throw new VarveError(
       "conflict",
-      `Cannot repair "${project}" from "${from.url}": the project of that name there is another one, with other keys`,
+      `Cannot repair "${project}" from "${from.url}": that is a different project of the same name, with other keys`,
     );
   }
   const healed: string[] = [];
@@ -55,7 +55,7 @@ export async function bringBackKeys(
       if (await isReadable(to, { key, project }, context)) healed.push(key);
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      context.log.warn({ key }, `the other repository cannot help: ${describeError(error)}`);
+      context.log.warn({ key }, `cannot repair it from the other repository: ${describeError(error)}`);
     }
   }
   return healed;

@@ -174,7 +174,7 @@ class Reading {
       return patchOver(base, { chunk, leaves, chunkBytes: project.chunkBytes });
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      log.warn({ key: error.key }, `cannot heal a patch over it: ${describeError(error)}`);
+      log.warn({ key: error.key }, `cannot repair its patch: ${describeError(error)}`);
       return undefined;
     }
   }

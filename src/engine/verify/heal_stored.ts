@@ -87,7 +87,10 @@ class StoredHealer {
         return bytes;
       }),
       (error) =>
-        this.#context.log.debug({ key: from.objectKey(name) }, `it cannot help: ${describeError(error)}`),
+        this.#context.log.debug(
+          { key: from.objectKey(name) },
+          `cannot repair from it: ${describeError(error)}`,
+        ),
     );
   }
 

@@ -85,7 +85,7 @@ export class Healing {
       if (await this.isWhole(ref)) return this.#close(key, ref, this.recovered);
       if (!await write(ref)) return false;
       if (await this.isWhole(ref)) return this.#close(key, ref, this.healed);
-      this.#context.log.warn({ key }, "what was stored anew does not read back whole");
+      this.#context.log.warn({ key }, "the repaired object does not read back intact");
       return false;
     } finally {
       this.#busy.delete(key);
@@ -99,7 +99,7 @@ export class Healing {
 
   refOf(key: string): ObjectRef {
     const ref = parseChunkName(this.parts.project.nameOf(key));
-    if (ref === undefined) throw new Error(`${key} is no chunk's`);
+    if (ref === undefined) throw new Error(`${key} is not the key of a chunk`);
     return ref;
   }
 

@@ -17,7 +17,7 @@ export async function* missingPoints(
   const missing = (name: string, state: string) =>
     new MissingError(
       project.objectKey(name),
-      `Cannot read "${project.objectKey(name)}": ${state}, and no forget took it`,
+      `Cannot read "${project.objectKey(name)}": it is missing, although ${state} and no forget deleted it`,
     );
   if (volume === undefined) {
     const head = newestHead(await listPlans(project, context), Infinity);

@@ -145,7 +145,7 @@ export class Verifier {
       const info = await this.#project.head(name, this.#context);
       if (info === undefined) throw new MissingError(key, `Cannot read "${key}": no such object`);
       if (!isPossibleChunkSize(info.sizeBytes, chunkBytes)) {
-        throw cannotRead(key, `no chunk or page can have ${info.sizeBytes} bytes`);
+        throw cannotRead(key, `its size of ${info.sizeBytes} bytes is impossible`);
       }
       references.mark(ref);
     } catch (error) {

@@ -194,7 +194,7 @@ class Comparison {
     const { project, volume, backup } = this.#parts.manifest.info;
     const spec = `${project}/${volume}@${backup}`;
     return new UsageError(
-      `Cannot compare "${spec}" with "${name}": it is a stream of rbd, not the bytes of the volume; ` +
+      `Cannot compare "${spec}" with "${name}": it is an rbd stream, not the raw volume; ` +
         `use "rbd export POOL/IMAGE@SNAP - | varve verify ${spec} --source -"`,
     );
   }
@@ -212,6 +212,6 @@ function assertSize(source: Source, { has, wanted }: { has: number; wanted: numb
   if (has === wanted) return;
   throw new VarveError(
     "damage",
-    `Cannot compare with "${source.name}": it has ${has} bytes, the point has ${wanted}; is it the same snapshot?`,
+    `Cannot compare with "${source.name}": its size is ${has} bytes instead of ${wanted}; check that it is the same snapshot`,
   );
 }

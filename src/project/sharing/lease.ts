@@ -64,8 +64,7 @@ export function decodeLease(content: Uint8Array, key: string): LeaseContent {
   return decodeDocument(content, { key, read: readContent });
 }
 
-const GONE =
-  "its lease is gone: the project was erased, or this host stood still until a gc took it for dead";
+const GONE = "its lease has expired: the project was erased, or this host was suspended for too long";
 
 export class Lease {
   readonly id = randomBytes(LEASE_ID_BYTES);
@@ -184,12 +183,15 @@ export class Lease {
     if (!this.#hasNoPendingRequests) {
       // Nothing for the operator to do: a gc waits a day longer, that is all.
       const lease = toHex(this.id);
-      return this.#context.log.info({ lease }, "a request may still be under way; the lease ends by its age");
+      return this.#context.log.info(
+        { lease },
+        "a request may still be outstanding; the lease is left to expire",
+      );
     }
     try {
       await withGrace(this.#context, (signal) => this.#remove(signal));
     } catch (error) {
-      this.#warn(error, "could not remove the lease; it ends by its age");
+      this.#warn(error, "could not remove the lease; it is left to expire");
     }
   }
 
@@ -202,7 +204,7 @@ export class Lease {
     const { work, volume } = this.#options;
     const { name } = this.#project;
     const thing = volume === name || volume === ALL_VOLUMES ? name : `${name}/${volume}`;
-    return new VarveError("conflict", `Cannot finish the ${work} of "${thing}": ${why}; run it again`);
+    return new VarveError("conflict", `Cannot finish the ${work} of "${thing}": ${why}; retry`);
   }
 
   async #write(
@@ -229,7 +231,7 @@ export class Lease {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof VarveError && error.code === "conflict") return this.#gone.abort(error);
-        this.#warn(error, "could not refresh the lease; trying again later");
+        this.#warn(error, "could not refresh the lease; retrying later");
       }
     }
   }

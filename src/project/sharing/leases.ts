@@ -83,7 +83,10 @@ export async function buryLeases(
     const names = survey.dead.slice(at, at + REMOVED_AT_ONCE);
     const left = await lease.send((options) => project.delete(names, options));
     for (const { key, reason } of left) {
-      context.log.warn({ key, reason }, "could not remove a dead lease; what waits for it goes on waiting");
+      context.log.warn(
+        { key, reason },
+        "could not remove an expired lease; jobs waiting for it stay blocked",
+      );
     }
   }
   // The store may only have said that they are gone.

@@ -55,11 +55,11 @@ export async function assertPoints(
     "damage",
     `Cannot collect "${project.name}": ${
       counted(lost.length, "restore point")
-    } seen at ${when} cannot be found, and no forget ` +
-      `took them: ${
+    } seen at ${when} cannot be found, but no forget ` +
+      `deleted them: ${
         named.join(", ")
-      }${more}. Nothing was deleted. Bring them back (varve repair ${project.name} ` +
-      `--from-repo URL), or give them up with --force`,
+      }${more}; nothing was deleted; restore them with "varve repair ${project.name} ` +
+      `--from-repo URL", or use --force to give them up`,
   );
 }
 

@@ -84,7 +84,7 @@ export async function releaseQuarantined(
     return refs.length - left.length;
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    log.debug({ reason: describeError(error) }, "could not remove the marks of what is whole again");
+    log.debug({ reason: describeError(error) }, "could not end the quarantine of repaired objects");
     return 0;
   }
 }

@@ -31,7 +31,7 @@ export async function withLeaseIfWritable<T>(
 ): Promise<T> {
   const lease = await Lease.begin(project, options, context).catch((error) => {
     if (!(error instanceof StoreError) || error.retryable) throw error;
-    context.log.debug({ err: error }, `${options.work} goes on without a lease, which cannot be written`);
+    context.log.debug({ err: error }, `${options.work} continues without a lease, which cannot be written`);
     return undefined;
   });
   try {

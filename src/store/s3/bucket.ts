@@ -56,7 +56,7 @@ export class S3Bucket {
   ): Promise<T> {
     noteAllocation(GARBAGE_OF_REQUEST);
     const url = `s3://${this.name}/${path}`;
-    const state = `"${this.#peer.host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
+    const state = `"${this.#peer.host}" made no progress for ${this.#limitMs / 1000} s`;
     const onLimit = () => new StoreError(`Cannot ${action} "${url}": ${state}`, { retryable: true });
     const limit = { limitMs: this.#limitMs, onLimit, signal, startTimer: this.#startTimer };
     let last: AnswerHead | undefined;

@@ -80,7 +80,7 @@ export class Outage {
     const isFirst = !away.told;
     away.told = true;
     const state = isFirst ? "does not answer" : `has not answered for ${formatSpan(nowMs - away.sinceMs)}`;
-    this.#tell(nowMs, `${name} ${state} (${away.reason}): waiting for it, up to ${formatSpan(retryForMs)}`);
+    this.#tell(nowMs, `${name} ${state} (${away.reason}); retrying for up to ${formatSpan(retryForMs)}`);
   }
 
   /** Says that the store, which answers others, goes on failing a request; at most once a minute. */
@@ -88,7 +88,7 @@ export class Outage {
     if (nowMs - this.#lineMs < LINE_INTERVAL_MS) return;
     const { name } = this.#options;
     const wait = formatSpan(untilMs);
-    this.#tell(nowMs, `${name} answers, but not each request (${reasonOf(error, name)}): trying for ${wait}`);
+    this.#tell(nowMs, `${name} fails some requests (${reasonOf(error, name)}); retrying for ${wait}`);
   }
 
   #tell(nowMs: number, line: string): void {

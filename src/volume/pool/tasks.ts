@@ -177,10 +177,10 @@ function openPatch({ sealed, sealedLength, chunk, name, key, keys }: ApplyTask) 
   const bytes = sealed.subarray(0, sealedLength);
   try {
     const front = decodePatchFront(openFront(bytes, object, keys));
-    if (front.length > chunk.length) throw new RangeError("it is of a longer chunk");
+    if (front.length > chunk.length) throw new RangeError("it belongs to a longer chunk");
     const content = blocksScratchOf(front.blocks.bytes);
     const length = openContentInto(content, bytes, { object, key: keys, scratch: scratchOf(sealed.length) });
-    if (length !== content.length) throw new RangeError("it does not hold the blocks that it says");
+    if (length !== content.length) throw new RangeError("its blocks do not match its bitmap");
     return { ...front, content };
   } catch (error) {
     if (error instanceof RangeError) throw cannotRead(key, error.message);

@@ -61,7 +61,7 @@ describe("backup() after the store's clock was in 2030 once", () => {
     const second = await take(2026, 3);
     const third = await take(2027, 4);
     expect([wrong, second, third].map((id) => id.slice(0, 4))).toEqual(["2030", "2026", "2027"]);
-    const state = "is dated later than the store's clock; it is left out of the order";
+    const state = "is dated in the future by the store's clock; it is ignored in the order";
     expect(warnings).toEqual([`"acme/rbd/vm-1@${wrong}" ${state}`, `"acme/rbd/vm-1@${wrong}" ${state}`]);
     const points = ["latest", "~1", "~2", "2026-12-31", "2027-06-01", "2031-01-01", wrong];
     const expected = [third, second, first, second, third, third, wrong];

@@ -247,7 +247,7 @@ describe("gc() that sees what looks like a mistake", () => {
     await backUp(repository, [{ sizeBytes: more.length, extents: [data(0, more)] }], { volume: "older" });
     await inner.delete(await keysOf(inner, `${MANIFESTS}older/`));
     const stopped = expect.stringMatching(
-      /^Cannot collect "acme": 7 of 10 objects .* more than half; .* --force/,
+      /^Cannot collect "acme": 7 of 10 objects, more than half, .* --force/,
     );
     expect(await collect(careful)).toMatchObject({ condemned: 0, deleted: 0, stopped });
     expect([await deleted(), await keysOf(inner, PLANS)]).toEqual([-4, []]);
@@ -342,7 +342,7 @@ describe("gc() that is told something wrong once", () => {
       ...infos,
       { key: `${MANIFESTS}z/${ghost}`, sizeBytes: 1, modifiedMs: 0 },
     ]);
-    expect((await errorOf(run())).message).toContain("no forget took it");
+    expect((await errorOf(run())).message).toContain("no forget deleted it");
     expect(await deleted()).toBe(0);
   });
 });

@@ -122,7 +122,7 @@ describe("with what a host remembers", () => {
   });
 });
 
-const DAMAGED = "the local hash cache is damaged; it is rebuilt";
+const DAMAGED = "the local hash cache is damaged; rebuilding it";
 const overwrite = (bytes: Uint8Array | string) => fs.writeFileSync(cacheFile(), bytes);
 const flipAt = (bit: number) => overwrite(flipBit(fs.readFileSync(cacheFile()), bit));
 
@@ -219,7 +219,7 @@ describe("a chunk cache that lies", () => {
     const chunks = join(context.cacheRoot!, repository.id, PROJECT, "chunks");
     return fs.readdirSync(chunks).map((name) => join(chunks, name));
   };
-  const LINE = "a chunk in the local cache is damaged; it is fetched from the store";
+  const LINE = "a chunk in the local cache is damaged; downloading it";
 
   test.each<[string, (bytes: Buffer) => Uint8Array]>([
     ["has another bit in its header", (bytes) => flipBit(bytes, 13)],

@@ -77,7 +77,7 @@ describe("restore() with a stream of changes", () => {
     ]);
     expect(report).toMatchObject({
       way: "changes",
-      reason: `"${path}" is taken for ${backup} except for the changes: only these are looked at`,
+      reason: `"${path}" is assumed to match ${backup} apart from the changes`,
       chunks: { total: 10, written: 2, zero: 1, matched: 7 },
       read_bytes: 3 * CHUNK_BYTES,
       written_bytes: 2 * CHUNK_BYTES,
@@ -189,12 +189,12 @@ const REFUSED: [what: string, bytes: Uint8Array, line: RegExp][] = [
   [
     "begins at another snapshot",
     stream({ tag: "f", name: "sunday" }),
-    /the stream begins at snapshot "sunday", the backup \S+ is of snapshot "tuesday"$/,
+    /the stream starts at snapshot "sunday", but restore point \S+ has snapshot "tuesday"$/,
   ],
   [
     "is a full one",
     stream({ tag: "t", name: "tuesday" }),
-    /the stream is a full one, the backup \S+ is of snapshot "tuesday"$/,
+    /the stream is a full export, but restore point \S+ has snapshot "tuesday"$/,
   ],
   ["is cut in its data", GOOD.slice(0, -10), /stream offset/],
   ["is cut before its end record", GOOD.slice(0, -1), /stream offset/],
@@ -206,7 +206,7 @@ const REFUSED: [what: string, bytes: Uint8Array, line: RegExp][] = [
     encodeExport(
       [1, 2].map(() => [{ tag: "f", name: "tuesday" }, { tag: "s", sizeBytes: SIZE_BYTES }, { tag: "e" }]),
     ),
-    /it holds more than one difference$/,
+    /it contains more than one difference$/,
   ],
 ];
 
@@ -238,7 +238,7 @@ describe("restore() with a stream of changes that cannot be used", () => {
     const error = await errorOf(
       restoreFile(repository, path, { point: "monday", known: { point: "latest", changes } }),
     );
-    expect(error.message).toMatch(/the backup \S+ is of no snapshot$/);
+    expect(error.message).toMatch(/restore point \S+ has no snapshot$/);
     expectContent(path, tuesday);
   });
 
@@ -255,7 +255,9 @@ describe("restore() with a stream of changes that cannot be used", () => {
         restoreFile(repository, path, { point: "tuesday", known: { point: "tuesday", changes } }),
       );
       expect(error.message).toMatch(
-        new RegExp(`it is not \\S+ with changes, of whose ${SIZE_BYTES} bytes it has ${sizeBytes ?? 0}$`),
+        new RegExp(
+          `it is too small \\(${sizeBytes ?? 0} bytes\\) to be restore point \\S+ \\(${SIZE_BYTES} bytes\\)$`,
+        ),
       );
     },
   );

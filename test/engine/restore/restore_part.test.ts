@@ -121,7 +121,7 @@ describe("restore() of a part", () => {
     const error = await errorOf(restored({ offset, length }));
     expect(error.code).toBe("usage");
     expect(error.message).toBe(
-      `Cannot restore ${told} bytes at offset ${offset} of "rbd/vm-1": it has ${SIZE_BYTES} bytes`,
+      `Cannot restore ${told} bytes at offset ${offset} of "rbd/vm-1": its size is ${SIZE_BYTES} bytes`,
     );
     expect(contentOf(path)).toBeUndefined();
   });

@@ -98,8 +98,7 @@ describe("restore() with verifyTarget", () => {
     const length = Math.min(CHUNK_BYTES, SIZE_BYTES - at);
     expect({ code: error.code, message: error.message }).toEqual({
       code: "damage",
-      message:
-        `Cannot verify "${path}": ${length} bytes at offset ${at} do not read back as they were written`,
+      message: `Cannot verify "${path}": ${length} bytes at offset ${at} differ from the data written`,
     });
     // It was not noted as good.
     expect(await restored()).toMatchObject({ way: "compare" });
@@ -132,7 +131,7 @@ describe("restore() with verifyTarget", () => {
     expect(await restored()).toMatchObject({ way: "unchanged", chunks: { matched: PAGE_CHUNKS } });
     const error = await errorOf(restored({ verifyTarget: true }));
     expect(error.code).toBe("damage");
-    expect(error.message).toStartWith(`Cannot verify "${path}": what belongs at offset 0 is not known: `);
+    expect(error.message).toStartWith(`Cannot verify "${path}": the content at offset 0 is not known: `);
   });
 
   test("verifies a part of whole chunks, and refuses another", async () => {
@@ -144,7 +143,7 @@ describe("restore() with verifyTarget", () => {
       const error = await errorOf(restored({ part, verifyTarget: true }));
       expect(error).toMatchObject({
         code: "usage",
-        message: expect.stringContaining("only whole chunks of 65536 bytes"),
+        message: expect.stringContaining("must be multiples of 65536 bytes"),
       });
     }
   });
@@ -167,7 +166,7 @@ describe("restore() onto a file that something else writes to", () => {
     const error = await errorOf(restored(options));
     expect({ code: error.code, message: error.message }).toEqual({
       code: "failed",
-      message: `Cannot restore to "${path}": something else wrote to it meanwhile`,
+      message: `Cannot restore to "${path}": another process wrote to it`,
     });
     // Nothing is believed of it afterwards.
     expect(await restored()).toMatchObject({ way: "compare" });

@@ -73,7 +73,7 @@ describe("restore() to a new target", () => {
         written_bytes: 3 * CHUNK_BYTES + 1000,
         fetched: true,
       });
-      expect(report.reason).toBe(`"${path}" has nothing to compare with`);
+      expect(report.reason).toBe(`"${path}" is empty; there is nothing to compare`);
       expectContent(path, VOLUME);
       expect(allocatedBytes()).toBeLessThanOrEqual(3 * CHUNK_BYTES + 8192);
     },
@@ -108,7 +108,7 @@ describe("restore() that compares", () => {
     const report = await restored();
     expect(report).toMatchObject({
       way: "compare",
-      reason: `"${path}" is read and compared: nothing is known of it`,
+      reason: `"${path}" is read and compared, because its content is not known`,
       chunks: { total: TOTAL, written, matched: TOTAL - written - zero },
     });
     expect(report.downloaded_bytes > 0).toBe(written > 0);
@@ -169,7 +169,7 @@ describe("restore() of a file that was not written to", () => {
     const report = await restored();
     expect(report.way).toBe("unchanged");
     expect(report.reason).toBe(
-      `"${path}" was not written to since it was ${report.backup}: it is not read again`,
+      `"${path}" is unchanged since it was restored to ${report.backup}; it is not read again`,
     );
     expect(cost(report)).toMatchObject({ matched: TOTAL, read_bytes: 0, written_bytes: 0, fetched: false });
     expect(await restored()).toMatchObject({ way: "unchanged" });

@@ -220,7 +220,9 @@ describe("forget()", () => {
 
   test("throws when the volume has no backups, or the time zone is none", async () => {
     const { repository, ids } = await setUp();
-    expect((await errorOf(keepLast(repository, 1, { volume: "other" }))).message).toContain("no backups");
+    expect((await errorOf(keepLast(repository, 1, { volume: "other" }))).message).toContain(
+      "no restore points",
+    );
     expect((await errorOf(keepLast(repository, 1, { timeZone: "Mars" }))).code).toBe("usage");
     expect(await idsOf(repository)).toEqual(ids);
   });

@@ -137,7 +137,10 @@ describe("hold()", () => {
       },
     });
     const error = await errorOf(holdPoint(late, ids[0]!));
-    expect([error.code, error.message]).toEqual(["conflict", expect.stringContaining("forgotten meanwhile")]);
+    expect([error.code, error.message]).toEqual([
+      "conflict",
+      expect.stringContaining("it has just been forgotten"),
+    ]);
     expect(await keysOf(inner, HOLDS)).toEqual([]);
   });
 
@@ -156,7 +159,7 @@ describe("hold()", () => {
     const { repository, inner, clock } = await setUp();
     await inner.put(`${LEASES}${"5e".repeat(16)}`, new Uint8Array(3));
     const error = await errorOf(holdPoint(repository, "s0"));
-    expect([error.code, error.message]).toEqual(["conflict", expect.stringContaining("cannot be read")]);
+    expect([error.code, error.message]).toEqual(["conflict", expect.stringContaining("is unreadable")]);
     expect(await heldOf(repository)).toEqual([true, false, false]);
     clock.now += LEASE_DEAD_MS;
     await holdPoint(repository, "s0");

@@ -424,7 +424,7 @@ describe("repair() from another repository", () => {
     const error = await errorOf(heal({ fromStore: other }));
     expect([error.code, error.message]).toEqual([
       "conflict",
-      `Cannot repair from "${other.url}": its chunks have 131072 bytes, here they have 65536`,
+      `Cannot repair from "${other.url}": its chunk size is 131072 bytes instead of 65536`,
     ]);
     expect(await keysOf(store, "")).toEqual(before);
   });

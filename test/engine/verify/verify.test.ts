@@ -239,7 +239,7 @@ describe("verifySource()", () => {
     const options = { project: PROJECT, volume: VOLUME, point: "a", secrets: [], source };
     expect(await errorOf(verifySource(repository, options, testContext()))).toMatchObject({
       code: "damage",
-      message: expect.stringContaining(`it has ${content.length} bytes, the point has ${SIZE}`),
+      message: expect.stringContaining(`its size is ${content.length} bytes instead of ${SIZE}`),
     });
   });
 
@@ -252,7 +252,7 @@ describe("verifySource()", () => {
       expect(await errorOf(compare(repository, content))).toMatchObject({
         code: "usage",
         message: expect.stringMatching(
-          /it is a stream of rbd, .* use "rbd export POOL\/IMAGE@SNAP - \| varve verify acme/,
+          /it is an rbd stream, .* use "rbd export POOL\/IMAGE@SNAP - \| varve verify acme/,
         ),
       });
       await backUp(repository, [{ to: "a", sizeBytes: SIZE, extents: [data(0, content)] }]);

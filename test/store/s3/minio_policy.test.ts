@@ -93,7 +93,7 @@ describeWith(["MinIO"], "a MinIO user with the policy of examples/minio-policy.j
     );
     for (const error of await Promise.all(failures)) {
       expect(error).not.toBeInstanceOf(MissingError);
-      expect((error as Error).message).toContain('there is no bucket "no-such-bucket"');
+      expect((error as Error).message).toContain('bucket "no-such-bucket" does not exist');
     }
   });
 });
