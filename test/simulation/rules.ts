@@ -284,6 +284,7 @@ export const NOTICED_BY: Readonly<Record<string, number>> = {
   "the lease is written before the plans are read": 877,
   "the lease is written before the base is read": 206,
   "a condemned key is never used again": 5,
+  "what only the base refers to is held against the plans": 734,
   "the lease is looked at around the manifest": 387,
   "a dead lease stays dead": 43,
   "nobody relies on a lease that may be dead": 116,
