@@ -1,6 +1,6 @@
 /** The objects beside the chunks and manifests that a restore or an operator needs: keys and holds. */
 import { DamageError, describeError, isUnreadable, type UnreadableError, VarveError } from "../errors.ts";
-import { HOLDS_PREFIX, KEYS_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
+import { holdsPrefix, KEYS_PREFIX, parseHoldName } from "../format/layout.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "./project.ts";
 import { type KeyRing, readKey, type StoredKey } from "./key_object.ts";
@@ -12,28 +12,25 @@ export async function checkBeside(
   { volume, onDamage }: { volume: string | undefined; onDamage: (error: UnreadableError) => void },
   context: Context,
 ): Promise<void> {
+  const report = (error: unknown) => {
+    if (!isUnreadable(error)) throw error;
+    onDamage(error);
+  };
   const repository = { id: project.repositoryId, store: project.store };
   for await (const { name, key } of project.list(KEYS_PREFIX, context)) {
     if (isKeyName(name)) {
-      await telling(onDamage, () => checkKey(repository, { key, project: project.name }, context));
+      await checkKey(repository, { key, project: project.name }, context).catch(report);
     }
   }
-  const holds = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
-  for await (const { name } of project.list(holds, context)) {
+  for await (const { name } of project.list(holdsPrefix(volume), context)) {
     const place = parseHoldName(name);
     if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
-    await telling(onDamage, () => readHold(project, place, context));
+    await readHold(project, place, context).catch(report);
   }
 }
 
 export function isKeyName(name: string): boolean {
   return /^keys\/[0-9a-f]{16}$/.test(name);
-}
-
-/** The backup that a hold of that name keeps; `undefined` for anything else. */
-export function parseHoldName(name: string): { volume: string; backup: string } | undefined {
-  if (!name.startsWith(HOLDS_PREFIX)) return undefined;
-  return parseManifestName(VOLUMES_PREFIX + name.slice(HOLDS_PREFIX.length));
 }
 
 /**
@@ -51,17 +48,5 @@ export async function checkKey(
     // A version that no varve of this repository wrote is a damaged one.
     if (!(cause instanceof VarveError) || cause.code !== "format_version") throw cause;
     throw new DamageError(key, describeError(cause), { cause });
-  }
-}
-
-async function telling(
-  onDamage: (error: UnreadableError) => void,
-  read: () => Promise<unknown>,
-): Promise<void> {
-  try {
-    await read();
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    onDamage(error);
   }
 }

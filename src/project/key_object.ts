@@ -81,25 +81,25 @@ export async function writeKey(
 }
 
 /** The key object at `key`. Throws `DamageError` where it is none, or another project's. */
-export function decodeKey(bytes: Uint8Array, { key, project }: { key: string; project: string }): StoredKey {
+function decodeKey(bytes: Uint8Array, { key, project }: { key: string; project: string }): StoredKey {
   const damaged = (state: string) => new DamageError(key, `Cannot use the key "${key}": ${state}`);
   const fields = decodeCheckedJson(bytes, key);
   const id = String(fields.key);
   if (fromHex(id, KEY_ID_BYTES) === undefined || !key.endsWith(`/${id}`)) {
-    throw damaged("it is not the one that its name says");
+    throw damaged("its content does not match its name");
   }
   if (fields.project !== project) {
     const other = typeof fields.project === "string" ? ` of project ${quote(fields.project)}` : "";
-    throw new UnusableKeyError(key, `it is a key${other}, not of "${project}"`);
+    throw new UnusableKeyError(key, `it is the key${other}, not of "${project}"`);
   }
   const { repository, repository_mac } = fields;
   const mac = typeof repository_mac === "string" ? fromHex(repository_mac, REPOSITORY_MAC_BYTES) : undefined;
   if (
     typeof repository !== "string" || fromHex(repository, REPOSITORY_ID_BYTES) === undefined ||
     mac === undefined
-  ) throw damaged("it does not say, as varve would, of which repository it is");
+  ) throw damaged("it has no valid repository");
   const holders = readHolders(fields.holders);
-  if (holders === undefined) throw damaged("it does not say, as varve would, how to open it");
+  if (holders === undefined) throw damaged("it has no valid key holders");
   return { key, id, repositoryId: repository, repositoryMac: mac, holders };
 }
 
@@ -108,7 +108,7 @@ function assertOfRepository({ key, repositoryId }: StoredKey, repository: KeyRin
   if (repositoryId === repository.id) return;
   throw new UnusableKeyError(
     key,
-    `it is a key of the repository ${repositoryId}, and this is the repository ${repository.id}`,
+    `it is the key of repository ${repositoryId}, and this is repository ${repository.id}`,
   );
 }
 

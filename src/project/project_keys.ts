@@ -29,13 +29,13 @@ const MAX_COST = 16;
 /** A key object that was opened. */
 interface OpenedKey {
   stored: StoredKey;
-  key: ProjectKeys;
+  keys: ProjectKeys;
   /** Whoever can read the store could open it. */
   isOpen: boolean;
 }
 
 /** The keys that can be used. */
-export interface OpenedKeys {
+interface OpenedKeys {
   /** By id in hex, ascending; at least one. */
   keys: ReadonlyMap<string, ProjectKeys>;
   /** What the first of them opens with: `none` where it lies open. */
@@ -84,14 +84,14 @@ export async function openKeys(
     damaged.set(stored.id, new UnusableKeyError(stored.key, state));
   }
   tellKeys(name, { usable, damaged }, context);
-  const keys = new Map(usable.map(({ stored, key }) => [stored.id, key]));
+  const keys = new Map(usable.map(({ stored, keys }) => [stored.id, keys]));
   return { keys, encryption: encryptionOf(usable[0]!.stored), damaged };
 }
 
-const IS_FOREIGN = "it is not proved to be a key of this repository";
-const LIES_OPEN = "it lies open in the store, beside one that is sealed";
-const STAYS_CLOSED = "none of the given secrets opens it";
-const COSTS_TOO_MUCH = "the keys together cost more work than varve would spend on them";
+const IS_FOREIGN = "nothing proves that it is a key of this repository";
+const LIES_OPEN = "it is stored unprotected beside a protected one";
+const STAYS_CLOSED = "none of the given secrets unlocks it";
+const COSTS_TOO_MUCH = "the keys would take too much work to unlock";
 
 /** A key object of the project, opened; `undefined` where it is not there to be used. */
 export async function openLaterKey(
@@ -107,7 +107,7 @@ export async function openLaterKey(
   const place = { key: projectPrefix(name) + keyName(id), project: name };
   const stored = await readKey(repository, place, context);
   const { opened: [opened] } = await openEach([stored], { name, secrets, repository });
-  return opened === undefined || (opened.isOpen && !mayBeOpen) ? undefined : opened.key;
+  return opened === undefined || (opened.isOpen && !mayBeOpen) ? undefined : opened.keys;
 }
 
 /** What became of the keys that were tried. */
@@ -140,9 +140,9 @@ async function openEach(
     }
     spent += cost;
     const place = { project: name, keyId: fromHex(stored.id, KEY_ID_BYTES)! };
-    const key = await openHolder(holder, { secrets, place });
-    if (key === undefined) continue;
-    if (isBound(stored, key, repository)) opened.set(stored, { stored, key, isOpen: isOpen(stored) });
+    const keys = await openHolder(holder, { secrets, place });
+    if (keys === undefined) continue;
+    if (isBound(stored, keys, repository)) opened.set(stored, { stored, keys, isOpen: isOpen(stored) });
     else foreign.add(stored);
   }
   return { opened: found.flatMap((stored) => opened.get(stored) ?? []), untried, foreign };
@@ -156,8 +156,8 @@ async function openHolder(
   for (const secret of secrets) candidates.push(await unwrapSecret(holder, secret, place));
   for (const candidate of candidates) {
     if (candidate === undefined) continue;
-    const key = deriveKeys(candidate, place.project);
-    if (equalBytes(key.id, place.keyId)) return key;
+    const keys = deriveKeys(candidate, place.project);
+    if (equalBytes(keys.id, place.keyId)) return keys;
   }
   return undefined;
 }
@@ -201,7 +201,7 @@ function noneOpens(
   }
   return new DamageError(
     cause.key,
-    `Cannot open project "${name}": ${describeError(cause)}; put the project's own key back`,
+    `Cannot open project "${name}": ${describeError(cause)}; restore the project's own key`,
     { cause },
   );
 }
@@ -214,7 +214,7 @@ function wrongSecret(
   const tried = secrets.find(({ kind }) => kinds.has(kind));
   const states = {
     "passphrase": tried && "the passphrase is wrong",
-    "key-file": tried && "it is another key file's",
+    "key-file": tried && "the key file is wrong",
   };
   if (tried !== undefined) return new VarveError("wrong_secret", `${cannot} ${states[tried.kind]}`);
   const wanted = {
@@ -232,7 +232,7 @@ function tellKeys(
   context: Context,
 ): void {
   for (const error of damaged.values()) {
-    const line = `${describeError(error)}; of project "${name}", what is sealed with that key cannot be read`;
+    const line = `${describeError(error)}; data of project "${name}" encrypted with that key cannot be read`;
     if (error instanceof UnusableKeyError) context.log.warn({ project: name }, line);
     else tellProblem(new DamageError(error.key, line, { cause: error }), context);
   }
@@ -240,6 +240,6 @@ function tellKeys(
   const ids = usable.map(({ stored }) => stored.id).join(", ");
   context.log.warn(
     { project: name },
-    `project "${name}" has ${usable.length} keys: ${ids}; new volumes take the first`,
+    `project "${name}" has ${usable.length} keys: ${ids}; new volumes use the first`,
   );
 }

@@ -62,8 +62,8 @@ describe("openProject()", () => {
     const error = await errorOf(open([PASSPHRASE]));
     expect([error.code, error.message]).toEqual([
       "damage",
-      `Cannot open project "acme": Cannot use the key "${KEYS}${id}": the keys together cost more work than varve ` +
-      "would spend on them",
+      `Cannot open project "acme": Cannot use the key "${KEYS}${id}": the keys would take too much work to ` +
+      "unlock",
     ]);
   });
 
@@ -78,8 +78,8 @@ describe("openProject()", () => {
       "passphrase",
     ]);
     expect(warnings).toEqual([
-      expect.stringContaining("the keys together cost more work"),
-      expect.stringContaining("the keys together cost more work"),
+      expect.stringContaining("the keys would take too much work"),
+      expect.stringContaining("the keys would take too much work"),
     ]);
   });
 
@@ -87,7 +87,7 @@ describe("openProject()", () => {
     const { id, holder, plant, open } = await setUp(PASSPHRASE);
     await plant(id, [{ ...holder, n: 2 ** 15 }]);
     expect((await errorOf(open([PASSPHRASE]))).message).toContain(
-      "it does not say, as varve would, how to open it",
+      "it has no valid key holders",
     );
   });
 
@@ -97,7 +97,7 @@ describe("openProject()", () => {
     await made.plantOpen();
     expect(Buffer.from((await open([KEY_FILE])).firstKey.id).toString("hex")).toBe(id);
     expect((await errorOf(open([]))).code).toBe("wrong_secret");
-    expect(warnings).toEqual([expect.stringContaining(`"${KEYS}${OPEN_ID}": it lies open in the store`)]);
+    expect(warnings).toEqual([expect.stringContaining(`"${KEYS}${OPEN_ID}": it is stored unprotected`)]);
   });
 
   test("does not use a key that lies open beside one that cannot be read, where a secret is given", async () => {
@@ -108,7 +108,7 @@ describe("openProject()", () => {
     const error = await errorOf(open([KEY_FILE]));
     expect([error.code, error.message]).toEqual([
       "damage",
-      expect.stringMatching(/^Cannot open project "acme": .*put the project's own key back$/),
+      expect.stringMatching(/^Cannot open project "acme": .*restore the project's own key$/),
     ]);
   });
 
@@ -118,7 +118,7 @@ describe("openProject()", () => {
     await first.plant(second.id, [second.holder], second.fields);
     await first.open([KEY_FILE]);
     const ids = [first.id, second.id].sort().join(", ");
-    expect(first.warnings).toEqual([`project "acme" has 2 keys: ${ids}; new volumes take the first`]);
+    expect(first.warnings).toEqual([`project "acme" has 2 keys: ${ids}; new volumes use the first`]);
   });
 });
 
@@ -132,8 +132,8 @@ describe("openProject() and a key of another repository", () => {
       const error = await errorOf(ours.open([secret]));
       expect([error.code, error.message]).toEqual([
         "damage",
-        `Cannot open project "acme": Cannot use the key "${KEYS}${theirs.id}": it is a key of the repository ` +
-        `${theirs.repository.id}, and this is the repository ${ours.repository.id}; put the project's own key back`,
+        `Cannot open project "acme": Cannot use the key "${KEYS}${theirs.id}": it is the key of repository ` +
+        `${theirs.repository.id}, and this is repository ${ours.repository.id}; restore the project's own key`,
       ]);
     },
   );
@@ -151,7 +151,7 @@ describe("openProject() and a key of another repository", () => {
     await ours.plant(theirs.id, [theirs.holder], { ...theirs.fields, ...more });
     expect(toHex((await ours.open([KEY_FILE])).firstKey.id)).toBe(ours.id);
     expect(ours.warnings).toEqual([expect.stringMatching(
-      new RegExp(`${theirs.id}": it is (a key of the repository|not proved to be a key of this repository)`),
+      new RegExp(`${theirs.id}": (it is the key of repository|nothing proves that it is a key of this)`),
     )]);
   });
 
@@ -162,7 +162,7 @@ describe("openProject() and a key of another repository", () => {
     const error = await errorOf(ours.open([KEY_FILE]));
     expect([error.code, error.message]).toEqual([
       "damage",
-      expect.stringContaining("it is not proved to be a key of this repository"),
+      expect.stringContaining("nothing proves that it is a key of this repository"),
     ]);
   });
 
@@ -174,7 +174,7 @@ describe("openProject() and a key of another repository", () => {
     const { id, holder, plant, open } = await setUp(KEY_FILE);
     await plant(id, [holder], more);
     expect((await errorOf(open([KEY_FILE]))).message).toContain(
-      "it does not say, as varve would, of which repository it is",
+      "it has no valid repository",
     );
   });
 });

@@ -6,17 +6,7 @@ import type { Context } from "../../context.ts";
 import { checkKey, isKeyName } from "../../project/check_beside.ts";
 import { keyIdOf, type StoredKey, writeKey } from "../../project/key_object.ts";
 import type { Project } from "../../project/project.ts";
-import { openRepository, type Repository } from "../../project/repository.ts";
-
-/** The second repository. Throws `no_repository` where there is none, `conflict` where it has another chunk size. */
-export async function openSecond(store: Store, chunkBytes: number, context: Context): Promise<Repository> {
-  const second = await openRepository(store, context);
-  if (second.chunkBytes === chunkBytes) return second;
-  throw new VarveError(
-    "conflict",
-    `Cannot copy to "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
-  );
-}
+import type { Repository } from "../../project/repository.ts";
 
 /**
  * Adds the keys that the other does not have, but for those that are not in use here; none is overwritten. A project is the
@@ -38,7 +28,7 @@ export async function copyKeys(source: Project, to: Repository, context: Context
   if (there.size > 0 && !keys.some((key) => there.has(key))) {
     throw new VarveError(
       "conflict",
-      `Cannot copy "${project}" to "${to.store.url}": the project of that name there is another one, with other keys`,
+      `Cannot copy "${project}" to "${to.store.url}": there is a different project of that name, with other keys`,
     );
   }
   for (const key of keys) {
@@ -59,7 +49,7 @@ async function readKey(source: Project, key: string, context: Context): Promise<
     return await checkKey({ id, store }, { key, project }, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
-    context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);
+    context.log.warn({ key }, `skipping the key: ${describeError(error)}`);
     return undefined;
   }
 }
