@@ -81,6 +81,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   "src/project/not_found.ts": "test/e2e/not_found.test.ts",
   "src/project/open_project.ts": "test/project/secrets.test.ts",
   "src/project/point_ref.ts": "test/engine/verify/repair.test.ts",
+  "src/project/seen_note.ts": "test/project/seen_points.test.ts",
   "src/project/project.ts": "test/project/catalog.test.ts",
   "src/project/read_points.ts": "test/project/catalog.test.ts",
   "src/project/repository.ts": "test/project/secrets.test.ts",

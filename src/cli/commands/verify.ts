@@ -175,7 +175,7 @@ function rangeLines(what: string, { ranges, more_ranges }: RangeReport): string[
 
 /** What can be read is what was backed up: which of the two is right, nobody can tell from here. */
 function assertNoDifferences(
-  { differs, unreadable }: VerifySourceReport,
+  { differs, unreadable, missing }: VerifySourceReport,
   { spec, source }: { spec: string; source: string },
 ): void {
   const states: string[] = [];
@@ -190,6 +190,7 @@ function assertNoDifferences(
         "if it is the same snapshot, unchanged, the backup used a wrong base: back up in full",
     );
   }
+  if (missing.length > 0) states.push("points of the volume that this host has seen may be missing");
   if (states.length > 0) throw new VarveError("damage", `Cannot verify "${spec}": ${states.join("; ")}`);
 }
 

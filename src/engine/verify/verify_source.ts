@@ -10,6 +10,8 @@ import type { Entry } from "../../format/entries.ts";
 import { chunkLength } from "../../format/limits.ts";
 import { isRbdStream } from "../../rbd/export.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
+import type { Finding } from "./findings.ts";
+import { missingPoints, type ReadPoints } from "./missing_points.ts";
 import { findBackup } from "../../project/find_backup.ts";
 import { type OpenManifest, readManifest } from "../../project/manifests.ts";
 import { ChunkReader } from "../../volume/read_chunk.ts";
@@ -46,6 +48,8 @@ export interface VerifySourceReport {
   differs: RangeReport;
   /** Where the source does not hold what was backed up, as far as that is known, and what was stored cannot be read. */
   unreadable: RangeReport & { /** Of the first chunk. */ reason: string | null };
+  /** Points of the volume that this host has seen and that are gone, as a verify of the volume tells them. */
+  missing: Pick<Finding, "key" | "reason">[];
   duration_s: number;
 }
 
@@ -80,15 +84,22 @@ export async function verifySource(
   const comparison = new Comparison({ project, manifest, table, resources, onChunk }, context);
   await comparison.run(options.source);
   const { chunks, differs, unreadable, reason = null } = comparison;
+  const missing = await Array.fromAsync(
+    missingPoints(project, { read: NOTHING_READ, scope: { volume, backup } }, context),
+    (error) => ({ key: error.key, reason: describeError(error) }),
+  );
   return {
     backup,
     size_bytes: manifest.info.size_bytes,
     chunks,
     differs: reportOf(differs),
     unreadable: { ...reportOf(unreadable), reason },
+    missing,
     duration_s: (context.clock.now() - startedMs) / 1000,
   };
 }
+
+const NOTHING_READ: ReadPoints = { points: new Set(), passedOver: new Map() };
 
 function reportOf({ bytes, told, more }: ByteRanges): RangeReport {
   return { bytes, ranges: told, more_ranges: more };
