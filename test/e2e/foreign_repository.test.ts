@@ -6,7 +6,8 @@ import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { decodeCheckedJson, encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { noise, RUN_LIMIT_MS } from "../kit/repository.ts";
 import type { VarveResult } from "../kit/varve.ts";
-import { scratchFolder, Workbench } from "../kit/workbench.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 
