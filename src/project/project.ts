@@ -81,6 +81,11 @@ export class Project {
     return this.#keys.get(id) ?? await this.#findKey(id).catch(unlessUnreadable);
   }
 
+  /** Whether the project has a key object of this id that cannot be used. */
+  hasDamagedKey(id: string): boolean {
+    return this.#damagedKeys.has(id);
+  }
+
   /** The store's key of the object `name`. */
   objectKey(name: string): string {
     return projectPrefix(this.name) + name;

@@ -60,14 +60,21 @@ export async function readSeen(
   const note = content instanceof UntrustedNote ? undefined : tryRead(content, readNoteContent);
   if (note !== undefined) return note;
   const keyId = content instanceof UntrustedNote ? content.keyId : undefined;
-  return new DoubtfulNote(volume, doubt({ volume: `${project.name}/${volume}`, path: at.path, keyId }));
+  return new DoubtfulNote(volume, doubt(project, { volume, path: at.path, keyId }));
 }
 
-function doubt({ volume, path, keyId }: { volume: string; path: string; keyId: string | undefined }): string {
-  const note = `this host's note of the newest restore point of "${volume}"`;
+function doubt(
+  project: Project,
+  { volume, path, keyId }: { volume: string; path: string; keyId: string | undefined },
+): string {
+  const note = `this host's note of the newest restore point of "${project.name}/${volume}"`;
   if (keyId === undefined) {
     return `${note} cannot be read: "${path}" was changed, so a lost point would not be noticed; ` +
       `check which points there should be, then remove it`;
+  }
+  if (project.hasDamagedKey(keyId)) {
+    return `${note} was written with the key ${keyId}, which cannot be used, so a lost point would not be noticed; ` +
+      `restore the key`;
   }
   return `${note} was written with the key ${keyId}, which the project does not have any more: ` +
     `it was replaced by another one, or the store was reset to an older state; ` +

@@ -129,8 +129,10 @@ function expectDamage({ code, stderr }: { code: number | null; stderr: string },
   const last = expect.stringMatching(
     /^varve: Cannot read all of ".*": \d+ objects? named above cannot be read/,
   );
-  // What this host had noted under a key that cannot be read any more is noted anew: a line of the log.
-  const said = lastLineText({ code, stderr }).split("\n").filter((line) => !line.includes("it is recreated"));
+  // What this host had noted under a key that cannot be read any more is a line of the log.
+  const said = lastLineText({ code, stderr }).split("\n").filter((line) =>
+    !line.includes("which cannot be used")
+  );
   expect({ code, lines: said }).toEqual({
     code: 3,
     lines: [...lines, last, ""],

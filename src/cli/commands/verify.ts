@@ -190,7 +190,7 @@ function assertNoDifferences(
         "if it is the same snapshot, unchanged, the backup used a wrong base: back up in full",
     );
   }
-  if (missing.length > 0) states.push("points of the volume that this host has seen may be missing");
+  if (missing.length > 0) states.push("its volume has lost points, or may have, as reported above");
   if (states.length > 0) throw new VarveError("damage", `Cannot verify "${spec}": ${states.join("; ")}`);
 }
 
