@@ -148,11 +148,17 @@ export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let at = error; at !== undefined && at !== null && parts.length < 8;) {
     // Some causes are no errors, but have a message as one: the events of a worker that cannot load.
-    const text = typeof at === "object" && "message" in at ? String(at.message) : String(at);
+    const said = typeof at === "object" && "message" in at ? String(at.message) : String(at);
+    const text = at === error ? said : withoutCall(said);
     if (text !== "" && !parts.some((part) => part.includes(text))) parts.push(text);
     at = at instanceof Error ? at.cause : undefined;
   }
   return escapeControls(parts.join(": ").replace(/\s*[\r\n]+\s*/g, " "));
+}
+
+/** `ENOENT: no such file or directory, open '/a'` without what the error above it has named: code, call and path. */
+function withoutCall(text: string): string {
+  return /^E[A-Z0-9]+: (.+?), [a-z_]+(?: '.*)?$/s.exec(text)?.[1] ?? text;
 }
 
 /**

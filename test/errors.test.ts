@@ -25,6 +25,18 @@ describe("describeError()", () => {
     );
   });
 
+  test("leaves code, call and path out of what the system said of the cause", () => {
+    const said = "ENOENT: no such file or directory, open '/it's'";
+    expect(describeError(caused('Cannot open "/it\'s"', new Error(said)))).toBe(
+      'Cannot open "/it\'s": no such file or directory',
+    );
+    const read = "EISDIR: illegal operation on a directory, read";
+    expect(describeError(caused("Cannot read", caused(said, new Error(read))))).toBe(
+      "Cannot read: no such file or directory: illegal operation on a directory",
+    );
+    expect(describeError(new Error(said))).toBe(said);
+  });
+
   test("takes a cause's message when it is no error", () => {
     expect(describeError(caused("Cannot start", new ErrorEvent("error", { message: "no such module" }))))
       .toBe("Cannot start: no such module");

@@ -183,8 +183,8 @@ function openSection(
   transform(cipher, section.subarray(NONCE_BYTES, end), out);
   try {
     cipher.final();
-  } catch (cause) {
-    throw damaged(options.object, "it was changed, or sealed with another key", cause);
+  } catch {
+    throw damaged(options.object, "it was changed, or sealed with another key");
   }
 }
 

@@ -84,8 +84,7 @@ function sourceOpener(
   { signal, screen }: Invocation,
 ): SourceOpener | undefined {
   if (path === undefined) return undefined;
-  const stats = path === "-" ? undefined : statSync(path, { throwIfNoEntry: false });
-  const isReadAgain = stats?.isFile() === true || stats?.isBlockDevice() === true || isRbdSpec(path);
+  const isReadAgain = isRbdSpec(path) || isFileOrDevice(path);
   let isRead = false;
   return async () => {
     if (isRead && !isReadAgain) return undefined;
@@ -93,6 +92,16 @@ function sourceOpener(
     const { openSource } = await import("../../sources/open.ts");
     return await openSource(sourceOf(path), { format: "raw", signal, stderr: screen });
   };
+}
+
+/** What cannot be looked at cannot be opened either, which says why. */
+function isFileOrDevice(path: string): boolean {
+  try {
+    const stats = statSync(path);
+    return stats.isFile() || stats.isBlockDevice();
+  } catch {
+    return false;
+  }
 }
 
 function readScope(spec: string): { project: string; volume?: string } {
