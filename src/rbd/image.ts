@@ -51,8 +51,8 @@ export class RbdImage {
       throw notFound(name, `there is no pool "${spec.pool}"; "ceph osd lspools" shows them`);
     }
     if (info.status === "rejected") {
-      const list = [spec.pool, ...spec.namespace === undefined ? [] : [spec.namespace]].join("/");
-      throw missingOr(info.reason, `there is no such image; "rbd ls ${list}" shows them`, name);
+      if (!isMissing(info.reason)) throw failed(`read "${name}"`, info.reason);
+      throw notFound(name, await whatIsMissing(spec, signal));
     }
     return new RbdImage(spec, {
       cluster: field(fsid, "fsid", "string"),
@@ -182,6 +182,16 @@ export class RbdImage {
 
 function nameOf(spec: RbdSpec): string {
   return `rbd:${imageText(spec)}`;
+}
+
+/** Of an image that is not there. */
+async function whatIsMissing({ pool, namespace }: RbdSpec, signal: AbortSignal): Promise<string> {
+  if (namespace === undefined) return `there is no such image; "rbd ls ${pool}" shows them`;
+  const namespaces = await askCeph(["rbd", "namespace", "ls", `--pool=${pool}`], signal);
+  if (!Array.isArray(namespaces)) throw unexpected("namespaces");
+  return namespaces.some((found) => field(found, "name", "string") === namespace)
+    ? `there is no such image; "rbd ls ${pool}/${namespace}" shows them`
+    : `the pool has no namespace "${namespace}"; "rbd namespace ls ${pool}" shows them`;
 }
 
 /** Each word with its option, so that none is taken for something else. */
