@@ -57,7 +57,7 @@ async function openImage(
 ): Promise<Source> {
   const image = await RbdImage.open(spec, signal);
   const { snapshot } = spec;
-  if (format === "raw") return await RbdExportSource.open(image, { snapshot, signal, warn });
+  if (format === "raw") return await RbdExportSource.open(image, { snapshot, signal });
   return new RbdSource(image, { snapshot, isFull, signal, warn });
 }
 

@@ -3,7 +3,7 @@ import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { RangeReport, VerifySourceReport } from "../../engine/verify/verify_source.ts";
 import type { Sample, VerifyReport } from "../../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../../errors.ts";
-import { projectPrefix } from "../../format/layout.ts";
+import { CHUNKS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { sourceOf } from "../../sources/source_spec.ts";
 import { withSession } from "../context.ts";
@@ -155,7 +155,7 @@ function rangeLines(what: string, { ranges, more_ranges }: RangeReport): string[
 
 /** What can be read is what was backed up: which of the two is right, nobody can tell from here. */
 function assertNoDifferences(
-  { differs, unreadable }: VerifySourceReport,
+  { differs, unreadable, is_same_snapshot }: VerifySourceReport,
   { spec, source }: { spec: string; source: string },
 ): void {
   const states: string[] = [];
@@ -163,14 +163,17 @@ function assertNoDifferences(
     states.push(`${formatSize(unreadable.bytes)} of it cannot be read; see "varve verify ${spec}"`);
   }
   if (differs.bytes > 0) {
-    states.push(
-      `${
-        formatSize(differs.bytes)
-      } differ from "${source}": the source may have changed since, or be another snapshot, ` +
-        "or the backup was taken against another base; if it is that snapshot, unchanged, back up in full",
-    );
+    states.push(`${formatSize(differs.bytes)} differ from "${source}": ${whyItDiffers(is_same_snapshot)}`);
   }
   if (states.length > 0) throw new VarveError("damage", `Cannot vouch for "${spec}": ${states.join("; ")}`);
+}
+
+function whyItDiffers(isSameSnapshot: boolean | null): string {
+  if (isSameSnapshot === false) return "it is not the snapshot that was backed up, by their ids";
+  const base = "the backup was taken against another base";
+  if (isSameSnapshot) return `it is the snapshot that was backed up, so ${base}; back up in full`;
+  return `the source may have changed since, or be another snapshot, or ${base}; if it is that snapshot, unchanged, ` +
+    "back up in full";
 }
 
 /** A share of the chunks by chance; or the part of today, counted from 1970 in UTC. */
@@ -208,7 +211,12 @@ function printReports(reports: readonly VerifyReport[], sample: Sample): void {
 
 function nextLines({ project, findings }: VerifyReport): string[] {
   if (findings.length === 0) return [];
-  return [`next: varve repair ${project} --source DEVICE, or --from-repo URL\n`];
+  // Keys, manifests and holds are nowhere but in a copy of the repository.
+  const inSource = projectPrefix(project) + CHUNKS_PREFIX;
+  const others = findings.filter(({ key }) => !key.startsWith(inSource)).length;
+  if (others === findings.length) return [`next: varve repair ${project} --from-repo URL\n`];
+  const but = others === 0 ? "" : `; ${counted(others, "object")} can only come from a repository`;
+  return [`next: varve repair ${project} --source DEVICE, or --from-repo URL${but}\n`];
 }
 
 function objectLines({ project, findings }: VerifyReport): string[] {

@@ -8,13 +8,13 @@ import { describeError, isUnreadable, UsageError, VarveError } from "../../error
 import { equalBytes } from "../../util/bytes.ts";
 import type { Entry } from "../../format/entries.ts";
 import { chunkLength } from "../../format/limits.ts";
+import { idsDiffer, idsMatch, type SourceIds } from "../../format/source_ids.ts";
 import { isRbdStream } from "../../rbd/export.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
 import { findBackup, type OpenManifest, readManifest } from "../../project/catalog.ts";
 import { readChunk } from "../../volume/read_chunk.ts";
 import { ChunkResources, OPEN_CHUNKS } from "../../volume/resources.ts";
 import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
-import { volumeId } from "../../volume/source_state.ts";
 import type { Context } from "../../context.ts";
 import { PageTable } from "../../volume/page_table.ts";
 import { openProject } from "../../project/open_project.ts";
@@ -37,6 +37,8 @@ export interface VerifySourceOptions {
 export interface VerifySourceReport {
   backup: string;
   size_bytes: number;
+  /** Whether the source is the snapshot that was backed up, by ids; `null` where these do not tell. */
+  is_same_snapshot: boolean | null;
   /** Compared. */
   chunks: number;
   /** Where the source holds something else. */
@@ -67,7 +69,11 @@ export async function verifySource(
   const project = await openProject(repository, { name, secrets }, context);
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
-  await options.source.prepare?.({ id: volumeId(project, volume), points: [manifest.info] });
+  const isSameSnapshot = isSame(manifest.info, options.source.ids);
+  if (isSameSnapshot === false) {
+    const { name } = options.source;
+    context.log.warn({}, `"${name}" is not the snapshot that the backup ${backup} was made of, by their ids`);
+  }
   const cache = await PageCache.open({ project, volume }, context);
   const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   try {
@@ -79,6 +85,7 @@ export async function verifySource(
     return {
       backup,
       size_bytes: manifest.info.size_bytes,
+      is_same_snapshot: isSameSnapshot,
       chunks,
       differs: reportOf(differs),
       unreadable: { ...reportOf(unreadable), reason },
@@ -88,6 +95,12 @@ export async function verifySource(
     await cache.close();
     await workshop.close();
   }
+}
+
+function isSame(point: SourceIds, source: SourceIds = {}): boolean | null {
+  const names = ["source_id", "source_snapshot_id"] as const;
+  if (names.some((name) => idsDiffer(point[name], source[name]))) return false;
+  return names.every((name) => idsMatch(point[name], source[name])) ? true : null;
 }
 
 function reportOf({ bytes, told, more }: ByteRanges): RangeReport {
