@@ -61,7 +61,7 @@ test("zero() writes exactly the range when no hole can be punched", async () => 
 
 test("sync() throws the write's error when a write failed before it", async () => {
   const file = await target("/dev/full");
-  const wanted = 'Cannot write "/dev/full" at offset 7: ENOSPC';
+  const wanted = 'Cannot write "/dev/full" at offset 7: no space left on device';
   expect(await failure(file.write(7, new Uint8Array(16)))).toStartWith(wanted);
   expect(await failure(file.sync())).toStartWith(wanted);
   await file.close();
