@@ -68,6 +68,12 @@ async function run(
   await withSession({ options, invocation, interrupted }, async (session) => {
     const done = await work(session, { project, volume, point, secrets: session.secrets });
     if (options.json) reportDone(invocation.screen, () => printJson(done));
-    else if (!options.quiet) invocation.screen.write(`${project}/${volume}@${done.backup}: ${verb}\n`);
+    else if (!options.quiet) {
+      invocation.screen.write(`${project}/${volume}@${done.backup}: ${verb}${was(done)}\n`);
+    }
   });
+}
+
+function was({ former_reason: reason }: HoldReport): string {
+  return reason === undefined ? "" : `; the reason was ${quote(reason)}`;
 }
