@@ -216,9 +216,7 @@ async function choose(point: string, thing: string, { infos, damaged }: KnownPoi
   } catch (error) {
     // It may be one that cannot be read; of an id nothing but the name has to be known.
     const isCertain = cause === undefined || isBackupId(point);
-    if (
-      isCertain || !(error instanceof VarveError) || (error.code !== "not_found" && error.code !== "failed")
-    ) throw error;
+    if (isCertain || !(error instanceof VarveError) || error.code !== "not_found") throw error;
     throw new DamageError(cause.key, `${error.message}; ${damaged.size} cannot be read`, { cause });
   }
 }

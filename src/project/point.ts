@@ -30,7 +30,7 @@ const PREFIX = /^(snap|id|time):(.*)$/s;
 /**
  * The id that `point` means: `latest`, `~N` (N before the latest), an id, a snapshot's name (its newest
  * backup), the unique beginning of an id, or a time (the last backup at or before it); `snap:`, `id:` and `time:` before it
- * say which of these it is. Throws `failed` where nothing or too much matches.
+ * say which of these it is. Throws `not_found` where nothing or too much matches.
  */
 export async function resolvePoint(point: string, choices: PointChoices): Promise<string> {
   return (await findPoint(point, choices)).id;
@@ -45,7 +45,7 @@ export async function findPoint(point: string, choices: PointChoices): Promise<F
   if (id !== undefined) return { id, untilMs: Infinity };
   const timeMs = kind === undefined || kind === "time" ? parseTime(rest) : undefined;
   if (timeMs !== undefined) return { id: atTime(choices, { point, timeMs }), untilMs: timeMs };
-  throw unclear("not_found", choices, { point, why: "no backup has that id, snapshot or time" });
+  throw unclear(choices, { point, why: "no backup has that id, snapshot or time" });
 }
 
 async function findId(
@@ -64,7 +64,7 @@ async function findId(
   if (byPrefix.length === 1) return byPrefix[0];
   const isTime = kind === undefined && parseTime(rest) !== undefined;
   if (byPrefix.length > 1 && !isTime) {
-    throw unclear("failed", choices, { point, why: `${byPrefix.length} backups begin so` });
+    throw unclear(choices, { point, why: `${byPrefix.length} backups begin so` });
   }
 }
 
@@ -77,12 +77,11 @@ async function ofSnapshot(name: string, { ids, snapshots }: PointChoices): Promi
 }
 
 function unclear(
-  code: "failed" | "not_found",
   { thing }: PointChoices,
   { point, why }: { point: string; why: string },
 ): VarveError {
   return new VarveError(
-    code,
+    "not_found",
     `Cannot find ${quote(`${thing}@${point}`)}: ${why}; "varve list ${thing}" shows them`,
   );
 }

@@ -85,7 +85,7 @@ describe("resolvePoint()", () => {
     ["", "usage", "what follows the @ is empty"],
     ["~4", "not_found", "there are 4 backups"],
     ["~99999999999999999999", "not_found", "there are 4 backups"],
-    ["2026", "failed", "backups begin so"],
+    ["2026", "not_found", "backups begin so"],
     ["1999-01-01", "not_found", "no backup is that old"],
     ["2026-13-45", "not_found", "no backup has that id, snapshot or time"],
     ["~", "not_found", "no backup has that"],
