@@ -10,22 +10,27 @@ import { listTwice } from "./list_twice.ts";
 import { listProjects, openProject } from "./open_project.ts";
 import type { Repository } from "./repository.ts";
 
+/** The names of the projects that there are in the store, ascending. */
+export async function lostProjects(store: Store, context: Context): Promise<string[]> {
+  const names = new Set<string>();
+  for (let look = 1; look <= 2; look++) { // one look is no proof
+    for await (const name of listProjects(lostRepository(store), context)) names.add(name);
+  }
+  return [...names].sort();
+}
+
 /**
- * The chunk size that the projects in the store have; `undefined` where there are no backups. Throws `wrong_secret` where
- * none of these can be opened.
+ * The chunk size that the projects have; `undefined` where there are no backups. Throws `wrong_secret` where none of these can
+ * be opened.
  */
 export async function findChunkBytes(
   store: Store,
-  secrets: readonly Secret[],
+  { projects, secrets }: { projects: readonly string[]; secrets: readonly Secret[] },
   context: Context,
 ): Promise<number | undefined> {
-  const lost = { id: "", store, chunkBytes: DEFAULT_CHUNK_BYTES };
-  const names = new Set<string>();
-  for (let look = 1; look <= 2; look++) { // one look is no proof
-    for await (const name of listProjects(lost, context)) names.add(name);
-  }
+  const lost = lostRepository(store);
   let isClosed = false;
-  for (const name of names) {
+  for (const name of projects) {
     const found = await chunkBytesOf(lost, { name, secrets }, context);
     if (typeof found === "number") return found;
     isClosed ||= found === "closed";
@@ -36,6 +41,11 @@ export async function findChunkBytes(
     `Cannot make a repository in "${store.url}": there are projects, and how large their chunks are is not known; ` +
       `give a --passphrase-file or --key-file that opens one, or --chunk-size`,
   );
+}
+
+/** Its id and chunk size are not known. */
+function lostRepository(store: Store): Repository {
+  return { id: "", store, chunkBytes: DEFAULT_CHUNK_BYTES };
 }
 
 /** `closed` where the project has backups, and none of them can be read. */

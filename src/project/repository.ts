@@ -10,6 +10,9 @@ import { randomBytes } from "../util/random.ts";
 import { readTwice } from "./read_twice.ts";
 
 const REPOSITORY_ID_BYTES = 16;
+/** docs/operating.md, "A lost varve.json". */
+const REMEDY =
+  'put it back from a copy, or remove it and run "varve init", which leaves all projects as they are';
 
 export interface Repository {
   /** 32 hex digits; names local caches. */
@@ -63,7 +66,7 @@ export async function openRepository(store: Store, context: Context): Promise<Re
   if (typeof id !== "string" || fromHex(id, REPOSITORY_ID_BYTES) === undefined || !isChunkSize(chunkBytes)) {
     throw new DamageError(
       REPOSITORY_KEY,
-      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" is none that varve wrote`,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" is none that varve wrote; ${REMEDY}`,
     );
   }
   return { id, store, chunkBytes };
@@ -78,7 +81,10 @@ async function readRepositoryFile(store: Store, { signal }: Context): Promise<Re
       )
     );
   } catch (cause) {
-    if (!(cause instanceof MissingError)) throw cause;
-    throw new NoRepositoryError(store.url, 'make one with "varve init", or check --repo');
+    if (cause instanceof MissingError) {
+      throw new NoRepositoryError(store.url, 'make one with "varve init", or check --repo');
+    }
+    if (!(cause instanceof DamageError)) throw cause;
+    throw new DamageError(REPOSITORY_KEY, `${cause.message}; ${REMEDY}`);
   }
 }

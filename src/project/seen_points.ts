@@ -14,6 +14,7 @@ import {
   notedProjects,
   notedVolumes,
   projectStateFolder,
+  putNoteAside,
   type StatePlace,
 } from "../state/state_folder.ts";
 import type { Context } from "../context.ts";
@@ -141,7 +142,7 @@ async function goneProjects(
 }
 
 /** What is to be said of a project that cannot be found, if this host has seen points of it; else `undefined`. */
-async function goneProject(
+export async function goneProject(
   repository: Repository,
   project: string,
   { stateRoot: root }: Context,
@@ -152,7 +153,9 @@ async function goneProject(
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
   return `the project "${project}" is not there any more, and this host has seen points of ${seen}: it was lost, or ` +
-    `erased elsewhere; if that is right, remove "${projectStateFolder(place)}"`;
+    `erased elsewhere; bring it back with "varve copy" from a second repository, or, if it may be gone, remove "${
+      projectStateFolder(place)
+    }"`;
 }
 
 /** To be thrown on: says it where the error is that a project cannot be found which this host has seen points of. */
@@ -166,6 +169,16 @@ export async function sayIfProjectIsGone(
     if (state !== undefined) context.log.warn({}, state);
   }
   throw error;
+}
+
+/** Throws `damage` where this host has seen points of the project, which is not there: one of that name would hide the loss. */
+export async function assertNotGone(
+  repository: Repository,
+  project: string,
+  context: Context,
+): Promise<void> {
+  const state = await goneProject(repository, project, context);
+  if (state !== undefined) throw new VarveError("damage", `Cannot make project "${project}": ${state}`);
 }
 
 /** The same for who has to vouch for the project: to him it is damage. */
@@ -248,6 +261,7 @@ function notePlace(place: StatePlace, volume: string): NotePlace {
   return { path: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
 }
 
+/** A note that is none of the project's is kept aside: by it somebody may find out what was lost. */
 async function readSeen(project: Project, at: NotePlace, { log }: Context): Promise<SeenNote> {
   const content = await readNote(at, (id) => project.knownKey(id));
   if (content === undefined) return { newest: null, missed: [] };
@@ -256,7 +270,11 @@ async function readSeen(project: Project, at: NotePlace, { log }: Context): Prom
   if ((newest === null || isId(newest)) && Array.isArray(missed) && missed.every(isId)) {
     return { newest: newest!, missed };
   }
-  log.warn({ path: at.path }, "this note is not one that was written for this project; it is made anew");
+  const aside = await putNoteAside(at.path).catch(() => at.path);
+  log.warn(
+    { path: aside },
+    `the note "${aside}" is sealed with none of the keys of this project that can be read: what it knew of is not missed`,
+  );
   return { newest: null, missed: [] };
 }
 

@@ -135,9 +135,25 @@ describe("more than a point that is gone", () => {
       expect({ args, code: result.code }).toEqual({ args, code });
       expect(result.stderr.replaceAll("\\", "")).toContain(text);
     }
+    // Nor is one of that name made, which would hide the loss.
+    for (
+      const args of [["backup", "beta/db", "--format", "raw", "-"], [
+        "init",
+        "gamma",
+        "beta",
+        "--no-encryption",
+      ]]
+    ) {
+      const result = await run(args);
+      expect({ args, code: result.code }).toEqual({ args, code: args[0] === "init" ? 3 : 4 });
+      expect(result.stderr).toContain(text);
+      expect(result.stderr).not.toContain("varve init");
+    }
+    expect(existsSync(folder("gamma"))).toBe(false);
     const { stderr } = await run(["verify", "beta"]);
     rmSync(/remove "([^"]+)"/.exec(stderr)![1]!, { recursive: true });
     expect((await run(["verify"])).code).toBe(0);
+    expect((await run(["init", "beta", "--no-encryption"])).code).toBe(0);
   });
 
   test("a store that was put back to yesterday: all that was made since", async () => {
@@ -174,7 +190,9 @@ describe("what this host has seen", () => {
     lose(`acme/volumes/vm1/${points[2]}`);
     const distrusted = await run(["list"]);
     expect(distrusted.code).toBe(0);
-    expect(distrusted.stderr).toContain("this note is not one that was written for this project");
+    expect(distrusted.stderr).toContain("is sealed with none of the keys of this project");
+    expect(readFileSync(`${note}.other`).equals(readFileSync(deep))).toBe(true);
+    expect((await run(["list"])).stderr).toBe("");
     writeFileSync(note, whole);
     expect((await run(["verify"])).code).toBe(3);
   });

@@ -167,7 +167,8 @@ describe("what no varve wrote", () => {
     const error = await errorOf(openRepository(repository.store, testContext()));
     expect([error.code, error.message]).toEqual([
       "damage",
-      'Cannot open the repository "hooked:": its "varve.json" is none that varve wrote',
+      'Cannot open the repository "hooked:": its "varve.json" is none that varve wrote; put it back from a copy, or remove it ' +
+      'and run "varve init", which leaves all projects as they are',
     ]);
   });
 

@@ -70,7 +70,7 @@ async function run(
   const source = sourceOpener(options, invocation);
   const fromStore = options.fromRepo === undefined
     ? undefined
-    : await openOtherStore(options.fromRepo, { options, context });
+    : await openOtherStore(options.fromRepo, { options, context, origin: "--from-repo" });
   try {
     return await repair(repository, { ...scope, secrets, source, fromStore }, context);
   } finally {

@@ -38,7 +38,7 @@ import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import { randomBytes } from "../../util/random.ts";
 import type { Repository } from "../../project/repository.ts";
-import { noteOwn, sayIfProjectIsGone } from "../../project/seen_points.ts";
+import { goneProject, noteOwn } from "../../project/seen_points.ts";
 import { PageCache } from "../../volume/page_cache.ts";
 import { assertReadable, type SampleOptions, SourceSample } from "./source_sample.ts";
 import { VolumeWriter } from "./volume_writer.ts";
@@ -107,6 +107,8 @@ interface Run {
   earlier: EarlierPoints;
   /** By the store's clock. */
   startedMs: number;
+  /** By this host's: when the run began, or its last point was stored. */
+  sinceMs: number;
 }
 
 /**
@@ -118,6 +120,7 @@ export async function backup(
   options: BackupOptions,
   context: Context,
 ): Promise<BackupReport[]> {
+  const sinceMs = context.clock.now();
   assertVolumeName(options.volume);
   if (options.checkSample !== undefined) assertReadable(options.source);
   // Whatever else of the project is damaged, the new point is whole: that is said, and no reason to fail.
@@ -125,8 +128,7 @@ export async function backup(
     ...context,
     onProblem: (problem: VarveError) => context.log.warn({}, describeError(problem)),
   };
-  const project = await openMade(repository, options, told)
-    .catch((error) => sayIfProjectIsGone(repository, { project: options.project, error }, told));
+  const project = await openMade(repository, options, told);
   const lease = await beginLease(project, options, context);
   const guarded = lease.guard(told);
   const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
@@ -135,7 +137,8 @@ export async function backup(
   const leafCache = await openLeafCache(project, options.volume, context);
   try {
     const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
-    const run = await beginRun({ options, project, lease, workshop, cache, chunkCache, leafCache }, guarded);
+    const parts = { options, project, lease, workshop, cache, chunkCache, leafCache, sinceMs };
+    const run = await beginRun(parts, guarded);
     await prepareSource(run, guarded);
     const prepared = await storeAll(run, guarded);
     const manifests = prepared.map(({ manifest }) => manifest);
@@ -165,9 +168,11 @@ async function openMade(
   context: Context,
 ): Promise<Project> {
   try {
-    return await openProject(repository, { name, secrets }, context);
+    return await openProject(repository, { name, secrets, isNamed: true }, context);
   } catch (cause) {
     if (!(cause instanceof VarveError) || cause.code !== "not_found") throw cause;
+    const gone = await goneProject(repository, name, context);
+    if (gone !== undefined) throw new VarveError("not_found", `Cannot back up to "${name}": ${gone}`);
     throw new VarveError("not_found", `${cause.message}; make it with "varve init ${name}"`);
   }
 }
@@ -183,7 +188,7 @@ async function beginLease(project: Project, options: BackupOptions, context: Con
 
 /** After the lease is written: the store's time, the key, the plans and the marks, side by side, then the newest backup. */
 async function beginRun(
-  parts: Pick<Run, "options" | "project" | "lease" | "workshop" | "cache" | "chunkCache" | "leafCache">,
+  parts: Omit<Run, "condemned" | "marked" | "latest" | "passedOver" | "earlier" | "startedMs" | "isFirst">,
   context: Context,
 ): Promise<Run> {
   const { project, options } = parts;
@@ -250,7 +255,6 @@ async function storeDiff(
 ): Promise<Prepared> {
   const { diff } = work;
   const { project, options, workshop, passedOver } = run;
-  const startedMs = context.clock.now();
   assertSize(run, diff.sizeBytes);
   const { latest, earlier } = run;
   const search = { ...work, volume: options.volume, latest, earlier, named: options.base };
@@ -325,10 +329,18 @@ async function storeDiff(
         work.prepared.reduce((sum, { info }) => sum + info.stream_bytes, 0),
       chunks: counts,
       uploaded_bytes: writer.uploadedBytes,
-      duration_s: Math.max(0, context.clock.now() - startedMs) / 1000,
+      duration_s: durationOf(run, context) / 1000,
     },
   };
   return { manifest, newest: writer.newest, downloadedBytes: volume.downloadedBytes, checkedChunks };
+}
+
+/** Milliseconds since the run began, or the last point was stored: waiting for the source is a part of it. */
+function durationOf(run: Run, { clock }: Context): number {
+  const now = clock.now();
+  const durationMs = Math.max(0, now - run.sinceMs);
+  run.sinceMs = now;
+  return durationMs;
 }
 
 function assertSize({ options, project: { chunkBytes } }: Run, sizeBytes = 0): void {

@@ -104,7 +104,11 @@ export async function restore(
 ): Promise<RestoreReport> {
   const startedMs = context.clock.now();
   const name = options.project;
-  const project = await openProject(repository, { name, secrets: options.secrets }, context);
+  const project = await openProject(
+    repository,
+    { name, secrets: options.secrets, isNamed: true },
+    context,
+  );
   const announcement = { volume: options.volume, host: hostname(), key: project.firstKey };
   // A gc waits for it; where we may not write, the restore goes on all the same. A dry run writes nothing at all.
   const lease = options.dryRun
