@@ -2,6 +2,7 @@
 import type { TargetRequest } from "../../engine/restore/restore.ts";
 import { describeError, InterruptedError, UsageError, VarveError } from "../../errors.ts";
 import { snapshotFromJson } from "../../format/snapshot_name.ts";
+import { imageText, isRbdSpec, parseRbdSpec } from "../../rbd/spec.ts";
 import type { CommandTarget } from "../../targets/command.ts";
 import type { DiffOptions } from "../../targets/rbd_diff.ts";
 import type { Target } from "../../targets/target.ts";
@@ -23,10 +24,17 @@ export interface TargetOptions {
 }
 
 /** `words` is what follows the point. Throws `UsageError` where that is not one destination. */
-export function readDestination({ to, exec }: TargetOptions, words: readonly string[]): Destination {
+export function readDestination({ to, exec, resize }: TargetOptions, words: readonly string[]): Destination {
   const refused = (state: string) => new UsageError(`Cannot restore: ${state}`);
   if (exec !== true && words.length > 0) throw refused(`what is "${words[0]}"? A command goes with --exec`);
   if ((to === undefined) === (exec === undefined)) throw refused("say where to, with --to or with --exec");
+  if (to !== undefined && isRbdSpec(to)) {
+    const image = imageText(parseRbdSpec(to));
+    throw new UsageError(
+      `Cannot restore to "${to}": --to takes a file or a device; a new image is made by --exec -- rbd import - ${image}`,
+    );
+  }
+  if (to === "-" && resize === true) throw refused("--resize is for a file, not for standard output");
   if (to !== undefined) return { path: to };
   if (words.length === 0) throw refused("--exec wants a command after --");
   return { command: words };
