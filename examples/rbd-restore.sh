@@ -10,8 +10,10 @@
 # happens, `rbd snap rollback` to it undoes all. It stays in the end; remove it once you are sure.
 #
 # From the moment that the image is changed until it is known to be the point, the image has the metadata varve-restore
-# (`rbd image-meta list`): it is a mixture then, and rbd-backup.sh leaves it alone. The same command goes on, also after
-# kill -9. Every failure ends with a line that says which state the image is in, and how to go on.
+# (`rbd image-meta list`): it is a mixture then, and neither rbd-backup.sh nor `varve backup … rbd:` makes a backup of it. The
+# same command goes on, also after kill -9, with the point that it began with: "the latest" may be another one by then. Every
+# failure ends with a line that says which state the image is in, and how to go on. A signal is waited out where the image
+# is being changed.
 #
 # Where the backups are comes from varve's own environment (VARVE_REPO and so on), which image from Ceph's (CEPH_ARGS).
 #
@@ -85,8 +87,17 @@ supervise() {
     signalled=no code=0
     wait "$child" || code=$?
   done
-  trap - INT TERM HUP
+  wait_out_signals
   return "$code"
+}
+
+# From here on a signal ends no command, but the script once the command is done: `end_if_signalled`.
+wait_out_signals() {
+  trap 'pending=yes' INT TERM HUP
+}
+
+end_if_signalled() {
+  [[ -z $pending ]] || exit 130
 }
 
 # The image is known by ids of cluster, pool and image, as rbd-backup.sh and `varve backup … rbd:` have them.
@@ -139,7 +150,8 @@ refuse_users() {
   [[ -z $users ]] || fail "$1" "$2: the image is in use at $users; stop the machine, or unmap it"
 }
 
-# What the last restore of the image left, where it was not finished: the name of its safety snapshot, or `none`.
+# What the last restore of the image left, where it was not finished: the name of its safety snapshot, or `none`, and
+# VOLUME@POINT.
 read_mark() {
   ask 'read the metadata' rbd image-meta list --format json "$image" | sed -nE "s/.*\"$MARK\":\"([^\"]*)\".*/\1/p"
 }
@@ -155,6 +167,15 @@ say_state() {
   exit "$code"
 }
 
+# Sets `safety` and `point` to those of the restore that was not finished. Another point has to be named by its id.
+take_over() {
+  local wanted=${1#* }
+  safety=${1%% *}
+  [[ $wanted == "$volume@"* && $spec != *"$point" ]] || return 0
+  [[ $wanted == "$volume@$point" ]] || complain "going on with the restore of $wanted, which was not finished"
+  point=${wanted#*@}
+}
+
 take_safety_snapshot() {
   if [[ $safety == none ]]; then return; fi
   safety=before-restore-$(date --utc +%Y%m%dT%H%M%S%3NZ)
@@ -162,9 +183,12 @@ take_safety_snapshot() {
 }
 
 bring_to_point() {
-  ask 'mark the image; nothing was changed' rbd image-meta set "$image" "$MARK" "$safety" >/dev/null
+  wait_out_signals
+  ask 'mark the image; nothing was changed' rbd image-meta set "$image" "$MARK" "$safety $volume@$point" >/dev/null
   changing='a mixture. To go on: run the same command again'
+  end_if_signalled
   ask "roll back to $base" rbd snap rollback --no-progress "$image" --snap "$base" >/dev/null
+  end_if_signalled
   [[ $base_point != "$point" ]] || return 0
   supervise varve --log-format pretty restore --quiet "$volume@id:$point" --format rbd-diff --from "id:$base_point" --head \
     --exec -- rbd import-diff --no-progress - "$image"
@@ -173,9 +197,11 @@ bring_to_point() {
 # Reads the whole image, as nothing less tells that it is the point.
 compare() {
   local codes=(0 0)
+  changing='not compared with the point to the end. To go on: run the same command again'
+  end_if_signalled
+  trap - INT TERM HUP
   rbd export --no-progress "$image" - | varve --log-format pretty verify --quiet "$volume@id:$point" --source - ||
     codes=("${PIPESTATUS[@]}")
-  changing='not compared with the point to the end. To go on: run the same command again'
   refuse_users "$IN_USE" 'cannot compare'
   [[ ${codes[0]} == 0 ]] || fail "$CEPH_FAILED" 'cannot read the image to compare it'
   if [[ ${codes[1]} == 3 ]]; then
@@ -205,15 +231,16 @@ fi
 [[ -n ${VARVE_REPO-} ]] || usage 'VARVE_REPO is not set, which says where the backups are'
 
 readonly spec=$1 image=$2 volume=${1%%@*}
-changing=
+changing='' pending=''
 lock "${RBD_BACKUP_LOCK_FOLDER:-${XDG_STATE_HOME:-$HOME/.local/state}/rbd-backup}"
 identify
 find_point
+left=$(read_mark)
+if [[ -n $left ]]; then take_over "$left"; fi
 readonly new_image="varve restore '$volume@id:$point' --exec -- rbd import --no-progress - NEW-IMAGE"
 find_base
 refuse_users "$IN_USE" 'nothing was changed'
-left=$(read_mark)
-if [[ -n $left ]]; then safety=$left; else take_safety_snapshot; fi
+if [[ -z $left ]]; then take_safety_snapshot; fi
 trap say_state EXIT
 bring_to_point
 compare

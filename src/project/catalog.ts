@@ -154,19 +154,53 @@ export async function findBackup(
   { volume, point = "latest" }: { volume: string; point: string | undefined },
   context: Context,
 ): Promise<string> {
-  if (isBackupId(point) && await project.has(manifestName(volume, point), context)) return point;
+  const { id, newer: { unreadable } } = await find(project, { volume, point }, context);
+  for (const error of unreadable) tellProblem(error, context);
+  return id;
+}
+
+/**
+ * The same for whoever takes a point away: where a newer one that cannot be read, or that this host has seen and is gone, might
+ * be meant, it throws `damage`.
+ */
+export async function findBackupForCertain(
+  project: Project,
+  { volume, point }: { volume: string; point: string },
+  context: Context,
+): Promise<string> {
+  const { id, newer: { unreadable, missed } } = await find(project, { volume, point }, context);
+  if (unreadable.length + missed.length === 0) return id;
+  const why = unreadable[0]?.message ?? `this host has seen ${missed[0]}, which is gone`;
+  throw new VarveError(
+    "damage",
+    `Cannot tell which point "${project.name}/${volume}@${point}" is: ${why}; name the point by its whole id`,
+  );
+}
+
+interface Found {
+  id: string;
+  /** Those that might be meant, too: why they cannot be read, and the ids of those that are gone. */
+  newer: { unreadable: DamageError[]; missed: string[] };
+}
+
+async function find(
+  project: Project,
+  { volume, point }: { volume: string; point: string },
+  context: Context,
+): Promise<Found> {
+  const whole = point.replace(/^id:/, "");
+  if (isBackupId(whole) && await project.has(manifestName(volume, whole), context)) {
+    return { id: whole, newer: { unreadable: [], missed: [] } };
+  }
   const known = await readVolume(project, volume, context);
   const { infos, damaged } = known;
-  const isNone = infos.size + damaged.size === 0;
-  if (point === "latest" || isNone) {
-    await findMissed(project, { volume, points: pointsOf(volume, known) }, context);
-  }
-  if (isNone) throw await noBackups(project, volume, context);
-  const found = await chooseReadable(project, { volume, point, known }, context);
-  for (const [id, error] of damaged) {
-    if (id > found.id && backupTimeMs(id)! <= found.untilMs) tellProblem(error, context);
-  }
-  return found.id;
+  const gone = await findMissed(project, { volume, points: pointsOf(volume, known) }, context);
+  if (infos.size + damaged.size === 0) throw await noBackups(project, volume, context);
+  const { id, untilMs } = await chooseReadable(project, { volume, point, known }, context);
+  const isNewer = (other: string) => other > id && backupTimeMs(other)! <= untilMs;
+  const unreadable = [...damaged].filter(([id]) => isNewer(id)).map(([, error]) => error);
+  const missed = gone.map(({ backup }) => backup).filter(isNewer);
+  return { id, newer: { unreadable, missed } };
 }
 
 /** What there is of a volume: the backups that can be read, by their ids, and why others cannot. */

@@ -106,12 +106,13 @@ export class RbdSource implements Source {
 
   /** An interrupted command may have made it all the same. */
   async #makeSnapshot(volumeId: string): Promise<string> {
-    await this.#image.assertNotHalfRestored(this.#options.signal);
     this.#own = ownPrefix(volumeId);
     const name = ownName(this.#own);
     this.#made = { name, isCertain: false };
     await this.#image.createSnapshot(name, this.#options.signal);
     this.#made.isCertain = true;
+    // After the snapshot: a restore sets its mark before it changes the image.
+    await this.#image.assertNotHalfRestored(this.#options.signal);
     return name;
   }
 

@@ -33,6 +33,8 @@ const lose = (name: string) => rmSync(folder(name), { recursive: true });
 const run = (args: string[], env = {}) => repository.run(args, { env });
 const notes = () => join(repository.path("state"), "varve");
 
+const lastLine = ({ stderr }: VarveResult) => stderr.trimEnd().split("\n").at(-1);
+
 /** The points that the warnings name. */
 function said({ stderr }: VarveResult): string[] {
   const lines = stderr.split("\n").filter((line) => line.includes("this host has seen"));
@@ -95,6 +97,40 @@ describe("the newest point of a volume that is gone", () => {
     expect(note).toStartWith(notes());
     rmSync(note);
     expect(await run(["verify", "acme"])).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("is said where a point is named by counting back, and a forget of such a point is refused", async () => {
+    const gone = `acme/vm1@${points[2]}`;
+    const restored = await run(["restore", "acme/vm1@~1", "--to", repository.path("restored.img")]);
+    expect({ code: restored.code, said: said(restored) }).toEqual({ code: 0, said: [gone] });
+    for (const point of ["latest", "~1", "2099-01-01"]) {
+      const refused = await run(["forget", `acme/vm1@${point}`]);
+      expect({ code: refused.code, line: lastLine(refused) }).toEqual({
+        code: 3,
+        line:
+          `varve: Cannot tell which point "acme/vm1@${point}" is: this host has seen ${
+            points[2]
+          }, which is gone; ` +
+          "name the point by its whole id",
+      });
+    }
+    expect(readdirSync(folder("acme/volumes/vm1")).sort()).toEqual(points.slice(0, 2));
+    expect((await run(["forget", `acme/vm1@id:${points[1]}`])).code).toBe(0);
+  });
+
+  test("stops a gc of the host, and nothing is deleted, unless it is forced", async () => {
+    const objects = () => readdirSync(folder("acme/chunks"), { recursive: true }).length;
+    const before = objects();
+    const stopped = await run(["gc", "acme", "--grace", "0"]);
+    expect({ code: stopped.code, line: lastLine(stopped) }).toEqual({
+      code: 3,
+      line:
+        'varve: Cannot collect "acme": 1 restore point that this host has seen cannot be found, and no forget took them. ' +
+        "Nothing was deleted. Bring them back (varve repair acme --from-repo URL), or give them up with --force",
+    });
+    expect(objects()).toBe(before);
+    expect((await run(["gc", "acme", "--grace", "0", "--force"])).code).toBe(0);
+    expect(objects()).toBeLessThan(before);
   });
 
   test("another host that has not seen it knows nothing", async () => {

@@ -159,7 +159,16 @@ describeWith(["Ceph"], "examples/rbd-restore.sh", () => {
       stderr: expect.stringContaining("run rbd-restore.sh again"),
     });
 
-    expect(await restore("@~1")).toMatchObject({ code: 0, stderr: "" });
+    // By now the same words mean another point.
+    const wanted = (await bench.list(volume)).at(-2)!.backup;
+    const newer = ["backup", volume, "--format", "raw", "-"];
+    expect((await bench.run(newer, { stdin: new Uint8Array(MIB) })).code).toBe(0);
+    expect(await restore("@~1")).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining(
+        `going on with the restore of ${volume}@${wanted}, which was not finished`,
+      ),
+    });
     expect(await image.exported()).toEqual(points[0]!);
     expect(await isMarked()).toBe(false);
     const [safety, ...others] = (await snapshots()).filter((name) => !names.includes(name));
@@ -197,6 +206,24 @@ describeWith(["Ceph"], "examples/rbd-restore.sh", () => {
     expect(result).toMatchObject({ code: 130, stdout: "" });
     expect(result.stderr).toMatch(
       /^varve: Interrupted: "rbd" was killed before it had all.*\n.*NOT USABLE: .*\n$/,
+    );
+    expect(await restore("@~1")).toMatchObject({ code: 0, stderr: "" });
+    expect(await image.exported()).toEqual(points[0]!);
+  }, TEST_LIMIT_MS);
+
+  test("waits for a rollback that is interrupted, and goes on after it", async () => {
+    const [reached, done] = [bench.path("rollback-reached"), bench.path("done")];
+    rbdIs(
+      `[[ "$1 $2" != "snap rollback" ]] || { : >'${reached}'; sleep 1; rbd "$@" && : >'${done}'; exit; }`,
+    );
+    const child = start("rbd-restore.sh", `${volume}@~1`, image.spec);
+    while (!existsSync(reached)) await Bun.sleep(20);
+    child.kill("SIGTERM");
+    const result = await ended(child);
+    rmSync(join(bin, "rbd"));
+    expect({ code: result.code, isDone: existsSync(done) }).toEqual({ code: 130, isDone: true });
+    expect(result.stderr).toMatch(
+      /^rbd-restore: .*NOT USABLE: .*To go on: run the same command again; .*\n$/,
     );
     expect(await restore("@~1")).toMatchObject({ code: 0, stderr: "" });
     expect(await image.exported()).toEqual(points[0]!);

@@ -35,7 +35,7 @@ export interface Chances {
 export const DELICATE = /leases\/|gc\/|put |delete |wakes/;
 const DELICATE_FACTOR = 5;
 
-/** The answer behind which work sends what must not be late: nothing can be asked in between. docs/gc.md, "What is assumed". */
+/** The answer behind which work sends what must not be late: nothing can be asked in between. docs/gc.md, "Assumptions". */
 const LAST_LOOK = /^done: list \S+\/leases\/[0-9a-f]{32} after/;
 
 /** An answer: a value, or an error. */

@@ -4,8 +4,9 @@
  */
 import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
-import { LEASES_PREFIX, VOLUMES_PREFIX } from "../../format/layout.ts";
+import { LEASES_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { VarveError } from "../../errors.ts";
+import { counted } from "../../util/counted.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
 import { findGarbage } from "./find_garbage.ts";
@@ -34,6 +35,7 @@ import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "../../vo
 import type { Repository } from "../../project/repository.ts";
 import { refillReserve, spendingReserve } from "../../project/reserve.ts";
 import { readForgotten } from "../../project/forgotten.ts";
+import { findMissed } from "../../project/seen_points.ts";
 import { type ReadyPlan, settlePlans, waitingPlan, waitOf } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
 
@@ -174,6 +176,7 @@ async function walk(
   await inRounds(run, async (references) => {
     if (!force) {
       await assertPoints(project, { points: references.points, head }, context);
+      await assertNoneMissed(project, references.points, context);
       if (ready.length > 0) assertAnyPoint(project, references.points);
     }
     if (lease !== undefined) {
@@ -198,6 +201,25 @@ async function inRounds(
     await work(references);
     from = references.to;
   }
+}
+
+/** Throws `damage` where points are gone that this host has seen, by the names of the manifests that are there. */
+async function assertNoneMissed(
+  project: Project,
+  names: ReadonlySet<string>,
+  context: Context,
+): Promise<void> {
+  const points = [...names].map((name) => ({ ...parseManifestName(name)!, isReadable: true }));
+  const missed = await findMissed(project, { volume: undefined, points }, context);
+  if (missed.length === 0) return;
+  throw new VarveError(
+    "damage",
+    `Cannot collect "${project.name}": ${
+      counted(missed.length, "restore point")
+    } that this host has seen cannot be found, ` +
+      `and no forget took them. Nothing was deleted. Bring them back (varve repair ${project.name} --from-repo URL), or ` +
+      `give them up with --force`,
+  );
 }
 
 /** What was condemned is not deleted where nothing is left that it could be spared for. */

@@ -8,7 +8,7 @@ import { DamageError, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
 import { holdName, manifestName, volumePrefix } from "../../format/layout.ts";
 import { assertPolicy } from "./policy.ts";
-import { findBackup, isGone, readPoints } from "../../project/catalog.ts";
+import { findBackupForCertain, isGone, readPoints } from "../../project/catalog.ts";
 import type { Context } from "../../context.ts";
 import { type ForgetPolicy, type ForgetRow, type JudgedPoint, planForget } from "./forget_plan.ts";
 import { recordForgotten } from "../../project/forgotten.ts";
@@ -64,7 +64,7 @@ export async function forgetPoint(
   context: Context,
 ): Promise<ForgetRow[]> {
   const work = async ({ project }: Run): Promise<ForgetRow[]> => {
-    const place = { volume: options.volume, backup: await findBackup(project, options, context) };
+    const place = { volume: options.volume, backup: await findBackupForCertain(project, options, context) };
     await assertNotHeld(project, place, context);
     const time = timeOf(place.backup).toISOString();
     return [{ project: project.name, ...place, time, kept: false, rules: [], problem: null }];

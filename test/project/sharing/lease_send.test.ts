@@ -1,4 +1,4 @@
-/** Requests that must not arrive once the lease has ended: `Lease.send`. docs/gc.md, "Words". */
+/** Requests that must not arrive once the lease has ended: `Lease.send`. docs/gc.md, "Terms". */
 import { describe, expect, test } from "bun:test";
 import type { Context } from "../../../src/context.ts";
 import { Lease, LEASE_TRUST_MS } from "../../../src/project/sharing/lease.ts";
