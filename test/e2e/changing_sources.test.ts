@@ -149,7 +149,7 @@ describe.skipIf(noLoopDevice !== undefined)(`varve backup of a device (${noLoopD
       truncateSync(file, 10 * MIB); // what lies behind is lost
       const { code, stderr } = await bench.run(["backup", "acme/disk", device]);
       expect(code).toBe(1);
-      const [, offset] = /^varve: Cannot read ".*" at offset (\d+): EIO/m.exec(stderr)!;
+      const [, offset] = /^varve: Cannot read ".*" at offset (\d+): i\/o error \(EIO\)$/m.exec(stderr)!;
       expect(Number(offset)).toBeGreaterThanOrEqual(8 * MIB);
       expect(Number(offset)).toBeLessThanOrEqual(12 * MIB);
       expect((await bench.run(["list", "acme/disk"])).code).toBe(4);

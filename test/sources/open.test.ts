@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { dlopen } from "bun:ffi";
 import fs from "node:fs";
 import { makePipe, preparePipe } from "../../src/os/pipes.ts";
+import { describeError } from "../../src/errors.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import { errorOf, makeFifo, open, readAll, readStdin, scratchFolder } from "./scratch.ts";
 
@@ -28,7 +29,7 @@ describe("openSource()", () => {
   test("names what is not there, and a folder", async () => {
     const missing = await errorOf(open(scratch("missing")));
     expect(missing).toMatchObject({ code: "failed" });
-    expect(missing.message).toStartWith(
+    expect(describeError(missing)).toBe(
       `Cannot open "${scratch("missing")}": no such file or directory (ENOENT)`,
     );
     expect(await errorOf(open("/"))).toMatchObject({
