@@ -20,7 +20,8 @@
 #
 #   ceph auth get-or-create client.backup mon 'profile rbd' osd 'profile rbd pool=rbd'
 #
-# It says nothing when all went well, so that cron mails only what failed. The file system in the image is caught as it
+# It says nothing when all went well, so that cron mails only failures, and full images of a volume that has restore points,
+# because the snapshots that were backed up last are gone. The file system in the image is caught as it
 # would be after a power cut; for more, freeze it around the snapshot (fsfreeze, or the guest agent's fs-freeze).
 #
 # Exit codes:
@@ -128,15 +129,17 @@ show() {
   return "$code"
 }
 
-# find_base LIST: sets `base` and `base_id` to the snapshot of the newest point that the image still has.
+# find_base LIST: sets `base` and `base_id` to the snapshot of the newest point that the image still has. Says so where there
+# are points, and none of them can be the base.
 find_base() {
-  local list=$1 n code point name id point_source point_id
+  local list=$1 n code point name id point_source point_id looked=0
   base='' base_id=''
   for ((n = 0; n <= LOOK_BACK; n++)); do
     code=0
     point=$(show "~$n" backup) || code=$?
-    if [[ $code == 4 ]]; then return; fi
+    if [[ $code == 4 ]]; then break; fi
     if [[ $code != 0 ]]; then exit "$code"; fi
+    ((++looked))
     if [[ -z $point ]]; then continue; fi
     name=$(show "id:$point" to_snapshot) || exit
     if [[ -z $name ]]; then continue; fi
@@ -150,6 +153,7 @@ find_base() {
     fi
     complain "the snapshot $name is not the one that was backed up under this name, and is no base"
   done
+  [[ $looked == 0 ]] || complain "sending the full image: it no longer has the snapshot of any recent restore point"
 }
 
 # Which image that is, whatever it is called: cluster, pool and image by their ids, as `varve backup … rbd:` has it.

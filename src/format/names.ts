@@ -29,6 +29,11 @@ export function parseVolumeSpec(text: string): VolumeSpec {
 /** Throws `UsageError` unless `name` can name a project. */
 export function assertProjectName(name: string): void {
   assertLength("project", name);
+  if (name.includes("/")) {
+    throw new UsageError(
+      `Cannot use ${quote(name)} as a project: expected a project without a volume, so no "/"`,
+    );
+  }
   if (!SEGMENT.test(name)) throw new UsageError(`Cannot use ${quote(name)} as a project: ${ALLOWED}`);
 }
 

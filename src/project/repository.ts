@@ -12,6 +12,9 @@ import { randomBytes } from "../util/random.ts";
 import { readTwice } from "./read_twice.ts";
 
 const REPOSITORY_ID_BYTES = 16;
+/** docs/operating.md, "A lost varve.json". */
+const REMEDY =
+  'restore it from a copy, or remove it and run "varve init", which leaves all projects unchanged';
 
 export interface Repository {
   /** 32 hex digits; names local caches. */
@@ -64,7 +67,7 @@ export async function openRepository(store: Store, context: Context): Promise<Re
   if (fields === undefined) {
     throw new DamageError(
       REPOSITORY_KEY,
-      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve`,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve; ${REMEDY}`,
     );
   }
   return { id: fields.repository, store, chunkBytes: fields.chunk_bytes };
@@ -96,7 +99,10 @@ async function readRepositoryFile(store: Store, { signal }: Context): Promise<Re
       )
     );
   } catch (cause) {
-    if (!(cause instanceof MissingError)) throw cause;
-    throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
+    if (cause instanceof MissingError) {
+      throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
+    }
+    if (!(cause instanceof DamageError)) throw cause;
+    throw new DamageError(REPOSITORY_KEY, `${cause.message}; ${REMEDY}`);
   }
 }

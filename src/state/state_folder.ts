@@ -2,7 +2,7 @@
  * What a host must not forget: `<root>/<repository id>/<project>/…`. Unlike the cache it is not made again once it is gone;
  * whoever removes a file says that what it reminds of is not to be missed any more. docs/operating.md, "What a host keeps".
  */
-import { readdir, rm, rmdir } from "node:fs/promises";
+import { readdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 
 export interface StatePlace {
@@ -44,6 +44,12 @@ export async function notedProjects({ root, repositoryId }: Omit<StatePlace, "pr
 /** Removes all notes of a project. */
 export async function eraseState(place: StatePlace): Promise<void> {
   await rm(projectStateFolder(place), { recursive: true, force: true });
+}
+
+/** Keeps a note that is not to be used where nothing looks for one; returns where. Throws system errors. */
+export async function putNoteAside(path: string): Promise<string> {
+  await rename(path, `${path}.other`);
+  return `${path}.other`;
 }
 
 /** Removes one note. */

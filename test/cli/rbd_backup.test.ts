@@ -115,7 +115,13 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     ok(SCRIPT, image, volume);
     ok("rbd", "snap", "rm", "--no-progress", image, "--snap", snapshots()[0]!);
     write();
-    ok(SCRIPT, image, volume);
+    const { status, stderr } = call(SCRIPT, image, volume);
+    expect({ status, stderr }).toEqual({
+      status: 0,
+      stderr:
+        `rbd-backup: ${image} (${volume}): sending the full image: it no longer has the snapshot of any ` +
+        "recent restore point\n",
+    });
     expect(backups()).toMatchObject([{ from_snapshot: null }, {
       from_snapshot: null,
       to_snapshot: snapshots()[0],

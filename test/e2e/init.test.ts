@@ -93,6 +93,55 @@ describe("varve init", () => {
     }
   });
 
+  test("makes nothing where a part of it is there already, and says so, whatever secret it has", async () => {
+    const bench = newBench("there");
+    await bench.json(["init", "acme", "beta"], { env: sealed(bench) });
+    await backUp(bench, "acme/db", sealed(bench));
+    const cases: [words: string[], state: RegExp][] = [
+      [[], /^varve: Cannot create a repository in ".*": it already has one\n$/],
+      [["zeta", "acme", "eta"], /"acme".*: it already exists; "zeta", "eta" were not created either\n$/],
+    ];
+    for (const [words, state] of cases) {
+      for (const env of [{}, sealed(bench), { VARVE_PASSPHRASE_FILE: bench.path("other") }]) {
+        if (words.length > 0 && !("VARVE_PASSPHRASE_FILE" in env)) continue;
+        const { code, stderr } = await bench.run(["init", ...words], { env });
+        expect({ code, stderr }).toEqual({ code: 11, stderr: expect.stringMatching(state) });
+      }
+    }
+    expect(readdirSync(bench.path("repository/projects")).sort()).toEqual(["acme", "beta"]);
+  });
+
+  test("takes the secret of the options before that of the environment, which opens projects too", async () => {
+    const bench = newBench("options");
+    await bench.json(["init", "acme"], { env: sealed(bench) });
+    await backUp(bench, "acme/db", sealed(bench));
+    const words = ["--passphrase-file", bench.path("other")];
+    await bench.json(["init", "beta", ...words], { env: sealed(bench) });
+    expect((await bench.run(["list", "acme", ...words], { env: sealed(bench) })).code).toBe(0);
+    expect((await bench.run(["list", "acme", ...words])).code).toBe(13);
+    expect((await bench.run(["list", "beta"], { env: sealed(bench) })).code).toBe(13);
+    const lost = { VARVE_PASSPHRASE_FILE: bench.path("none") };
+    expect(await bench.run(["list", "beta", ...words], { env: lost })).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("only the secrets of the options are used"),
+    });
+  });
+
+  test("says what to do about a varve.json that is damaged, and makes none in its place", async () => {
+    const bench = newBench("damaged");
+    await bench.json(["init", "acme"], { env: sealed(bench) });
+    for (const text of ["", "{}", "garbage"]) {
+      writeFileSync(bench.path("repository/varve.json"), text);
+      for (const words of [["list"], ["init"], ["init", "beta"]]) {
+        const { code, stderr } = await bench.run(words, { env: sealed(bench) });
+        expect({ code, stderr }).toEqual({
+          code: 3,
+          stderr: expect.stringMatching(/restore it from a copy, or remove it and run "varve init"/),
+        });
+      }
+    }
+  });
+
   test("goes on with the chunk size of the backups where varve.json is lost", async () => {
     const bench = newBench("lost");
     await bench.json(["init", "acme", "--chunk-size", "64K"], { env: sealed(bench) });
@@ -104,8 +153,20 @@ describe("varve init", () => {
       code: 13,
       stderr: expect.stringContaining("it has projects of unknown chunk size"),
     });
-    const made = await bench.json(["init"], { env: sealed(bench) });
-    expect(made).toMatchObject({ chunk_size_bytes: 65_536 });
+    expect((await bench.run(["init"], { env: { ...sealed(bench), VARVE_KEY_FILE: "" } })).code).toBe(2);
+    const again = await bench.run(["init", "acme", "beta"], { env: sealed(bench) });
+    expect({ code: again.code, stderr: again.stderr }).toEqual({
+      code: 11,
+      stderr: expect.stringMatching(
+        /lost its "varve.json"; recreate that with "varve init" without a project\n$/,
+      ),
+    });
+    expect((await bench.run(["list"], { env: sealed(bench) })).stderr).toMatch(
+      /its "varve.json" is missing, but its projects are there \("acme"\): restore it from a copy, or /,
+    );
+    const made = await bench.run(["init", "beta", "--json"], { env: sealed(bench) });
+    expect(JSON.parse(made.stdout)).toMatchObject({ chunk_size_bytes: 65_536 });
+    expect(made.stderr).toContain('its projects are there: \\"acme\\"');
     await bench.json(["restore", "acme/db", "--to", bench.path("back.img")], { env: sealed(bench) });
     expect(Buffer.compare(await Bun.file(bench.path("back.img")).bytes(), BYTES)).toBe(0);
   });
@@ -279,8 +340,16 @@ describe("a project that this host knows as encrypted", () => {
     });
     expect(first.code).toBe(0);
     expect(first.stderr).toContain("is not encrypted, so the given secret protects nothing");
+    // It is worth no line where nobody has named the project.
+    const all = await bench.run(["verify"], {
+      env: { ...sealed(bench), XDG_STATE_HOME: bench.path("fourth") },
+    });
+    expect({ code: all.code, stderr: all.stderr }).toEqual({ code: 0, stderr: "" });
     // But where it is made anew, on purpose, it is another one.
     rmSync(bench.path("repository/projects/acme"), { recursive: true });
+    const refused = await bench.run(["init", "acme", "--no-encryption"]);
+    expect(refused.code).toBe(3);
+    rmSync(/remove "([^"]+)"/.exec(refused.stderr)![1]!, { recursive: true });
     expect((await bench.run(["init", "acme", "--no-encryption"])).code).toBe(0);
     expect((await backUp(bench, "acme/new")).code).toBe(0);
   });

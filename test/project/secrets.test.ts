@@ -167,7 +167,8 @@ describe("what no varve wrote", () => {
     const error = await errorOf(openRepository(repository.store, testContext()));
     expect([error.code, error.message]).toEqual([
       "damage",
-      'Cannot open the repository "hooked:": its "varve.json" was not written by varve',
+      'Cannot open the repository "hooked:": its "varve.json" was not written by varve; restore it from a copy, or remove it ' +
+      'and run "varve init", which leaves all projects unchanged',
     ]);
   });
 

@@ -155,7 +155,8 @@ interface Run {
   invocation: Invocation;
 }
 
-async function run(spec: string, { destination, options, session, invocation }: Run): Promise<void> {
+/** What was restored: with problems on the way it may be an older point than the one that was meant. */
+async function run(spec: string, { destination, options, session, invocation }: Run): Promise<string> {
   const { context, store } = session;
   const { screen } = invocation;
   const { openRepository } = await import("../../project/repository.ts");
@@ -180,6 +181,9 @@ async function run(spec: string, { destination, options, session, invocation }: 
     if (options.json && options.dryRun) printJson(report);
     else if (options.json) reportDone(screen, () => printJson(report));
     assertUndamaged(report, { spec, destination, screen });
+    const { project, volume } = parseVolumeSpec(spec);
+    const verb = options.dryRun === true ? "compared" : "restored";
+    return `"${project}/${volume}@${report.backup}" was ${verb}`;
   } finally {
     progress.end();
     await changes?.close();
