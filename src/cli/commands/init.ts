@@ -5,7 +5,8 @@ import type { Repository } from "../../project/repository.ts";
 import { NoRepositoryError, UsageError, VarveError } from "../../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../../format/limits.ts";
 import { assertProjectName } from "../../format/names.ts";
-import { type Session, withSession } from "../context.ts";
+import { openOtherStore, type Session, withSession } from "../context.ts";
+import { assertNotNested } from "../outer_repository.ts";
 import { printJson, reportDone } from "../terminal/output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { type Secret, warnOfShort } from "../secrets.ts";
@@ -114,9 +115,10 @@ function chooseSecret(
 /** The repository that is there, where projects are to be made in it; else a new one. */
 async function openOrMake(
   names: readonly string[],
-  { chunkSize }: InitOptions,
+  options: InitOptions,
   { store, secrets, context }: Session,
 ): Promise<{ repository: Repository; isNew: boolean }> {
+  const { chunkSize } = options;
   const { initRepository, openRepository } = await import("../../project/repository.ts");
   if (names.length > 0) {
     const repository = await openRepository(store, context).catch((error) => {
@@ -131,6 +133,8 @@ async function openOrMake(
       );
     }
   }
+  const open = (url: string) => openOtherStore(url, { options, context });
+  await assertNotNested(store.url, { open, signal: context.signal });
   const { findChunkBytes } = await import("../../project/lost_repository.ts");
   const { refillReserve } = await import("../../project/reserve.ts");
   const chunkBytes = chunkSize ?? await findChunkBytes(store, secrets, context) ?? DEFAULT_CHUNK_BYTES;
