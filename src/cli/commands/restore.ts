@@ -80,7 +80,7 @@ export function addRestore(program: Root, invocation: Invocation): void {
     .option("--dry-run", "compare and say what would be fetched and written, change nothing")
     .option("--verify-target", "in the end read everything back from the device and compare")
     .option("--resize", "cut a file that is larger than the volume")
-    .option("--force", "also write to a device that is mounted or in use")
+    .option("--force", "also write to a device or file in use; with rbd-diff, overwrite a file")
     .option("--keep-going", "restore all that can be where some of it is damaged")
     .addHelpText("after", EXAMPLES)
     .action(async (point, words, _, command) => {
