@@ -116,6 +116,25 @@ describe("varve repair", () => {
     expect(await repository.json(["list", "acme"])).toMatchObject([{ held: true }]);
   });
 
+  test("brings back no project that was erased, and says how to have it here", async () => {
+    const second = copyTo("second");
+    report(await run("erase", "acme", "--yes-erase", "acme", "--json"), 0);
+    const before = readdirSync(repository.url, { recursive: true }).toSorted();
+    for (const name of ["acme", "acme/vm"]) {
+      const { code, stdout, stderr } = await run("repair", name, "--from-repo", second);
+      expect({ code, stdout, stderr }).toEqual({
+        ...{ code: 4, stdout: "" },
+        stderr: expect.stringContaining(
+          `there is none of that name in "${repository.url}"; there are none; make it with "varve init acme", ` +
+            `or copy all of it with "varve copy acme --repo ${second} --to ${repository.url}"\n`,
+        ),
+      });
+    }
+    expect(readdirSync(repository.url, { recursive: true }).toSorted()).toEqual(before);
+    expect((await run("copy", "acme", "--repo", second, "--to", repository.url)).code).toBe(0);
+    await expectWhole();
+  });
+
   test("without a source marks what is damaged, says what that means, and the next backup heals it", async () => {
     flip(chunks[2]!);
     const damaged = readFileSync(chunks[2]!);

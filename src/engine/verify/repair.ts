@@ -12,7 +12,7 @@ import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { Lease } from "../../project/sharing/lease.ts";
 import { noBackups } from "../../project/not_found.ts";
-import { openProject, type Secret } from "../../project/open_project.ts";
+import { isProject, noProject, openProject, type Secret } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import { openRepository, type Repository } from "../../project/repository.ts";
 import { bringBackHolds, bringBackKeys, bringBackPoints, type BroughtBack } from "./bring_back.ts";
@@ -85,9 +85,7 @@ export async function repair(
   const startedMs = context.clock.now();
   const { project: name, volume, secrets, fromStore } = options;
   const second = fromStore && await openSecond(fromStore, repository, context);
-  const keys = fromStore === undefined
-    ? []
-    : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);
+  const keys = fromStore === undefined ? [] : await healKeys(repository, { name, fromStore }, context);
   const project = await openProject(repository, { name, secrets }, context);
   const work = { work: "repair" as const, volume: volume ?? name, host: hostname(), key: project.firstKey };
   const lease = await Lease.begin(project, work, context);
@@ -114,6 +112,27 @@ export async function repair(
   } finally {
     await lease.end();
   }
+}
+
+/** A project of which nothing is here was not damaged: it was never made, or was erased. Throws `not_found` for it. */
+async function healKeys(
+  repository: Repository,
+  { name, fromStore }: { name: string; fromStore: Store },
+  context: Context,
+): Promise<string[]> {
+  const { store } = repository;
+  const isHere = async () => await isProject(repository, name, context);
+  if (await isHere() || await isHere()) { // one look is no proof
+    return await bringBackKeys({ from: fromStore, to: store, project: name }, context);
+  }
+  const missing = await noProject(
+    repository,
+    `Cannot repair project "${name}": there is none of that name`,
+    context,
+  );
+  const copying = `varve copy ${name} --repo ${fromStore.url} --to ${store.url}`;
+  const advice = `make it with "varve init ${name}", or copy all of it with "${copying}"`;
+  throw new VarveError("not_found", `${missing.message}; ${advice}`);
 }
 
 function openerOf(source: Source | SourceOpener): SourceOpener {
