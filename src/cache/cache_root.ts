@@ -4,7 +4,7 @@ import { lstat, mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { describeError } from "../errors.ts";
 
-export interface CacheTold {
+interface CacheTold {
   /** Told why the folder is not used, and how to mend that. */
   onWarning: (line: string) => void;
   /** Told why there can be none. */
@@ -23,18 +23,18 @@ export async function openCacheRoot(root: string, told: CacheTold): Promise<stri
     if (state === undefined) return root;
     told.onWarning(`the cache folder "${root}" ${state}`);
   } catch (error) {
-    told.onDebug(`nothing is remembered in "${root}": ${describeError(error)}`);
+    told.onDebug(`the cache in "${root}" is not used: ${describeError(error)}`);
   }
   return undefined;
 }
 
 /** Why others could have put something there; of a link, whose it is. */
 function strangeness(stats: Stats): string | undefined {
-  const elsewhere = "or set XDG_CACHE_HOME to a folder of your own";
+  const elsewhere = "or set XDG_CACHE_HOME to a directory of your own";
   if (stats.uid !== process.geteuid?.()) {
-    return `belongs to another user (uid ${stats.uid}), and is not used: chown or remove it, ${elsewhere}`;
+    return `is not used: it belongs to another user (uid ${stats.uid}); change its owner, remove it, ${elsewhere}`;
   }
   if (stats.isSymbolicLink() || (stats.mode & 0o022) === 0) return undefined;
   const mode = (stats.mode & 0o7777).toString(8).padStart(4, "0");
-  return `can be written to by others (mode ${mode}), and is not used: remove it, since it may hold what they wrote, ${elsewhere}`;
+  return `is not used: other users can write to it (mode ${mode}) and may have; remove it, ${elsewhere}`;
 }

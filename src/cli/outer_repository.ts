@@ -1,11 +1,11 @@
-/** Keeps `varve init` from making a repository within another one, where erasing a project would delete it. */
+/** Keeps `varve init` from creating a repository inside another one, where erasing a project would delete it. */
 import * as path from "node:path";
 import { VarveError } from "../errors.ts";
 import { PROJECTS_PREFIX, REPOSITORY_KEY } from "../format/layout.ts";
 import type { Store } from "../store/store.ts";
 import { parentOf } from "./no_repository.ts";
 
-export interface Neighbourhood {
+interface Neighbourhood {
   open: (url: string) => Promise<Store>;
   signal: AbortSignal;
 }
@@ -19,7 +19,7 @@ export async function assertNotNested(url: string, neighbourhood: Neighbourhood)
     if (isInside && await isRepository(outer, neighbourhood)) {
       throw new VarveError(
         "conflict",
-        `Cannot make a repository in "${url}": it is within the repository "${outer}"; name another place`,
+        `Cannot create a repository in "${url}": it is inside the repository "${outer}"; choose another location`,
       );
     }
     inner = outer;

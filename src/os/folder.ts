@@ -21,8 +21,8 @@ export class ForeignEntryError extends Error {
   constructor(name: string, stats: fs.StatsBase<number | bigint>) {
     super(
       stats.isSymbolicLink()
-        ? `"${name}" is a link, and none is followed: put what it leads to in its place, or remove it`
-        : `"${name}" is a ${kindOf(stats)}, and nothing of varve's: remove it`,
+        ? `"${name}" is a link, which varve does not follow; replace it with its target, or remove it`
+        : `"${name}" is a ${kindOf(stats)}, which varve never creates; remove it`,
     );
   }
 }
@@ -117,7 +117,7 @@ export class Folder implements Disposable {
   }
 }
 
-export interface OpenFile {
+interface OpenFile {
   fd: number;
   stats: fs.BigIntStats;
 }

@@ -4,7 +4,8 @@
  */
 import { counted } from "../util/counted.ts";
 import { describeError, VarveError } from "../errors.ts";
-import { isBackupId } from "../format/backup_id.ts";
+import { list, orNull, record, tryRead } from "../format/document.ts";
+import * as field from "../format/fields.ts";
 import { manifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
 import { type NotePlace, readNote, writeNote } from "../state/sealed_note.ts";
@@ -32,14 +33,14 @@ const VOLUMES_MAX = 10_000;
 const SAID_MAX = 5;
 
 /** A point as it stands in the store, readable or not. */
-export interface ListedPoint {
+export interface PresentPoint {
   volume: string;
   backup: string;
   isReadable: boolean;
 }
 
 /** A point that this host has seen and that is gone, though no forget took it. */
-export interface MissedPoint {
+interface MissedPoint {
   volume: string;
   backup: string;
 }
@@ -51,13 +52,18 @@ interface SeenNote {
   missed: string[];
 }
 
+const readNoteContent = record<SeenNote>({
+  newest: orNull(field.backupId),
+  missed: list(field.backupId, { most: MISSED_MAX }),
+});
+
 /**
  * Compares what there is of a project, or of one volume, with what this host has seen, remembers the newest that can be
  * read, and says what is gone. What a forget took is not missed. A host that cannot keep notes misses nothing.
  */
 export async function findMissed(
   project: Project,
-  { volume, points }: { volume: string | undefined; points: readonly ListedPoint[] },
+  { volume, points }: { volume: string | undefined; points: readonly PresentPoint[] },
   context: Context,
 ): Promise<MissedPoint[]> {
   const place = statePlace(project, context);
@@ -151,8 +157,8 @@ async function goneProject(
   const volumes = await notedVolumes(place);
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
-  return `the project "${project}" is not there any more, and this host has seen points of ${seen}: it was lost, or ` +
-    `erased elsewhere; if that is right, remove "${projectStateFolder(place)}"`;
+  return `project "${project}", of which this host has seen restore points of ${seen}, is missing: it was lost, or ` +
+    `erased elsewhere; if it was erased, remove "${projectStateFolder(place)}"`;
 }
 
 /** To be thrown on: says it where the error is that a project cannot be found which this host has seen points of. */
@@ -177,7 +183,7 @@ export async function throwAsGone(
   const isMissing = error instanceof VarveError && error.code === "not_found";
   const state = isMissing ? await goneProject(repository, project, context) : undefined;
   if (state === undefined) throw error;
-  throw new VarveError("damage", `Cannot vouch for "${project}": ${state}`);
+  throw new VarveError("damage", `Cannot verify "${project}": ${state}`);
 }
 
 /** One comparison; what was forgotten is read when it is needed, once. */
@@ -193,7 +199,7 @@ class Look {
     this.#context = context;
   }
 
-  async at(volume: string, points: readonly ListedPoint[]): Promise<MissedPoint[]> {
+  async at(volume: string, points: readonly PresentPoint[]): Promise<MissedPoint[]> {
     const before = await readSeen(this.#project, notePlace(this.#place, volume), this.#context);
     const listed = new Set(points.map(({ backup }) => backup));
     const readable = points.filter(({ isReadable }) => isReadable).map(({ backup }) => backup);
@@ -229,13 +235,13 @@ function sayMissed(
   for (const { volume, backup } of missed.slice(0, SAID_MAX)) {
     log.warn(
       {},
-      `this host has seen "${name}/${volume}@${backup}", which is not there any more, and there is no record of a forget ` +
-        `that took it: it was lost, or the store was put back to an older state; if it was forgotten on purpose, ` +
+      `"${name}/${volume}@${backup}", which this host has seen, is missing, but no forget recorded it: ` +
+        `it was lost, or the store was reset to an older state; if it was forgotten on purpose, ` +
         `remove "${newestNotePath(place, volume)}"`,
     );
   }
   const more = missed.length - SAID_MAX;
-  if (more > 0) log.warn({}, `and so it is with ${counted(more, "more point")} of "${name}"`);
+  if (more > 0) log.warn({}, `the same applies to ${counted(more, "more restore point")} of "${name}"`);
 }
 
 function statePlace(project: Project, { stateRoot: root }: Context): StatePlace | undefined {
@@ -251,12 +257,9 @@ function notePlace(place: StatePlace, volume: string): NotePlace {
 async function readSeen(project: Project, at: NotePlace, { log }: Context): Promise<SeenNote> {
   const content = await readNote(at, (id) => project.knownKey(id));
   if (content === undefined) return { newest: null, missed: [] };
-  const { newest, missed } = content === "untrusted" ? {} : content as Partial<SeenNote>;
-  const isId = (id: unknown) => typeof id === "string" && isBackupId(id);
-  if ((newest === null || isId(newest)) && Array.isArray(missed) && missed.every(isId)) {
-    return { newest: newest!, missed };
-  }
-  log.warn({ path: at.path }, "this note is not one that was written for this project; it is made anew");
+  const note = tryRead(content, readNoteContent);
+  if (note !== undefined) return note;
+  log.warn({ path: at.path }, "this note was not written for this project; it is recreated");
   return { newest: null, missed: [] };
 }
 
@@ -277,8 +280,8 @@ async function writeSeen(
   const at = notePlace(place, volume);
   try {
     if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
-    else await writeNote(at, { key: project.firstKey, content: { ...note }, isDurable });
+    else await writeNote(at, { keys: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
-    log.debug({ path: at.path, reason: describeError(error) }, "the newest point is not noted");
+    log.debug({ path: at.path, reason: describeError(error) }, "could not record the newest restore point");
   }
 }

@@ -21,25 +21,25 @@ export interface NotePlace {
   about: string;
 }
 
-export type NoteContent = Record<string, unknown>;
+type NoteContent = Record<string, unknown>;
 
 /**
- * The note's content; `undefined` where there is none, `untrusted` where it is not of one of the project's keys. `keyOf`
- * gives the key of an id in hex.
+ * The note's content; `undefined` where there is none, `untrusted` where it is not of one of the project's keys. `keysOf`
+ * gives the keys of an id in hex.
  */
 export async function readNote(
   { path, about }: NotePlace,
-  keyOf: (id: string) => ProjectKeys | undefined,
+  keysOf: (id: string) => ProjectKeys | undefined,
 ): Promise<NoteContent | "untrusted" | undefined> {
   const bytes = await readSmall(path);
   if (bytes === undefined) return undefined;
   try {
     const [line = "", mac = ""] = (fromUtf8(bytes) ?? "").split("\n");
     const { key: id, ...content } = JSON.parse(line) as NoteContent;
-    const key = typeof id === "string" ? keyOf(id) : undefined;
+    const keys = typeof id === "string" ? keysOf(id) : undefined;
     const given = fromHex(mac, MAC_BYTES);
-    if (key === undefined || given === undefined) return "untrusted";
-    return timingSafeEqual(macOf(line, { key, about }), given) ? content : "untrusted";
+    if (keys === undefined || given === undefined) return "untrusted";
+    return timingSafeEqual(macOf(line, { keys, about }), given) ? content : "untrusted";
   } catch {
     return "untrusted";
   }
@@ -50,14 +50,14 @@ export async function readNote(
  */
 export async function writeNote(
   { path, about }: NotePlace,
-  { key, content, isDurable = false }: {
-    key: ProjectKeys;
+  { keys, content, isDurable = false }: {
+    keys: ProjectKeys;
     content: NoteContent;
     isDurable?: boolean | undefined;
   },
 ): Promise<void> {
-  const line = JSON.stringify({ ...content, key: toHex(key.id) });
-  await replaceFile(path, `${line}\n${toHex(macOf(line, { key, about }))}\n`, { isDurable });
+  const line = JSON.stringify({ ...content, key: toHex(keys.id) });
+  await replaceFile(path, `${line}\n${toHex(macOf(line, { keys, about }))}\n`, { isDurable });
 }
 
 async function readSmall(path: string): Promise<Uint8Array | undefined> {
@@ -70,7 +70,7 @@ async function readSmall(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
-function macOf(line: string, { key, about }: { key: ProjectKeys; about: string }): Uint8Array {
-  const noteKey = hkdf(sha256, key.dataKey, undefined, utf8("varve state note"), MAC_BYTES);
+function macOf(line: string, { keys, about }: { keys: ProjectKeys; about: string }): Uint8Array {
+  const noteKey = hkdf(sha256, keys.dataKey, undefined, utf8("varve state note"), MAC_BYTES);
   return createHmac("sha256", noteKey).update(`${about}\n${line}`).digest();
 }

@@ -60,8 +60,8 @@ function assertWritable(name: string, { present, force }: { present: fs.Stats; f
   if (present.isBlockDevice()) {
     throw new VarveError(
       "failed",
-      `Cannot restore to "${name}": it is a block device, and a stream for rbd import-diff is written to a file, a ` +
-        `FIFO or standard output; --format raw restores to a device`,
+      `Cannot restore to "${name}": it is a block device; write the stream to a file, a FIFO or standard output, ` +
+        `or use --format raw`,
     );
   }
   if (!present.isFile() || force) return;
@@ -69,7 +69,7 @@ function assertWritable(name: string, { present, force }: { present: fs.Stats; f
   if (present.size === 0) return;
   throw new VarveError(
     "failed",
-    `Cannot restore to "${name}": it has ${present.size} bytes that would be lost; --force overwrites it`,
+    `Cannot restore to "${name}": it has ${present.size} bytes; use --force to overwrite it`,
   );
 }
 

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { chunkCacheFolder, fileRecordsFolder, pageCachePath, pathOf } from "../../src/cache/cache_folder.ts";
 import { replaceOwn } from "../../src/cache/own_files.ts";
-import { scratchFolder } from "./scratch.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openCacheRoot } from "../../src/cache/cache_root.ts";
-import { scratchFolder } from "./scratch.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 const isRoot = process.geteuid?.() === 0;
@@ -29,7 +29,7 @@ test("openCacheRoot() makes the folder for its owner only, whatever the umask", 
 test("openCacheRoot() makes no home, and says so at debug level only", async () => {
   const { opened, told } = await open(join(folder, "home", ".cache", "varve"));
   expect(opened).toBeUndefined();
-  expect(told).toEqual([expect.stringMatching(/^debug: nothing is remembered in ".*": .*ENOENT/)]);
+  expect(told).toEqual([expect.stringMatching(/^debug: the cache in ".*" is not used: .*ENOENT/)]);
   expect(existsSync(join(folder, "home"))).toBe(false);
   writeFileSync(join(folder, "file"), "");
   expect((await open(join(folder, "file", "varve"))).told).toEqual([expect.stringMatching(/^debug: /)]);
@@ -43,8 +43,8 @@ test.each([0o777, 0o1777, 0o770, 0o702])("openCacheRoot() refuses a folder of mo
   expect(await open(root)).toEqual({
     opened: undefined,
     told: [
-      `warning: the cache folder "${root}" can be written to by others (mode ${octal}), and is not used: remove it, ` +
-      "since it may hold what they wrote, or set XDG_CACHE_HOME to a folder of your own",
+      `warning: the cache folder "${root}" is not used: other users can write to it (mode ${octal}) and may have; remove it, ` +
+      "or set XDG_CACHE_HOME to a directory of your own",
     ],
   });
 });
@@ -67,8 +67,8 @@ test.skipIf(!isRoot)("openCacheRoot() refuses another user's folder, and a link 
     expect(await open(path)).toEqual({
       opened: undefined,
       told: [
-        `warning: the cache folder "${path}" belongs to another user (uid 65534), and is not used: chown or remove it, ` +
-        "or set XDG_CACHE_HOME to a folder of your own",
+        `warning: the cache folder "${path}" is not used: it belongs to another user (uid 65534); change its owner, remove it, ` +
+        "or set XDG_CACHE_HOME to a directory of your own",
       ],
     });
   }

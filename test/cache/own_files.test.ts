@@ -19,7 +19,7 @@ import {
   removeOwnFolder,
   replaceOwn,
 } from "../../src/cache/own_files.ts";
-import { scratchFolder } from "./scratch.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 

@@ -43,7 +43,7 @@ describe("assertProjectName()", () => {
 
   test("refuses a backup's id", () => {
     const id = "20261129T050502000Z-1b4fa8a0";
-    expect(() => assertProjectName(id)).toThrow("it looks like a backup's id");
+    expect(() => assertProjectName(id)).toThrow("it looks like the id of a restore point");
     expect(isProjectName(id)).toBe(false);
     expect(isProjectName(`${id}x`)).toBe(true);
   });
@@ -81,7 +81,7 @@ describe("assertVolumeName()", () => {
 
   test("refuses a backup's id as a part, whose manifests would stand among another volume's", () => {
     for (const volume of [BACKUP, `a/${BACKUP}`, `${BACKUP}/a`, `a/${BACKUP}/b`]) {
-      expect(() => assertVolumeName(volume)).toThrow("looks like a backup's id");
+      expect(() => assertVolumeName(volume)).toThrow("looks like the id of a restore point");
       expect(isVolumeName(volume)).toBe(false);
     }
   });

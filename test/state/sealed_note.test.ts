@@ -1,15 +1,14 @@
 /** Notes that only who can open the project can have written. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeEach, describe, expect, test } from "bun:test";
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { readNote, writeNote } from "../../src/state/sealed_note.ts";
 import { flippedBits } from "../kit/damage.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "varve-note-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = scratchFolder();
 
 const [KEY, OTHER] = [1, 2].map((seed) => deriveKeys(new Uint8Array(32).fill(seed), "acme")) as [
   ReturnType<typeof deriveKeys>,
@@ -20,11 +19,11 @@ const CONTENT = { newest: "x", missed: ["y"] };
 const read = (place = AT) => readNote(place, (id) => [KEY, OTHER].find((key) => toHex(key.id) === id));
 
 describe("readNote()", () => {
-  beforeEach(() => writeNote(AT, { key: KEY, content: CONTENT }));
+  beforeEach(() => writeNote(AT, { keys: KEY, content: CONTENT }));
 
   test("gives what was written, the last time", async () => {
     expect(await read()).toEqual(CONTENT);
-    await writeNote(AT, { key: OTHER, content: { newest: null } });
+    await writeNote(AT, { keys: OTHER, content: { newest: null } });
     expect(await read()).toEqual({ newest: null });
   });
 
@@ -57,14 +56,14 @@ describe("readNote()", () => {
 
 describe("writeNote()", () => {
   test("makes folders and files that nobody else can read, and leaves no other", async () => {
-    await writeNote(AT, { key: KEY, content: CONTENT });
+    await writeNote(AT, { keys: KEY, content: CONTENT });
     expect(statSync(AT.path).mode & 0o777).toBe(0o600);
     expect(statSync(dirname(AT.path)).mode & 0o777).toBe(0o700);
     expect(readdirSync(dirname(AT.path))).toEqual([".note"]);
   });
 
   test("fails where it cannot write, and leaves what was there", async () => {
-    await expect(writeNote({ ...AT, path: "/dev/null/note" }, { key: KEY, content: CONTENT })).rejects
+    await expect(writeNote({ ...AT, path: "/dev/null/note" }, { keys: KEY, content: CONTENT })).rejects
       .toThrow();
     chmodSync(AT.path, 0o600);
     expect(await read()).toEqual(CONTENT);

@@ -11,11 +11,11 @@ const STATES: Record<string, string> = {
   EIO: "input/output error",
   ESTALE: "stale file handle",
   ENAMETOOLONG: "the name is too long",
-  ELOOP: "links lead round in a circle",
+  ELOOP: "too many symbolic links",
   EUCLEAN: "the file system is damaged",
   EBADMSG: "the file system is damaged",
-  ENOTCONN: "the file system's server is gone",
-  EHOSTDOWN: "the file system's server is gone",
+  ENOTCONN: "the file system's server is not connected",
+  EHOSTDOWN: "the file system's server is down",
 };
 
 /** A later attempt may succeed: an interrupted call, a network file system that came back, too many open files. */
