@@ -147,11 +147,15 @@ find_base() {
     if [[ -z $id ]]; then continue; fi
     point_source=$(show "id:$point" source_id) || exit
     point_id=$(show "id:$point" source_snapshot_id) || exit
-    if [[ ${point_source:-$source_id} == "$source_id" && ${point_id:-$id} == "$id" ]]; then
+    if [[ $point_source == "$source_id" && $point_id == "$id" ]]; then
       base=$name base_id=$id
       return
     fi
-    complain "the snapshot $name is not the one that was backed up under this name, and is no base"
+    if [[ -z $point_source || -z $point_id ]]; then
+      complain "the backup of the snapshot $name does not say which image it is of, and is no base"
+    else
+      complain "the snapshot $name is not the one that was backed up under this name, and is no base"
+    fi
   done
   [[ $looked == 0 ]] || complain "sending the full image: it no longer has the snapshot of any recent restore point"
 }
@@ -184,6 +188,13 @@ remove_taken() {
   new=
 }
 
+# A snapshot may have been made though `snap create` failed, as when the connection broke: then it goes, too.
+drop_unmade() {
+  local list
+  list=$(snapshots) || list=
+  [[ -n $(id_of "$new" "$list") ]] || new=
+}
+
 # One attempt. Returns varve's exit code, or CONFLICT where another host removed what it read. (`set -e` does not count in
 # here: whatever may fail is asked.)
 back_up() {
@@ -191,7 +202,7 @@ back_up() {
   list=$(snapshots) || exit
   find_base "$list"
   new=$own$(date --utc +%Y%m%dT%H%M%S%3NZ)-$(printf %04x "$RANDOM")
-  ask 'make a snapshot' rbd snap create --no-progress "$image" --snap "$new" || { new= && exit "$CEPH_FAILED"; }
+  ask 'make a snapshot' rbd snap create --no-progress "$image" --snap "$new" || { drop_unmade; exit "$CEPH_FAILED"; }
   list=$(snapshots) || exit
   new_id=$(id_of "$new" "$list")
   [[ -n $new_id ]] || fail "$CEPH_FAILED" "cannot find the snapshot $new, which was just made"

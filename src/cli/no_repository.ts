@@ -81,7 +81,8 @@ async function repositoriesIn(store: Store, url: string, { signal }: Context): P
   return found;
 }
 
-function parentOf(url: string): string | undefined {
+/** The folder or prefix above; `undefined` for a bucket, a root directory for itself. */
+export function parentOf(url: string): string | undefined {
   if (!url.startsWith(S3)) return path.dirname(path.resolve(url));
   const trimmed = url.replace(/\/+$/, "");
   const parent = trimmed.slice(0, trimmed.lastIndexOf("/"));

@@ -30,7 +30,8 @@ export async function* listProjects(repository: Repository, context: Context): A
   }
 }
 
-async function isProject(repository: Repository, name: string, context: Context): Promise<boolean> {
+/** Whether there is a key of the project, or anything else that lost it. */
+export async function isProject(repository: Repository, name: string, context: Context): Promise<boolean> {
   return (await listKeys(repository.store, name, context)).length > 0 ||
     await holdsAnything(repository, name, context);
 }

@@ -23,7 +23,7 @@ export interface Repository {
   chunkBytes: number;
 }
 
-/** Makes a repository. Throws `conflict` where the store holds one already. */
+/** Makes a repository. Throws `conflict` where the store holds one already, or gets one at the same time. */
 export async function initRepository(
   store: Store,
   { chunkBytes }: { chunkBytes: number },
@@ -37,13 +37,16 @@ export async function initRepository(
   if (await isThere(store, context)) {
     throw new VarveError("conflict", `Cannot create a repository in "${store.url}": it already has one`);
   }
-  const body = encodeCheckedJson({
-    repository: toHex(randomBytes(REPOSITORY_ID_BYTES)),
-    chunk_bytes: chunkBytes,
-  });
-  await store.put(REPOSITORY_KEY, body, context);
-  // Read back: where two hosts make it at once, both go on with the one that stayed.
-  return await openRepository(store, context);
+  const id = toHex(randomBytes(REPOSITORY_ID_BYTES));
+  const body = encodeCheckedJson({ repository: id, chunk_bytes: chunkBytes });
+  await store.put(REPOSITORY_KEY, body, { signal: context.signal, ifAbsent: true });
+  // Read back: an attempt before the last may have written it, or another host.
+  const repository = await openRepository(store, context);
+  if (repository.id === id) return repository;
+  throw new VarveError(
+    "conflict",
+    `Cannot create a repository in "${store.url}": another host created one at the same time; retry`,
+  );
 }
 
 /** Looked at twice: what is there must not be written over. */

@@ -1,5 +1,5 @@
 /** What is made on purpose, and by nothing else: repositories and projects. And what keys a project is believed to have. */
-import { beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   cpSync,
@@ -15,6 +15,9 @@ import { encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { noise } from "../kit/engine.ts";
+import { describeWith } from "../kit/parts.ts";
+import { type Place, PLACES } from "../kit/places.ts";
+import { RUN_LIMIT_MS } from "../kit/repository.ts";
 import { Terminal } from "../kit/terminal.ts";
 import { scratchFolder } from "../kit/scratch.ts";
 import { Workbench } from "../kit/workbench.ts";
@@ -170,6 +173,65 @@ describe("varve init", () => {
     await bench.json(["restore", "acme/db", "--to", bench.path("back.img")], { env: sealed(bench) });
     expect(Buffer.compare(await Bun.file(bench.path("back.img")).bytes(), BYTES)).toBe(0);
   });
+});
+
+for (const [name, parts, start] of PLACES) {
+  describeWith(parts, `varve init in ${name}`, () => {
+    let place: Place;
+    let bench: Workbench;
+    beforeAll(async () => {
+      place = await start();
+      const at = join(folder, `init in ${name}`);
+      mkdirSync(at);
+      bench = new Workbench(at, place.env);
+    });
+    afterAll(() => place?.stop());
+
+    test("makes one repository of several at once, and the others say conflict", async () => {
+      const sizes = [64, 128, 256, 512].map((kib) => kib * 1024);
+      const runs = await Promise.all(
+        sizes.map((size, at) => bench.run(["init", `p${at}`, "--no-encryption", "--chunk-size", `${size}`])),
+      );
+      const won = runs.findIndex(({ code }) => code === 0);
+      expect(runs.map(({ code }) => code)).toEqual(sizes.map((_, at) => at === won ? 0 : 11));
+      expect(runs.map(({ stderr }) => stderr).join("")).not.toContain("    at ");
+      expect(await bench.json<object[]>(["list"])).toEqual([]);
+      const report = await bench.json(["init", "more", "--no-encryption"]);
+      expect(report).toMatchObject({ chunk_size_bytes: sizes[won]! });
+    }, RUN_LIMIT_MS);
+
+    test("makes none below the projects of another, and names that", async () => {
+      const outer = bench.env.VARVE_REPO!.replace(/\/$/, "");
+      const before = (await place.keys()).toSorted();
+      for (const inner of ["projects", "projects/acme", "projects/acme/chunks/00/deep/"]) {
+        const { code, stderr } = await bench.run([
+          "init",
+          "x",
+          "--no-encryption",
+          "--repo",
+          `${outer}/${inner}`,
+        ]);
+        expect({ code, stderr }).toEqual({
+          code: 11,
+          stderr: expect.stringContaining(
+            `it is inside the repository "${outer}"; choose another location\n`,
+          ),
+        });
+      }
+      expect((await place.keys()).toSorted()).toEqual(before);
+      expect((await bench.run(["init", "--repo", `${outer}/beside/projects`])).code).toBe(0);
+    }, RUN_LIMIT_MS);
+  });
+}
+
+test("varve init makes no project that is called like a backup", async () => {
+  const bench = newBench("backup-id");
+  const { code, stderr } = await bench.run(["init", "20261129T050502000Z-1b4fa8a0", "--no-encryption"]);
+  expect({ code, stderr }).toEqual({
+    code: 2,
+    stderr: expect.stringContaining("it looks like the id of a restore point"),
+  });
+  expect(existsSync(bench.path("repository"))).toBe(false);
 });
 
 describe("a backup", () => {

@@ -1,7 +1,7 @@
 /** The built program on a repository that is damaged: what verify, repair, stats and the next backups say and do. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepairReport } from "../../src/engine/verify/repair.ts";
@@ -107,6 +107,25 @@ describe("varve repair", () => {
     expect(healed.toSorted()).toEqual(lost.map(keyOf).toSorted());
     await expectWhole();
     expect(await repository.json(["list", "acme"])).toMatchObject([{ held: true }]);
+  });
+
+  test("brings back no project that was erased, and says how to have it here", async () => {
+    const second = copyTo("second");
+    report(await run("erase", "acme", "--yes-erase", "acme", "--json"), 0);
+    const before = readdirSync(repository.url, { recursive: true }).toSorted();
+    for (const name of ["acme", "acme/vm"]) {
+      const { code, stdout, stderr } = await run("repair", name, "--from-repo", second);
+      expect({ code, stdout, stderr }).toEqual({
+        ...{ code: 4, stdout: "" },
+        stderr: expect.stringContaining(
+          `it does not exist in "${repository.url}"; the repository has no projects; create it with "varve init acme", ` +
+            `or copy it with "varve copy acme --repo ${second} --to ${repository.url}"\n`,
+        ),
+      });
+    }
+    expect(readdirSync(repository.url, { recursive: true }).toSorted()).toEqual(before);
+    expect((await run("copy", "acme", "--repo", second, "--to", repository.url)).code).toBe(0);
+    await expectWhole();
   });
 
   test("without a source marks what is damaged, says what that means, and the next backup heals it", async () => {

@@ -7,7 +7,8 @@ import { DEFAULT_CHUNK_BYTES } from "../../format/limits.ts";
 import { assertProjectName } from "../../format/names.ts";
 import type { Context } from "../../context.ts";
 import { namesOf } from "../../project/not_found.ts";
-import { type Session, withSession } from "../context.ts";
+import { openOtherStore, type Session, withSession } from "../context.ts";
+import { assertNotNested } from "../outer_repository.ts";
 import { printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { type Secret, warnOfShort } from "../secrets.ts";
@@ -150,9 +151,12 @@ async function openOrMake(
 /** A new repository, or one that has lost its `varve.json`. */
 async function make(
   names: readonly string[],
-  { chunkSize }: InitOptions,
+  options: InitOptions,
   { store, secrets, context }: Session,
 ): Promise<Repository> {
+  const { chunkSize } = options;
+  const open = (url: string) => openOtherStore(url, { options, context, origin: undefined });
+  await assertNotNested(store.url, { open, signal: context.signal });
   const { initRepository } = await import("../../project/repository.ts");
   const { findChunkBytes, lostProjects } = await import("../../project/lost_repository.ts");
   const { refillReserve } = await import("../../project/reserve.ts");

@@ -69,7 +69,7 @@ export function addRestore(program: Root, invocation: Invocation): void {
         .choices(["raw", "rbd-diff"]).default("raw" as const),
     )
     .option("--resize", "truncate a file that is larger than the volume")
-    .option("--force", "write to a device even if it is mounted or in use")
+    .option("--force", "write to a device or file in use; with rbd-diff, overwrite a file")
     .optionsGroup("Differential restore:")
     .option("--from <point>", "with rbd-diff: restore point whose snapshot the image still has")
     .option("--head", "with rbd-diff: do not create the snapshot of the restore point on the image")

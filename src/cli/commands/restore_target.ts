@@ -73,7 +73,7 @@ export class NamedTarget {
     const { format, dryRun = false, resize, force = false } = this.#options;
     if (format === "rbd-diff") {
       const { openRbdDiffTarget } = await import("../../targets/rbd_diff.ts");
-      return await openRbdDiffTarget(path, { ...this.#diffOptions(wanted), dryRun, signal });
+      return await openRbdDiffTarget(path, { ...this.#diffOptions(wanted), dryRun, force, signal });
     }
     const { openTarget } = await import("../../targets/open.ts");
     const options = {
