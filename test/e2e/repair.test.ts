@@ -251,7 +251,7 @@ describe("varve stats", () => {
     expect(code).toBe(3);
     expect(stdout).toMatch(/^acme .* \?$/m);
     expect(stderr).toBe(
-      'varve: Cannot count all of "acme": incomplete: 1 page cannot be read; ' +
+      'varve: Cannot count all of "acme": 1 page cannot be read; ' +
         'run "varve verify acme" to see the effect\n',
     );
     expect(report<ProjectStats>(await run("stats", "acme", "--json"), 3)).toMatchObject({

@@ -190,7 +190,7 @@ function assertNoDifferences(
 
 function whyItDiffers(isSameSnapshot: boolean | null): string {
   if (isSameSnapshot === false) return "its id shows that it is not the snapshot that was backed up";
-  const remedy = "the backup used a wrong base: back up in full";
+  const remedy = "the backup was made over another base: back up in full";
   if (isSameSnapshot) return `it is the snapshot that was backed up, so ${remedy}`;
   return `it may have changed since or be another snapshot; if it is the same snapshot, unchanged, ${remedy}`;
 }
