@@ -17,24 +17,32 @@ interface LostRepository {
   chunkBytes: number | undefined;
 }
 
+/** The names of the projects that there are in the store, ascending. */
+export async function lostProjects(store: Store, context: Context): Promise<string[]> {
+  const names = new Set<string>();
+  for (let look = 1; look <= 2; look++) { // one look is no proof
+    for await (const name of listProjects(lostRepository(store), context)) names.add(name);
+  }
+  return [...names].sort();
+}
+
 /**
- * The repository's id, as the keys of the projects in the store name it, and, unless `chunkBytes` is given, the chunk size
- * that their backups have. Throws `conflict` where keys are of different repositories, `wrong_secret` where no backup can be
- * opened.
+ * The repository's id, as the keys of the projects name it, and, unless `chunkBytes` is given, the chunk size that their
+ * backups have. Throws `conflict` where keys are of different repositories, `wrong_secret` where no backup can be opened.
  */
 export async function findLost(
   store: Store,
-  { secrets, chunkBytes }: { secrets: readonly Secret[]; chunkBytes: number | undefined },
+  { projects, secrets, chunkBytes }: {
+    projects: readonly string[];
+    secrets: readonly Secret[];
+    chunkBytes: number | undefined;
+  },
   context: Context,
 ): Promise<LostRepository> {
-  const lost = { id: "", store, chunkBytes: DEFAULT_CHUNK_BYTES };
-  const names = new Set<string>();
-  for (let look = 1; look <= 2; look++) { // one look is no proof
-    for await (const name of listProjects(lost, context)) names.add(name);
-  }
-  const id = await findId(store, names, context);
+  const id = await findId(store, projects, context);
   if (chunkBytes !== undefined) return { id, chunkBytes };
-  return { id, chunkBytes: await findChunkBytes({ ...lost, id: id ?? "" }, { names, secrets }, context) };
+  const lost = lostRepository(store, id);
+  return { id, chunkBytes: await findChunkBytes(lost, { projects, secrets }, context) };
 }
 
 /** The id that all keys name. One that cannot be read names none. */
@@ -64,13 +72,14 @@ function disagreement({ url }: Store, ids: ReadonlyMap<string, string>): VarveEr
   );
 }
 
+/** `undefined` where there are no backups. */
 async function findChunkBytes(
   lost: Repository,
-  { names, secrets }: { names: Iterable<string>; secrets: readonly Secret[] },
+  { projects, secrets }: { projects: readonly string[]; secrets: readonly Secret[] },
   context: Context,
 ): Promise<number | undefined> {
   let isClosed = false;
-  for (const name of names) {
+  for (const name of projects) {
     const found = await chunkBytesOf(lost, { name, secrets }, context);
     if (typeof found === "number") return found;
     isClosed ||= found === "closed";
@@ -81,6 +90,11 @@ async function findChunkBytes(
     `Cannot create a repository in "${lost.store.url}": it has projects of unknown chunk size; ` +
       `give the --passphrase-file or --key-file of one of them, or --chunk-size`,
   );
+}
+
+/** Its chunk size is not known, and without an `id` nor is that: then no key is of it. */
+function lostRepository(store: Store, id = ""): Repository {
+  return { id, store, chunkBytes: DEFAULT_CHUNK_BYTES };
 }
 
 /** `closed` where the project has backups, and none of them can be read. */

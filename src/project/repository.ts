@@ -11,6 +11,10 @@ import type { Context } from "../context.ts";
 import { randomBytes } from "../util/random.ts";
 import { readTwice } from "./read_twice.ts";
 
+/** docs/operating.md, "A lost varve.json". */
+const REMEDY =
+  'restore it from a copy, or remove it and run "varve init", which leaves all projects unchanged';
+
 export interface Repository {
   /** 32 hex digits; keys are bound to it, and local caches named by it. */
   id: string;
@@ -18,7 +22,10 @@ export interface Repository {
   chunkBytes: number;
 }
 
-/** Makes a repository, with the id `id` if its keys are there already. Throws `conflict` where the store holds one. */
+/**
+ * Makes a repository, with the id `id` if its keys are there already. Throws `conflict` where the store holds one, or gets one
+ * at the same time.
+ */
 export async function initRepository(
   store: Store,
   { chunkBytes, id = toHex(randomBytes(REPOSITORY_ID_BYTES)) }: {
@@ -36,9 +43,14 @@ export async function initRepository(
     throw new VarveError("conflict", `Cannot create a repository in "${store.url}": it already has one`);
   }
   const body = encodeCheckedJson({ repository: id, chunk_bytes: chunkBytes });
-  await store.put(REPOSITORY_KEY, body, context);
-  // Read back: where two hosts make it at once, both go on with the one that stayed.
-  return await openRepository(store, context);
+  await store.put(REPOSITORY_KEY, body, { signal: context.signal, ifAbsent: true });
+  // Read back: an attempt before the last may have written it, or another host.
+  const repository = await openRepository(store, context);
+  if (repository.id === id) return repository;
+  throw new VarveError(
+    "conflict",
+    `Cannot create a repository in "${store.url}": another host created one at the same time; retry`,
+  );
 }
 
 /** Looked at twice: what is there must not be written over. */
@@ -62,7 +74,7 @@ export async function openRepository(store: Store, context: Context): Promise<Re
   if (fields === undefined) {
     throw new DamageError(
       REPOSITORY_KEY,
-      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve`,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve; ${REMEDY}`,
     );
   }
   return { id: fields.repository, store, chunkBytes: fields.chunk_bytes };
@@ -94,7 +106,10 @@ async function readRepositoryFile(store: Store, { signal }: Context): Promise<Re
       )
     );
   } catch (cause) {
-    if (!(cause instanceof MissingError)) throw cause;
-    throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
+    if (cause instanceof MissingError) {
+      throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
+    }
+    if (!(cause instanceof DamageError)) throw cause;
+    throw new DamageError(REPOSITORY_KEY, `${cause.message}; ${REMEDY}`);
   }
 }

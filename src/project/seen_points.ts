@@ -147,7 +147,7 @@ async function goneProjects(
 }
 
 /** What is to be said of a project that cannot be found, if this host has seen points of it; else `undefined`. */
-async function goneProject(
+export async function goneProject(
   repository: Repository,
   project: string,
   { stateRoot: root }: Context,
@@ -158,7 +158,9 @@ async function goneProject(
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
   return `project "${project}", of which this host has seen restore points of ${seen}, is missing: it was lost, or ` +
-    `erased elsewhere; if it was erased, remove "${projectStateFolder(place)}"`;
+    `erased elsewhere; copy it back from a second repository with "varve copy", or, if it was erased, remove "${
+      projectStateFolder(place)
+    }"`;
 }
 
 /** To be thrown on: says it where the error is that a project cannot be found which this host has seen points of. */
@@ -172,6 +174,16 @@ export async function sayIfProjectIsGone(
     if (state !== undefined) context.log.error({}, state);
   }
   throw error;
+}
+
+/** Throws `damage` where this host has seen points of the project, which is not there: one of that name would hide the loss. */
+export async function assertNotGone(
+  repository: Repository,
+  project: string,
+  context: Context,
+): Promise<void> {
+  const state = await goneProject(repository, project, context);
+  if (state !== undefined) throw new VarveError("damage", `Cannot create project "${project}": ${state}`);
 }
 
 /** The same for who has to vouch for the project: to him it is damage. */

@@ -182,7 +182,9 @@ describe("varve beside a damaged newest manifest", () => {
     ],
   ])("takes the newest that can be read for the latest, and says so, when %s", async (_, damage) => {
     damage(manifest(2));
-    expectDamage(await restore("latest", "tuesday"), ids[2]!);
+    const restored = await restore("latest", "tuesday");
+    expectDamage(restored, ids[2]!);
+    expect(restored.stderr).toEndWith(`; "${VOLUME}@${ids[1]}" was restored\n`);
     const listed = await list();
     expect(listed.ids.length).toBe(3);
     expectDamage(listed, ids[2]!);

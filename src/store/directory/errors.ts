@@ -8,6 +8,7 @@ const STATES: Record<string, string> = {
   EACCES: "permission denied",
   EPERM: "not permitted",
   EROFS: "the file system is read-only",
+  ENOTDIR: "not a directory",
   EIO: "input/output error",
   ESTALE: "stale file handle",
   ENAMETOOLONG: "the name is too long",
