@@ -3,10 +3,11 @@
  * points, is not taken at its word. docs/operating.md, "What a host keeps".
  */
 import { counted } from "../util/counted.ts";
-import { describeError, VarveError } from "../errors.ts";
+import { VarveError } from "../errors.ts";
 import { isBackupId } from "../format/backup_id.ts";
 import { manifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
+import { pathOf } from "../os/own_path.ts";
 import { type NotePlace, readNote, writeNote } from "../state/sealed_note.ts";
 import {
   eraseNote,
@@ -63,7 +64,7 @@ export async function findMissed(
   const place = statePlace(project, context);
   if (place === undefined) return [];
   const there = Map.groupBy(points, (point) => point.volume);
-  const volumes = volume === undefined ? await volumesOf(place, there) : [volume];
+  const volumes = volume === undefined ? await volumesOf(place, there, context) : [volume];
   const look = new Look(project, place, context);
   const missed: MissedPoint[] = [];
   for (const name of volumes) missed.push(...await look.at(name, there.get(name) ?? []));
@@ -72,8 +73,12 @@ export async function findMissed(
 }
 
 /** The volumes that have a note, and others that there are: they may be called like anything, and be any number. */
-async function volumesOf(place: StatePlace, there: ReadonlyMap<string, unknown>): Promise<string[]> {
-  const noted = new Set(await notedVolumes(place));
+async function volumesOf(
+  place: StatePlace,
+  there: ReadonlyMap<string, unknown>,
+  { onStateTrouble = () => {} }: Context,
+): Promise<string[]> {
+  const noted = new Set(await notedVolumes(place, onStateTrouble));
   const others = [...there.keys()].filter((name) => isVolumeName(name) && !noted.has(name));
   return [...noted, ...others.slice(0, Math.max(0, VOLUMES_MAX - noted.size))];
 }
@@ -129,10 +134,10 @@ async function goneProjects(
   there: ReadonlySet<string>,
   context: Context,
 ): Promise<string[]> {
-  const { stateRoot: root } = context;
+  const { stateRoot: root, onStateTrouble = () => {} } = context;
   if (root === undefined) return [];
   const gone: string[] = [];
-  for (const project of await notedProjects({ root, repositoryId: repository.id })) {
+  for (const project of await notedProjects({ root, repositoryId: repository.id }, onStateTrouble)) {
     if (!isProjectName(project) || there.has(project)) continue;
     const isSeen = await goneProject(repository, project, context) !== undefined;
     if (isSeen && (await listKeyIds(repository.store, project, context)).length === 0) gone.push(project);
@@ -144,15 +149,15 @@ async function goneProjects(
 async function goneProject(
   repository: Repository,
   project: string,
-  { stateRoot: root }: Context,
+  { stateRoot: root, onStateTrouble = () => {} }: Context,
 ): Promise<string | undefined> {
   if (root === undefined) return undefined;
   const place = { root, repositoryId: repository.id, project };
-  const volumes = await notedVolumes(place);
+  const volumes = await notedVolumes(place, onStateTrouble);
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
   return `the project "${project}" is not there any more, and this host has seen points of ${seen}: it was lost, or ` +
-    `erased elsewhere; if that is right, remove "${projectStateFolder(place)}"`;
+    `erased elsewhere; if that is right, remove "${pathOf(projectStateFolder(place))}"`;
 }
 
 /** To be thrown on: says it where the error is that a project cannot be found which this host has seen points of. */
@@ -231,7 +236,7 @@ function sayMissed(
       {},
       `this host has seen "${name}/${volume}@${backup}", which is not there any more, and there is no record of a forget ` +
         `that took it: it was lost, or the store was put back to an older state; if it was forgotten on purpose, ` +
-        `remove "${newestNotePath(place, volume)}"`,
+        `remove "${pathOf(newestNotePath(place, volume))}"`,
     );
   }
   const more = missed.length - SAID_MAX;
@@ -245,18 +250,26 @@ function statePlace(project: Project, { stateRoot: root }: Context): StatePlace 
 
 function notePlace(place: StatePlace, volume: string): NotePlace {
   const { repositoryId, project } = place;
-  return { path: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
+  return { file: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
 }
 
-async function readSeen(project: Project, at: NotePlace, { log }: Context): Promise<SeenNote> {
-  const content = await readNote(at, (id) => project.knownKey(id));
+async function readSeen(
+  project: Project,
+  at: NotePlace,
+  { log, onStateTrouble }: Context,
+): Promise<SeenNote> {
+  const content = await readNote(at, (id) => project.knownKey(id))
+    .catch((error) => onStateTrouble?.(error));
   if (content === undefined) return { newest: null, missed: [] };
   const { newest, missed } = content === "untrusted" ? {} : content as Partial<SeenNote>;
   const isId = (id: unknown) => typeof id === "string" && isBackupId(id);
   if ((newest === null || isId(newest)) && Array.isArray(missed) && missed.every(isId)) {
     return { newest: newest!, missed };
   }
-  log.warn({ path: at.path }, "this note is not one that was written for this project; it is made anew");
+  log.warn(
+    { path: pathOf(at.file) },
+    "this note is not one that was written for this project; it is made anew",
+  );
   return { newest: null, missed: [] };
 }
 
@@ -272,13 +285,13 @@ interface NoteToWrite {
 async function writeSeen(
   project: Project,
   { place, volume, note, isDurable }: NoteToWrite,
-  { log }: Context,
+  { onStateTrouble }: Context,
 ): Promise<void> {
   const at = notePlace(place, volume);
   try {
-    if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
+    if (note.newest === null && note.missed.length === 0) await eraseNote(at.file);
     else await writeNote(at, { key: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
-    log.debug({ path: at.path, reason: describeError(error) }, "the newest point is not noted");
+    onStateTrouble?.(error);
   }
 }

@@ -3,7 +3,7 @@ import { afterAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import type { CachePath } from "../../src/cache/own_files.ts";
+import type { OwnPath } from "../../src/os/own_path.ts";
 
 export function scratchFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "varve-cache-"));
@@ -12,6 +12,6 @@ export function scratchFolder(): string {
 }
 
 /** The file at this path, in a cache whose root is the folder that it is in. */
-export function cached(path: string): CachePath {
+export function cached(path: string): OwnPath {
   return { root: dirname(path), path: basename(path) };
 }

@@ -1,23 +1,25 @@
-/** The folder of all caches: made or used only where nobody else can write to it, and never a home with it. */
+/** The folder of all caches, and as it is that of the state: made or used only where nobody else can write to it, and never a home with it. */
 import { expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { openCacheRoot } from "../../src/cache/cache_root.ts";
-import { scratchFolder } from "./scratch.ts";
+import { dirname, join } from "node:path";
+import { openOwnRoot } from "../../src/os/own_root.ts";
+import { scratchFolder } from "../cache/scratch.ts";
 
 const folder = scratchFolder();
 const isRoot = process.geteuid?.() === 0;
 
 async function open(root: string) {
   const told: string[] = [];
-  const opened = await openCacheRoot(root, {
-    onWarning: (line) => told.push(`warning: ${line}`),
-    onDebug: (line) => told.push(`debug: ${line}`),
+  const opened = await openOwnRoot(root, {
+    below: dirname(dirname(root)),
+    ...{ name: "cache", variable: "XDG_CACHE_HOME" },
+    onStrange: (line) => told.push(`strange: ${line}`),
+    onMissing: (line) => told.push(`missing: ${line}`),
   });
   return { opened, told };
 }
 
-test("openCacheRoot() makes the folder for its owner only, whatever the umask", async () => {
+test("openOwnRoot() makes the folder for its owner only, whatever the umask", async () => {
   const root = join(folder, "cache", "varve");
   const before = process.umask(0);
   expect(await open(root)).toEqual({ opened: root, told: [] });
@@ -26,16 +28,16 @@ test("openCacheRoot() makes the folder for its owner only, whatever the umask", 
   expect(await open(root)).toEqual({ opened: root, told: [] });
 });
 
-test("openCacheRoot() makes no home, and says so at debug level only", async () => {
+test("openOwnRoot() makes no home, and tells that", async () => {
   const { opened, told } = await open(join(folder, "home", ".cache", "varve"));
   expect(opened).toBeUndefined();
-  expect(told).toEqual([expect.stringMatching(/^debug: nothing is remembered in ".*": .*ENOENT/)]);
+  expect(told).toEqual([expect.stringMatching(/^missing: nothing is remembered in ".*": .*ENOENT/)]);
   expect(existsSync(join(folder, "home"))).toBe(false);
   writeFileSync(join(folder, "file"), "");
-  expect((await open(join(folder, "file", "varve"))).told).toEqual([expect.stringMatching(/^debug: /)]);
+  expect((await open(join(folder, "file", "varve"))).told).toEqual([expect.stringMatching(/^missing: /)]);
 });
 
-test.each([0o777, 0o1777, 0o770, 0o702])("openCacheRoot() refuses a folder of mode %o", async (mode) => {
+test.each([0o777, 0o1777, 0o770, 0o702])("openOwnRoot() refuses a folder of mode %o", async (mode) => {
   const root = join(folder, `mode-${mode}`);
   mkdirSync(root);
   chmodSync(root, mode);
@@ -43,13 +45,13 @@ test.each([0o777, 0o1777, 0o770, 0o702])("openCacheRoot() refuses a folder of mo
   expect(await open(root)).toEqual({
     opened: undefined,
     told: [
-      `warning: the cache folder "${root}" can be written to by others (mode ${octal}), and is not used: remove it, ` +
+      `strange: the cache folder "${root}" can be written to by others (mode ${octal}), and is not used: remove it, ` +
       "since it may hold what they wrote, or set XDG_CACHE_HOME to a folder of your own",
     ],
   });
 });
 
-test("openCacheRoot() takes a link of this user's own to a folder of this user's own", async () => {
+test("openOwnRoot() takes a link of this user's own to a folder of this user's own", async () => {
   const [root, link] = [join(folder, "real"), join(folder, "link")];
   mkdirSync(root, { mode: 0o755 });
   symlinkSync(root, link);
@@ -58,7 +60,7 @@ test("openCacheRoot() takes a link of this user's own to a folder of this user's
   expect((await open(link)).opened).toBeUndefined();
 });
 
-test.skipIf(!isRoot)("openCacheRoot() refuses another user's folder, and a link to one", async () => {
+test.skipIf(!isRoot)("openOwnRoot() refuses another user's folder, and a link to one", async () => {
   const [root, link] = [join(folder, "theirs"), join(folder, "to-theirs")];
   mkdirSync(root, { mode: 0o700 });
   chownSync(root, 65534, 65534);
@@ -67,7 +69,7 @@ test.skipIf(!isRoot)("openCacheRoot() refuses another user's folder, and a link 
     expect(await open(path)).toEqual({
       opened: undefined,
       told: [
-        `warning: the cache folder "${path}" belongs to another user (uid 65534), and is not used: chown or remove it, ` +
+        `strange: the cache folder "${path}" belongs to another user (uid 65534), and is not used: chown or remove it, ` +
         "or set XDG_CACHE_HOME to a folder of your own",
       ],
     });
