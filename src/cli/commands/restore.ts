@@ -148,7 +148,7 @@ async function run(spec: string, { destination, options, session, invocation }: 
   const repository = await openRepository(store, context);
   const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
   const changes = await openChanges(options, invocation);
-  const target = new NamedTarget(destination, options, invocation);
+  const target = new NamedTarget(destination, { options, invocation, repositoryUrl: store.url });
   try {
     const report = await restore(repository, {
       ...request(spec, { options, session }, changes),
