@@ -38,8 +38,9 @@ export function addShow(program: Root, invocation: Invocation): void {
           const { showBackup } = await import("../../project/catalog.ts");
           const repository = await openRepository(store, context);
           const details = await showBackup(repository, { project, volume, point, secrets }, context);
-          if (options.field !== undefined) printField(details, options.field);
-          else printDetails(details, { json: options.json === true });
+          const json = options.json === true;
+          if (options.field !== undefined) printField(details, options.field, { json });
+          else printDetails(details, { json });
         },
       );
     });
@@ -54,14 +55,14 @@ function printDetails({ raw: _, ...details }: BackupDetails, { json }: { json: b
 
 /**
  * A line of its own; a snapshot's name as the bytes it has, but on a terminal, which they could steer. Nothing but the newline
- * where there is no value.
+ * where there is no value. The value as JSON with `json`, a snapshot's name as `varve show --json` has it.
  */
-function printField({ raw, ...details }: BackupDetails, name: string): void {
-  if ((name === "from_snapshot" || name === "to_snapshot") && !isatty(STDOUT_FD)) {
+function printField({ raw, ...details }: BackupDetails, name: string, { json }: { json: boolean }): void {
+  if (!json && (name === "from_snapshot" || name === "to_snapshot") && !isatty(STDOUT_FD)) {
     return printBytes(Buffer.concat([raw[name] ?? new Uint8Array(), Buffer.from("\n")]));
   }
   const value = Object.entries(details).find(([field]) => field === name);
-  if (value !== undefined) return print(`${text(name, value[1])}\n`);
+  if (value !== undefined) return json ? printJson(value[1]) : print(`${text(name, value[1])}\n`);
   throw new UsageError(`Cannot show the field "${name}": there are ${Object.keys(details).join(", ")}`);
 }
 
