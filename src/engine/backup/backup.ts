@@ -54,6 +54,8 @@ export interface BackupOptions {
   /** Of a source that can be read anywhere: how much of what its differences leave out is compared with it. */
   checkSample?: SampleOptions | undefined;
   onProgress?: ((progress: BackupProgress) => void) | undefined;
+  /** Told of the points once they are committed: what follows puts things in order, and may take a while. */
+  onCommitted?: ((reports: BackupReport[]) => void) | undefined;
 }
 
 export interface BackupProgress {
@@ -142,14 +144,13 @@ export async function backup(
     const usedAgain = await namesUsedAgain(run.earlier, manifests.map(({ info }) => info), guarded);
     await commitAll(run, prepared, guarded);
     if (usedAgain !== undefined) context.log.warn({}, usedAgain);
-    await tellSource(run, guarded);
-    if (manifests.length > 0) {
-      await noteOwn(project, manifests.at(-1)!.info, context);
-      await cache.renew(manifests.at(-1)!, { isLatest: true });
-    }
-    if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, guarded);
-    await chunkCache?.trim();
-    return prepared.map(report);
+    const reports = prepared.map(report);
+    if (manifests.length > 0) await noteOwn(project, manifests.at(-1)!.info, context);
+    options.onCommitted?.(reports);
+    await finish(run, { look, manifests }, guarded).catch((error) => {
+      throw guarded.signal.reason instanceof InterruptedError ? interruptedAfter(reports.length) : error;
+    });
+    return reports;
   } finally {
     await cache.close();
     await leafCache?.close();
@@ -351,6 +352,26 @@ async function commitAll(run: Run, prepared: readonly Prepared[], context: Conte
     context.signal.throwIfAborted();
     await commitManifest(run.project, { manifest, ...run, newest }, context);
   }
+}
+
+/** What makes the next run cheaper. */
+async function finish(
+  run: Run,
+  { look, manifests }: { look: FileLook | undefined; manifests: readonly OpenManifest[] },
+  context: Context,
+): Promise<void> {
+  await tellSource(run, context);
+  context.signal.throwIfAborted();
+  if (manifests.length > 0) await run.cache.renew(manifests.at(-1)!, { isLatest: true });
+  if (look !== undefined) await rememberFile(run, { look, manifest: manifests[0]! }, context);
+  await run.chunkCache?.trim();
+}
+
+function interruptedAfter(points: number): InterruptedError {
+  const state = points === 1
+    ? "the restore point was committed"
+    : `all ${points} restore points were committed`;
+  return new InterruptedError(`Interrupted: ${state}; only what follows was not finished`);
 }
 
 /** A file that was not written to since the backup began is that backup: a restore to it need not read it. */
