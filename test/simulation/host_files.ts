@@ -97,6 +97,9 @@ export async function removeOwn(place: OwnPath) {
   files.delete(pathOf(place));
 }
 
+/** There are no folders. */
+export async function removeOwnEmpty() {}
+
 export async function removeOwnFolder(place: OwnPath) {
   for (const path of [...files.keys()]) if (path.startsWith(`${pathOf(place)}/`)) files.delete(path);
 }
