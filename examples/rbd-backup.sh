@@ -197,7 +197,7 @@ back_up() {
     options+=(--from-snapshot-id "$base_id")
     used+=("$base" "$base_id")
   fi
-  supervise varve --log-format pretty backup "$volume" "${options[@]}" "$@" --exec -- \
+  supervise varve backup "$volume" "${options[@]}" "$@" --exec -- \
     bash "$0" --export "$image" "$volume" "${used[@]}" || code=$?
   [[ $code != 1 ]] || are_there "$new_id" ${base_id:+"$base_id"} || lost=$?
   if [[ $lost == 1 ]]; then code=$CONFLICT; fi

@@ -190,7 +190,7 @@ bring_to_point() {
   ask "roll back to $base" rbd snap rollback --no-progress "$image" --snap "$base" >/dev/null
   end_if_signalled
   [[ $base_point != "$point" ]] || return 0
-  supervise varve --log-format pretty restore --quiet "$volume@id:$point" --format rbd-diff --from "id:$base_point" --head \
+  supervise varve restore --quiet "$volume@id:$point" --format rbd-diff --from "id:$base_point" --head \
     --exec -- rbd import-diff --no-progress - "$image"
 }
 
@@ -200,7 +200,7 @@ compare() {
   changing='not compared with the point to the end. To go on: run the same command again'
   end_if_signalled
   trap - INT TERM HUP
-  rbd export --no-progress "$image" - | varve --log-format pretty verify --quiet "$volume@id:$point" --source - ||
+  rbd export --no-progress "$image" - | varve verify --quiet "$volume@id:$point" --source - ||
     codes=("${PIPESTATUS[@]}")
   refuse_users "$IN_USE" 'cannot compare'
   [[ ${codes[0]} == 0 ]] || fail "$CEPH_FAILED" 'cannot read the image to compare it'

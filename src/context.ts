@@ -8,6 +8,8 @@ export interface Logger {
   info(fields: object, text: string): void;
   warn(fields: object, text: string): void;
   error(fields: object, text: string): void;
+  /** Each request to a store; left out where nothing so detailed is wanted. */
+  trace?(fields: object, text: string): void;
 }
 
 /** This host's time; only intervals and names are made from it, decisions are not. */
@@ -33,6 +35,8 @@ export interface Context {
   signal: AbortSignal;
   log: Logger;
   clock: Clock;
+  /** This host's name, for leases, manifests, holds and marks. */
+  host: string;
   /** Worker threads. */
   threads: number;
   /** Chunks on their way to or from the store at once; `DEFAULT_JOBS` without it. */

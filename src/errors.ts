@@ -31,7 +31,7 @@ export class NoRepositoryError extends VarveError {
   readonly url: string;
 
   constructor(url: string, advice: string) {
-    super("no_repository", `Cannot open the repository "${url}": there is none; ${advice}`);
+    super("no_repository", `Cannot open the repository "${url}": it does not exist; ${advice}`);
     this.url = url;
   }
 }
@@ -56,7 +56,7 @@ export class MissingError extends VarveError {
   }
 }
 
-export interface StoreErrorOptions {
+interface StoreErrorOptions {
   retryable: boolean;
   isFull?: boolean;
   retryAfterMs?: number | undefined;
@@ -117,6 +117,11 @@ export class DamageError extends VarveError {
   }
 }
 
+/** The damage of the object at `key`, of which `state` says what is wrong. */
+export function cannotRead(key: string, state: string, cause?: unknown): DamageError {
+  return new DamageError(key, `Cannot read "${key}": ${state}`, { cause });
+}
+
 /** A manifest cuts its volume otherwise than the repository does: another `varve.json` was there when it was written. */
 export class ChunkSizeError extends DamageError {
   /** Those of the manifest's chunks. */
@@ -136,6 +141,16 @@ export function isUnreadable(error: unknown): error is UnreadableError {
   return error instanceof DamageError || error instanceof MissingError || error instanceof UnavailableError;
 }
 
+/** For `catch`: nothing for what cannot be read; throws any other error. */
+export function unlessUnreadable(error: unknown): undefined {
+  if (!isUnreadable(error)) throw error;
+}
+
+/** For `catch`: nothing for damage; throws any other error. */
+export function unlessDamaged(error: unknown): undefined {
+  if (!(error instanceof DamageError)) throw error;
+}
+
 /** The operator (or a signal) ended the work before it was done (exit code 130). */
 export class InterruptedError extends VarveError {
   constructor(message = "Interrupted") {
@@ -143,16 +158,27 @@ export class InterruptedError extends VarveError {
   }
 }
 
-/** The chain of causes as one line: `message: cause: cause's cause`. */
+/** The chain of causes as one line: `message: cause: cause's cause`. A cause that was mentioned before is left out. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let at = error; at !== undefined && at !== null && parts.length < 8;) {
     // Some causes are no errors, but have a message as one: the events of a worker that cannot load.
-    const text = typeof at === "object" && "message" in at ? String(at.message) : String(at);
-    if (text !== "" && !parts.some((part) => part.includes(text))) parts.push(text);
+    const message = typeof at === "object" && "message" in at ? String(at.message) : String(at);
+    const { text, mark } = readMessage(message);
+    if (text !== "" && !parts.some((part) => part.includes(mark))) parts.push(text);
     at = at instanceof Error ? at.cause : undefined;
   }
   return escapeControls(parts.join(": ").replace(/\s*[\r\n]+\s*/g, " "));
+}
+
+/**
+ * Node.js writes `ENOENT: no such file or directory, open '/x'` for a failed system call: the text for people is `no such
+ * file or directory (ENOENT)`. A text that has the `mark` already tells as much.
+ */
+function readMessage(message: string): { text: string; mark: string } {
+  const [, code, reason] = /^(E[A-Z0-9]+): ([^,]+), [a-z_0-9]+( '.*')?$/s.exec(message) ?? [];
+  if (code === undefined) return { text: message, mark: message };
+  return { text: `${reason} (${code})`, mark: `(${code})` };
 }
 
 /**

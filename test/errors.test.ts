@@ -25,6 +25,17 @@ describe("describeError()", () => {
     );
   });
 
+  test("describes a failed system call once, with its code", () => {
+    const call = caused("ENOSPC: no space left on device, write", undefined);
+    const renamed = caused("ENOENT: no such file or directory, rename '/a, b' -> '/c'", undefined);
+    expect(describeError(caused("Cannot write", call))).toBe(
+      "Cannot write: no space left on device (ENOSPC)",
+    );
+    expect(describeError(caused("Cannot write: the disk is full (ENOSPC)", call)))
+      .toBe("Cannot write: the disk is full (ENOSPC)");
+    expect(describeError(renamed)).toBe("no such file or directory (ENOENT)");
+  });
+
   test("takes a cause's message when it is no error", () => {
     expect(describeError(caused("Cannot start", new ErrorEvent("error", { message: "no such module" }))))
       .toBe("Cannot start: no such module");

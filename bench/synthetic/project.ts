@@ -4,7 +4,7 @@
  */
 import { pageId } from "../../src/codec/ids.ts";
 import { sealObject } from "../../src/codec/seal.ts";
-import { writeManifest } from "../../src/project/catalog.ts";
+import { writeManifest } from "../../src/project/manifests.ts";
 import { createProject } from "../../src/project/open_project.ts";
 import type { Project } from "../../src/project/project.ts";
 import { initRepository, type Repository } from "../../src/project/repository.ts";
@@ -84,7 +84,7 @@ async function storePage(project: Project, entries: EntryList): Promise<ObjectRe
   const ref = { id: pageId(project.firstKey.pageKey, content), lease: undefined };
   const name = chunkName(ref);
   await project.store.put(
-    project.key(name),
+    project.objectKey(name),
     sealObject({ type: OBJECT_TYPE.page, name, content }, project.firstKey),
   );
   return ref;
@@ -118,5 +118,5 @@ async function storeManifest(
     uploaded_bytes: changed * DEFAULT_CHUNK_BYTES,
     duration_s: 60,
   };
-  await writeManifest(project, { info, pages, key: project.firstKey }, {});
+  await writeManifest(project, { info, pages, keys: project.firstKey }, {});
 }

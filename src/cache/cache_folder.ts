@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type OwnPath, within } from "../os/own_path.ts";
 
 /** Of what project a host remembers things. */
-export interface ProjectPlace {
+interface ProjectPlace {
   /** `$XDG_CACHE_HOME/varve`. */
   root: string;
   repositoryId: string;

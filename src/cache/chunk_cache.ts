@@ -41,8 +41,8 @@ export class ChunkCache {
     await removeOwn(this.#file(name)).catch(() => {});
   }
 
-  /** Brings the folder back to its limit; called once, at the end of a run. */
-  async trim(): Promise<void> {
+  /** Brings the folder back to its limit, at the end of a run. */
+  async [Symbol.asyncDispose](): Promise<void> {
     const files = await listOwn(this.#folder).catch(() => []);
     let kept = 0;
     for (const { name, sizeBytes } of files.sort((a, b) => b.usedMs - a.usedMs)) {

@@ -65,11 +65,11 @@ const readRecord = record<FileRecord>({
  * not a regular file, or is being written to, or on a file system whose times do not tell.
  */
 export async function lookOf(path: string): Promise<FileLook | undefined> {
-  const first = await glanceAt(path);
+  const first = await readLook(path);
   if (first === undefined) return undefined;
   await wait(tickMs(first));
   if (!await settleTimes(path)) return undefined;
-  return sameLook(await glanceAt(path), first) ? first : undefined;
+  return sameLook(await readLook(path), first) ? first : undefined;
 }
 
 /** How long the clock of the file's file system may stand still. */
@@ -77,14 +77,14 @@ export function tickMs({ ctime }: Pick<FileLook, "ctime">): number {
   return BigInt(ctime) % COARSE_TIME_NS === 0n ? COARSE_TICK_MS : CLOCK_TICK_MS;
 }
 
-async function glanceAt(path: string): Promise<FileLook | undefined> {
+async function readLook(path: string): Promise<FileLook | undefined> {
   const stats = await stat(path, { bigint: true }).catch(() => undefined);
   if (stats === undefined || !stats.isFile()) return undefined;
   const { dev, ino, size, mtimeNs, ctimeNs } = stats;
   return { dev: `${dev}`, ino: `${ino}`, size: `${size}`, mtime: `${mtimeNs}`, ctime: `${ctimeNs}` };
 }
 
-export function sameLook(a: FileLook | undefined, b: FileLook | undefined): boolean {
+function sameLook(a: FileLook | undefined, b: FileLook | undefined): boolean {
   if (a === undefined || b === undefined) return false;
   return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtime === b.mtime &&
     a.ctime === b.ctime;
@@ -99,14 +99,14 @@ export async function recordFile(
   path: string,
   note: { known: FileLook; content: FileContent },
 ) {
-  if (!sameLook(await glanceAt(path), note.known)) return;
+  if (!sameLook(await readLook(path), note.known)) return;
   const record = encodeRecord({ look: note.known, content: note.content }, place.key);
   await replaceOwn(recordPath(place, note.known), (file) => file.write(record, 0)).catch(() => {});
 }
 
 /** The backup of the place's project that the file is known to equal. */
 export async function recordedContent(place: CachePlace, path: string): Promise<FileContent | undefined> {
-  const look = await glanceAt(path);
+  const look = await readLook(path);
   if (look === undefined) return undefined;
   const bytes = await readOwn(recordPath(place, look)).catch(() => undefined);
   const record = bytes === undefined ? undefined : decodeRecord(bytes, place.key);

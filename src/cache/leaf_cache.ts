@@ -40,7 +40,7 @@ export class LeafCache {
     await this.#file.write(front, this.#offset(position)).catch(() => {});
   }
 
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close().catch(() => {});
   }
 

@@ -24,7 +24,7 @@ const HEAD_BYTES = 4096;
 const SUM_BYTES = 32;
 const INDEX_BYTES = 12;
 
-export interface HashCacheHead {
+export interface PageCacheHead {
   repository: string;
   project: string;
   volume: string;
@@ -32,7 +32,7 @@ export interface HashCacheHead {
   pages: number;
 }
 
-const readHead = record<HashCacheHead & { size: number }>({
+const readHead = record<PageCacheHead & { size: number }>({
   repository: field.name,
   project: field.name,
   volume: field.name,
@@ -44,11 +44,11 @@ const readHead = record<HashCacheHead & { size: number }>({
 const { content: MAX_PAGE_BYTES } = maxParts(OBJECT_TYPE.page);
 
 export class PageCacheFile {
-  readonly head: HashCacheHead;
+  readonly head: PageCacheHead;
   readonly #file: OwnFile;
   readonly #index: DataView;
 
-  private constructor(file: OwnFile, head: HashCacheHead, index: Uint8Array) {
+  private constructor(file: OwnFile, head: PageCacheHead, index: Uint8Array) {
     this.#file = file;
     this.head = head;
     this.#index = new DataView(index.buffer, index.byteOffset, index.byteLength);
@@ -86,7 +86,7 @@ export class PageCacheFile {
     if (page >= this.head.pages) return undefined;
     const length = this.#index.getUint32(page * INDEX_BYTES + 8, true);
     if (length === 0) return undefined;
-    if (length > MAX_PAGE_BYTES) throw new RangeError("the cache has a page that is none");
+    if (length > MAX_PAGE_BYTES) throw new RangeError("the cache has an invalid page");
     return await readAt(this.#file, Number(this.#index.getBigUint64(page * INDEX_BYTES, true)), length);
   }
 
@@ -96,9 +96,9 @@ export class PageCacheFile {
 }
 
 /** Writes a cache anew, from all encoded pages of a backup in order; `undefined` stands for a page of zeros. */
-export async function writeHashCache(
+export async function writePageCache(
   place: OwnPath,
-  head: HashCacheHead,
+  head: PageCacheHead,
   pages: AsyncIterable<Uint8Array | undefined>,
 ): Promise<void> {
   await replaceOwn(place, async (file) => {
@@ -118,7 +118,7 @@ export async function writeHashCache(
   });
 }
 
-function encodeTop(head: HashCacheHead & { size: number }, index: Uint8Array): Uint8Array {
+function encodeTop(head: PageCacheHead & { size: number }, index: Uint8Array): Uint8Array {
   const top = new Uint8Array(HEAD_BYTES);
   const json = utf8(JSON.stringify(head));
   new DataView(top.buffer).setUint32(SUM_BYTES, json.length, true);
@@ -135,6 +135,6 @@ function checksum(head: Uint8Array, index: Uint8Array): Uint8Array {
 /** Exactly `length` bytes. Throws where the file is shorter. */
 async function readAt(file: OwnFile, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(length);
-  if (await file.read(bytes, offset) < length) throw new RangeError("the cache is cut short");
+  if (await file.read(bytes, offset) < length) throw new RangeError("the cache is truncated");
   return bytes;
 }

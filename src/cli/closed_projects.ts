@@ -11,6 +11,10 @@ export class ClosedProjects {
     this.#screen = screen;
   }
 
+  get none(): boolean {
+    return this.#errors.length === 0;
+  }
+
   /** What `work` gives of each project; those that it fails for are named and left out. */
   async each<T>(
     projects: AsyncIterable<string> | Iterable<string>,
@@ -30,7 +34,7 @@ export class ClosedProjects {
 
   /** To be called also for a project that was not wholly worked on. */
   leaveOut(project: string, error: VarveError): void {
-    this.#screen.write(`left out: ${project}: ${describeError(error)}\n`);
+    this.#screen.write(`skipped: ${project}: ${describeError(error)}\n`);
     this.#errors.push(error);
   }
 
@@ -40,8 +44,8 @@ export class ClosedProjects {
     if (worst === undefined) return;
     const were = `${counted(this.#errors.length, "project")} named above ${
       this.#errors.length === 1 ? "was" : "were"
-    } left out`;
-    throw new VarveError(worst.code, `Cannot do this for all of "${thing}": ${were}; the rest was done`);
+    } skipped`;
+    throw new VarveError(worst.code, `Cannot process all projects of "${thing}": ${were}`);
   }
 }
 

@@ -1,6 +1,6 @@
 /** From the options that every command takes to what the engine wants: store, secrets, log, and when to stop. */
 import { statSync } from "node:fs";
-import { availableParallelism, homedir } from "node:os";
+import { availableParallelism, homedir, hostname } from "node:os";
 import * as path from "node:path";
 import { type Context, type Logger, systemClock } from "../context.ts";
 import type { Secret } from "../project/open_project.ts";
@@ -21,7 +21,7 @@ export interface Session {
   closed: ClosedProjects;
 }
 
-export interface Command {
+interface Command {
   options: GlobalOptions;
   invocation: Invocation;
   /** What Ctrl-C leaves behind. */
@@ -91,7 +91,7 @@ async function openNamedStore(
   });
 }
 
-export interface OtherStoreOptions {
+interface OtherStoreOptions {
   options: GlobalOptions;
   context: Context;
   /** Where S3 is, and as whom, instead of what the options and the environment say. */
@@ -113,6 +113,9 @@ export async function openOtherStore(
     bytesPerSecond: options.limitRate,
     onRetry: (line, level) => context.log[level]({}, line),
     onWarning: (line) => context.log.warn({}, line),
+    onRequest: options.logLevel === "trace"
+      ? (request) => context.log.trace?.(request, "request")
+      : undefined,
   });
 }
 
@@ -121,7 +124,7 @@ export function defaultRepository(env: Environment, home: string): string {
 }
 
 /** What is below it may be deleted at any time. */
-export function cacheFolder(env: Environment, home: string): string {
+function cacheFolder(env: Environment, home: string): string {
   return path.join(xdgFolder(env.XDG_CACHE_HOME, path.join(home, ".cache")), "varve");
 }
 
@@ -142,14 +145,14 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
   const { createLogger } = await import("./logger.ts");
   const log = await createLogger(screen, {
     level: options.logLevel ?? (options.quiet ? "error" : "warn"),
-    format: options.logFormat ?? (screen.isTerminal ? "pretty" : "json"),
+    format: options.logFormat ?? (options.json ? "json" : "pretty"),
   });
   const cacheRoot = await openCacheRoot(env, log);
   const onStateTrouble = stateTrouble(log);
   const stateRoot = await openStateRoot(env, { log, onStateTrouble });
   const { jobs } = options;
   return {
-    ...{ signal, log, clock: systemClock, threads: availableParallelism() },
+    ...{ signal, log, clock: systemClock, host: hostname(), threads: availableParallelism() },
     ...{ jobs, cacheRoot, stateRoot, onStateTrouble },
   };
 }
@@ -171,7 +174,7 @@ async function openStateRoot(
 ): Promise<string | undefined> {
   const root = stateFolder(env, homedir());
   if (root === undefined) {
-    log.debug({}, "there is no home folder: which points were seen is not noted");
+    log.debug({}, "no home directory: the restore points seen are not recorded");
     return undefined;
   }
   const { openOwnRoot } = await import("../os/own_root.ts");

@@ -46,6 +46,6 @@ async function prettyStream(screen: Screen): Promise<Writable> {
     sync: true,
     colorize: screen.isTerminal,
     singleLine: true,
-    translateTime: "SYS:HH:MM:ss",
+    translateTime: screen.isTerminal ? "SYS:HH:MM:ss" : "SYS:yyyy-mm-dd HH:MM:sso",
   });
 }

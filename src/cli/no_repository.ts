@@ -23,12 +23,12 @@ export async function adviseNoRepository(
 ): Promise<NoRepositoryError> {
   const near = await findNear(error.url, advice);
   if (near.length > 0) {
-    return new NoRepositoryError(error.url, `near it there is ${near.slice(0, MAX_NAMED).join(", ")}`);
+    return new NoRepositoryError(error.url, `nearby: ${near.slice(0, MAX_NAMED).join(", ")}`);
   }
   if (advice.isNamed) return error;
   return new NoRepositoryError(
     error.url,
-    'no other was named: set VARVE_REPO or --repo, or make this one with "varve init"',
+    'name another with --repo or VARVE_REPO, or create it with "varve init"',
   );
 }
 

@@ -24,7 +24,7 @@ export class Problems {
     const count = this.#lines.size === 1 ? "1 object" : `${this.#lines.size} objects`;
     throw new VarveError(
       "damage",
-      `Cannot read all of "${thing}": ${count} named above cannot be read; the rest was done`,
+      `Cannot read all of "${thing}": ${count} named above cannot be read`,
     );
   }
 }

@@ -14,5 +14,5 @@ export function readShare(text: string): Share {
   }
   const parts = Number(/^1\/(\d{1,4})$/.exec(text)?.[1] ?? 0);
   if (parts > 0) return { share: 1 / parts, parts };
-  throw new InvalidArgumentError("Expected a share like 5%, or a part like 1/7.");
+  throw new InvalidArgumentError("Expected a share such as 5% or 1/7.");
 }

@@ -2,6 +2,7 @@
 import * as fs from "node:fs";
 import type { Secret } from "../project/open_project.ts";
 import { UsageError } from "../errors.ts";
+import { counted } from "../util/counted.ts";
 
 const KEY_BYTES = 32;
 /** A passphrase that has fewer bytes can be guessed by whoever has a copy of the store. */
@@ -20,7 +21,7 @@ export interface SecretOptions {
 }
 
 /** What is told of a secret that works, and yet should be another. */
-export type Warn = (line: string) => void;
+type Warn = (line: string) => void;
 
 /**
  * All secrets that the options name, or if they name none, the environment; each project takes what fits. Throws
@@ -39,7 +40,9 @@ export function readSecrets(options: SecretOptions, env: Environment, warn: Warn
 export function warnOfShort(secret: Secret | undefined, warn: Warn): void {
   if (secret?.kind !== "passphrase" || secret.passphrase.length >= SHORT_BYTES) return;
   warn(
-    `the passphrase has only ${secret.passphrase.length} bytes: whoever has a copy of the store can guess it`,
+    `the passphrase has only ${
+      counted(secret.passphrase.length, "byte")
+    }: anyone with a copy of the store can guess it`,
   );
 }
 
@@ -56,12 +59,12 @@ function readPassphrase(path: string, warn: Warn): Uint8Array {
   const bytes = readFile(path, "passphrase file", warn);
   if (BOM.every((byte, at) => bytes[at] === byte)) {
     warn(
-      `the passphrase file "${path}" begins with a byte order mark, which counts as a part of the passphrase`,
+      `the passphrase file "${path}" starts with a byte order mark, which is part of the passphrase`,
     );
   }
   const passphrase = bytes.at(-1) === LF ? bytes.subarray(0, -1) : bytes;
   if (passphrase.at(-1) === CR) {
-    warn(`the passphrase file "${path}" ends in CR LF; the CR counts as a part of the passphrase`);
+    warn(`the passphrase file "${path}" ends with CR LF; the CR is part of the passphrase`);
   }
   return notEmpty(passphrase, `"${path}" as a passphrase file`);
 }
@@ -93,7 +96,9 @@ function notEmpty(passphrase: Uint8Array, what: string): Uint8Array {
 function readKey(path: string, warn: Warn): Uint8Array {
   const key = readFile(path, "key file", warn);
   if (key.length === KEY_BYTES) return key;
-  throw new UsageError(`Cannot use "${path}" as a key file: it holds ${key.length} bytes, not ${KEY_BYTES}`);
+  throw new UsageError(
+    `Cannot use "${path}" as a key file: it has ${counted(key.length, "byte")} instead of ${KEY_BYTES}`,
+  );
 }
 
 function readFile(path: string, kind: string, warn: Warn): Uint8Array {
@@ -101,7 +106,7 @@ function readFile(path: string, kind: string, warn: Warn): Uint8Array {
     const file = fs.statSync(path);
     if (file.isFile() && (file.mode & OTHERS_MODE) !== 0) {
       const mode = (file.mode & 0o777).toString(8).padStart(4, "0");
-      warn(`the ${kind} "${path}" can be read by others than its owner (mode ${mode}); chmod 600`);
+      warn(`the ${kind} "${path}" is readable by other users (mode ${mode}); run chmod 600`);
     }
     return new Uint8Array(fs.readFileSync(path));
   } catch (cause) {

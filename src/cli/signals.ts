@@ -17,7 +17,7 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** How long the command may take to put things in order. */
 const GRACE_MS = 2000;
 
-export interface SignalOptions {
+interface SignalOptions {
   /** The process. */
   emitter: EventEmitter;
   /** Ends the process at once. */

@@ -14,7 +14,7 @@ export const DEAF_LIMIT_MS = 1500;
 /** From a second signal on. */
 const SECOND_LIMIT_MS = 400;
 
-export const UNWAITED = "Interrupted, without waiting for what was under way: how that ended is not known";
+export const UNWAITED = "Interrupted: outstanding requests were abandoned; their outcome is unknown";
 export const INTERRUPTED_EXIT_CODE = 130;
 
 export interface WatchdogData {
@@ -26,7 +26,7 @@ export interface WatchdogData {
 }
 
 /** What a look sees; the times are of a clock that never goes back. */
-export interface Look {
+interface Look {
   nowMs: number;
   heard: number;
   /** A signal came that the main thread has not heard of yet. */

@@ -43,7 +43,7 @@ export interface KeyPlace {
  * Some tenths of a second and 128 MiB: whoever has a copy of the store may try passphrases for years. OWASP's strongest
  * setting of scrypt. Nobody has ever written less, so nobody takes less.
  */
-export const SCRYPT = { n: 2 ** 17, r: 8, p: 1 };
+const SCRYPT = { n: 2 ** 17, r: 8, p: 1 };
 /** A key object that asks for more memory than this is refused: 128 · n · r bytes; and for so many turns of it. */
 const MAX_SCRYPT_BYTES = 256 * 1024 * 1024;
 const MAX_SCRYPT_P = 16;

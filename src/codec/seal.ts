@@ -4,7 +4,7 @@
  * A sealed section is nonce (12) ‖ ciphertext ‖ tag (16). docs/format.md, "Objects".
  */
 import { createCipheriv, createDecipheriv, randomFillSync } from "node:crypto";
-import { DamageError } from "../errors.ts";
+import { cannotRead } from "../errors.ts";
 import { utf8 } from "../util/bytes.ts";
 import {
   COMPRESSION,
@@ -100,7 +100,7 @@ export function openFront(bytes: Uint8Array, object: ObjectName, key: SealKey): 
   const out = new Uint8Array(Math.max(0, header.frontBytes - SEAL_BYTES));
   const section = bytes.subarray(HEADER_BYTES, frontEnd(header));
   if (section.length !== header.frontBytes || section.length < SEAL_BYTES) {
-    throw damaged(object, "it is cut short");
+    throw cannotRead(object.key, "it is truncated");
   }
   openSection(out, section, { object, part: PART.front, header: bytes.subarray(0, HEADER_BYTES), key });
   return out;
@@ -119,16 +119,22 @@ export function openContentInto(
   const header = decodeHeader(bytes, object);
   const section = bytes.subarray(frontEnd(header));
   if (section.length !== header.contentBytes || section.length < SEAL_BYTES) {
-    throw damaged(object, "its length is wrong");
+    throw cannotRead(object.key, "its length is wrong");
   }
-  if (header.plainBytes > out.length) throw damaged(object, `it says to hold ${header.plainBytes} bytes`);
+  if (header.plainBytes > out.length) {
+    throw cannotRead(object.key, `its header claims ${header.plainBytes} bytes`);
+  }
   const raw = header.compression === COMPRESSION.none;
   // Seen before it is opened: the room is for as much as the header says.
-  if (raw && section.length - SEAL_BYTES !== header.plainBytes) throw damaged(object, "its length is wrong");
+  if (raw && section.length - SEAL_BYTES !== header.plainBytes) {
+    throw cannotRead(object.key, "its length is wrong");
+  }
   const opened = (raw ? out : options.scratch).subarray(0, section.length - SEAL_BYTES);
   openSection(opened, section, { object, part: PART.content, header: bytes.subarray(0, HEADER_BYTES), key });
   const length = raw ? opened.length : decompress(opened, out.subarray(0, header.plainBytes), object);
-  if (length !== header.plainBytes) throw damaged(object, "its content is not as long as its header says");
+  if (length !== header.plainBytes) {
+    throw cannotRead(object.key, "its content does not have the length in its header");
+  }
   return length;
 }
 
@@ -144,7 +150,7 @@ function decompress(frame: Uint8Array, out: Uint8Array, object: ObjectName): num
   try {
     return zstd().decompress(frame, out);
   } catch (cause) {
-    throw damaged(object, "its content cannot be decompressed", cause);
+    throw cannotRead(object.key, "its content cannot be decompressed", cause);
   }
 }
 
@@ -184,7 +190,7 @@ function openSection(
   try {
     cipher.final();
   } catch (cause) {
-    throw damaged(options.object, "it was changed, or sealed with another key", cause);
+    throw cannotRead(options.object.key, "it was changed, or encrypted with another key", cause);
   }
 }
 
@@ -195,8 +201,4 @@ function transform(cipher: Cipher, from: Uint8Array, to: Uint8Array): void {
     // Left to the garbage collector, tens of MiB would wait for it. Shorter ones might share the runtime's pool.
     if (piece.length === PIECE_BYTES) piece.buffer.transfer(0);
   }
-}
-
-function damaged(object: ObjectName, state: string, cause?: unknown): DamageError {
-  return new DamageError(object.key, `Cannot read "${object.key}": ${state}`, { cause });
 }

@@ -65,7 +65,7 @@ export const bunZstd: Zstd = {
   },
   decompress(source, target) {
     const plain = Bun.zstdDecompressSync(source as Uint8Array<ArrayBuffer>);
-    if (plain.length > target.length) throw new RangeError("the frame holds more than it may");
+    if (plain.length > target.length) throw new RangeError("the frame is larger than expected");
     target.set(plain);
     return plain.length;
   },

@@ -10,11 +10,16 @@ const PATTERN = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})(\d{3})Z-[0-9a-f]{8
 export function backupId(timeMs: number, random: Uint8Array): string {
   const id = `${timePart(timeMs)}-${toHex(random.subarray(0, 4))}`;
   if (isBackupId(id)) return id;
-  throw new RangeError(`no backup can be dated ${new Date(timeMs).toISOString()}`);
+  throw new RangeError(`a backup cannot have the time ${new Date(timeMs).toISOString()}`);
 }
 
 function timePart(timeMs: number): string {
   return new Date(timeMs).toISOString().replace(/[-:.]/g, "");
+}
+
+/** Its random end, which nearly always tells it from the volume's others. */
+export function shortId(id: string): string {
+  return id.slice(id.lastIndexOf("-") + 1);
 }
 
 export function isBackupId(text: string): boolean {

@@ -2,7 +2,7 @@
  * The two kinds of object that are read before any key is known, `varve.json` and a project's keys, are text: one line
  * of JSON that begins with `{"varve":<version>`, and on a second line the SHA-256 of the first in hex.
  */
-import { DamageError } from "../errors.ts";
+import { cannotRead } from "../errors.ts";
 import { fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { FORMAT_VERSION, KIB } from "./limits.ts";
 import { unknownVersion } from "./object.ts";
@@ -17,18 +17,18 @@ export function encodeCheckedJson(fields: Record<string, unknown>): Uint8Array {
 
 /** The fields of the object at `key`. Throws `DamageError`, or `format_version` where a varve of another format wrote it. */
 export function decodeCheckedJson(bytes: Uint8Array, key: string): Record<string, unknown> {
-  const damaged = (state: string) => new DamageError(key, `Cannot read "${key}": ${state}`);
+  const damaged = (state: string) => cannotRead(key, state);
   const [line, sum, ...rest] = (fromUtf8(bytes) ?? "").split("\n");
   const version = /^\{"varve":(\d+)[,}]/.exec(line ?? "")?.[1];
-  if (version === undefined) throw damaged("it is not a file of varve");
+  if (version === undefined) throw damaged("it was not written by varve");
   if (Number(version) !== FORMAT_VERSION) throw unknownVersion(key, version);
   if (rest.join("") !== "" || sum !== sha256Hex(line!)) {
-    throw damaged("its check sum does not match, it was changed");
+    throw damaged("its checksum does not match");
   }
   try {
     return JSON.parse(line!) as Record<string, unknown>;
   } catch {
-    throw damaged("its line is no JSON");
+    throw damaged("it is not valid JSON");
   }
 }
 

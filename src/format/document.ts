@@ -2,7 +2,7 @@
  * Documents: the JSON that sealed objects and local caches hold. Whoever has a project's key, or can write to a cache, can
  * make any: of each field only what it may be is believed, and all that is not named here is left out. docs/format.md, "Documents".
  */
-import { DamageError, VarveError } from "../errors.ts";
+import { cannotRead, VarveError } from "../errors.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { MAX_DOCUMENT_BYTES } from "./limits.ts";
 
@@ -29,7 +29,7 @@ class Mismatch extends Refusal {
 }
 
 /** What a document is called in errors, and what it may hold. */
-export interface DocumentOptions<T> {
+interface DocumentOptions<T> {
   key: string;
   read: Reader<T>;
 }
@@ -40,7 +40,17 @@ export function decodeDocument<T>(bytes: Uint8Array, { key, read }: DocumentOpti
     return read(parse(bytes));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    throw new DamageError(key, `Cannot read "${key}": ${error.message}`);
+    throw cannotRead(key, error.message);
+  }
+}
+
+/** What of a parsed value is believed; `undefined` if it is not what `read` reads. */
+export function tryRead<T>(value: unknown, read: Reader<T>): T | undefined {
+  try {
+    return read(value);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return undefined;
   }
 }
 
@@ -61,7 +71,7 @@ function parse(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(fromUtf8(bytes) ?? "");
   } catch {
-    throw new Refusal("it is not JSON");
+    throw new Refusal("it is not valid JSON");
   }
 }
 
@@ -73,7 +83,7 @@ export function text({ most }: { most: number }): Reader<string> {
   );
 }
 
-export interface Bounds {
+interface Bounds {
   least?: number;
   most: number;
 }

@@ -12,7 +12,7 @@
  * Kind 0 is all zeros, 1 an object, 2 an object whose key carries the suffix of a lease, 3 a block patch over a whole
  * chunk; a lease of zeros in it stands for no suffix.
  */
-import { equalBytes } from "../util/bytes.ts";
+import { equalBytes, sameBytes } from "../util/bytes.ts";
 import type { ObjectRef } from "./layout.ts";
 import { ID_BYTES, LEASE_ID_BYTES } from "./limits.ts";
 
@@ -49,8 +49,7 @@ export function sameLocation(a: ChunkLocation, b: Entry): boolean {
 
 function sameRef(a: ObjectRef | undefined, b: ObjectRef | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
-  if (a.lease === undefined || b.lease === undefined) return a.lease === b.lease && equalBytes(a.id, b.id);
-  return equalBytes(a.lease, b.lease) && equalBytes(a.id, b.id);
+  return sameBytes(a.lease, b.lease) && equalBytes(a.id, b.id);
 }
 
 export class EntryList {
@@ -88,6 +87,14 @@ export class EntryList {
       const at = i * REF_BYTES;
       if (this.#kinds[i] === OBJECT) yield { id: this.#refs.subarray(at, at + ID_BYTES), lease: undefined };
       else if (this.#kinds[i] !== ZERO) yield* refsOf(this.get(i)!);
+    }
+  }
+
+  /** The entries that are not zeros, each with its index. */
+  *locations(): Generator<[number, ChunkLocation]> {
+    for (let i = 0; i < this.length; i++) {
+      const location = this.get(i);
+      if (location !== undefined) yield [i, location];
     }
   }
 
@@ -145,23 +152,23 @@ export class EntryList {
 
   /** Throws `RangeError` when the bytes are not exactly a run of entries; of `length` of them, where that is known. */
   static decode(bytes: Uint8Array, length?: number): EntryList {
-    if (bytes.length < 4) throw new RangeError("the entries are cut short");
+    if (bytes.length < 4) throw new RangeError("the entries are truncated");
     const count = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-    if (count > bytes.length - 4) throw new RangeError("the entries are cut short");
+    if (count > bytes.length - 4) throw new RangeError("the entries are truncated");
     if (length !== undefined && count !== length) {
-      throw new RangeError(`there are ${count} entries, not ${length}`);
+      throw new RangeError(`it has ${count} entries instead of ${length}`);
     }
     const list = new EntryList(count);
     let from = 4;
     for (let i = 0; i < count; i++) {
       const kind = bytes[from++];
       const size = payloadBytes(kind);
-      if (size === undefined) throw new RangeError(`entry ${i} is of the unknown kind ${kind}`);
-      if (from + size > bytes.length) throw new RangeError("the entries are cut short");
+      if (size === undefined) throw new RangeError(`entry ${i} has the unknown kind ${kind}`);
+      if (from + size > bytes.length) throw new RangeError("the entries are truncated");
       list.#decodeEntry(i, kind!, bytes.subarray(from, from + size));
       from += size;
     }
-    if (from !== bytes.length) throw new RangeError("bytes follow the last entry");
+    if (from !== bytes.length) throw new RangeError("the last entry is followed by more bytes");
     return list;
   }
 

@@ -27,7 +27,7 @@ export const count = whole({ most: Number.MAX_SAFE_INTEGER });
 export const timeMs = number({ least: -MAX_TIME_MS, most: MAX_TIME_MS });
 
 /** A date that there is, in ISO 8601, UTC, to the millisecond. */
-export const isoTime = where(isIsoTime, "a time like 2026-11-21T21:32:59.123Z");
+export const isoTime = where(isIsoTime, "a time such as 2026-11-21T21:32:59.123Z");
 
 function isIsoTime(value: unknown): value is string {
   if (typeof value !== "string" || !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value)) return false;

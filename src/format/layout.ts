@@ -64,12 +64,13 @@ export function parseMarkName(name: string): ObjectRef | undefined {
     : undefined;
 }
 
-export function volumePrefix(volume: string): string {
-  return `${VOLUMES_PREFIX}${volume}/`;
+/** Where the manifests of the volume are, or those of all volumes. */
+export function manifestsPrefix(volume: string | undefined): string {
+  return volume === undefined ? VOLUMES_PREFIX : `${VOLUMES_PREFIX}${volume}/`;
 }
 
 export function manifestName(volume: string, backup: string): string {
-  return `${volumePrefix(volume)}${backup}`;
+  return `${VOLUMES_PREFIX}${volume}/${backup}`;
 }
 
 /** Volume and backup id behind a manifest's name; `undefined` for anything else, such as what no volume can be called. */
@@ -83,6 +84,11 @@ function parsePlace(name: string, prefix: string): { volume: string; backup: str
   if (!name.startsWith(prefix) || slash < prefix.length || !isBackupId(backup)) return undefined;
   const volume = name.slice(prefix.length, slash);
   return isVolumeName(volume) ? { volume, backup } : undefined;
+}
+
+/** Where the holds of the volume are, or those of all volumes. */
+export function holdsPrefix(volume: string | undefined): string {
+  return volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
 }
 
 /** What keeps a backup from being forgotten. */

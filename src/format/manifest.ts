@@ -134,19 +134,19 @@ export function decodeInfo(bytes: Uint8Array, at: InfoPlace): ManifestInfo {
   const { project, volume, backup, time, chunk_bytes, size_bytes } = info;
   const cannot = `Cannot read "${at.key}":`;
   if (project !== at.project || volume !== at.volume || backup !== at.backup) {
-    throw new DamageError(at.key, `${cannot} it does not hold the manifest that its name says`);
+    throw new DamageError(at.key, `${cannot} its content does not match its name`);
   }
   if (Date.parse(time) !== backupTimeMs(backup)) {
-    throw new DamageError(at.key, `${cannot} its "time" is not that of its name`);
+    throw new DamageError(at.key, `${cannot} its "time" does not match its name`);
   }
   if (chunk_bytes !== at.chunkBytes) {
-    const sizes = `its chunks have ${chunk_bytes} bytes, those of the repository ${at.chunkBytes}`;
-    throw new ChunkSizeError(at.key, `${cannot} ${sizes}; put the right varve.json back`, {
+    const sizes = `its chunk size is ${chunk_bytes} bytes, that of the repository ${at.chunkBytes}`;
+    throw new ChunkSizeError(at.key, `${cannot} ${sizes}; restore the original varve.json`, {
       chunkBytes: chunk_bytes,
     });
   }
   if (size_bytes > maxVolumeBytes(chunk_bytes)) {
-    throw new DamageError(at.key, `${cannot} its "size_bytes" is more than such chunks allow`);
+    throw new DamageError(at.key, `${cannot} its "size_bytes" is too large for that chunk size`);
   }
   return info;
 }

@@ -4,9 +4,9 @@ import { isBackupId } from "./backup_id.ts";
 import { MAX_NAME_BYTES } from "./limits.ts";
 
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.:+=,~-]*$/;
-const ALLOWED = "letters, digits and _ . : + = , ~ - are allowed, the first a letter, digit or _";
+const ALLOWED = "expected letters, digits and _ . : + = , ~ -, starting with a letter, digit or _";
 
-export interface VolumeSpec {
+interface VolumeSpec {
   project: string;
   volume: string;
   /** What follows the `@`, as it was typed; `undefined` without one. */
@@ -42,10 +42,12 @@ export function assertVolumeName(name: string): void {
   assertLength("volume", name);
   for (const segment of name.split("/")) {
     if (!SEGMENT.test(segment)) {
-      throw new UsageError(`Cannot use ${quote(name)} as a volume: ${ALLOWED}, with / between the parts`);
+      throw new UsageError(`Cannot use ${quote(name)} as a volume: ${ALLOWED}, in parts separated by /`);
     }
     if (isBackupId(segment)) {
-      throw new UsageError(`Cannot use ${quote(name)} as a volume: "${segment}" looks like a backup's id`);
+      throw new UsageError(
+        `Cannot use ${quote(name)} as a volume: "${segment}" looks like the id of a restore point`,
+      );
     }
   }
 }
@@ -61,7 +63,7 @@ function assertLength(kind: string, name: string): void {
   if (bytes === 0) throw new UsageError(`Cannot use an empty name as a ${kind}`);
   if (bytes > MAX_NAME_BYTES) {
     throw new UsageError(
-      `Cannot use ${quote(name)} as a ${kind}: it has ${bytes} bytes, at most ${MAX_NAME_BYTES} are allowed`,
+      `Cannot use ${quote(name)} as a ${kind}: it has ${bytes} bytes, more than ${MAX_NAME_BYTES}`,
     );
   }
 }

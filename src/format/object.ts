@@ -15,7 +15,7 @@
  * 32     …    front section, then content section
  * ```
  */
-import { DamageError, VarveError } from "../errors.ts";
+import { cannotRead, VarveError } from "../errors.ts";
 import {
   FORMAT_VERSION,
   ID_BYTES,
@@ -55,7 +55,7 @@ const NAMED_TYPES: ReadonlySet<ObjectType> = new Set([
 ]);
 
 export const COMPRESSION = { none: 0, zstd: 1 } as const;
-export type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
+type Compression = (typeof COMPRESSION)[keyof typeof COMPRESSION];
 
 /** What sealing adds to a section: a nonce and a tag (src/codec/seal.ts). */
 const SEAL_BYTES = 28;
@@ -67,7 +67,7 @@ const MAX_PAGE_ENTRY_BYTES = 1 + ID_BYTES + LEASE_ID_BYTES;
 const SEAL_ROOM_BYTES = 64;
 
 /** The sections of an object, in plain. */
-export interface PartSizes {
+interface PartSizes {
   front: number;
   content: number;
 }
@@ -121,7 +121,7 @@ export interface ObjectHeader {
 export function encodeHeader(header: ObjectHeader): Uint8Array {
   if (!fits(header)) {
     const sizes = `${header.frontBytes} and ${header.plainBytes} bytes`;
-    throw new VarveError("failed", `Cannot write an object of ${sizes}: that is more than one can hold`);
+    throw new VarveError("failed", `Cannot write an object of ${sizes}: an object cannot be that large`);
   }
   const out = new Uint8Array(HEADER_BYTES);
   const view = new DataView(out.buffer);
@@ -146,14 +146,14 @@ export function objectType(bytes: Uint8Array): ObjectType {
  * not such a header, `format_version` where a varve of another format wrote an object that stands on its own.
  */
 export function decodeHeader(bytes: Uint8Array, options: { key: string; type: ObjectType }): ObjectHeader {
-  const damaged = (state: string) => new DamageError(options.key, `Cannot read "${options.key}": ${state}`);
-  if (bytes.length < HEADER_BYTES) throw damaged(`it has ${bytes.length} bytes, shorter than a header`);
-  if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw damaged("it does not begin as an object of varve");
+  const damaged = (state: string) => cannotRead(options.key, state);
+  if (bytes.length < HEADER_BYTES) throw damaged(`it has ${bytes.length} bytes, less than a header`);
+  if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw damaged("it does not start like a varve object");
   if (bytes[5] !== FORMAT_VERSION) {
-    if (NAMED_TYPES.has(options.type)) throw damaged(`its version ${bytes[5]} is not that of its manifest`);
+    if (NAMED_TYPES.has(options.type)) throw damaged(`its version ${bytes[5]} does not match its manifest`);
     throw unknownVersion(options.key, bytes[5]!);
   }
-  if (bytes[6] !== options.type) throw damaged(`it is an object of type ${bytes[6]}, not ${options.type}`);
+  if (bytes[6] !== options.type) throw damaged(`its type is ${bytes[6]} instead of ${options.type}`);
   const compression = bytes[7]!;
   if (compression !== COMPRESSION.none && compression !== COMPRESSION.zstd) {
     throw damaged(`its compression ${compression} is unknown`);
@@ -167,7 +167,7 @@ export function decodeHeader(bytes: Uint8Array, options: { key: string; type: Ob
     contentBytes: view.getUint32(20, true),
     plainBytes: view.getUint32(24, true),
   };
-  if (!fits(header)) throw damaged("it says to hold more than an object can");
+  if (!fits(header)) throw damaged("its header claims an impossible size");
   return header;
 }
 
@@ -190,10 +190,10 @@ export function isPossibleChunkSize(sizeBytes: number, chunkBytes: number): bool
 /** The error for an object or repository of another format version. */
 export function unknownVersion(thing: string, version: number | string): VarveError {
   const advice = Number(version) < FORMAT_VERSION
-    ? "it was made before the first release; restore with the varve that made it, and begin a new repository"
-    : "use a later varve";
+    ? "it was written before the first release; restore it with that version of varve, and create a new repository"
+    : "use a newer varve";
   return new VarveError(
     "format_version",
-    `Cannot read "${thing}": its format version is ${version}, this varve knows ${FORMAT_VERSION}; ${advice}`,
+    `Cannot read "${thing}": its format version is ${version}, but this varve supports ${FORMAT_VERSION}; ${advice}`,
   );
 }

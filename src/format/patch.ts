@@ -19,7 +19,7 @@ const BITMAP_AT = LENGTH_AT + 4;
 /** A patch has less than this share of the chunk's blocks: beyond it, the chunk is stored whole again. */
 export const MAX_PATCH_SHARE = 1 / 4;
 
-export interface PatchFront {
+interface PatchFront {
   base: ObjectRef;
   /** Bytes of the chunk. */
   length: number;
@@ -96,7 +96,7 @@ export function encodePatchFront({ base, length, blocks }: PatchFront): Uint8Arr
 
 /** Throws `RangeError` where the bytes are not such a front. */
 export function decodePatchFront(bytes: Uint8Array): PatchFront {
-  if (bytes.length < BITMAP_AT) throw new RangeError("the front of the patch is cut short");
+  if (bytes.length < BITMAP_AT) throw new RangeError("the front of the patch is truncated");
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(LENGTH_AT, true);
   if (bytes.length !== patchFrontBytes(length)) {
     throw new RangeError("the front of the patch has a wrong length");

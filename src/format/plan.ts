@@ -3,7 +3,7 @@
  * suffix, zeros where it has none); its head says what it waits for and which restore points it saw. docs/format.md,
  * "Plans".
  */
-import { DamageError } from "../errors.ts";
+import { cannotRead } from "../errors.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { decodeDocument, encodeDocument, list, record } from "./document.ts";
 import { encodeRef, refAt } from "./entries.ts";
@@ -76,5 +76,5 @@ export function decodeNames(bytes: Uint8Array, key: string): string[] {
   if (bytes.length === 0) return [];
   const names = (fromUtf8(bytes) ?? "").split("\n");
   if (names.every((name) => parseManifestName(name) !== undefined)) return names;
-  throw new DamageError(key, `Cannot read "${key}": a line of it is not the name of a manifest`);
+  throw cannotRead(key, "one of its lines is not the name of a manifest");
 }

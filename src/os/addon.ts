@@ -37,5 +37,5 @@ function makeMemoryFile(): number {
     const fd = libc?.memfd_create(name, flags) ?? -1;
     if (fd >= 0) return fd;
   }
-  throw new Error("Cannot load an addon: the system gives no file in memory");
+  throw new Error("Cannot load an addon: the system has no memory file (memfd)");
 }

@@ -54,7 +54,7 @@ class Child {
   /** @throws {VarveError} where the command cannot be run */
   constructor(command: readonly string[], pipe: ChildPipe, options: ProducerOptions) {
     const [program] = command;
-    if (program === undefined) throw new UsageError("Cannot run the command of --exec: none was given");
+    if (program === undefined) throw new UsageError("Cannot run a command: --exec needs one after --");
     this.name = program;
     this.fd = pipe.ours;
     this.child = spawn(command, program, pipe);
@@ -77,7 +77,7 @@ class Child {
     this.#signal.throwIfAborted();
     if (code === 0) return;
     const { signalCode } = this.child;
-    const end = signalCode === null ? `exited with code ${code}` : `was ended by ${signalCode}`;
+    const end = signalCode === null ? `exited with code ${code}` : `was killed by ${signalCode}`;
     const line = lastLine(this.#stderrTail);
     throw new ExitError(this.name, {
       exitCode: signalCode === null ? code : null,

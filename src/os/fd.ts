@@ -7,7 +7,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
 
 /** How long to wait before writing again to a pipe that another process made non-blocking and that is full. */
-const FULL_PIPE_WAIT_MS = 5;
+export const FULL_PIPE_WAIT_MS = 5;
 
 export const openFd: (path: string, flags: number, mode?: number) => Promise<number> = promisify(fs.open);
 export const closeFd: (fd: number) => Promise<void> = promisify(fs.close);

@@ -3,7 +3,7 @@ import { systemCode } from "./fd.ts";
 
 /** Short words for the states an operator meets most. */
 const STATES: Readonly<Record<string, string>> = {
-  ENOTDIR: "a part of the path is no folder",
+  ENOTDIR: "a part of the path is not a directory",
   ENOSPC: "no space left on the device",
   EDQUOT: "the disk quota is used up",
   EACCES: "permission denied",
@@ -12,11 +12,11 @@ const STATES: Readonly<Record<string, string>> = {
   EIO: "input/output error",
   ESTALE: "stale file handle",
   ENAMETOOLONG: "the name is too long",
-  ELOOP: "links lead round in a circle",
+  ELOOP: "too many symbolic links",
   EUCLEAN: "the file system is damaged",
   EBADMSG: "the file system is damaged",
-  ENOTCONN: "the file system's server is gone",
-  EHOSTDOWN: "the file system's server is gone",
+  ENOTCONN: "the file system's server is not connected",
+  EHOSTDOWN: "the file system's server is down",
 };
 
 /** The failure in a few words, with its code. */

@@ -114,15 +114,15 @@ export class Folder implements Disposable {
   }
 }
 
-export interface OpenFile {
+interface OpenFile {
   fd: number;
   stats: fs.BigIntStats;
 }
 
 function foreignState(stats: fs.StatsBase<number | bigint>): string {
   return stats.isSymbolicLink()
-    ? "is a link, and none is followed: put what it leads to in its place, or remove it"
-    : `is a ${kindOf(stats)}, and nothing of varve's: remove it`;
+    ? "is a link, which varve does not follow; replace it with its target, or remove it"
+    : `is a ${kindOf(stats)}, which varve never creates; remove it`;
 }
 
 function kindOf(stats: fs.StatsBase<number | bigint>): string {

@@ -12,7 +12,7 @@ export interface Input {
   close(): Promise<void>;
 }
 
-export interface ProducerInputOptions extends Omit<ByteReaderOptions, "position"> {
+interface ProducerInputOptions extends Omit<ByteReaderOptions, "position"> {
   /** Told where the producer has ended and its output has not, for a process that it started still holds it. */
   warn?: ((line: string) => void) | undefined;
 }

@@ -150,13 +150,15 @@ async function openAs({ root, path }: OwnPath, access: number): Promise<OwnFile>
   using folder = await openFolder({ root, path: dirname(path) });
   const name = basename(path);
   const file = await folder.openFile(name, access);
-  if (file === undefined) throw new ForeignEntryError(name, "is a folder, and nothing of varve's: remove it");
+  if (file === undefined) throw new ForeignEntryError(name, "is a folder, where varve has a file; remove it");
   const { uid, nlink } = file.stats;
   if (Number(uid) === process.geteuid?.() && nlink === 1n) return new OwnFile(file.fd);
   await closeFd(file.fd);
   throw new ForeignEntryError(
     name,
-    nlink === 1n ? `belongs to another user (uid ${uid}): remove it` : "has a second name: remove it",
+    nlink === 1n
+      ? `is not used: it belongs to another user (uid ${uid}); remove it`
+      : "is not used: it has a second name; remove it",
   );
 }
 
@@ -181,7 +183,7 @@ async function descend(
     const state = strangeness(await folder.stat());
     if (state === undefined) continue;
     folder[Symbol.dispose]();
-    throw new ForeignEntryError(name, state);
+    throw new ForeignEntryError(name, `is not used: ${state.why}; ${state.remedies.join(" or ")}`);
   }
   return folder;
 }

@@ -24,22 +24,26 @@ export async function openOwnRoot(root: string, options: OwnRootOptions): Promis
     await mkdir(root, { recursive: true, mode: 0o700 });
     const state = strangeness(await lstat(root)) ?? strangeness(await stat(root));
     if (state === undefined) return root;
-    onStrange(
-      `the ${name} folder "${root}" ${state}, or set ${variable} to a folder of your own`,
-    );
+    const remedies = [...state.remedies, `or set ${variable} to a directory of your own`].join(", ");
+    onStrange(`the ${name} folder "${root}" is not used: ${state.why}; ${remedies}`);
   } catch (error) {
-    onMissing(`nothing is remembered in "${root}": ${describeFileError(error)}`);
+    onMissing(`the ${name} in "${root}" is not used: ${describeFileError(error)}`);
   }
   return undefined;
 }
 
 /** Why others could have put something into a folder, and how to mend that; of a link, whose it is. */
-export function strangeness(stats: Stats | BigIntStats): string | undefined {
+export function strangeness(
+  stats: Stats | BigIntStats,
+): { why: string; remedies: readonly string[] } | undefined {
   if (Number(stats.uid) !== process.geteuid?.()) {
-    return `belongs to another user (uid ${stats.uid}), and is not used: chown or remove it`;
+    return {
+      why: `it belongs to another user (uid ${stats.uid})`,
+      remedies: ["change its owner", "remove it"],
+    };
   }
   const mode = Number(stats.mode) & 0o7777;
   if (stats.isSymbolicLink() || (mode & 0o022) === 0) return undefined;
   const octal = mode.toString(8).padStart(4, "0");
-  return `can be written to by others (mode ${octal}), and is not used: remove it, since it may hold what they wrote`;
+  return { why: `other users can write to it (mode ${octal}) and may have`, remedies: ["remove it"] };
 }

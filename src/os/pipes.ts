@@ -46,7 +46,7 @@ export function preparePipe(fd: number): void {
 export function makePipe(): { readFd: number; writeFd: number } {
   const fds = new Int32Array(2);
   if ((libc()?.pipe2(ptr(fds), O_CLOEXEC) ?? -1) !== 0) {
-    throw new VarveError("failed", "Cannot make a pipe: the C library or the system refuses it");
+    throw new VarveError("failed", "Cannot make a pipe: the C library or the system refused it");
   }
   return { readFd: fds[0]!, writeFd: fds[1]! };
 }
@@ -61,7 +61,7 @@ export function isHeldByWriter(readFd: number): boolean {
 }
 
 /** A run of a file's bytes. A hole's bytes are all zero. */
-export interface Region {
+interface Region {
   kind: "hole" | "data";
   offset: number;
   length: number;

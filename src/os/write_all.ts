@@ -1,8 +1,6 @@
 /** Whole, synchronous writes to standard output and standard error, which both may be pipes that fill up. */
 import * as fs from "node:fs";
-
-/** How long to wait before writing again to a pipe that another process made non-blocking and that is full. */
-const FULL_PIPE_WAIT_MS = 5;
+import { FULL_PIPE_WAIT_MS, systemCode } from "./fd.ts";
 
 /** Synchronous, so that nothing is lost when the process exits next. Throws system errors. */
 export function writeAll(fd: number, bytes: Uint8Array): void {
@@ -13,12 +11,8 @@ function writeSome(fd: number, bytes: Uint8Array): number {
   try {
     return fs.writeSync(fd, bytes);
   } catch (error) {
-    if (!hasCode(error, "EAGAIN")) throw error;
+    if (systemCode(error) !== "EAGAIN") throw error;
     Bun.sleepSync(FULL_PIPE_WAIT_MS);
     return 0;
   }
-}
-
-export function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }

@@ -1,7 +1,7 @@
 /** The objects beside the chunks and manifests that a restore or an operator needs: keys and holds. */
 import { DamageError, describeError, isUnreadable, type UnreadableError, VarveError } from "../errors.ts";
 import { CHECKED_JSON_RANGE } from "../format/checked_json.ts";
-import { HOLDS_PREFIX, KEYS_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
+import { holdsPrefix, KEYS_PREFIX, parseHoldName } from "../format/layout.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "./project.ts";
@@ -14,27 +14,24 @@ export async function checkBeside(
   { volume, onDamage }: { volume: string | undefined; onDamage: (error: UnreadableError) => void },
   context: Context,
 ): Promise<void> {
+  const report = (error: unknown) => {
+    if (!isUnreadable(error)) throw error;
+    onDamage(error);
+  };
   for await (const { name, key } of project.list(KEYS_PREFIX, context)) {
     if (isKeyName(name)) {
-      await telling(onDamage, () => checkKey(project.store, { key, project: project.name }, context));
+      await checkKey(project.store, { key, project: project.name }, context).catch(report);
     }
   }
-  const holds = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
-  for await (const { name } of project.list(holds, context)) {
+  for await (const { name } of project.list(holdsPrefix(volume), context)) {
     const place = parseHoldName(name);
     if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
-    await telling(onDamage, () => readHold(project, place, context));
+    await readHold(project, place, context).catch(report);
   }
 }
 
 export function isKeyName(name: string): boolean {
   return /^keys\/[0-9a-f]{16}$/.test(name);
-}
-
-/** The backup that a hold of that name keeps; `undefined` for anything else. */
-export function parseHoldName(name: string): { volume: string; backup: string } | undefined {
-  if (!name.startsWith(HOLDS_PREFIX)) return undefined;
-  return parseManifestName(VOLUMES_PREFIX + name.slice(HOLDS_PREFIX.length));
 }
 
 /** The bytes of a project's key. Throws `DamageError` where they are not as varve wrote them for it, `MissingError`. */
@@ -54,16 +51,4 @@ export async function checkKey(
     }
     return bytes;
   });
-}
-
-async function telling(
-  onDamage: (error: UnreadableError) => void,
-  read: () => Promise<unknown>,
-): Promise<void> {
-  try {
-    await read();
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    onDamage(error);
-  }
 }

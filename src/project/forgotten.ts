@@ -26,7 +26,7 @@ export async function recordForgotten(
     name: forgottenName(lease),
     content: encodeNames(names),
   };
-  await project.write(object, { ...options, key: project.firstKey });
+  await project.write(object, { ...options, keys: project.firstKey });
   await assertStored(project, object.name, options);
 }
 
@@ -53,12 +53,12 @@ export async function forgottenRecords(
     const { name, modifiedMs: writtenMs } = record;
     try {
       const { content } = await project.read({ type: OBJECT_TYPE.forgotten, name }, { signal });
-      return { name, names: decodeNames(content, project.key(name)), writtenMs };
+      return { name, names: decodeNames(content, project.objectKey(name)), writtenMs };
     } catch (error) {
       if (!isUnreadable(error)) throw error;
       return { name, names: [], writtenMs };
     }
   };
   const listed = project.list(FORGOTTEN_PREFIX, { signal });
-  return await Array.fromAsync(mapOrdered(listed, read, { limit: READS_AT_ONCE, drop: () => {} }));
+  return await Array.fromAsync(mapOrdered(listed, read, { limit: READS_AT_ONCE }));
 }

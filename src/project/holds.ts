@@ -1,9 +1,8 @@
 /** Holds: small objects beside the manifests, each of which keeps one backup from being forgotten. */
-import { hostname } from "node:os";
 import { MissingError } from "../errors.ts";
 import { decodeDocument, encodeDocument, orNull, record, text } from "../format/document.ts";
 import * as field from "../format/fields.ts";
-import { holdName, HOLDS_PREFIX } from "../format/layout.ts";
+import { holdName, holdsPrefix } from "../format/layout.ts";
 import { MAX_REASON_BYTES } from "../format/limits.ts";
 import { OBJECT_TYPE } from "../format/object.ts";
 import type { Context } from "../context.ts";
@@ -13,7 +12,7 @@ import type { Project } from "./project.ts";
 import { assertStored } from "./stored.ts";
 
 /** What a hold's object holds. */
-export interface HoldContent {
+interface HoldContent {
   /** What the operator said. */
   reason: string | null;
   host: string;
@@ -35,23 +34,19 @@ export class Holds {
   /** Whatever has a hold's name is a hold, so that damage to one never lets a backup go. */
   static async read(project: Project, volume: string | undefined, { signal }: Context): Promise<Holds> {
     return new Holds(
-      new Set(await Array.fromAsync(project.list(prefixOf(volume), { signal }), ({ name }) => name)),
+      new Set(await Array.fromAsync(project.list(holdsPrefix(volume), { signal }), ({ name }) => name)),
     );
   }
 
   /** For whoever drops what is not held: listed twice, for one listing may be short. */
   static async readTwice(project: Project, volume: string | undefined, context: Context): Promise<Holds> {
-    const listed = await listTwice(project, prefixOf(volume), context);
+    const listed = await listTwice(project, holdsPrefix(volume), context);
     return new Holds(new Set(listed.map(({ name }) => name)));
   }
 
   has({ volume, backup }: PointRef): boolean {
     return this.#names.has(holdName(volume, backup));
   }
-}
-
-function prefixOf(volume: string | undefined): string {
-  return volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
 }
 
 /** The hold of one backup, or `undefined`. Throws `DamageError`. */
@@ -63,7 +58,7 @@ export async function readHold(
   const name = holdName(volume, backup);
   try {
     const { content } = await project.read({ type: OBJECT_TYPE.hold, name }, { signal });
-    return decodeDocument(content, { key: project.key(name), read: readContent });
+    return decodeDocument(content, { key: project.objectKey(name), read: readContent });
   } catch (error) {
     if (error instanceof MissingError) return undefined;
     throw error;
@@ -73,15 +68,15 @@ export async function readHold(
 export async function writeHold(
   project: Project,
   { volume, backup, reason }: PointRef & { reason: string | null },
-  { signal }: Context,
+  { signal, host }: Context,
 ): Promise<void> {
   const name = holdName(volume, backup);
-  const content: HoldContent = { reason, host: hostname() };
+  const content: HoldContent = { reason, host };
   const object = {
     type: OBJECT_TYPE.hold,
     name,
-    content: encodeDocument(content, { key: project.key(name), read: readContent }),
+    content: encodeDocument(content, { key: project.objectKey(name), read: readContent }),
   };
-  await project.write(object, { signal, key: project.firstKey });
+  await project.write(object, { signal, keys: project.firstKey });
   await assertStored(project, object.name, { signal });
 }

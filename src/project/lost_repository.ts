@@ -1,12 +1,11 @@
 /** What is left of a repository that has lost its `varve.json`. */
 import type { Secret } from "../codec/keys.ts";
 import { ChunkSizeError, isUnreadable, VarveError } from "../errors.ts";
-import { parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
 import type { Store } from "../store/store.ts";
-import { readInfo } from "./catalog.ts";
+import { readInfo } from "./manifests.ts";
 import type { Context } from "../context.ts";
-import { listTwice } from "./list_twice.ts";
+import { listPoints } from "./points.ts";
 import { listProjects, openProject } from "./open_project.ts";
 import type { Repository } from "./repository.ts";
 
@@ -33,8 +32,8 @@ export async function findChunkBytes(
   if (!isClosed) return undefined;
   throw new VarveError(
     "wrong_secret",
-    `Cannot make a repository in "${store.url}": there are projects, and how large their chunks are is not known; ` +
-      `give a --passphrase-file or --key-file that opens one, or --chunk-size`,
+    `Cannot create a repository in "${store.url}": it has projects of unknown chunk size; ` +
+      `give the --passphrase-file or --key-file of one of them, or --chunk-size`,
   );
 }
 
@@ -46,10 +45,9 @@ async function chunkBytesOf(
 ): Promise<number | "closed" | undefined> {
   try {
     const project = await openProject(lost, { name, secrets }, context);
-    const places = (await listTwice(project, VOLUMES_PREFIX, context))
-      .flatMap((object) => parseManifestName(object.name) ?? []);
-    for (const place of places.reverse()) {
-      const found = await readInfo(project, place, context).then(
+    const points = await listPoints(project, undefined, context);
+    for (const point of points.toReversed()) {
+      const found = await readInfo(project, point, context).then(
         ({ chunk_bytes }) => chunk_bytes,
         (error) => {
           if (error instanceof ChunkSizeError) return error.chunkBytes;
@@ -58,7 +56,7 @@ async function chunkBytesOf(
       );
       if (found !== undefined) return found;
     }
-    return places.length === 0 ? undefined : "closed";
+    return points.length === 0 ? undefined : "closed";
   } catch (error) {
     if (isUnreadable(error) || (error instanceof VarveError && error.code === "wrong_secret")) {
       return "closed";

@@ -1,8 +1,7 @@
 /** What is said of a name that does not exist: what there is instead. */
 import { VarveError } from "../errors.ts";
-import { parseManifestName, VOLUMES_PREFIX } from "../format/layout.ts";
 import type { Context } from "../context.ts";
-import { listTwice } from "./list_twice.ts";
+import { listPoints } from "./points.ts";
 import type { Project } from "./project.ts";
 
 /** Names that an error has room for. */
@@ -16,11 +15,13 @@ export function namesOf(names: readonly string[]): string {
 
 /** The volume has no backups; the project's other volumes are named. */
 export async function noBackups(project: Project, volume: string, context: Context): Promise<VarveError> {
-  const volumes = new Set<string>();
-  for (const { name } of await listTwice(project, VOLUMES_PREFIX, context)) {
-    const place = parseManifestName(name);
-    if (place !== undefined) volumes.add(place.volume);
-  }
-  const others = volumes.size === 0 ? "no other has any" : `"${project.name}" has ${namesOf([...volumes])}`;
-  return new VarveError("not_found", `Cannot find "${project.name}/${volume}": it has no backups; ${others}`);
+  const points = await listPoints(project, undefined, context);
+  const volumes = new Set(points.map(({ volume }) => volume));
+  const others = volumes.size === 0
+    ? "the project is empty"
+    : `"${project.name}" has ${namesOf([...volumes])}`;
+  return new VarveError(
+    "not_found",
+    `Cannot find "${project.name}/${volume}": it has no restore points; ${others}`,
+  );
 }

@@ -23,7 +23,7 @@ export async function* listProjects(repository: Repository, context: Context): A
     if (!isProjectName(name)) {
       context.log.warn(
         {},
-        `the folder ${quote(PROJECTS_PREFIX + name)} is passed over: no project has such a name`,
+        `the folder ${quote(PROJECTS_PREFIX + name)} is skipped: it is not a valid project name`,
       );
       continue;
     }
@@ -44,7 +44,9 @@ async function holdsAnything({ store }: Repository, name: string, { signal }: Co
 /** The error of a name that no project has: `what`, where, and which projects there are. */
 export async function noProject(repository: Repository, what: string, context: Context): Promise<VarveError> {
   const names = await Array.fromAsync(listProjects(repository, context));
-  const there = names.length === 0 ? "there are none" : `there is ${namesOf(names)}`;
+  const there = names.length === 0
+    ? "the repository has no projects"
+    : `the repository has ${namesOf(names)}`;
   return new VarveError("not_found", `${what} in "${repository.store.url}"; ${there}`);
 }
 
@@ -83,14 +85,14 @@ async function assertEncryption(
     const path = pathOf(encryptionNotePath(place));
     throw new DamageError(
       projectPrefix(name) + KEYS_PREFIX,
-      `Cannot open project "${name}": this host knows it as encrypted, and the key that is there now lies open: ` +
-        `put its own key back; if it was made anew without encryption, remove "${path}"`,
+      `Cannot open project "${name}": this host knows it as encrypted, but its key is not protected; ` +
+        `restore the original key, or if the project was created again without encryption, remove "${path}"`,
     );
   }
   if (encryption === "none" && secrets.length > 0) {
     log.warn(
       {},
-      `project "${name}" is not encrypted, whatever secret is given: who can read the store can read it`,
+      `project "${name}" is not encrypted, so the given secret protects nothing: anyone with read access to the store can read it`,
     );
   }
   await remember(repository, { name, encryption }, context);
@@ -115,7 +117,7 @@ async function findKeys({ store }: Repository, name: string, context: Context): 
 /** Nothing is a project's without its key: that is somebody's loss, or what an erasure that was interrupted has left. */
 async function noKey(repository: Repository, name: string, context: Context): Promise<VarveError> {
   if (!await holdsAnything(repository, name, context)) {
-    return await noProject(repository, `Cannot open project "${name}": there is none of that name`, context);
+    return await noProject(repository, `Cannot open project "${name}": it does not exist`, context);
   }
   return keysGone(`Cannot open project "${name}"`, name);
 }
@@ -124,8 +126,8 @@ function keysGone(what: string, name: string): DamageError {
   const prefix = projectPrefix(name) + KEYS_PREFIX;
   return new DamageError(
     prefix,
-    `${what}: there are objects of it, but its keys are gone from "${prefix}"; put them back from a copy, ` +
-      `or, if it was being erased, run "varve erase ${name}" again`,
+    `${what}: its keys are missing from "${prefix}"; restore them from a copy, ` +
+      `or if the project was being erased, rerun "varve erase ${name}"`,
   );
 }
 
@@ -152,8 +154,8 @@ export async function assertNoProject(repository: Repository, name: string, cont
   for (let look = 1; look <= 2; look++) { // one look is no proof
     if (!await holdsAnything(repository, name, context)) continue;
     const keys = await findKeys(repository, name, context);
-    if (keys.length === 0) throw keysGone(`Cannot make project "${name}"`, name);
-    throw new VarveError("conflict", `Cannot make project "${name}": there is one already`);
+    if (keys.length === 0) throw keysGone(`Cannot create project "${name}"`, name);
+    throw new VarveError("conflict", `Cannot create project "${name}": it already exists`);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { ManifestInfo } from "../format/manifest.ts";
 
-export interface PointOrder {
+interface PointOrder {
   /** Every id, the one that was made first first. */
   made: string[];
   /** Of these as many as there can be whose dates ascend, too: the dates of the others are wrong. */

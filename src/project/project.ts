@@ -7,14 +7,21 @@
  */
 import type { HolderKind, ProjectKeys } from "../codec/keys.ts";
 import { openContent, openFront, sealObject } from "../codec/seal.ts";
-import { DamageError, type UnreadableError, VarveError } from "../errors.ts";
+import { cannotRead, type UnreadableError, VarveError } from "../errors.ts";
 import { concat, toHex } from "../util/bytes.ts";
 import { isBackupId } from "../format/backup_id.ts";
 import { CHUNKS_PREFIX, HOLDS_PREFIX, keyName, projectPrefix, VOLUMES_PREFIX } from "../format/layout.ts";
 import { KIB } from "../format/limits.ts";
 import { decodeHeader, HEADER_BYTES, maxObjectBytes, type ObjectType, objectType } from "../format/object.ts";
 import { isKey } from "../store/key.ts";
-import type { ListOptions, ObjectInfo, RequestOptions, Store } from "../store/store.ts";
+import type {
+  DeleteFailure,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  RequestOptions,
+  Store,
+} from "../store/store.ts";
 import { readTwice } from "./read_twice.ts";
 import type { Repository } from "./repository.ts";
 
@@ -24,7 +31,7 @@ const FIRST_READ_BYTES = 256 * KIB + 1;
 /** Reads the key of this id from the store; `undefined` where there is none. */
 type KeyFinder = (id: string) => Promise<ProjectKeys | undefined>;
 
-export interface OpenKeys {
+interface OpenKeys {
   /** By id in hex, ascending; at least one. */
   keys: ReadonlyMap<string, ProjectKeys>;
   /** What the first of them opens with. */
@@ -69,21 +76,46 @@ export class Project {
   }
 
   /** The store's key of the object `name`. */
-  key(name: string): string {
+  objectKey(name: string): string {
     return projectPrefix(this.name) + name;
+  }
+
+  /** The name of the object at a key of the store below this project. */
+  nameOf(key: string): string {
+    return key.slice(this.objectKey("").length);
+  }
+
+  /** The bytes of the object as the store has them. */
+  async get(name: string, options: GetOptions): Promise<Uint8Array> {
+    return await this.store.get(this.objectKey(name), options);
+  }
+
+  /** Stores bytes that are sealed already. */
+  async put(name: string, bytes: Uint8Array, options: RequestOptions): Promise<void> {
+    await this.store.put(this.objectKey(name), bytes, options);
+  }
+
+  /** What the store says of the object when it is asked once; `find` is the second look, too. */
+  async head(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
+    return await this.store.head(this.objectKey(name), options);
+  }
+
+  /** Deletes the objects; those that remain. */
+  async delete(names: readonly string[], options: RequestOptions): Promise<DeleteFailure[]> {
+    return await this.store.delete(names.map((name) => this.objectKey(name)), options);
   }
 
   /** The project key that sealed these bytes. Throws `DamageError` where there is none, `wrong_secret`. */
   async keyOf(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<ProjectKeys> {
-    const key = this.key(object.name);
+    const key = this.objectKey(object.name);
     const id = toHex(decodeHeader(bytes, { type: object.type, key }).keyId);
     const cause = this.#damagedKeys.get(id);
     if (cause !== undefined) {
-      throw new DamageError(key, `Cannot read "${key}": its key ${id} cannot be read`, { cause });
+      throw cannotRead(key, `its key ${id} cannot be read`, cause);
     }
     const found = this.#keys.get(id) ?? await this.#findKey(id);
     if (found === undefined) {
-      throw new DamageError(key, `Cannot read "${key}": it is sealed with the key ${id}, which is not here`);
+      throw cannotRead(key, `it is encrypted with key ${id}, which is missing`);
     }
     this.#keys.set(id, found);
     return found;
@@ -96,28 +128,28 @@ export class Project {
   async assertNotErased(options: RequestOptions): Promise<void> {
     const name = keyName(toHex(this.firstKey.id));
     if (await this.has(name, options)) return;
-    throw new VarveError("conflict", `Cannot write to project "${this.name}": it was erased meanwhile`);
+    throw new VarveError("conflict", `Cannot write to project "${this.name}": it has been erased`);
   }
 
   /** What the store says of the object: `undefined` only if neither a question nor a listing finds it. */
-  async look(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
-    const info = await this.store.head(this.key(name), options);
+  async find(name: string, options: RequestOptions): Promise<ObjectInfo | undefined> {
+    const info = await this.head(name, options);
     if (info !== undefined) return info;
-    for await (const first of this.store.list(this.key(name), options)) {
-      return first.key === this.key(name) ? first : undefined;
+    for await (const first of this.store.list(this.objectKey(name), options)) {
+      return first.key === this.objectKey(name) ? first : undefined;
     }
     return undefined;
   }
 
-  /** Whether the object is there, as `look` says. */
+  /** Whether the object is there, as `find` says. */
   async has(name: string, options: RequestOptions): Promise<boolean> {
-    return await this.look(name, options) !== undefined;
+    return await this.find(name, options) !== undefined;
   }
 
   /** Throws `DamageError` unless the bytes are a whole object of that name, of any type. */
   async check(bytes: Uint8Array, name: string): Promise<void> {
     const object = { type: objectType(bytes), name };
-    openContent(bytes, { ...object, key: this.key(name) }, await this.keyOf(bytes, object));
+    openContent(bytes, { ...object, key: this.objectKey(name) }, await this.keyOf(bytes, object));
   }
 
   /** Content of a small sealed object, and the key that sealed it. What does not open is read twice. */
@@ -128,8 +160,12 @@ export class Project {
   /** The same for who reads twice himself, since he looks at more. */
   async readOnce(object: { type: ObjectType; name: string }, options: RequestOptions) {
     const bytes = await this.fetch(object, options);
-    const key = await this.keyOf(bytes, object);
-    return { bytes, key, content: openContent(bytes, { ...object, key: this.key(object.name) }, key) };
+    const keys = await this.keyOf(bytes, object);
+    return {
+      bytes,
+      keys,
+      content: openContent(bytes, { ...object, key: this.objectKey(object.name) }, keys),
+    };
   }
 
   /**
@@ -140,40 +176,36 @@ export class Project {
     { type, name }: { type: ObjectType; name: string },
     options: RequestOptions,
   ): Promise<Uint8Array> {
-    const key = this.key(name);
+    const key = this.objectKey(name);
     const most = maxObjectBytes(type);
     const length = Math.min(FIRST_READ_BYTES, most + 1);
-    const bytes = await this.store.get(key, { ...options, range: { offset: 0, length } });
+    const bytes = await this.get(name, { ...options, range: { offset: 0, length } });
     if (bytes.length < length) return bytes;
     const header = decodeHeader(bytes, { type, key });
     const end = HEADER_BYTES + header.frontBytes + header.contentBytes;
-    if (end > most) {
-      throw new DamageError(key, `Cannot read "${key}": it says to hold more than an object can`);
-    }
-    if (end < length) throw new DamageError(key, `Cannot read "${key}": it is longer than it says`);
+    if (end > most) throw cannotRead(key, "its header claims an impossible size");
+    if (end < length) throw cannotRead(key, "it is longer than its header says");
     // One more than it should have: of what follows nothing else has to be known.
-    const rest = await this.store.get(key, {
-      ...options,
-      range: { offset: length, length: end - length + 1 },
-    });
+    const range = { offset: length, length: end - length + 1 };
+    const rest = await this.get(name, { ...options, range });
     return concat([bytes, rest]);
   }
 
   /** Front section of an object of which `bytes` may be only the beginning. */
   async front(bytes: Uint8Array, object: { type: ObjectType; name: string }): Promise<Uint8Array> {
-    return openFront(bytes, { ...object, key: this.key(object.name) }, await this.keyOf(bytes, object));
+    return openFront(bytes, { ...object, key: this.objectKey(object.name) }, await this.keyOf(bytes, object));
   }
 
   async write(
     object: { type: ObjectType; name: string; front?: Uint8Array; content: Uint8Array },
-    options: RequestOptions & { key: ProjectKeys },
+    options: RequestOptions & { keys: ProjectKeys },
   ): Promise<number> {
-    const bytes = sealObject(object, options.key);
+    const bytes = sealObject(object, options.keys);
     if (bytes.length > maxObjectBytes(object.type)) {
-      const state = `with ${bytes.length} bytes it is larger than such an object can be`;
-      throw new VarveError("failed", `Cannot write "${this.key(object.name)}": ${state}`);
+      const state = `it would be ${bytes.length} bytes, more than such an object may have`;
+      throw new VarveError("failed", `Cannot write "${this.objectKey(object.name)}": ${state}`);
     }
-    await this.store.put(this.key(object.name), bytes, options);
+    await this.put(object.name, bytes, options);
     return bytes.length;
   }
 
@@ -182,15 +214,14 @@ export class Project {
    * as the empty objects ending in `/` with which browsers of S3 mark folders.
    */
   async *list(prefix: string, options: ListOptions): AsyncGenerator<ObjectInfo & { name: string }> {
-    const skip = this.key("").length;
     // They are millions, and whoever lists them looks at each name.
     const isChunks = prefix.startsWith(CHUNKS_PREFIX);
     let beneath: string | undefined;
-    for await (const info of this.store.list(this.key(prefix), options)) {
+    for await (const info of this.store.list(this.objectKey(prefix), options)) {
       if (!isChunks && (!isKey(info.key) || (beneath !== undefined && info.key.startsWith(beneath)))) {
         continue;
       }
-      const name = info.key.slice(skip);
+      const name = this.nameOf(info.key);
       yield { ...info, name };
       if (isChunks || !mayHide(name)) continue;
       beneath = `${info.key}/`;

@@ -37,7 +37,7 @@ class UnusableKeyError extends DamageError {
 }
 
 /** A key object as it stands in the store. */
-export interface StoredKey {
+interface StoredKey {
   /** Of the store. */
   key: string;
   /** In hex. */
@@ -48,13 +48,13 @@ export interface StoredKey {
 /** A key object that was opened. */
 interface OpenedKey {
   stored: StoredKey;
-  key: ProjectKeys;
+  keys: ProjectKeys;
   /** Whoever can read the store could open it. */
   isOpen: boolean;
 }
 
 /** The keys that can be used. */
-export interface OpenedKeys {
+interface OpenedKeys {
   /** By id in hex, ascending; at least one. */
   keys: ReadonlyMap<string, ProjectKeys>;
   /** What the first of them opens with: `none` where it lies open. */
@@ -103,14 +103,14 @@ export function decodeKey(bytes: Uint8Array, { key, project }: { key: string; pr
   const fields = decodeCheckedJson(bytes, key);
   const id = String(fields.key);
   if (fromHex(id, KEY_ID_BYTES) === undefined || !key.endsWith(`/${id}`)) {
-    throw damaged("it is not the one that its name says");
+    throw damaged("its content does not match its name");
   }
   if (fields.project !== project) {
     const other = typeof fields.project === "string" ? ` of project ${quote(fields.project)}` : "";
-    throw new UnusableKeyError(key, `it is a key${other}, not of "${project}"`);
+    throw new UnusableKeyError(key, `it is the key${other}, not of "${project}"`);
   }
   const holders = readHolders(fields.holders);
-  if (holders === undefined) throw damaged("it does not say, as varve would, how to open it");
+  if (holders === undefined) throw damaged("it has no valid key holders");
   return { key, id, holders };
 }
 
@@ -141,13 +141,13 @@ export async function openKeys(
     damaged.set(stored.id, new UnusableKeyError(stored.key, state));
   }
   tellKeys(name, { usable, damaged }, context);
-  const keys = new Map(usable.map(({ stored, key }) => [stored.id, key]));
+  const keys = new Map(usable.map(({ stored, keys }) => [stored.id, keys]));
   return { keys, encryption: encryptionOf(usable[0]!.stored), damaged };
 }
 
-const LIES_OPEN = "it lies open in the store, beside one that is sealed";
-const STAYS_CLOSED = "none of the given secrets opens it";
-const COSTS_TOO_MUCH = "the keys together cost more work than varve would spend on them";
+const LIES_OPEN = "it is stored unprotected beside a protected one";
+const STAYS_CLOSED = "none of the given secrets unlocks it";
+const COSTS_TOO_MUCH = "the keys would take too much work to unlock";
 
 /** A key object of the project, opened; `undefined` where it is not there to be used. */
 export async function openLaterKey(
@@ -162,7 +162,7 @@ export async function openLaterKey(
 ): Promise<ProjectKeys | undefined> {
   const stored = await readKey(store, { key: projectPrefix(name) + keyName(id), project: name }, context);
   const { opened: [opened] } = await openEach([stored], { name, secrets });
-  return opened === undefined || (opened.isOpen && !mayBeOpen) ? undefined : opened.key;
+  return opened === undefined || (opened.isOpen && !mayBeOpen) ? undefined : opened.keys;
 }
 
 async function readKey(
@@ -198,8 +198,8 @@ async function openEach(
     }
     spent += cost;
     const place = { project: name, keyId: fromHex(stored.id, KEY_ID_BYTES)! };
-    const key = await openHolder(holder, { secrets, place });
-    if (key !== undefined) opened.set(stored, { stored, key, isOpen: isOpen(stored) });
+    const keys = await openHolder(holder, { secrets, place });
+    if (keys !== undefined) opened.set(stored, { stored, keys, isOpen: isOpen(stored) });
   }
   return { opened: found.flatMap((stored) => opened.get(stored) ?? []), untried };
 }
@@ -212,8 +212,8 @@ async function openHolder(
   for (const secret of secrets) candidates.push(await unwrapSecret(holder, secret, place));
   for (const candidate of candidates) {
     if (candidate === undefined) continue;
-    const key = deriveKeys(candidate, place.project);
-    if (equalBytes(key.id, place.keyId)) return key;
+    const keys = deriveKeys(candidate, place.project);
+    if (equalBytes(keys.id, place.keyId)) return keys;
   }
   return undefined;
 }
@@ -258,7 +258,7 @@ function noneOpens(
   }
   return new DamageError(
     cause.key,
-    `Cannot open project "${name}": ${describeError(cause)}; put the project's own key back`,
+    `Cannot open project "${name}": ${describeError(cause)}; restore the project's own key`,
     { cause },
   );
 }
@@ -271,7 +271,7 @@ function wrongSecret(
   const tried = secrets.find(({ kind }) => kinds.has(kind));
   const states = {
     "passphrase": tried && "the passphrase is wrong",
-    "key-file": tried && "it is another key file's",
+    "key-file": tried && "the key file is wrong",
   };
   if (tried !== undefined) return new VarveError("wrong_secret", `${cannot} ${states[tried.kind]}`);
   const wanted = {
@@ -289,7 +289,7 @@ function tellKeys(
   context: Context,
 ): void {
   for (const error of damaged.values()) {
-    const line = `${describeError(error)}; of project "${name}", what is sealed with that key cannot be read`;
+    const line = `${describeError(error)}; data of project "${name}" encrypted with that key cannot be read`;
     if (error instanceof UnusableKeyError) context.log.warn({ project: name }, line);
     else tellProblem(new DamageError(error.key, line, { cause: error }), context);
   }
@@ -297,6 +297,6 @@ function tellKeys(
   const ids = usable.map(({ stored }) => stored.id).join(", ");
   context.log.warn(
     { project: name },
-    `project "${name}" has ${usable.length} keys: ${ids}; new volumes take the first`,
+    `project "${name}" has ${usable.length} keys: ${ids}; new volumes use the first`,
   );
 }

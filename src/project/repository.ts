@@ -1,7 +1,9 @@
 /** A repository: a store with `varve.json` in it. docs/format.md, "The two texts". */
 import { DamageError, MissingError, NoRepositoryError, UsageError, VarveError } from "../errors.ts";
-import { fromHex, toHex } from "../util/bytes.ts";
+import { toHex } from "../util/bytes.ts";
 import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
+import { record, tryRead } from "../format/document.ts";
+import * as field from "../format/fields.ts";
 import { REPOSITORY_KEY } from "../format/layout.ts";
 import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES } from "../format/limits.ts";
 import type { Store } from "../store/store.ts";
@@ -24,13 +26,13 @@ export async function initRepository(
   { chunkBytes }: { chunkBytes: number },
   context: Context,
 ): Promise<Repository> {
-  if (!isChunkSize(chunkBytes)) {
+  if (tryRead(chunkBytes, field.chunkSize) === undefined) {
     throw new UsageError(
-      `Cannot use chunks of ${chunkBytes} bytes: a multiple of ${BLOCK_BYTES}, ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
+      `Cannot use chunks of ${chunkBytes} bytes: expected a multiple of ${BLOCK_BYTES} from ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES}`,
     );
   }
   if (await isThere(store, context)) {
-    throw new VarveError("conflict", `Cannot make a repository in "${store.url}": there is one already`);
+    throw new VarveError("conflict", `Cannot create a repository in "${store.url}": it already has one`);
   }
   const body = encodeCheckedJson({
     repository: toHex(randomBytes(REPOSITORY_ID_BYTES)),
@@ -48,25 +50,41 @@ async function isThere(store: Store, { signal }: Context): Promise<boolean> {
   return false;
 }
 
-function isChunkSize(bytes: unknown): bytes is number {
-  return typeof bytes === "number" && bytes >= MIN_CHUNK_BYTES && bytes <= MAX_CHUNK_BYTES &&
-    bytes % BLOCK_BYTES === 0;
-}
+const readFields = record<{ repository: string; chunk_bytes: number }>({
+  repository: field.hex(REPOSITORY_ID_BYTES),
+  chunk_bytes: field.chunkSize,
+});
 
 /**
  * Throws `no_repository` where the store holds none, `format_version` where a later varve made it, `DamageError` where
  * its file says what no varve would write: folders of this host are named by its id.
  */
 export async function openRepository(store: Store, context: Context): Promise<Repository> {
-  const fields = await readRepositoryFile(store, context);
-  const { repository: id, chunk_bytes: chunkBytes } = fields;
-  if (typeof id !== "string" || fromHex(id, REPOSITORY_ID_BYTES) === undefined || !isChunkSize(chunkBytes)) {
+  const fields = tryRead(await readRepositoryFile(store, context), readFields);
+  if (fields === undefined) {
     throw new DamageError(
       REPOSITORY_KEY,
-      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" is none that varve wrote`,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve`,
     );
   }
-  return { id, store, chunkBytes };
+  return { id: fields.repository, store, chunkBytes: fields.chunk_bytes };
+}
+
+/**
+ * Opens the repository in another store, to or from which a project is copied. `cannot` begins the error. Throws
+ * `no_repository` where there is none, `conflict` where it has another chunk size: neither could read the other's points.
+ */
+export async function openSecond(
+  store: Store,
+  { chunkBytes, cannot }: { chunkBytes: number; cannot: string },
+  context: Context,
+): Promise<Repository> {
+  const second = await openRepository(store, context);
+  if (second.chunkBytes === chunkBytes) return second;
+  throw new VarveError(
+    "conflict",
+    `${cannot} "${store.url}": its chunk size is ${second.chunkBytes} bytes instead of ${chunkBytes}`,
+  );
 }
 
 async function readRepositoryFile(store: Store, { signal }: Context): Promise<Record<string, unknown>> {
@@ -79,6 +97,6 @@ async function readRepositoryFile(store: Store, { signal }: Context): Promise<Re
     );
   } catch (cause) {
     if (!(cause instanceof MissingError)) throw cause;
-    throw new NoRepositoryError(store.url, 'make one with "varve init", or check --repo');
+    throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
   }
 }

@@ -27,7 +27,7 @@ export function spendingReserve(store: Store, { log }: Context): Store {
         const left = await store.delete([RESERVE_KEY], { signal: options?.signal });
         log.info(
           { reason: describeError(error), left: left.length },
-          "the store is full: the reserve is given up",
+          "the store is full: deleting the reserve",
         );
         await store.put(key, body, options);
       }
@@ -49,7 +49,7 @@ export async function refillReserve(store: Store, { signal, log }: Context): Pro
       if (await putUnlessFull(store, randomBytes(bytes), signal)) return;
     }
   } catch (error) {
-    log.debug({ reason: describeError(error) }, "the reserve was not made");
+    log.debug({ reason: describeError(error) }, "could not create the reserve");
   }
 }
 

@@ -4,7 +4,8 @@
  */
 import { counted } from "../util/counted.ts";
 import { VarveError } from "../errors.ts";
-import { isBackupId } from "../format/backup_id.ts";
+import { list, orNull, record, tryRead } from "../format/document.ts";
+import * as field from "../format/fields.ts";
 import { manifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
 import { pathOf } from "../os/own_path.ts";
@@ -33,14 +34,14 @@ const VOLUMES_MAX = 10_000;
 const SAID_MAX = 5;
 
 /** A point as it stands in the store, readable or not. */
-export interface ListedPoint {
+export interface PresentPoint {
   volume: string;
   backup: string;
   isReadable: boolean;
 }
 
 /** A point that this host has seen and that is gone, though no forget took it. */
-export interface MissedPoint {
+interface MissedPoint {
   volume: string;
   backup: string;
 }
@@ -52,13 +53,18 @@ interface SeenNote {
   missed: string[];
 }
 
+const readNoteContent = record<SeenNote>({
+  newest: orNull(field.backupId),
+  missed: list(field.backupId, { most: MISSED_MAX }),
+});
+
 /**
  * Compares what there is of a project, or of one volume, with what this host has seen, remembers the newest that can be
  * read, and says what is gone. What a forget took is not missed. A host that cannot keep notes misses nothing.
  */
 export async function findMissed(
   project: Project,
-  { volume, points }: { volume: string | undefined; points: readonly ListedPoint[] },
+  { volume, points }: { volume: string | undefined; points: readonly PresentPoint[] },
   context: Context,
 ): Promise<MissedPoint[]> {
   const place = statePlace(project, context);
@@ -156,8 +162,8 @@ async function goneProject(
   const volumes = await notedVolumes(place, onStateTrouble);
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
-  return `the project "${project}" is not there any more, and this host has seen points of ${seen}: it was lost, or ` +
-    `erased elsewhere; if that is right, remove "${pathOf(projectStateFolder(place))}"`;
+  return `project "${project}", of which this host has seen restore points of ${seen}, is missing: it was lost, or ` +
+    `erased elsewhere; if it was erased, remove "${pathOf(projectStateFolder(place))}"`;
 }
 
 /** To be thrown on: says it where the error is that a project cannot be found which this host has seen points of. */
@@ -182,7 +188,7 @@ export async function throwAsGone(
   const isMissing = error instanceof VarveError && error.code === "not_found";
   const state = isMissing ? await goneProject(repository, project, context) : undefined;
   if (state === undefined) throw error;
-  throw new VarveError("damage", `Cannot vouch for "${project}": ${state}`);
+  throw new VarveError("damage", `Cannot verify "${project}": ${state}`);
 }
 
 /** One comparison; what was forgotten is read when it is needed, once. */
@@ -198,7 +204,7 @@ class Look {
     this.#context = context;
   }
 
-  async at(volume: string, points: readonly ListedPoint[]): Promise<MissedPoint[]> {
+  async at(volume: string, points: readonly PresentPoint[]): Promise<MissedPoint[]> {
     const before = await readSeen(this.#project, notePlace(this.#place, volume), this.#context);
     const listed = new Set(points.map(({ backup }) => backup));
     const readable = points.filter(({ isReadable }) => isReadable).map(({ backup }) => backup);
@@ -234,13 +240,13 @@ function sayMissed(
   for (const { volume, backup } of missed.slice(0, SAID_MAX)) {
     log.warn(
       {},
-      `this host has seen "${name}/${volume}@${backup}", which is not there any more, and there is no record of a forget ` +
-        `that took it: it was lost, or the store was put back to an older state; if it was forgotten on purpose, ` +
+      `"${name}/${volume}@${backup}", which this host has seen, is missing, but no forget recorded it: ` +
+        `it was lost, or the store was reset to an older state; if it was forgotten on purpose, ` +
         `remove "${pathOf(newestNotePath(place, volume))}"`,
     );
   }
   const more = missed.length - SAID_MAX;
-  if (more > 0) log.warn({}, `and so it is with ${counted(more, "more point")} of "${name}"`);
+  if (more > 0) log.warn({}, `the same applies to ${counted(more, "more restore point")} of "${name}"`);
 }
 
 function statePlace(project: Project, { stateRoot: root }: Context): StatePlace | undefined {
@@ -261,15 +267,9 @@ async function readSeen(
   const content = await readNote(at, (id) => project.knownKey(id))
     .catch((error) => onStateTrouble?.(error));
   if (content === undefined) return { newest: null, missed: [] };
-  const { newest, missed } = content === "untrusted" ? {} : content as Partial<SeenNote>;
-  const isId = (id: unknown) => typeof id === "string" && isBackupId(id);
-  if ((newest === null || isId(newest)) && Array.isArray(missed) && missed.every(isId)) {
-    return { newest: newest!, missed };
-  }
-  log.warn(
-    { path: pathOf(at.file) },
-    "this note is not one that was written for this project; it is made anew",
-  );
+  const note = tryRead(content, readNoteContent);
+  if (note !== undefined) return note;
+  log.warn({ path: pathOf(at.file) }, "this note was not written for this project; it is recreated");
   return { newest: null, missed: [] };
 }
 
@@ -290,7 +290,7 @@ async function writeSeen(
   const at = notePlace(place, volume);
   try {
     if (note.newest === null && note.missed.length === 0) await eraseNote(at.file);
-    else await writeNote(at, { key: project.firstKey, content: { ...note }, isDurable });
+    else await writeNote(at, { keys: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
     onStateTrouble?.(error);
   }

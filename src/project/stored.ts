@@ -11,7 +11,7 @@ export async function assertStored(
 ): Promise<void> {
   if (await project.has(name, { signal })) return;
   throw new StoreError(
-    `Cannot write "${project.key(name)}": the store said that it has it, and does not; run it again`,
+    `Cannot write "${project.objectKey(name)}": the store confirmed it but does not have it; retry`,
     {
       retryable: false,
     },

@@ -72,7 +72,7 @@ function* decodeHead(cursor: RbdCursor, framed: boolean): Decoding<RecordHead> {
   const tag = yield* cursor.takeByte();
   const known = tag === WRITE || tag === ZERO || tag === END || METADATA.has(tag);
   if (!known || (tag === PROTECTION && !framed)) {
-    throw cursor.fail(`a record of the unknown tag ${tagText(tag)}`, offset);
+    throw cursor.fail(`a record with the unknown tag ${tagText(tag)}`, offset);
   }
   const hasFrame = framed && tag !== END;
   return { tag, offset, frameBytes: hasFrame ? yield* cursor.takeNumber("a record length") : undefined };
@@ -102,7 +102,7 @@ function* decodeExtent(
   { head, sizeBytes }: { head: RecordHead; sizeBytes: number },
 ): Decoding {
   if (METADATA.has(head.tag)) {
-    throw cursor.fail(`a ${tagText(head.tag)} record behind the first extent`, head.offset);
+    throw cursor.fail(`a ${tagText(head.tag)} record after the first extent`, head.offset);
   }
   const offset = yield* cursor.takeNumber("an extent's offset");
   const length = yield* cursor.takeNumber("an extent's length");
@@ -120,7 +120,7 @@ function assertFrame(cursor: RbdCursor, expected: { head: RecordHead; sizeBytes:
   const { frameBytes, tag, offset } = expected.head;
   if (frameBytes === undefined || frameBytes === expected.sizeBytes) return;
   throw cursor.fail(
-    `a ${tagText(tag)} record of ${frameBytes} bytes, not of ${expected.sizeBytes}`,
+    `a ${tagText(tag)} record of ${frameBytes} bytes instead of ${expected.sizeBytes}`,
     offset,
   );
 }

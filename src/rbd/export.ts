@@ -9,10 +9,10 @@ import { decodeRbdDiff } from "./diff.ts";
 import { type Decoding, RbdCursor, streamEndsEarly } from "./steps.ts";
 import { snapshotText } from "../format/snapshot_name.ts";
 
-export const DIFF_BANNER = "rbd diff v1\n";
-export const EXPORT_BANNER = "rbd image v2\n";
-export const EXPORT_DIFFS_BANNER = "rbd image diffs v2\n";
-export const EXPORT_DIFF_BANNER = "rbd diff v2\n";
+const DIFF_BANNER = "rbd diff v1\n";
+const EXPORT_BANNER = "rbd image v2\n";
+const EXPORT_DIFFS_BANNER = "rbd image diffs v2\n";
+const EXPORT_DIFF_BANNER = "rbd diff v2\n";
 const STREAM_BEGINNINGS = ["rbd diff v", "rbd image v"];
 
 /** More than any image property or image-meta value that Ceph can hold. */
@@ -34,7 +34,7 @@ export function* decodeRbdStream(name: string): Decoding {
     yield* decodeExport(cursor);
   } else throw notAnRbdStream(cursor, { name, seen });
   const { offset } = cursor;
-  if ((yield* cursor.takeUpTo(1)).length > 0) throw cursor.fail("more bytes behind its end record", offset);
+  if ((yield* cursor.takeUpTo(1)).length > 0) throw cursor.fail("more bytes after its end record", offset);
 }
 
 /** Whether the bytes begin like a stream of rbd, of whatever version: not like what a disk begins with. */
@@ -50,7 +50,7 @@ function* decodeExport(cursor: RbdCursor): Decoding {
   yield* expect(cursor, EXPORT_DIFFS_BANNER);
   const { offset } = cursor;
   const count = yield* cursor.takeNumber("a count of differences");
-  if (count === 0) throw cursor.fail("no difference at all", offset);
+  if (count === 0) throw cursor.fail("no differences", offset);
   for (let left = count; left > 0; left -= 1) {
     yield* expect(cursor, EXPORT_DIFF_BANNER);
     yield* decodeRbdDiff(cursor, true);
@@ -68,16 +68,16 @@ function* expect(cursor: RbdCursor, banner: string): Decoding {
   const { offset } = cursor;
   const seen = yield* cursor.take(banner.length);
   if (equalBytes(seen, utf8(banner))) return;
-  throw cursor.fail(`"${snapshotText(seen)}" where "${snapshotText(utf8(banner))}" must be`, offset);
+  throw cursor.fail(`"${snapshotText(seen)}" instead of "${snapshotText(utf8(banner))}"`, offset);
 }
 
 function notAnRbdStream(cursor: RbdCursor, { name, seen }: { name: string; seen: Uint8Array }): StreamError {
-  if (seen.length === 0) return cursor.error("it is empty, an rbd stream was expected", 0);
+  if (seen.length === 0) return cursor.error("it is empty, but an rbd stream was expected", 0);
   const known = [DIFF_BANNER, EXPORT_BANNER].map(utf8);
   if (known.some((banner) => equalBytes(seen, banner.subarray(0, seen.length)))) {
     // Cut off within the banner: a whole one was seen by the caller.
     return streamEndsEarly(name, cursor.offset);
   }
-  const advice = 'not with "rbd diff v1" or "rbd image v2"; for the raw bytes of a volume say --format raw';
-  return cursor.error(`it begins with "${snapshotText(seen)}", ${advice}`, 0);
+  const advice = 'not with "rbd diff v1" or "rbd image v2"; for the raw bytes of a volume use --format raw';
+  return cursor.error(`it starts with "${snapshotText(seen)}", ${advice}`, 0);
 }

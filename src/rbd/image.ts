@@ -48,11 +48,11 @@ export class RbdImage {
     const [fsid, pools] = cluster.value;
     const pool = poolId(pools, spec.pool);
     if (pool === undefined) {
-      throw notFound(name, `there is no pool "${spec.pool}"; "ceph osd lspools" shows them`);
+      throw notFound(name, `the pool "${spec.pool}" does not exist; see "ceph osd lspools"`);
     }
     if (info.status === "rejected") {
       const list = [spec.pool, ...spec.namespace === undefined ? [] : [spec.namespace]].join("/");
-      throw missingOr(info.reason, `there is no such image; "rbd ls ${list}" shows them`, name);
+      throw missingOr(info.reason, `the image does not exist; see "rbd ls ${list}"`, name);
     }
     return new RbdImage(spec, {
       cluster: field(fsid, "fsid", "string"),
@@ -67,13 +67,13 @@ export class RbdImage {
     const isMarked = await runCephTool(command, signal).then(() => true, (error: unknown) => {
       signal.throwIfAborted();
       if (isMissing(error)) return false;
-      throw failed(`make a snapshot of "${this.name}"`, error);
+      throw failed(`create a snapshot of "${this.name}"`, error);
     });
     if (!isMarked) return;
     throw new VarveError(
       "failed",
-      `Cannot back up "${this.name}": a restore of it was not finished, so it is a mixture; run rbd-restore.sh again, ` +
-        `or, if you know better, "rbd image-meta remove ${imageText(this.#spec)} ${RESTORE_MARK}"`,
+      `Cannot back up "${this.name}": an unfinished restore has left it inconsistent; rerun rbd-restore.sh, ` +
+        `or if that is wrong, "rbd image-meta remove ${imageText(this.#spec)} ${RESTORE_MARK}"`,
     );
   }
 
@@ -82,7 +82,7 @@ export class RbdImage {
     const command = ["rbd", "snap", "ls", ...imageArgs(this.#spec)] as const;
     const list = await askCeph(command, signal).catch((error) => {
       signal.throwIfAborted();
-      throw missingOr(error, "there is no such image any more", this.name);
+      throw missingOr(error, "the image has been removed", this.name);
     });
     if (!Array.isArray(list)) throw unexpected("snapshots");
     return list.map(readSnapshot).sort((a, b) => a.id - b.id);
@@ -94,7 +94,7 @@ export class RbdImage {
     if (found !== undefined) return found;
     throw notFound(
       `${this.name}@${name}`,
-      `the image has no such snapshot; "rbd snap ls ${imageText(this.#spec)}" shows them`,
+      `the image has no such snapshot; see "rbd snap ls ${imageText(this.#spec)}"`,
     );
   }
 
@@ -108,13 +108,13 @@ export class RbdImage {
     if (gone === undefined) return;
     throw new VarveError(
       "conflict",
-      `Cannot read "${this.name}": its snapshot "${gone.name}" was removed meanwhile; run it again`,
+      `Cannot read "${this.name}": its snapshot "${gone.name}" was removed while it was read; retry`,
     );
   }
 
   async createSnapshot(name: string, signal: AbortSignal): Promise<void> {
     await this.#change(["rbd", "snap", "create", ...this.#snapshotArgs(name)], {
-      what: `make a snapshot of "${this.name}"`,
+      what: `create a snapshot of "${this.name}"`,
       signal,
     });
   }
@@ -210,7 +210,7 @@ function failed(what: string, cause: unknown): VarveError {
 }
 
 function unexpected(what: string): VarveError {
-  return new VarveError("failed", `Cannot read the ${what} that Ceph's tool printed: it is of another form`);
+  return new VarveError("failed", `Cannot read the ${what} printed by the Ceph tool: it has an unknown form`);
 }
 
 /** `undefined` where no pool is called so. */

@@ -101,7 +101,9 @@ export class RbdReader {
   }
 
   async #fill(into: Uint8Array): Promise<void> {
-    if (await this.#input.reader.fill(into) < into.length) throw this.#error("what reads it has ended");
+    if (await this.#input.reader.fill(into) < into.length) {
+      throw this.#error("the process that reads it has ended");
+    }
   }
 
   /** The child ends only when it is told to, or cannot read. */

@@ -6,7 +6,7 @@ import { StreamError } from "../errors.ts";
 import { MAX_SNAPSHOT_NAME_BYTES } from "../format/limits.ts";
 
 /** No decoder asks for more than this in one step. */
-export const MAX_NEED_BYTES = 4096;
+const MAX_NEED_BYTES = 4096;
 
 export type RbdStep =
   /** Give me this many bytes; fewer mean that the stream has ended. The array is done with at the next step. */
@@ -68,7 +68,7 @@ export class RbdCursor {
     const bytes = yield* this.take(4);
     const sizeBytes = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
     if (sizeBytes < 1 || sizeBytes > MAX_SNAPSHOT_NAME_BYTES) {
-      const limit = `1 to ${MAX_SNAPSHOT_NAME_BYTES} bytes are possible`;
+      const limit = `not 1 to ${MAX_SNAPSHOT_NAME_BYTES} bytes`;
       throw this.fail(`a snapshot name of ${sizeBytes} bytes, ${limit}`, this.offset - 4);
     }
     return (yield* this.take(sizeBytes)).slice();
@@ -82,7 +82,7 @@ export class RbdCursor {
 
   /** The error for "the stream holds `what`" at `offset`. */
   fail(what: string, offset: number): StreamError {
-    return streamError(this.#name, `the stream holds ${what}`, offset);
+    return streamError(this.#name, `the stream has ${what}`, offset);
   }
 
   error(state: string, offset: number): StreamError {

@@ -22,7 +22,7 @@ export function startCephTool(command: CephCommand, signal: AbortSignal): Produc
   if (Bun.which(program) === null) {
     throw new VarveError(
       "failed",
-      `Cannot run "${program}": it is not installed; rbd and ceph are in the package ceph-common`,
+      `Cannot run "${program}": it is not installed; install the package ceph-common`,
     );
   }
   return new Producer(command, { signal, stderr: { write: () => {} } });
@@ -34,7 +34,7 @@ export async function askCeph(command: CephCommand, signal: AbortSignal): Promis
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new VarveError("failed", `Cannot run "${command[0]}": it printed what is no JSON`, { cause });
+    throw new VarveError("failed", `Cannot run "${command[0]}": it did not print valid JSON`, { cause });
   }
 }
 

@@ -25,13 +25,13 @@ async function* identifyDiffs(source: Source, ids: SourceIds): AsyncGenerator<Vo
   for await (const diff of source.diffs()) {
     if (count++ > 0 && (source_snapshot_id ?? from_snapshot_id) !== undefined) {
       throw new UsageError(
-        `Cannot read "${source.name}": it holds several snapshots, and ids of one were given`,
+        `Cannot read "${source.name}": it has several snapshots, but ids of one were given; remove them`,
       );
     }
     if (from_snapshot_id !== undefined && diff.fromSnapshot === undefined) {
       throw new UsageError(
-        `Cannot read "${source.name}": it is full, and the id of a snapshot that it begins at was given; ` +
-          "leave out --from-snapshot-id",
+        `Cannot read "${source.name}": it is a full stream and starts at no snapshot; ` +
+          "remove --from-snapshot-id",
       );
     }
     // A pipe's size is set on the object itself, once it is known.

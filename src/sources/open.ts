@@ -64,7 +64,7 @@ async function openImage(
 async function openStdin(options: OpenSourceOptions): Promise<Source> {
   const name = "standard input";
   if (isatty(STDIN_FD)) {
-    throw new UsageError(`Cannot read "${name}": it is a terminal, a stream must be piped in`);
+    throw new UsageError(`Cannot read "${name}": it is a terminal; pipe a stream in`);
   }
   preparePipe(STDIN_FD);
   const { signal, warn = () => {} } = options;
@@ -80,7 +80,7 @@ async function openPath(path: string, options: OpenSourceOptions): Promise<Sourc
   const fd = await openForReading(path, signal);
   try {
     const stats = await fstat(fd);
-    if (stats.isDirectory()) throw new UsageError(`Cannot read "${path}": it is a folder`);
+    if (stats.isDirectory()) throw new UsageError(`Cannot read "${path}": it is a directory`);
     if (stats.isBlockDevice() || (format === "raw" && stats.isFile())) {
       return await openFile({ fd, stats }, { path, signal, warn });
     }

@@ -9,7 +9,7 @@ import type { Extent, Source, VolumeDiff } from "./source.ts";
 /** A pipe's bytes are handed out in pieces of this. */
 const PIECE_BYTES = 1024 * 1024;
 
-export interface SizedFile {
+interface SizedFile {
   fd: number;
   /** The path, where it is a regular file. */
   path: string | undefined;
@@ -74,7 +74,7 @@ export class RawFileSource extends RawSource {
     if (await this.#file.measure() < sizeBytes) throw this.#shrunk();
     if (await this.#file.look() === before) return;
     this.#warn(
-      `"${this.name}" was written to while it was read: what was read may be a mixture of old and new`,
+      `"${this.name}" was written to while it was being read; the backup may be inconsistent`,
     );
   }
 
@@ -92,7 +92,7 @@ export class RawFileSource extends RawSource {
   }
 
   #shrunk(): StreamError {
-    return this.error(`it was ${this.#sizeBytes} bytes and got shorter while it was read`);
+    return this.error(`it shrank below ${this.#sizeBytes} bytes while it was being read`);
   }
 }
 

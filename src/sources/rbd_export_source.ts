@@ -30,7 +30,7 @@ export class RbdExportSource extends RawPipeSource {
     },
   ): Promise<RbdExportSource> {
     if (name === undefined) {
-      throw new UsageError(`Cannot compare with "${image.name}": name a snapshot, ${image.name}@SNAP`);
+      throw new UsageError(`Cannot compare with "${image.name}": it needs a snapshot, as ${image.name}@SNAP`);
     }
     const snapshot = image.find(name, await image.snapshots(signal));
     return new RbdExportSource(image, { snapshot, signal, warn });
@@ -43,7 +43,7 @@ export class RbdExportSource extends RawPipeSource {
       const isAnother = idsDiffer(source_id, sourceId) ||
         idsDiffer(source_snapshot_id, String(this.#snapshot.id));
       if (isAnother) {
-        this.#warn(`"${this.name}" is not the snapshot that the backup ${backup} was made of, by their ids`);
+        this.#warn(`"${this.name}" has another snapshot id than restore point ${backup}`);
       }
     }
   }

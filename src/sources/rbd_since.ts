@@ -3,7 +3,7 @@ import { idsMatch } from "../format/source_ids.ts";
 import type { RbdSnapshot } from "../rbd/image.ts";
 import type { EarlierPoint } from "./source.ts";
 
-export interface Since {
+interface Since {
   /** `undefined`: the whole image. */
   snapshot: RbdSnapshot | undefined;
   /** Why the whole image, where the volume has points and that may surprise. */
@@ -32,12 +32,12 @@ function reasonOf(
   { others, points }: { others: readonly RbdSnapshot[]; points: readonly EarlierPoint[] },
 ): string {
   if (points.every(({ source_id }) => source_id === undefined)) {
-    return "its backups so far do not tell of which image they are";
+    return "its restore points do not record the id of their image";
   }
   if (ofImage.length === 0) {
-    return "it is not the image that was backed up so far, though it may have the same name";
+    return "it is not the image that was backed up before, even if it has the same name";
   }
   const anew = others.find(({ name }) => ofImage.some(({ to_snapshot }) => to_snapshot === name));
-  if (anew !== undefined) return `its snapshot "${anew.name}" is not the one of that name that was backed up`;
-  return "no older snapshot that was backed up is left on it";
+  if (anew !== undefined) return `its snapshot "${anew.name}" was recreated after it was backed up`;
+  return "none of its snapshots that were backed up exists any more";
 }

@@ -14,7 +14,7 @@ import type { Source, VolumeDiff, VolumeReader, VolumeState } from "./source.ts"
 /** How long the last commands of a run may take, which remove snapshots. */
 const CLEANUP_LIMIT_MS = 60_000;
 
-export interface RbdSourceOptions {
+interface RbdSourceOptions {
   /** The snapshot to back up; without it one is made. */
   snapshot: string | undefined;
   /** The whole image, though a difference would do. */
@@ -81,7 +81,7 @@ export class RbdSource implements Source {
     this.#made = undefined;
     if (this.#own === undefined || !isAlone) return;
     await this.#removeOlder(this.#own).catch((error) =>
-      this.#options.warn(`older snapshots stay until the next backup: ${describeError(error)}`)
+      this.#options.warn(`older snapshots are kept until the next backup: ${describeError(error)}`)
     );
   }
 
@@ -119,7 +119,9 @@ export class RbdSource implements Source {
     );
     for (const { name, isProtected } of older) {
       if (isProtected) {
-        warn(`the older snapshot "${this.#image.name}@${name}" stays: it is protected, as for a clone`);
+        warn(
+          `the older snapshot "${this.#image.name}@${name}" is kept because it is protected (for a clone)`,
+        );
         continue;
       }
       await this.#image.removeSnapshot(name, signal).catch((error) => {

@@ -34,8 +34,9 @@ export class RbdStreamSource implements Source {
       if (record.kind !== "diff") throw new Error("The extents of a difference were not read to their end");
       const { fromSnapshot, toSnapshot, sizeBytes } = record;
       if (toSnapshot === undefined) {
-        const why = "no increment can begin there, and an image that is written to meanwhile gives a mixture";
-        this.#warn(`"${this.name}" names no snapshot that it ends at: ${why}; export a snapshot`);
+        const why =
+          "it cannot be the base of an increment, and it may be inconsistent if the image was being written to";
+        this.#warn(`"${this.name}" does not end at a snapshot: ${why}; export a snapshot`);
       }
       yield { fromSnapshot, toSnapshot, sizeBytes, extents: () => this.#extents() };
     }

@@ -18,25 +18,25 @@ export interface NotePlace {
   about: string;
 }
 
-export type NoteContent = Record<string, unknown>;
+type NoteContent = Record<string, unknown>;
 
 /**
- * The note's content; `undefined` where there is none, `untrusted` where it is not of one of the project's keys. `keyOf`
- * gives the key of an id in hex. Throws `failed` where something else than a file of this user's is in the note's place.
+ * The note's content; `undefined` where there is none, `untrusted` where it is not of one of the project's keys. `keysOf`
+ * gives the keys of an id in hex. Throws `failed` where something else than a file of this user's is in the note's place.
  */
 export async function readNote(
   { file, about }: NotePlace,
-  keyOf: (id: string) => ProjectKeys | undefined,
+  keysOf: (id: string) => ProjectKeys | undefined,
 ): Promise<NoteContent | "untrusted" | undefined> {
   const bytes = await readNoteFile(file);
   if (bytes === undefined) return undefined;
   try {
     const [line = "", mac = ""] = (fromUtf8(bytes) ?? "").split("\n");
     const { key: id, ...content } = JSON.parse(line) as NoteContent;
-    const key = typeof id === "string" ? keyOf(id) : undefined;
+    const keys = typeof id === "string" ? keysOf(id) : undefined;
     const given = fromHex(mac, MAC_BYTES);
-    if (key === undefined || given === undefined) return "untrusted";
-    return timingSafeEqual(macOf(line, { key, about }), given) ? content : "untrusted";
+    if (keys === undefined || given === undefined) return "untrusted";
+    return timingSafeEqual(macOf(line, { keys, about }), given) ? content : "untrusted";
   } catch {
     return "untrusted";
   }
@@ -47,17 +47,17 @@ export async function readNote(
  */
 export async function writeNote(
   { file, about }: NotePlace,
-  { key, content, isDurable = false }: {
-    key: ProjectKeys;
+  { keys, content, isDurable = false }: {
+    keys: ProjectKeys;
     content: NoteContent;
     isDurable?: boolean | undefined;
   },
 ): Promise<void> {
-  const line = JSON.stringify({ ...content, key: toHex(key.id) });
-  await replaceNoteFile(file, `${line}\n${toHex(macOf(line, { key, about }))}\n`, { isDurable });
+  const line = JSON.stringify({ ...content, key: toHex(keys.id) });
+  await replaceNoteFile(file, `${line}\n${toHex(macOf(line, { keys, about }))}\n`, { isDurable });
 }
 
-function macOf(line: string, { key, about }: { key: ProjectKeys; about: string }): Uint8Array {
-  const noteKey = hkdf(sha256, key.dataKey, undefined, utf8("varve state note"), MAC_BYTES);
+function macOf(line: string, { keys, about }: { keys: ProjectKeys; about: string }): Uint8Array {
+  const noteKey = hkdf(sha256, keys.dataKey, undefined, utf8("varve state note"), MAC_BYTES);
   return createHmac("sha256", noteKey).update(`${about}\n${line}`).digest();
 }

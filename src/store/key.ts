@@ -10,7 +10,7 @@ const KEY_BYTES_MAX = 1024;
 /** Throws a `StoreError` unless `key` is a non-empty path of printable ASCII without empty, `.` or `..` segments. */
 export function checkKey(key: string): void {
   if (!isKey(key)) {
-    throw new StoreError(`Cannot use key ${JSON.stringify(key)}: not valid`, { retryable: false });
+    throw new StoreError(`Cannot use key ${JSON.stringify(key)}: it is not valid`, { retryable: false });
   }
 }
 
@@ -34,5 +34,5 @@ export function assertRange(range: { offset: number; length: number } | undefine
   if (range === undefined) return;
   const { offset, length } = range;
   if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 1) return;
-  throw new RangeError(`Cannot read ${length} bytes from offset ${offset}: not a range`);
+  throw new RangeError(`Cannot read ${length} bytes from offset ${offset}: it is not a valid range`);
 }

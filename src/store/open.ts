@@ -7,13 +7,14 @@ import { DirectoryStore } from "./directory/directory.ts";
 import { isKey } from "./key.ts";
 import { limitRate } from "./wrappers/limit_rate.ts";
 import { RetryStore } from "./wrappers/retry.ts";
+import { type StoreRequest, traceRequests } from "./wrappers/trace.ts";
 import { S3Store } from "./s3/s3.ts";
 import { S3Bucket } from "./s3/bucket.ts";
 import { connectS3 } from "./s3/client.ts";
 import type { Addressing } from "./s3/addressing.ts";
 import type { Store } from "./store.ts";
 
-export interface OpenStoreOptions {
+interface OpenStoreOptions {
   /** Address of the S3 server; without it that of the AWS settings, or AWS itself. */
   s3Endpoint?: string | undefined;
   /** The AWS profile that is used instead of the environment's credentials. */
@@ -30,6 +31,8 @@ export interface OpenStoreOptions {
   onRetry: (line: string, level: "debug" | "warn") => void;
   /** Told what the operator may not know of. */
   onWarning?: ((line: string) => void) | undefined;
+  /** Receives each request, the retries included; left out unless these are logged. */
+  onRequest?: ((request: StoreRequest) => void) | undefined;
 }
 
 /**
@@ -37,13 +40,15 @@ export interface OpenStoreOptions {
  * yet. Throws a `UsageError` for any other URL.
  */
 export async function openStore(url: string, options: OpenStoreOptions): Promise<Store> {
-  const { bytesPerSecond, onWarning } = options;
-  const store = /^s3:/i.test(url)
+  const { bytesPerSecond, onWarning, onRequest } = options;
+  const opened = /^s3:/i.test(url)
     ? await openS3(url, options)
     : new DirectoryStore(directoryOf(url), { onWarning });
+  const now = () => performance.now();
+  const store = onRequest === undefined ? opened : traceRequests(opened, { onRequest, now });
   const limited = bytesPerSecond === undefined ? store : limitRate(store, {
     bytesPerSecond,
-    now: () => performance.now(),
+    now,
     sleep: sleepUnlessAborted,
   });
   return new RetryStore(limited, {
@@ -66,8 +71,8 @@ async function openS3(
   }
   if (!/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/i.test(bucket)) {
     throw new UsageError(
-      `Cannot open the store: "${bucket}" is no bucket's name: those have 3 to 63 letters, digits, dots and ` +
-        `hyphens, and begin and end with a letter or digit`,
+      `Cannot open the store: "${bucket}" is not a valid bucket name; expected 3 to 63 letters, digits, dots and ` +
+        `hyphens, starting and ending with a letter or digit`,
     );
   }
   if (prefix !== "" && !isKey(prefix)) {
@@ -76,7 +81,7 @@ async function openS3(
   const connected = await connectS3({ endpoint: s3Endpoint, profile: s3Profile, addressing: s3Addressing });
   if (connected.peer.isTls && process.env.NODE_TLS_REJECT_UNAUTHORIZED === "0") {
     onWarning?.(
-      "NODE_TLS_REJECT_UNAUTHORIZED=0 is set: the store's certificate is not checked, anybody may answer for it",
+      "NODE_TLS_REJECT_UNAUTHORIZED=0 is set: the store's certificate is not checked, so anyone can impersonate it",
     );
   }
   return new S3Store(new S3Bucket(bucket, connected, { limitMs: s3TimeoutMs }), prefix);
@@ -88,7 +93,7 @@ function directoryOf(url: string): string {
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url) ?? [];
   if (scheme === undefined) return resolve(url);
   throw new UsageError(
-    `Cannot open a store of kind "${scheme}": known are "s3://bucket/prefix" and directories`,
+    `Cannot open a store of kind "${scheme}": expected "s3://bucket/prefix" or a directory`,
   );
 }
 
@@ -96,7 +101,7 @@ function pathOf(url: string): string {
   try {
     return fileURLToPath(url);
   } catch (cause) {
-    throw new UsageError(`Cannot open store "${url}": a file URL is written "file:///path"`, { cause });
+    throw new UsageError(`Cannot open store "${url}": expected "file:///path"`, { cause });
   }
 }
 

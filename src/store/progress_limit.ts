@@ -6,7 +6,7 @@ export const PROGRESS_LIMIT_MS = 60_000;
 /** Calls back after `delayMs` unless the returned function is called before. */
 export type StartTimer = (callback: () => void, delayMs: number) => () => void;
 
-export interface ProgressLimit {
+interface ProgressLimit {
   limitMs: number;
   /** What the request ends with when the limit is hit. */
   onLimit: () => Error;
@@ -14,7 +14,7 @@ export interface ProgressLimit {
   startTimer: StartTimer;
 }
 
-export interface Progress {
+interface Progress {
   /** Aborts when the limit is hit or the caller's signal aborts, with the reason of either. */
   signal: AbortSignal;
   /** To be called whenever something has moved: the limit starts anew. */

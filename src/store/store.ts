@@ -1,6 +1,6 @@
 /**
  * The store interface: keys and bytes, nothing of what they mean. Directory, S3 and memory implement it, the
- * wrappers (retries, limits, faults) are stores over stores, and `test/store/contract.ts` is what all must pass.
+ * wrappers (retries, limits, faults) are stores over stores, and `test/kit/store_contract.ts` is what all must pass.
  */
 export interface ObjectInfo {
   key: string;

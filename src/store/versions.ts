@@ -5,7 +5,7 @@
 import type { ObjectVersions, RequestOptions, Store, StoredVersion, VersionPage } from "./store.ts";
 
 /** Traces on one page. */
-export const VERSIONS_MAX = 1000;
+const VERSIONS_MAX = 1000;
 
 /** The store's own history, or what it lists where it keeps nothing else. */
 export function versionsOf(store: Store): ObjectVersions {

@@ -13,7 +13,7 @@ import type { Target } from "./target.ts";
 /** The unit of `/sys/dev/block/MAJOR:MINOR/size`, whatever the device's own sector size. */
 const SYSFS_SECTOR_BYTES = 512;
 
-export interface DeviceOptions {
+interface DeviceOptions {
   sizeBytes: number;
   force: boolean;
   /** Only to compare with. */
@@ -30,8 +30,8 @@ export async function openBlockDevice(name: string, options: DeviceOptions): Pro
   const number = deviceNumber(options.device);
   const deviceBytes = deviceSizeBytes(name, number);
   if (deviceBytes < options.sizeBytes) {
-    const sizes = `the device holds ${deviceBytes} bytes and the volume has ${options.sizeBytes}`;
-    throw new VarveError("failed", `Cannot restore to "${name}": it is too small, ${sizes}`);
+    const sizes = `with ${deviceBytes} bytes for a volume of ${options.sizeBytes}`;
+    throw new VarveError("failed", `Cannot restore to "${name}": it is too small ${sizes}`);
   }
   const fd = options.readOnly
     ? await openFd(name, fs.constants.O_RDONLY)
@@ -68,7 +68,7 @@ async function openUnused(name: string, options: { number: string; force: boolea
     if (systemCode(cause) !== "EBUSY") throw cause;
     if (options.force) return await openFd(name, fs.constants.O_RDWR);
     const use = describeDeviceUse(options.number) ?? "in use by another program or driver";
-    const message = `Cannot restore to "${name}": it is ${use} (--force writes to it all the same)`;
+    const message = `Cannot restore to "${name}": it is ${use}; use --force to write to it anyway`;
     throw new VarveError("failed", message, { cause });
   }
 }
@@ -77,5 +77,5 @@ async function openUnused(name: string, options: { number: string; force: boolea
 function assertNotSwapped(name: string, options: { fd: number; device: bigint }): void {
   const now = fs.fstatSync(options.fd, { bigint: true });
   if (now.isBlockDevice() && now.rdev === options.device) return;
-  throw new VarveError("failed", `Cannot restore to "${name}": it became another device meanwhile`);
+  throw new VarveError("failed", `Cannot restore to "${name}": it was replaced by another device`);
 }

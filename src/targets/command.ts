@@ -5,7 +5,7 @@ import { systemCode } from "../os/fd.ts";
 import { StreamTarget } from "./stream.ts";
 import type { Target } from "./target.ts";
 
-export interface CommandOptions extends ProducerOptions {
+interface CommandOptions extends ProducerOptions {
   /** Where in the volume its first byte lies. */
   startOffset: number;
 }
@@ -79,7 +79,10 @@ export class CommandTarget implements Target {
     } catch (error) {
       if (!(error instanceof Error) || systemCode(error.cause) !== "EPIPE") throw error;
       await this.#finish();
-      throw new VarveError("failed", `Cannot restore to "${this.name}": it ended before it had read all`);
+      throw new VarveError(
+        "failed",
+        `Cannot restore to "${this.name}": it exited before reading all its input`,
+      );
     }
   }
 

@@ -13,14 +13,14 @@ export function assertCreatable(name: string): void {
   if (!fs.existsSync(folder)) {
     throw new VarveError(
       "failed",
-      `Cannot restore to "${name}": there is no folder "${folder}"; mount or make it first`,
+      `Cannot restore to "${name}": the directory "${folder}" does not exist; mount or create it first`,
     );
   }
   const real = `${fs.realpathSync(folder)}/`;
   if (real.startsWith("/dev/") && !real.startsWith("/dev/shm/")) {
     throw new VarveError(
       "failed",
-      `Cannot restore to "${name}": there is no such device; map or attach it first`,
+      `Cannot restore to "${name}": the device does not exist; map or attach it first`,
     );
   }
 }

@@ -92,7 +92,7 @@ export class RandomAccessTarget implements Target {
   dropCache(): Promise<void> {
     if (dropPages(this.#handle.fd)) return Promise.resolve();
     return Promise.reject(
-      new VarveError("failed", `Cannot read "${this.name}" past the page cache: the system refuses it`),
+      new VarveError("failed", `Cannot read "${this.name}" past the page cache: the system refused it`),
     );
   }
 
@@ -116,7 +116,7 @@ export class RandomAccessTarget implements Target {
   /** A file that others write to while it is restored must not be called good. */
   #assertNoOtherWrites(): void {
     if (this.#options.alone !== true || this.#changeTimes() === this.#lastChange) return;
-    throw new VarveError("failed", `Cannot restore to "${this.name}": something else wrote to it meanwhile`);
+    throw new VarveError("failed", `Cannot restore to "${this.name}": another process wrote to it`);
   }
 
   #changeTimes(): string | undefined {

@@ -15,7 +15,7 @@ import type { Target } from "./target.ts";
 /** Nobody but the owner may read a volume's content. */
 const NEW_FILE_MODE = 0o600;
 
-export interface FileOptions {
+interface FileOptions {
   sizeBytes: number;
   /** What becomes of bytes beyond `sizeBytes`; a smaller file is grown in any case. */
   ending: "kept" | "cut" | "refused";
@@ -69,7 +69,7 @@ function assertNotLarger(name: string, { presentBytes = 0, sizeBytes, ending }: 
   if (ending !== "refused" || presentBytes <= sizeBytes) return;
   throw new VarveError(
     "failed",
-    `Cannot restore to "${name}": it has ${presentBytes} bytes and the volume ${sizeBytes}; --resize cuts it to that`,
+    `Cannot restore to "${name}": it has ${presentBytes} bytes, more than the volume (${sizeBytes}); use --resize to truncate it`,
   );
 }
 
@@ -79,6 +79,6 @@ function assertUnused(name: string, options: FileOptions): void {
   if (use === undefined) return;
   throw new VarveError(
     "failed",
-    `Cannot restore to "${name}": it is ${use} (--force writes to it all the same)`,
+    `Cannot restore to "${name}": it is ${use}; use --force to write to it anyway`,
   );
 }

@@ -35,7 +35,7 @@ export class StreamTarget implements Target {
     if (offset !== this.#position) {
       throw new VarveError(
         "failed",
-        `Cannot write "${this.name}" at offset ${offset}: it stands at ${this.#position}`,
+        `Cannot write "${this.name}" at offset ${offset}: its position is ${this.#position}`,
       );
     }
     this.#position += bytes.length;
@@ -73,7 +73,7 @@ export class StreamTarget implements Target {
       await work();
     } catch (cause) {
       if (this.#signal.aborted) throw this.#signal.reason;
-      const state = systemCode(cause) === "EPIPE" ? ": its reader has gone" : "";
+      const state = systemCode(cause) === "EPIPE" ? ": its reader has exited" : "";
       const failure = new VarveError("failed", `Cannot ${action} "${this.name}"${state}`, { cause });
       this.#failure ??= failure;
       throw failure;

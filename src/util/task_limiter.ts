@@ -1,4 +1,4 @@
-/** Bounded concurrency: a window of tasks in any order, and a mapping that keeps the order. */
+/** Bounded concurrency: a limited number of tasks in any order, and a mapping that keeps the order. */
 
 /** Runs tasks at once, at most `limit` of them; the first failure is what `add` and `drain` throw from then on. */
 export class TaskLimiter {
@@ -37,13 +37,31 @@ export class TaskLimiter {
 }
 
 /**
- * Yields `work(item)` for each item in its order, with up to `limit` of them begun and not yet yielded. Whatever ends the
- * loop, the signal of what is at work is aborted, and the results that were not yielded are handed to `drop`.
+ * Runs `work` for each item, at most `limit` at once and in any order. Returns or throws the first failure only after all
+ * that was begun has ended.
+ */
+export async function forEachLimited<T>(
+  items: Iterable<T> | AsyncIterable<T>,
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const limiter = new TaskLimiter(limit);
+  try {
+    for await (const item of items) await limiter.add(() => work(item));
+    await limiter.drain();
+  } finally {
+    await limiter.settle();
+  }
+}
+
+/**
+ * Yields `work(item)` for each item in its order, with up to `limit` of them begun and not yet yielded. If the loop ends
+ * early, the signal given to `work` is aborted, and results that were not yielded are passed to `drop`.
  */
 export async function* mapOrdered<T, R>(
-  items: AsyncIterable<T>,
+  items: Iterable<T> | AsyncIterable<T>,
   work: (item: T, signal: AbortSignal) => Promise<R>,
-  options: { limit: number; drop: (result: R) => void },
+  options: { limit: number; drop?: (result: R) => void },
 ): AsyncGenerator<R> {
   const queue: Promise<R>[] = [];
   const ended = new AbortController();
@@ -59,6 +77,6 @@ export async function* mapOrdered<T, R>(
   } finally {
     ended.abort();
     // Each as soon as it is there: those behind it may wait for what it holds.
-    await Promise.all(queue.map((result) => result.then(options.drop, () => {})));
+    await Promise.all(queue.map((result) => result.then(options.drop ?? (() => {}), () => {})));
   }
 }

@@ -11,7 +11,7 @@ export function openChunkCache(project: Project, context: Context): ChunkCache |
   const place = cachePlace(project, context);
   if (place === undefined) return undefined;
   const onDamage = (path: string) =>
-    context.log.warn({ path }, "a chunk in the local cache is damaged; it is fetched from the store");
+    context.log.warn({ path }, "a chunk in the local cache is damaged; downloading it");
   return new ChunkCache(chunkCacheFolder(place), { onDamage });
 }
 

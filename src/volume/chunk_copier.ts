@@ -4,12 +4,12 @@
  */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKeys } from "../codec/keys.ts";
-import { isUnreadable } from "../errors.ts";
+import { unlessUnreadable } from "../errors.ts";
 import { type ChunkLocation, EntryList, refsOf, sameLocation, wholeAt } from "../format/entries.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
 import { isPossibleChunkSize } from "../format/object.ts";
-import { assertObject, readChunk } from "./read_chunk.ts";
+import { ChunkReader } from "./read_chunk.ts";
 import { later, type WrittenObject } from "./present_objects.ts";
 import { StoredObjects } from "./stored_objects.ts";
 import type { ChunkResources } from "./resources.ts";
@@ -20,7 +20,7 @@ import type { Lease } from "../project/sharing/lease.ts";
 import { downloadPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";
 import type { QuarantinedObjects } from "../project/sharing/quarantine.ts";
-import { TaskLimiter } from "../util/task_limiter.ts";
+import { forEachLimited } from "../util/task_limiter.ts";
 
 /** Chunks remembered as being in the target; beyond it the store is asked again. */
 const MAX_REMEMBERED = 16_384;
@@ -28,7 +28,7 @@ const MAX_REMEMBERED = 16_384;
 export interface ChunkCopierOptions {
   source: Project;
   target: Project;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   /** Of the target, read after its lease was written. */
   condemned: CondemnedObjects;
   marked: QuarantinedObjects;
@@ -37,7 +37,7 @@ export interface ChunkCopierOptions {
 }
 
 /** Of all that was copied until now. */
-export interface CopyCounts {
+interface CopyCounts {
   copied: number;
   /** The target had them. */
   present: number;
@@ -51,9 +51,9 @@ export interface CopyBase {
   isInDoubt: boolean;
 }
 
-export interface CopyPagesOptions {
+interface CopyPagesOptions {
   /** What the manifest is sealed under. */
-  key: ProjectKeys;
+  keys: ProjectKeys;
   base: CopyBase | undefined;
   /** Told how many positions of the volume are done. */
   onPage: (positions: number) => void;
@@ -64,6 +64,7 @@ export class ChunkCopier {
   readonly counts: CopyCounts = { copied: 0, present: 0, bytes: 0 };
   readonly #options: ChunkCopierOptions;
   readonly #context: Context;
+  readonly #reader: ChunkReader;
   /** Objects by name that are in the target, or on their way. Oldest first. */
   readonly #known = new Map<string, Promise<void>>();
   /** In the target, of what was put as it is, or is there. */
@@ -74,6 +75,8 @@ export class ChunkCopier {
     this.#options = options;
     this.#stored = new StoredObjects(options.target, context);
     this.#context = context;
+    const { source: project, resources } = options;
+    this.#reader = new ChunkReader({ project, resources }, context.signal);
   }
 
   /** What was written last of what was put or found in the target until now. */
@@ -87,14 +90,11 @@ export class ChunkCopier {
    */
   async copyPages(
     pages: EntryList,
-    { key, base, onPage }: CopyPagesOptions,
+    { keys, base, onPage }: CopyPagesOptions,
   ): Promise<EntryList> {
-    const { target, workshop, condemned, marked, lease } = this.#options;
-    const none = { cache: undefined, leafCache: undefined, isFirst: false };
-    const writer = new ChunkWriter(
-      { project: target, keys: key, workshop, condemned, marked, lease: lease.id, ...none },
-      this.#context,
-    );
+    const { target, resources, condemned, marked, lease } = this.#options;
+    const options = { project: target, keys, resources, condemned, marked, lease: lease.id };
+    const writer = new ChunkWriter(options, this.#context);
     const copied = new EntryList(pages.length);
     const isInDoubt = base?.isInDoubt ?? false;
     try {
@@ -104,7 +104,7 @@ export class ChunkCopier {
           ? base.pages.get(page)?.object
           : undefined;
         if (ref !== undefined) {
-          copied.set(page, wholeAt(await this.#page(ref, { key, writer, baseRef, isInDoubt })));
+          copied.set(page, wholeAt(await this.#page(ref, { keys, writer, baseRef, isInDoubt })));
         }
         onPage((page + 1) * PAGE_CHUNKS);
       }
@@ -118,8 +118,8 @@ export class ChunkCopier {
 
   async #page(
     ref: ObjectRef,
-    { key, writer, baseRef, isInDoubt }: {
-      key: ProjectKeys;
+    { keys, writer, baseRef, isInDoubt }: {
+      keys: ProjectKeys;
       writer: ChunkWriter;
       baseRef: ObjectRef | undefined;
       isInDoubt: boolean;
@@ -134,21 +134,16 @@ export class ChunkCopier {
     const base = isInBase ? entries : baseRef && await this.#readBase(baseRef);
     const copied = await this.#entries(entries, { writer, base });
     const isChanged = copied !== entries;
-    if (!isChanged && isInBase && await writer.isTrusted(ref)) return ref;
+    if (!isChanged && isInBase && await writer.isUsable(ref)) return ref;
     if (!isChanged && !await condemned.has(ref)) return await this.#putAsIs(ref, object);
     const bytes = copied.encode();
-    return await writer.writePage(pageId(key.pageKey, bytes), bytes, undefined);
+    return await writer.writePage(pageId(keys.pageKey, bytes), bytes, undefined);
   }
 
   /** Only spares questions: one that cannot be read must not keep the copy from being made. */
   async #readBase(ref: ObjectRef): Promise<EntryList | undefined> {
     const options = { project: this.#options.target, signal: this.#context.signal };
-    try {
-      return (await downloadPage(ref, options)).entries;
-    } catch (error) {
-      if (isUnreadable(error)) return undefined;
-      throw error;
-    }
+    return (await downloadPage(ref, options).catch(unlessUnreadable))?.entries;
   }
 
   /** The entries as the target has them: the same list where all are as they were. */
@@ -156,38 +151,31 @@ export class ChunkCopier {
     entries: EntryList,
     { writer, base }: { writer: ChunkWriter; base: EntryList | undefined },
   ): Promise<EntryList> {
-    const { workshop } = this.#options;
-    const window = new TaskLimiter(workshop.window + workshop.jobs);
+    const { resources } = this.#options;
     let changed: EntryList | undefined;
-    try {
-      for (let at = 0; at < entries.length; at++) {
-        const place = entries.get(at);
-        if (place === undefined) continue;
-        await window.add(async () => {
-          const there = await this.#chunk(place, { writer, isInBase: sameLocation(place, base?.get(at)) });
-          if (!sameLocation(place, there)) (changed ??= entries.copy()).set(at, there);
-        });
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
-    }
+    await forEachLimited(entries.locations(), resources.window + resources.jobs, async ([at, location]) => {
+      const isInBase = sameLocation(location, base?.get(at));
+      const copied = await this.#chunk(location, { writer, isInBase });
+      if (!sameLocation(location, copied)) (changed ??= entries.copy()).set(at, copied);
+    });
     return changed ?? entries;
   }
 
   /** Where the chunk is in the target, once it is there. */
   async #chunk(
-    place: ChunkLocation,
+    location: ChunkLocation,
     { writer, isInBase }: { writer: ChunkWriter; isInBase: boolean },
   ): Promise<ChunkLocation> {
-    if (isInBase && await writer.isTrusted(...refsOf(place))) {
+    if (isInBase && await writer.isUsable(...refsOf(location))) {
       this.counts.present++;
-      return place;
+      return location;
     }
-    if (await this.#options.condemned.has(...refsOf(place))) return await this.#storeAnew(place, writer);
+    if (await this.#options.condemned.has(...refsOf(location))) {
+      return await this.#storeAnew(location, writer);
+    }
     // What a patch is over comes first.
-    for (const ref of refsOf(place).reverse()) await this.#copyOnce(ref);
-    return place;
+    for (const ref of refsOf(location).reverse()) await this.#copyOnce(ref);
+    return location;
   }
 
   async #copyOnce(ref: ObjectRef): Promise<void> {
@@ -204,24 +192,20 @@ export class ChunkCopier {
 
   async #copyObject(ref: ObjectRef): Promise<void> {
     if (await this.#isThere(ref)) return;
-    const { source, workshop } = this.#options;
-    const buffer = await workshop.chunks.acquire();
+    const buffer = await this.#options.resources.chunks.acquire();
     try {
-      const onOpened = (object: Uint8Array) => this.#put(ref, object);
-      await assertObject(buffer, ref, { project: source, workshop, signal: this.#context.signal, onOpened });
+      await this.#reader.assertObject(buffer, ref, (object) => this.#put(ref, object));
     } finally {
       buffer.release();
     }
   }
 
   /** A condemned key must not be referred to. */
-  async #storeAnew(place: ChunkLocation, writer: ChunkWriter): Promise<ChunkLocation> {
-    const { source, workshop } = this.#options;
-    const { signal } = this.#context;
-    const buffer = await workshop.chunks.acquire();
+  async #storeAnew(location: ChunkLocation, writer: ChunkWriter): Promise<ChunkLocation> {
+    const buffer = await this.#options.resources.chunks.acquire();
     try {
-      const length = await readChunk(buffer, place, { project: source, workshop, signal });
-      const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, ...WHOLE });
+      const length = await this.#reader.read(buffer, location);
+      const { entry, outcome } = await writer.write({ buffer, length }, { position: 0, content: WHOLE });
       this.counts[outcome === "new" ? "copied" : "present"]++;
       return entry!; // only zeros have none, and no key
     } finally {
@@ -237,7 +221,7 @@ export class ChunkCopier {
   async #isThere(ref: ObjectRef): Promise<boolean> {
     const { target, marked } = this.#options;
     if (marked.has(ref)) return false; // it may be there, and is written over
-    const info = await target.store.head(target.key(chunkName(ref)), { signal: this.#context.signal });
+    const info = await target.head(chunkName(ref), this.#context);
     const isThere = info !== undefined && isPossibleChunkSize(info.sizeBytes, target.chunkBytes);
     if (!isThere) return false;
     this.counts.present++;
@@ -247,7 +231,7 @@ export class ChunkCopier {
 
   async #put(ref: ObjectRef, object: Uint8Array): Promise<void> {
     const { target } = this.#options;
-    await target.store.put(target.key(chunkName(ref)), object, { signal: this.#context.signal });
+    await target.put(chunkName(ref), object, { signal: this.#context.signal });
     await this.#stored.add(ref, object.length);
     this.counts.copied++;
     this.counts.bytes += object.length;

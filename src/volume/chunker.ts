@@ -8,13 +8,13 @@ import { chunkLength, MAX_VOLUME_BYTES } from "../format/limits.ts";
 import type { BufferPool, SharedBuffer } from "./pool/buffers.ts";
 import type { Extent, VolumeDiff } from "../sources/source.ts";
 
-export type Piece =
+export type VolumePiece =
   /** A chunk in a buffer that the taker has to release; bytes outside `coverage` are undefined. */
   | { kind: "chunk"; position: number; buffer: SharedBuffer; length: number; coverage: Coverage }
   /** Whole chunks of zeros. */
   | { kind: "zeros"; position: number; count: number };
 
-export type ChunkPiece = Extract<Piece, { kind: "chunk" }>;
+export type ChunkPiece = Extract<VolumePiece, { kind: "chunk" }>;
 
 export interface ChunkerOptions {
   chunkBytes: number;
@@ -31,10 +31,10 @@ interface OpenChunk {
 }
 
 /** The pieces of a volume, in the order in which they are ready. Ended early, it releases what it holds. */
-export async function* cutChunks(diff: VolumeDiff, options: ChunkerOptions): AsyncGenerator<Piece> {
+export async function* cutChunks(diff: VolumeDiff, options: ChunkerOptions): AsyncGenerator<VolumePiece> {
   const chunker = new Chunker(diff, options);
   try {
-    for (const position of options.rebuild) yield* chunker.touch(position);
+    for (const position of options.rebuild) yield* chunker.require(position);
     for await (const extent of diff.extents()) yield* chunker.extent(extent);
     yield* chunker.rest();
   } finally {
@@ -53,7 +53,7 @@ class Chunker {
     this.#options = options;
   }
 
-  async *extent(extent: Extent): AsyncGenerator<Piece> {
+  async *extent(extent: Extent): AsyncGenerator<VolumePiece> {
     const { chunkBytes } = this.#options;
     const end = extent.offset + extent.length;
     for (let at = extent.offset; at < end;) {
@@ -76,13 +76,13 @@ class Chunker {
   }
 
   /** Makes sure that the chunk is handed on at the end. */
-  async *touch(position: number): AsyncGenerator<Piece> {
+  async *require(position: number): AsyncGenerator<VolumePiece> {
     yield* this.#makeRoom(position);
     await this.#openChunk(position);
   }
 
   /** What is still open, in order. */
-  *rest(): Generator<Piece> {
+  *rest(): Generator<VolumePiece> {
     for (const position of [...this.#open.keys()].sort((a, b) => a - b)) yield this.#take(position);
   }
 
@@ -91,7 +91,10 @@ class Chunker {
     this.#open.clear();
   }
 
-  async *#fill(extent: Extent, range: { position: number; from: number; to: number }): AsyncGenerator<Piece> {
+  async *#fill(
+    extent: Extent,
+    range: { position: number; from: number; to: number },
+  ): AsyncGenerator<VolumePiece> {
     const { position, from, to } = range;
     yield* this.#makeRoom(position);
     const chunk = await this.#openChunk(position);
@@ -116,7 +119,7 @@ class Chunker {
     return chunkLength(position, { sizeBytes, chunkBytes: this.#options.chunkBytes });
   }
 
-  *#makeRoom(position: number): Generator<Piece> {
+  *#makeRoom(position: number): Generator<VolumePiece> {
     if (this.#open.has(position) || this.#open.size < this.#options.maxOpen) return;
     yield this.#take(this.#open.keys().next().value!);
   }
@@ -129,7 +132,7 @@ class Chunker {
     return chunk;
   }
 
-  #take(position: number): Piece {
+  #take(position: number): VolumePiece {
     const { buffer, coverage } = this.#open.get(position)!;
     this.#open.delete(position);
     return { kind: "chunk", position, buffer, length: this.#length(position), coverage };

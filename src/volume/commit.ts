@@ -2,7 +2,7 @@
 import { describeError, InterruptedError, StoreError, VarveError } from "../errors.ts";
 import { holdName, manifestName } from "../format/layout.ts";
 import type { ManifestInfo } from "../format/manifest.ts";
-import { isGone, type OpenManifest, writeManifest } from "../project/catalog.ts";
+import { isGone, type OpenManifest, writeManifest } from "../project/manifests.ts";
 import type { WrittenObject } from "./present_objects.ts";
 import type { Context } from "../context.ts";
 import type { CondemnedObjects } from "../project/sharing/condemned.ts";
@@ -11,7 +11,7 @@ import { readForgotten, recordForgotten } from "../project/forgotten.ts";
 import type { Project } from "../project/project.ts";
 import { isWhole } from "./whole.ts";
 
-export interface Commit {
+interface Commit {
   manifest: OpenManifest;
   lease: Lease;
   /** As they were read after the lease was written. */
@@ -77,7 +77,7 @@ async function canStay(
   if (isGood) {
     context.log.warn(
       { err: error },
-      `the backup ${manifest.info.backup} is stored: its lease was lost, and the whole point was checked instead`,
+      `restore point ${manifest.info.backup} is stored; its lease had expired, so all its objects were checked`,
     );
   }
   return isGood;
@@ -92,9 +92,9 @@ async function assertNewest(
   throw new VarveError(
     "conflict",
     `Cannot store "${project.name}/${info.volume}@${info.backup}": "${
-      project.key(newest.name)
-    }" is gone, and nobody ` +
-      `deleted it, which looks as if the store had been put back to an older copy; run it again`,
+      project.objectKey(newest.name)
+    }" is missing but was ` +
+      `not deleted, so the store may have been reset to an older copy; retry`,
   );
 }
 
@@ -109,7 +109,7 @@ async function assertStored(
 ): Promise<void> {
   if (!(error instanceof StoreError) || !error.retryable) throw error;
   const volume = `${project.name}/${info.volume}`;
-  const unknown = `whether "${volume}@${info.backup}" is stored is not known, "varve list ${volume}" tells`;
+  const unknown = `the store did not confirm "${volume}@${info.backup}"; check with "varve list ${volume}"`;
   let isThere: boolean;
   try {
     isThere = !await isGone(project, info, context);
@@ -122,7 +122,7 @@ async function assertStored(
   if (isThere) return;
   throw new VarveError(
     "failed",
-    `Cannot store "${volume}@${info.backup}": it is not there; should a late write still arrive, "varve list ${volume}" tells`,
+    `Cannot store "${volume}@${info.backup}": the store does not have it; a delayed write may still arrive, check with "varve list ${volume}"`,
     { cause: error },
   );
 }
@@ -135,14 +135,13 @@ async function explainLost(project: Project, { info }: OpenManifest, context: Co
   if ((await readForgotten(project, context)).has(manifestName(info.volume, info.backup))) return;
   throw new VarveError(
     "failed",
-    `Cannot store "${project.name}/${info.volume}@${info.backup}": the store said that it has it, and does not; run it again`,
+    `Cannot store "${project.name}/${info.volume}@${info.backup}": the store confirmed it but does not have it; retry`,
   );
 }
 
 /** Somebody may have found the point and held it meanwhile. */
 async function isHeld(project: Project, { volume, backup }: ManifestInfo): Promise<boolean> {
-  const key = project.key(holdName(volume, backup));
-  return await project.store.head(key).then((info) => info !== undefined, () => false);
+  return await project.head(holdName(volume, backup), {}).then((info) => info !== undefined, () => false);
 }
 
 /** Written down like what a forget takes: a gc may have seen it. Not where the project was erased: nothing of it stays. */
@@ -152,17 +151,20 @@ async function withdraw(
   context: Context,
 ): Promise<void> {
   const name = manifestName(info.volume, info.backup);
-  const key = project.key(name);
+  const key = project.objectKey(name);
   if (await isHeld(project, info)) {
     return context.log.error(
       { key },
-      `the backup ${info.backup} is held and stays; verify whether it is whole`,
+      `restore point ${info.backup} is held and was kept; check it with varve verify`,
     );
   }
   await project.assertNotErased({})
     .then(() => recordForgotten(project, { names: [name], lease: lease.idHex }, {}))
-    .catch((error) => context.log.debug({ err: error }, "the withdrawal was not written down"));
-  const reason = await project.store.delete([key]).then(([left]) => left?.reason, describeError);
+    .catch((error) => context.log.debug({ err: error }, "could not record the withdrawal"));
+  const reason = await project.delete([name], {}).then(([left]) => left?.reason, describeError);
   if (reason === undefined) return;
-  context.log.error({ key, reason }, `could not withdraw the backup ${info.backup}; forget it by hand`);
+  context.log.error(
+    { key, reason },
+    `could not withdraw restore point ${info.backup}; remove it with varve forget`,
+  );
 }

@@ -1,12 +1,10 @@
 /** Copies restore points into another store of the project, each as a whole or not at all: what `copy` and `repair` share. */
-import { describeError, isUnreadable } from "../errors.ts";
+import { describeError, isUnreadable, unlessUnreadable } from "../errors.ts";
 import type { EntryList } from "../format/entries.ts";
-import { manifestName } from "../format/layout.ts";
 import type { Context } from "../context.ts";
-import { listBackupIds, readManifest } from "../project/catalog.ts";
+import { isGone, readManifest } from "../project/manifests.ts";
 import { listPoints } from "../project/points.ts";
 import type { PointRef } from "../project/point_ref.ts";
-import type { Project } from "../project/project.ts";
 import { ChunkCopier, type ChunkCopierOptions, type CopyBase } from "./chunk_copier.ts";
 import { commitManifest } from "./commit.ts";
 
@@ -39,12 +37,14 @@ export interface CopiedPoints {
 }
 
 /** What points are copied with. */
-export interface Copying extends ChunkCopierOptions {
+interface Copying extends ChunkCopierOptions {
   onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
 /** What one copy holds while it works. */
-interface Run extends Copying {
+interface CopyRun extends Copying {
+  /** How many points are missing. */
+  points: number;
   copier: ChunkCopier;
   /** What the target has, by volume, oldest first. */
   present: ReadonlyMap<string, readonly PointRef[]>;
@@ -53,57 +53,34 @@ interface Run extends Copying {
 /** Copies those of the points that the target does not have, each as a whole or not at all. */
 export async function copyMissing(
   copying: Copying,
-  places: readonly PointRef[],
+  points: readonly PointRef[],
   context: Context,
 ): Promise<CopiedPoints> {
-  const { source } = copying;
-  const present = Map.groupBy(await listPoints(copying.target, context), ({ volume }) => volume);
+  const { source, target } = copying;
+  const present = Map.groupBy(await listPoints(target, undefined, context), ({ volume }) => volume);
+  const missing = points.filter((point) => !isIn(present, point));
   const copier = new ChunkCopier(copying, context);
-  const run: Run = { ...copying, present, copier };
-  const missing = places.filter((place) => !isIn(present, place));
+  const run: CopyRun = { ...copying, present, copier, points: missing.length };
+  const counts = { copied: 0, present: points.length - missing.length, damaged: 0, forgotten: 0 };
   const damaged: CopiedPoints["damaged"] = [];
-  let forgotten = 0;
   let last: CopiedPoint | undefined;
-  for (const [index, place] of missing.entries()) {
+  for (const [index, { volume, backup }] of missing.entries()) {
     context.signal.throwIfAborted();
+    const point = { volume, backup };
     try {
-      const base = await findBase(run, { place, last }, context);
-      const onProgress = (at: { sizeBytes: number; doneBytes: number }) =>
-        copying.onProgress?.({
-          points: missing.length,
-          point: index + 1,
-          copiedBytes: copier.counts.bytes,
-          ...at,
-        });
-      last = await copyPoint(run, { place, base, onProgress }, context);
+      last = await copyPoint(run, { point, number: index + 1, last }, context);
+      counts.copied++;
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      if (await isForgotten(source, place, context)) forgotten++;
-      else damaged.push({ ...place, reason: describeError(error) });
+      if (await isGone(source, point, context)) counts.forgotten++;
+      else counts.damaged = damaged.push({ ...point, reason: describeError(error) });
     }
   }
-  const points = {
-    copied: missing.length - damaged.length - forgotten,
-    present: places.length - missing.length,
-    damaged: damaged.length,
-    forgotten,
-  };
   const { bytes, ...objects } = copier.counts;
-  return { project: source.name, points, objects, copied_bytes: bytes, damaged };
+  return { project: source.name, points: counts, objects, copied_bytes: bytes, damaged };
 }
 
-/** By a question and a listing: one look is no proof. */
-async function isForgotten(
-  source: Project,
-  { volume, backup }: PointRef,
-  context: Context,
-): Promise<boolean> {
-  const name = manifestName(volume, backup);
-  if (await source.store.head(source.key(name), { signal: context.signal }) !== undefined) return false;
-  return !(await listBackupIds(source, volume, context)).includes(backup);
-}
-
-function isIn(present: Run["present"], { volume, backup }: PointRef): boolean {
+function isIn(present: CopyRun["present"], { volume, backup }: PointRef): boolean {
   return present.get(volume)?.some((there) => there.backup === backup) ?? false;
 }
 
@@ -117,41 +94,39 @@ interface CopiedPoint extends PointRef {
  * questions to the store.
  */
 async function findBase(
-  { present, target, condemned }: Run,
-  { place, last }: { place: PointRef; last: CopiedPoint | undefined },
+  { present, target, condemned }: CopyRun,
+  { point, last }: { point: PointRef; last: CopiedPoint | undefined },
   context: Context,
 ): Promise<CopyBase | undefined> {
-  const there = present.get(place.volume) ?? [];
-  const before = there.findLast(({ backup }) => backup < place.backup);
-  if (last?.volume === place.volume && (before === undefined || last.backup > before.backup)) {
+  const there = present.get(point.volume) ?? [];
+  const before = there.findLast(({ backup }) => backup < point.backup);
+  if (last?.volume === point.volume && (before === undefined || last.backup > before.backup)) {
     return { pages: last.pages, isInDoubt: false };
   }
   const base = before ?? there[0];
   if (base === undefined) return undefined;
-  try {
-    const { info, pages } = await readManifest(target, base, context);
-    return { pages, isInDoubt: await condemned.against(info) !== undefined };
-  } catch (error) {
-    if (isUnreadable(error)) return undefined;
-    throw error;
-  }
+  const manifest = await readManifest(target, base, context).catch(unlessUnreadable);
+  if (manifest === undefined) return undefined;
+  return { pages: manifest.pages, isInDoubt: await condemned.against(manifest.info) !== undefined };
 }
 
+/** Copies the point that is number `number` of those that are missing. */
 async function copyPoint(
-  { source, target, copier, lease, condemned }: Run,
-  { place, base, onProgress }: {
-    place: PointRef;
-    base: CopyBase | undefined;
-    onProgress: (at: { sizeBytes: number; doneBytes: number }) => void;
-  },
+  run: CopyRun,
+  { point, number, last }: { point: PointRef; number: number; last: CopiedPoint | undefined },
   context: Context,
 ): Promise<CopiedPoint> {
-  const manifest = await readManifest(source, place, context);
+  const { source, target, copier, lease, condemned } = run;
+  const base = await findBase(run, { point, last }, context);
+  const manifest = await readManifest(source, point, context);
   const { size_bytes: sizeBytes, chunk_bytes } = manifest.info;
-  const onPage = (positions: number) =>
-    onProgress({ sizeBytes, doneBytes: Math.min(sizeBytes, positions * chunk_bytes) });
-  const pages = await copier.copyPages(manifest.pages, { key: manifest.key, base, onPage });
+  const onPage = (positions: number) => {
+    const doneBytes = Math.min(sizeBytes, positions * chunk_bytes);
+    const copiedBytes = copier.counts.bytes;
+    run.onProgress?.({ points: run.points, point: number, sizeBytes, doneBytes, copiedBytes });
+  };
+  const pages = await copier.copyPages(manifest.pages, { keys: manifest.keys, base, onPage });
   const { newest } = copier;
   await commitManifest(target, { manifest: { ...manifest, pages }, lease, condemned, newest }, context);
-  return { ...place, pages };
+  return { ...point, pages };
 }

@@ -5,7 +5,7 @@ import { snapshotFromJson, type SnapshotJson, snapshotText } from "../format/sna
 import type { ManifestInfo } from "../format/manifest.ts";
 import { idsMatch } from "../format/source_ids.ts";
 import type { EarlierPoint } from "../sources/source.ts";
-import { readPoints } from "../project/catalog.ts";
+import { readPoints } from "../project/read_points.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "../project/project.ts";
 
@@ -82,8 +82,8 @@ export async function namesUsedAgain(
   const names = used.slice(0, MAX_NAMES).map(({ to_snapshot }) => `"${nameText(to_snapshot)}"`).join(", ");
   const more = used.length > MAX_NAMES ? ` and ${used.length - MAX_NAMES} more` : "";
   const { project, volume } = used[0]!;
-  return `"${project}/${volume}" had backups of snapshots called ${names}${more} already; an increment that begins at such ` +
-    `a name may have to say which one is meant, with --base`;
+  return `"${project}/${volume}" already has restore points of snapshots named ${names}${more}; an incremental stream from ` +
+    `such a name may need --base`;
 }
 
 /** Whether another snapshot, for all that is known, has the same name. */

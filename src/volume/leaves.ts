@@ -5,7 +5,7 @@
 import type { LeafCache } from "../cache/leaf_cache.ts";
 import { chunkId } from "../codec/ids.ts";
 import { frontEnd, SEAL_BYTES } from "../codec/seal.ts";
-import { DamageError } from "../errors.ts";
+import { cannotRead, unlessDamaged } from "../errors.ts";
 import { equalBytes } from "../util/bytes.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
 import { leavesBytes } from "../format/limits.ts";
@@ -41,10 +41,10 @@ export class LeafReader {
     const cached = position === undefined ? undefined : await this.#cache?.get(position);
     const known = cached && await this.#open(ref, cached, length).catch(unlessDamaged);
     if (known !== undefined) return known;
-    const key = this.#project.key(chunkName(ref));
+    const key = this.#project.objectKey(chunkName(ref));
     const range = { offset: 0, length: frontBytes(this.#project.chunkBytes) };
     return await readTwice(async () => {
-      const bytes = await this.#project.store.get(key, { range, signal: this.#signal });
+      const bytes = await this.#project.get(chunkName(ref), { range, signal: this.#signal });
       this.downloadedBytes += bytes.length;
       const leaves = await this.#open(ref, bytes, length);
       if (position !== undefined) await this.#cache?.put(position, frontOf(bytes));
@@ -54,13 +54,13 @@ export class LeafReader {
 
   async #open(ref: ObjectRef, bytes: Uint8Array, length: number): Promise<Uint8Array> {
     const object = { type: OBJECT_TYPE.chunk, name: chunkName(ref) };
-    const key = this.#project.key(object.name);
+    const key = this.#project.objectKey(object.name);
     const keys = await this.#project.keyOf(bytes, object);
     const leaves = await this.#project.front(bytes, object);
     const isIt = decodeHeader(bytes, { ...object, key }).plainBytes === length &&
       leaves.length === leavesBytes(length) && equalBytes(chunkId(keys.idKey, length, leaves), ref.id);
     if (isIt) return leaves;
-    throw new DamageError(key, `Cannot read "${key}": its leaves are not those of the chunk`);
+    throw cannotRead(key, "its leaves do not match the chunk");
   }
 }
 
@@ -72,8 +72,4 @@ export function frontOf(object: Uint8Array): Uint8Array {
 /** Bytes of the longest front of a chunk's object, with the header. */
 export function frontBytes(chunkBytes: number): number {
   return HEADER_BYTES + SEAL_BYTES + leavesBytes(chunkBytes);
-}
-
-function unlessDamaged(error: unknown): undefined {
-  if (!(error instanceof DamageError)) throw error;
 }

@@ -3,14 +3,14 @@ import { pageId } from "../codec/ids.ts";
 import type { ProjectKeys } from "../codec/keys.ts";
 import { pageCachePath } from "../cache/cache_folder.ts";
 import { type OwnPath, pathOf } from "../os/own_path.ts";
-import { PageCacheFile, writeHashCache } from "../cache/page_cache_file.ts";
+import { PageCacheFile, writePageCache } from "../cache/page_cache_file.ts";
 import { describeError } from "../errors.ts";
 import { equalBytes } from "../util/bytes.ts";
 import { EntryList } from "../format/entries.ts";
 import type { ObjectRef } from "../format/layout.ts";
 import { PAGE_CHUNKS } from "../format/limits.ts";
 import { cachePlace } from "../project/cache_place.ts";
-import type { OpenManifest } from "../project/catalog.ts";
+import type { OpenManifest } from "../project/manifests.ts";
 import type { Context } from "../context.ts";
 import { type LocalPages, readPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";
@@ -60,12 +60,12 @@ export class PageCache implements LocalPages {
     if (this.#cache?.head.backup === info.backup) this.#claimed = pages;
   }
 
-  async find(page: number, ref: ObjectRef, key: ProjectKeys): Promise<EntryList | undefined> {
+  async find(page: number, ref: ObjectRef, keys: ProjectKeys): Promise<EntryList | undefined> {
     const fresh = this.#fresh.get(page);
     if (fresh !== undefined && equalBytes(fresh.id, ref.id)) return EntryList.decode(fresh.bytes);
     try {
       const bytes = await this.#cache?.page(page);
-      if (bytes !== undefined && equalBytes(pageId(key.pageKey, bytes), ref.id)) {
+      if (bytes !== undefined && equalBytes(pageId(keys.pageKey, bytes), ref.id)) {
         return EntryList.decode(bytes, PAGE_CHUNKS);
       }
       const claimed = this.#claimed?.get(page);
@@ -86,12 +86,12 @@ export class PageCache implements LocalPages {
    * Makes the cache that of `manifest`, unless it is whole and as new. Of backups the one with the later date counts as new,
    * unless it is known that this is the latest (`isLatest`). A cache that cannot be written is said.
    */
-  async renew({ info, pages, key }: OpenManifest, { isLatest = false } = {}): Promise<void> {
+  async renew({ info, pages, keys }: OpenManifest, { isLatest = false } = {}): Promise<void> {
     const isNewer = isLatest || this.#isDamaged || this.#cache === undefined ||
       this.#cache.head.backup < info.backup;
     if (this.#file === undefined || !isNewer) return;
     const { project, volume } = this.#place;
-    const options = { project, key, local: this, signal: this.#context.signal };
+    const options = { project, keys, local: this, signal: this.#context.signal };
     async function* all() {
       for (let page = 0; page < pages.length; page++) {
         const ref = pages.get(page)?.object;
@@ -100,7 +100,7 @@ export class PageCache implements LocalPages {
     }
     try {
       const about = { repository: project.repositoryId, project: project.name, volume, backup: info.backup };
-      await writeHashCache(this.#file, { ...about, pages: pages.length }, all());
+      await writePageCache(this.#file, { ...about, pages: pages.length }, all());
     } catch (error) {
       this.#context.log.warn(
         { path: pathOf(this.#file) },
@@ -109,14 +109,14 @@ export class PageCache implements LocalPages {
     }
   }
 
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     await this.#cache?.close();
     this.#cache = undefined;
   }
 
   #damaged(): void {
     if (!this.#isDamaged && this.#file !== undefined) {
-      this.#context.log.warn({ path: pathOf(this.#file) }, "the local hash cache is damaged; it is rebuilt");
+      this.#context.log.warn({ path: pathOf(this.#file) }, "the local hash cache is damaged; rebuilding it");
     }
     this.#isDamaged = true;
   }

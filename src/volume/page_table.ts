@@ -6,7 +6,7 @@
  */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKeys } from "../codec/keys.ts";
-import { DamageError } from "../errors.ts";
+import { cannotRead } from "../errors.ts";
 import { equalBytes, toHex } from "../util/bytes.ts";
 import { type Entry, EntryList, wholeAt } from "../format/entries.ts";
 import { chunkName, type ObjectRef } from "../format/layout.ts";
@@ -30,17 +30,17 @@ export type PageWriter = (
 
 /** Pages that this host remembers; everything it gives was checked against the page's id. */
 export interface LocalPages {
-  find(page: number, ref: ObjectRef, key: ProjectKeys): Promise<EntryList | undefined>;
+  find(page: number, ref: ObjectRef, keys: ProjectKeys): Promise<EntryList | undefined>;
   keep(page: number, ref: ObjectRef, entries: EntryList): void;
 }
 
 /** For who reads every page just once. */
 export const noLocalPages: LocalPages = { find: () => Promise.resolve(undefined), keep: () => {} };
 
-export interface PageTableOptions {
+interface PageTableOptions {
   project: Project;
   /** The key whose ids the table holds. */
-  key: ProjectKeys;
+  keys: ProjectKeys;
   local: LocalPages;
   signal: AbortSignal;
 }
@@ -97,7 +97,7 @@ export class PageTable {
   }
 
   /** Has the page stored anew, as it is. */
-  async touch(page: number, write: PageWriter): Promise<void> {
+  async storeAgain(page: number, write: PageWriter): Promise<void> {
     await this.#change(page, write, () => {});
   }
 
@@ -208,7 +208,7 @@ export class PageTable {
 
   async #write(entries: EntryList, page: number, write: PageWriter): Promise<ObjectRef> {
     const bytes = entries.encode();
-    const ref = await write(pageId(this.#options.key.pageKey, bytes), bytes, this.#refs[page]);
+    const ref = await write(pageId(this.#options.keys.pageKey, bytes), bytes, this.#refs[page]);
     this.#options.local.keep(page, ref, EntryList.decode(bytes));
     return ref;
   }
@@ -216,7 +216,7 @@ export class PageTable {
 
 /** The page of that number at `ref`, from this host's memory or the store. Throws `DamageError`, `MissingError`. */
 export async function readPage(page: number, ref: ObjectRef, options: PageTableOptions): Promise<EntryList> {
-  const found = await options.local.find(page, ref, options.key);
+  const found = await options.local.find(page, ref, options.keys);
   if (found !== undefined) return found;
   const { entries } = await downloadPage(ref, options);
   options.local.keep(page, ref, entries);
@@ -236,13 +236,14 @@ async function downloadPageOnce(
   { project, signal }: Pick<PageTableOptions, "project" | "signal">,
 ): Promise<{ entries: EntryList; object: Uint8Array }> {
   const name = chunkName(ref);
-  const damaged = (state: string, cause?: unknown) =>
-    new DamageError(project.key(name), `Cannot read "${project.key(name)}": ${state}`, { cause });
-  const { content, bytes, key } = await project.readOnce({ type: OBJECT_TYPE.page, name }, { signal });
-  if (!equalBytes(pageId(key.pageKey, content), ref.id)) throw damaged(`it is not the page ${toHex(ref.id)}`);
+  const objectKey = project.objectKey(name);
+  const { content, bytes, keys } = await project.readOnce({ type: OBJECT_TYPE.page, name }, { signal });
+  if (!equalBytes(pageId(keys.pageKey, content), ref.id)) {
+    throw cannotRead(objectKey, `it is not the page ${toHex(ref.id)}`);
+  }
   try {
     return { entries: EntryList.decode(content, PAGE_CHUNKS), object: bytes };
   } catch (cause) {
-    throw damaged("its entries cannot be read", cause);
+    throw cannotRead(objectKey, "its entries cannot be read", cause);
   }
 }

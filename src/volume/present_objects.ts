@@ -29,7 +29,7 @@ export function later(
   return a.modifiedMs > b.modifiedMs ? a : b;
 }
 
-export interface PresentOptions {
+interface PresentOptions {
   signal: AbortSignal;
   /** How many will be asked for, where that is known. */
   expected?: number | undefined;
@@ -88,8 +88,7 @@ export class PresentObjects {
       if (ref.lease === undefined) return this.#sizes.markOf(ref.id) || undefined;
       return this.#tell(name, this.#suffixed.get(name));
     }
-    const { store } = this.#project;
-    return this.#tell(name, await store.head(this.#project.key(name), { signal: this.#options.signal }));
+    return this.#tell(name, await this.#project.head(name, { signal: this.#options.signal }));
   }
 
   #tell(name: string, info: ObjectInfo | undefined): number | undefined {
@@ -105,7 +104,7 @@ export class PresentObjects {
   }
 
   async #listPage(part: Part): Promise<void> {
-    const after = part.until === "" ? undefined : this.#project.key(part.until);
+    const after = part.until === "" ? undefined : this.#project.objectKey(part.until);
     let count = 0;
     for await (const info of this.#project.list(part.prefix, { after, signal: this.#options.signal })) {
       this.#add(info);

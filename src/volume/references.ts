@@ -12,21 +12,15 @@ import {
 } from "../errors.ts";
 import { toHex } from "../util/bytes.ts";
 import type { EntryList } from "../format/entries.ts";
-import {
-  chunkName,
-  manifestName,
-  type ObjectRef,
-  parseManifestName,
-  volumePrefix,
-  VOLUMES_PREFIX,
-} from "../format/layout.ts";
-import type { PointRef } from "../project/point_ref.ts";
+import { chunkName, type ObjectRef } from "../format/layout.ts";
+import { nameOf, type PointRef } from "../project/point_ref.ts";
+import { type ListedPoint, listPointsOnce } from "../project/points.ts";
 import type { Context } from "../context.ts";
-import { isGone, type OpenManifest, readManifest } from "../project/catalog.ts";
+import { isGone, type OpenManifest, readManifest } from "../project/manifests.ts";
 import { IdSet } from "./id_set.ts";
 import { noLocalPages, readPage } from "./page_table.ts";
 import type { Project } from "../project/project.ts";
-import { mapOrdered, TaskLimiter } from "../util/task_limiter.ts";
+import { forEachLimited, mapOrdered } from "../util/task_limiter.ts";
 
 /** Ids held at once: 72 MiB of table, and as much again while it grows; all work then fits into 512 MiB. */
 export const MAX_IDS = 1_500_000;
@@ -34,7 +28,7 @@ export const MAX_IDS = 1_500_000;
 const READS_AT_ONCE = 16;
 
 /** First bytes of ids, `from` up to, not including, `to`. */
-export interface IdRange {
+interface IdRange {
   from: number;
   to: number;
 }
@@ -63,12 +57,21 @@ export class ReferenceSet {
     return this.#to;
   }
 
+  /** The first bytes of ids that are covered, once all references were added. */
+  *firstBytes(): Generator<number> {
+    for (let byte = this.from; byte < this.#to; byte++) yield byte;
+  }
+
+  covers(firstByte: number): boolean {
+    return firstByte >= this.from && firstByte < this.#to;
+  }
+
   get size(): number {
     return this.#plain.size + this.#suffixed.size;
   }
 
   add(ref: ObjectRef): void {
-    if (ref.id[0]! < this.from || ref.id[0]! >= this.#to) return;
+    if (!this.covers(ref.id[0]!)) return;
     if (ref.lease !== undefined) this.#suffixed.set(suffixed(ref), { ref, marked: false });
     else if (this.#plain.add(ref.id) && this.#plain.size > this.#maxIds) this.#shrink();
   }
@@ -128,7 +131,7 @@ function suffixed({ id, lease }: ObjectRef): string {
   return `${toHex(id)}.${toHex(lease!)}`;
 }
 
-export interface CollectOptions {
+interface CollectOptions {
   range: IdRange;
   maxIds: number;
   /** Without the pages themselves. */
@@ -156,30 +159,34 @@ export async function collectReferences(
 ): Promise<ReferenceSet> {
   const references = new ReferenceSet(options.range, options.maxIds);
   const seen = new SeenPages();
-  const pages = new TaskLimiter(READS_AT_ONCE);
-  try {
+  /** The pages that were not seen before. */
+  async function* unseenPages(): AsyncGenerator<NamedPage> {
     for await (const manifest of manifests(project, options, context)) {
       options.onManifest?.(manifest);
-      references.points.add(manifestName(manifest.info.volume, manifest.info.backup));
-      for (let page = 0; page < manifest.pages.length; page++) {
-        const ref = manifest.pages.get(page)?.object;
-        if (ref === undefined) continue;
-        if (options.chunksOnly !== true) references.add(ref);
-        if (!seen.add(ref)) continue;
-        await pages.add(async () => {
-          const entries = await pageOf(project, { manifest, page, ref }, context).catch(
-            telling(project, manifest.info, options),
-          );
-          if (entries === undefined) seen.forget(ref);
-          else for (const ref of entries.refs()) references.add(ref);
-        });
+      references.points.add(nameOf(manifest.info));
+      for (let number = 0; number < manifest.pages.length; number++) {
+        const page = manifest.pages.get(number)?.object;
+        if (page === undefined) continue;
+        if (options.chunksOnly !== true) references.add(page);
+        if (seen.add(page)) yield { manifest, number, page };
       }
     }
-    await pages.drain();
-  } finally {
-    await pages.settle();
   }
+  await forEachLimited(unseenPages(), READS_AT_ONCE, async (named) => {
+    const entries = await readUnlessForgotten(project, named, context)
+      .catch(telling(project, named.manifest.info, options));
+    if (entries === undefined) seen.forget(named.page);
+    else for (const chunk of entries.refs()) references.add(chunk);
+  });
   return references;
+}
+
+/** A page, and the manifest that names it. */
+interface NamedPage {
+  manifest: OpenManifest;
+  /** The page's number in the volume. */
+  number: number;
+  page: ObjectRef;
 }
 
 /** Which manifests: all of the project, of a volume, or one. */
@@ -209,7 +216,7 @@ export async function* manifests(
       return await telling(project, place, options)(isMissing ? listedButMissing(error) : error);
     });
   const places = placesOf(project, options, context);
-  for await (const manifest of mapOrdered(places, read, { limit: READS_AT_ONCE, drop: () => {} })) {
+  for await (const manifest of mapOrdered(places, read, { limit: READS_AT_ONCE })) {
     if (manifest !== undefined) yield manifest;
   }
 }
@@ -224,33 +231,26 @@ async function* placesOf(
   context: Context,
 ): AsyncGenerator<PointRef> {
   const seen = new Set<string>();
-  for await (const place of listPlaces(project, scope, context)) {
-    seen.add(nameOf(place));
-    yield place;
+  for await (const point of listScope(project, scope, context)) {
+    seen.add(point.name);
+    yield point;
   }
   const left = new Set(seen);
-  for await (const place of listPlaces(project, scope, context)) {
-    left.delete(nameOf(place));
-    if (!seen.has(nameOf(place))) yield place;
+  for await (const point of listScope(project, scope, context)) {
+    left.delete(point.name);
+    if (!seen.has(point.name)) yield point;
   }
   if (forgotten !== undefined) await assertForgotten(left, { project, forgotten });
 }
 
-async function* listPlaces(
+async function* listScope(
   project: Project,
   { volume, backup }: ManifestScope = {},
   context: Context,
-): AsyncGenerator<PointRef> {
-  const prefix = volume === undefined ? VOLUMES_PREFIX : volumePrefix(volume);
-  for await (const { name } of project.list(prefix, { signal: context.signal })) {
-    const place = parseManifestName(name);
-    if (place === undefined || (volume !== undefined && place.volume !== volume)) continue;
-    if (backup === undefined || place.backup === backup) yield place;
+): AsyncGenerator<ListedPoint> {
+  for await (const point of listPointsOnce(project, volume, context)) {
+    if (backup === undefined || point.backup === backup) yield point;
   }
-}
-
-function nameOf({ volume, backup }: PointRef): string {
-  return manifestName(volume, backup);
 }
 
 /** Throws where one of the names is not among those that a forget took: a listing was short, or a point was lost. */
@@ -266,16 +266,16 @@ async function assertForgotten(
   throw new VarveError(
     "failed",
     `Cannot collect "${project.name}": "${
-      project.key(lost)
-    }" was listed and is not there any more, and no forget took ` +
-      `it; nothing was deleted by this. Run it again, and "varve verify ${project.name} --exists"`,
+      project.objectKey(lost)
+    }" was listed but is missing, and no forget ` +
+      `deleted it; nothing was deleted; retry, and run "varve verify ${project.name} --exists"`,
   );
 }
 
 function listedButMissing({ key, cause }: MissingError): UnavailableError {
   return new UnavailableError(
     key,
-    `Cannot read "${key}": it is listed, and the store says that it is not there`,
+    `Cannot read "${key}": the store lists it but reports it as missing`,
     {
       cause,
     },
@@ -283,14 +283,14 @@ function listedButMissing({ key, cause }: MissingError): UnavailableError {
 }
 
 /** The page's entries; `undefined` where its manifest was forgotten, and the page swept, meanwhile. */
-async function pageOf(
+async function readUnlessForgotten(
   project: Project,
-  { manifest, page, ref }: { manifest: OpenManifest; page: number; ref: ObjectRef },
+  { manifest, number, page }: NamedPage,
   context: Context,
 ): Promise<EntryList | undefined> {
-  const { key, info } = manifest;
+  const { keys, info } = manifest;
   try {
-    return await readPage(page, ref, { project, key, local: noLocalPages, signal: context.signal });
+    return await readPage(number, page, { project, keys, local: noLocalPages, signal: context.signal });
   } catch (error) {
     if (!(error instanceof MissingError) || !await isGone(project, info, context)) throw error;
     return undefined;
@@ -313,8 +313,8 @@ function telling(
     const point = `${project.name}/${place.volume}@${place.backup}`;
     throw new DamageError(
       error.key,
-      `Cannot collect "${project.name}": the point "${point}" cannot be read as a whole, so it is not known what it needs, and ` +
-        `nothing is deleted. Repair it (varve repair ${project.name}), or let it go (varve forget ${point})`,
+      `Cannot collect "${project.name}": the objects of "${point}" are not all known, because it cannot be read as a whole; nothing was ` +
+        `deleted; run "varve repair ${project.name}" or "varve forget ${point}"`,
       { cause: error },
     );
   };

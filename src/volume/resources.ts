@@ -2,19 +2,21 @@
 import { sealedBytes } from "../codec/seal.ts";
 import { zstd } from "../codec/zstd.ts";
 import { leavesBytes } from "../format/limits.ts";
+import type { ChunkerOptions } from "./chunker.ts";
 import { BufferPool } from "./pool/buffers.ts";
 import { chunkBufferBytes, ChunkPool } from "./pool/chunk_pool.ts";
 import { type Context, DEFAULT_JOBS } from "../context.ts";
 
 /** Chunks that a chunker holds open at once. */
-export const OPEN_CHUNKS = 4;
+const OPEN_CHUNKS = 4;
 /** Chunks in work beyond one for each thread, and buffers to open base chunks in. */
 const EXTRA_BUFFERS = 2;
 
 /** What a run works on: the chunks of a stream, cut by a chunker, or those of a store. */
-export type ChunkOrigin = "stream" | "store";
+type ChunkOrigin = "stream" | "store";
 
 export class ChunkResources {
+  readonly #chunkBytes: number;
   readonly pool: ChunkPool;
   /** For the volume's chunks. */
   readonly chunks: BufferPool;
@@ -31,6 +33,7 @@ export class ChunkResources {
     { threads, jobs = DEFAULT_JOBS, log }: Pick<Context, "threads" | "jobs" | "log">,
   ) {
     log.debug({ threads, jobs, zstd: zstd().name }, "starting the workers");
+    this.#chunkBytes = chunkBytes;
     this.jobs = jobs;
     this.pool = new ChunkPool({ threads, chunkBytes });
     const open = from === "stream" ? OPEN_CHUNKS : 0;
@@ -42,7 +45,12 @@ export class ChunkResources {
     this.sealed = new BufferPool(jobs, sealedBytes(leavesBytes(chunkBytes), chunkBytes));
   }
 
-  async close(): Promise<void> {
+  /** How a stream is cut into chunks, in these buffers; `rebuild` as `ChunkerOptions` has it. */
+  cutting(rebuild: readonly number[] = []): ChunkerOptions {
+    return { chunkBytes: this.#chunkBytes, buffers: this.chunks, maxOpen: OPEN_CHUNKS, rebuild };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
     await this.pool.close();
   }
 }

@@ -1,5 +1,4 @@
 /** What a source that chooses its own beginning is told of the volume: before it is read, and once all is committed. */
-import { hostname } from "node:os";
 import type { Context } from "../context.ts";
 import type { Lease } from "../project/sharing/lease.ts";
 import { type SeenLease, surveyLeases } from "../project/sharing/leases.ts";
@@ -35,7 +34,7 @@ export async function tellSource({ project, options, lease }: SourceRun, context
   const { source, volume } = options;
   if (source.committed === undefined) return;
   const alone = isAlone(project, { volume, lease }, context).catch((error) => {
-    context.log.debug({ err: error }, "whether another backup of the volume is running is not known");
+    context.log.debug({ err: error }, "cannot tell if another backup of the volume is running");
     return false;
   });
   await source.committed({ isAlone: await alone });
@@ -51,7 +50,9 @@ async function isAlone(
   context: Context,
 ): Promise<boolean> {
   const { living } = await surveyLeases(project, await lease.storeTimeMs(context.signal), context);
-  return !living.some((other) => other.id !== lease.idHex && mayBackUp(other, volume) && !hasEnded(other));
+  return !living.some((other) =>
+    other.id !== lease.idHex && mayBackUp(other, volume) && !hasEnded(other, context)
+  );
 }
 
 function mayBackUp({ work, volume }: SeenLease, wanted: string): boolean {
@@ -59,8 +60,8 @@ function mayBackUp({ work, volume }: SeenLease, wanted: string): boolean {
 }
 
 /** A process that was killed leaves its lease behind, and its number may have come to this one. */
-function hasEnded({ host, pid }: SeenLease): boolean {
-  return host === hostname() && (pid === process.pid || !isRunning(pid));
+function hasEnded({ host, pid }: SeenLease, context: Context): boolean {
+  return host === context.host && (pid === process.pid || !isRunning(pid));
 }
 
 /** kill(2): signal 0 only asks. Whatever is not said to be gone may run. */

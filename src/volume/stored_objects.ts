@@ -8,7 +8,7 @@ import { decodeHeader, HEADER_BYTES, objectType } from "../format/object.ts";
 import type { Context } from "../context.ts";
 import { IdSet } from "./id_set.ts";
 import type { Project } from "../project/project.ts";
-import { TaskLimiter } from "../util/task_limiter.ts";
+import { forEachLimited } from "../util/task_limiter.ts";
 import { later, PresentObjects, type WrittenObject } from "./present_objects.ts";
 
 /** Objects remembered until they are looked at, 36 bytes each. */
@@ -61,25 +61,20 @@ export class StoredObjects {
     this.#batch = newBatch();
     const expected = countOf(batch);
     const present = new PresentObjects(this.#project, { signal: this.#signal, expected, only: batch.plain });
-    const questions = new TaskLimiter(QUESTIONS_AT_ONCE);
-    try {
-      for (const { ref, sizeBytes } of objectsOf(batch)) {
-        await questions.add(async () => {
-          if (await present.sizeOf(ref) !== sizeBytes) await this.#askAgain(ref, sizeBytes);
-        });
-      }
-      await questions.drain();
-      this.#newest = later(this.#newest, present.newest);
-    } finally {
-      await questions.settle();
-    }
+    await forEachLimited(objectsOf(batch), QUESTIONS_AT_ONCE, async ({ ref, sizeBytes }) => {
+      if (await present.sizeOf(ref) !== sizeBytes) await this.#askAgain(ref, sizeBytes);
+    });
+    this.#newest = later(this.#newest, present.newest);
   }
 
   /** Another host may have stored the same content since, compressed by another zstd: then its own header says that length. */
-  async #isWholeOf(key: string, sizeBytes: number): Promise<boolean> {
-    const bytes = await this.#project.store.get(key, { signal: this.#signal, range: HEADER_RANGE });
+  async #isWholeOf(name: string, sizeBytes: number): Promise<boolean> {
+    const bytes = await this.#project.get(name, { signal: this.#signal, range: HEADER_RANGE });
     try {
-      const { frontBytes, contentBytes } = decodeHeader(bytes, { key, type: objectType(bytes) });
+      const { frontBytes, contentBytes } = decodeHeader(bytes, {
+        key: this.#project.objectKey(name),
+        type: objectType(bytes),
+      });
       return HEADER_BYTES + frontBytes + contentBytes === sizeBytes;
     } catch (error) {
       if (isUnreadable(error)) return false;
@@ -89,14 +84,16 @@ export class StoredObjects {
 
   /** One answer of three may be wrong: after one that says no, two must say yes. */
   async #askAgain(ref: ObjectRef, sizeBytes: number): Promise<void> {
-    const key = this.#project.key(chunkName(ref));
+    const name = chunkName(ref);
     for (let look = 0; look < 2; look++) {
-      const info = await this.#project.store.head(key, { signal: this.#signal });
+      const info = await this.#project.head(name, { signal: this.#signal });
       if (info?.sizeBytes === sizeBytes) continue;
-      if (info !== undefined && await this.#isWholeOf(key, info.sizeBytes)) continue;
-      const state = info === undefined ? "does not" : `has one of ${info.sizeBytes} instead`;
+      if (info !== undefined && await this.#isWholeOf(name, info.sizeBytes)) continue;
+      const state = info === undefined ? "does not have it" : `has ${info.sizeBytes} bytes instead`;
       throw new StoreError(
-        `Cannot rely on "${this.#project.store.url}": it said that it holds "${key}" of ${sizeBytes} bytes, and ${state}; run it again`,
+        `Cannot rely on "${this.#project.store.url}": it reported "${
+          this.#project.objectKey(name)
+        }" of ${sizeBytes} bytes but ${state}; retry`,
         { retryable: false },
       );
     }

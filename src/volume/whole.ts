@@ -1,7 +1,7 @@
 /** Whether a point is whole by what the store says now, for whoever has lost the lease that was to answer for it. */
 import { isUnreadable, StoreError } from "../errors.ts";
 import type { ObjectRef } from "../format/layout.ts";
-import type { OpenManifest } from "../project/catalog.ts";
+import type { OpenManifest } from "../project/manifests.ts";
 import { PresentObjects } from "./present_objects.ts";
 import { StoredObjects } from "./stored_objects.ts";
 import type { Context } from "../context.ts";

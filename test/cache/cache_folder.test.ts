@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { chunkCacheFolder, fileRecordsFolder, pageCachePath } from "../../src/cache/cache_folder.ts";
 import { pathOf } from "../../src/os/own_path.ts";
 import { replaceOwn } from "../../src/os/own_files.ts";
-import { scratchFolder } from "./scratch.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 

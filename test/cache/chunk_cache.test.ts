@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync 
 import { join } from "node:path";
 import { ChunkCache } from "../../src/cache/chunk_cache.ts";
 import { noise } from "../kit/engine.ts";
-import { scratchFolder } from "./scratch.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 const SIZE_BYTES = 1000;
@@ -52,22 +52,22 @@ test("drop() removes and tells it", async () => {
 
 test("trim() keeps the newest that fit when there are too many", async () => {
   const cache = await filled("trim", 3 * SIZE_BYTES + SIZE_BYTES / 2);
-  await cache.trim();
+  await cache[Symbol.asyncDispose]();
   expect(namesIn("trim")).toEqual(["c7", "c8", "c9"]);
 });
 
 test("trim() keeps an old one when it was used since", async () => {
   const cache = await filled("used", 3 * SIZE_BYTES);
   await cache.get("chunks/ab/c0");
-  await cache.trim();
+  await cache[Symbol.asyncDispose]();
   expect(namesIn("used")).toEqual(["c0", "c8", "c9"]);
 });
 
 test("trim() removes nothing when all fit, and none is needed", async () => {
   const cache = await filled("all", 10 * SIZE_BYTES);
-  await cache.trim();
+  await cache[Symbol.asyncDispose]();
   expect(namesIn("all")).toHaveLength(10);
-  await open("never made").trim();
+  await open("never made")[Symbol.asyncDispose]();
 });
 
 test("put() keeps no more than may stay when one run puts too many", async () => {

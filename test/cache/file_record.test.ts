@@ -12,8 +12,9 @@ import {
 import { flipBit } from "../kit/damage.ts";
 import { mountTmpfs, runAsRoot, unmount } from "../kit/mounts.ts";
 import { describeWith } from "../kit/parts.ts";
-import { noLoopDevice } from "../targets/loop_device.ts";
-import { scratchFolder } from "./scratch.ts";
+import { noLoopDevice } from "../kit/loop_device.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { mappingOf } from "../kit/mapping.ts";
 
 const folder = scratchFolder();
 const PLACE = {
@@ -144,30 +145,16 @@ describe.skipIf(noLoopDevice !== undefined)(`on a file system (${noLoopDevice ??
   });
 });
 
-/** A process that has `path` mapped and writes to it there, byte by byte, as it is told. */
-async function mappingOf(path: string) {
-  const program = `const map = Bun.mmap(${JSON.stringify(path)}); let value = 0;
-    for await (const _ of console) { map[0] = ++value; console.log(value); }`;
-  const child = Bun.spawn([process.execPath, "-e", program], { stdin: "pipe", stdout: "pipe" });
-  const reader = child.stdout.getReader();
-  const write = async () => {
-    child.stdin.write("\n");
-    child.stdin.flush();
-    await reader.read();
-  };
-  return { write, end: () => child.kill() };
-}
-
 test("recordedContent() gives nothing when another process writes through a mapping that it wrote to before", async () => {
-  const mapping = await mappingOf(file);
+  const mapping = mappingOf(file);
   try {
-    await mapping.write(); // its page is dirty from here on
+    await mapping.write(0, 1); // its page is dirty from here on
     await record();
     expect(await known()).toEqual(CONTENT);
-    await mapping.write();
+    await mapping.write(0, 2);
     expect(await known()).toBeUndefined();
     await record();
-    await mapping.write();
+    await mapping.write(0, 3);
     expect(await known()).toBeUndefined();
   } finally {
     mapping.end();

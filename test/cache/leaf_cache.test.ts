@@ -4,7 +4,8 @@ import { statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LeafCache } from "../../src/cache/leaf_cache.ts";
 import { noise } from "../kit/engine.ts";
-import { cached, scratchFolder } from "./scratch.ts";
+import { cached } from "../kit/cache_path.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const SLOT_BYTES = 316;
 /** Positions beyond it share slots: 65,536 of them. */
@@ -29,10 +30,10 @@ describe("LeafCache", () => {
     }));
     for (const { position, front } of fronts) await cache.put(position, front);
     for (const { position, front } of fronts) expect(begins(await cache.get(position), front)).toBe(true);
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
     const { cache: again } = await newCache(path);
     for (const { position, front } of fronts) expect(begins(await again.get(position), front)).toBe(true);
-    await again.close();
+    await again[Symbol.asyncDispose]();
   });
 
   test("gives no front where nothing was put, before and behind the file's end", async () => {
@@ -40,7 +41,7 @@ describe("LeafCache", () => {
     await cache.put(3, noise(1, SLOT_BYTES));
     expect((await cache.get(0))!.every((byte) => byte === 0)).toBe(true);
     expect(await cache.get(9)).toEqual(new Uint8Array(0));
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
   });
 
   test("takes no room for positions between", async () => {
@@ -48,7 +49,7 @@ describe("LeafCache", () => {
     await cache.put(MAX_SLOTS - 1, noise(1, SLOT_BYTES));
     expect(statSync(path).size).toBe(MAX_SLOTS * SLOT_BYTES);
     expect(statSync(path).blocks * 512).toBeLessThan(64 * 1024);
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
   });
 
   test("shares the slots of positions that are too many: the last one stays", async () => {
@@ -59,7 +60,7 @@ describe("LeafCache", () => {
     expect(begins(await cache.get(5), second)).toBe(true);
     expect(begins(await cache.get(5 + MAX_SLOTS), second)).toBe(true);
     expect(statSync(path).size).toBe(6 * SLOT_BYTES);
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
   });
 
   test("gives what is left of a torn file", async () => {
@@ -67,7 +68,7 @@ describe("LeafCache", () => {
     await cache.put(1, noise(1, SLOT_BYTES));
     truncateSync(path, SLOT_BYTES + 10);
     expect(await cache.get(1)).toEqual(noise(1, SLOT_BYTES).slice(0, 10));
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
   });
 
   test("is none where there cannot be a file, and says nothing where it cannot be read or written any more", async () => {
@@ -75,9 +76,9 @@ describe("LeafCache", () => {
     writeFileSync(path, "");
     expect(await LeafCache.open(cached(join(path, ".leaves")), SLOT_BYTES)).toBeUndefined();
     const { cache } = await newCache();
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
     await cache.put(0, noise(1, SLOT_BYTES));
     expect(await cache.get(0)).toBeUndefined();
-    await cache.close();
+    await cache[Symbol.asyncDispose]();
   });
 });

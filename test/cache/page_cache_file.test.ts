@@ -2,19 +2,20 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type HashCacheHead, PageCacheFile, writeHashCache } from "../../src/cache/page_cache_file.ts";
+import { PageCacheFile, type PageCacheHead, writePageCache } from "../../src/cache/page_cache_file.ts";
 import { EntryList, wholeAt } from "../../src/format/entries.ts";
 import { ID_BYTES, LEASE_ID_BYTES, PAGE_CHUNKS } from "../../src/format/limits.ts";
 import { flipBit } from "../kit/damage.ts";
 import { noise } from "../kit/engine.ts";
 import { random } from "../kit/random.ts";
-import { cached, scratchFolder } from "./scratch.ts";
+import { cached } from "../kit/cache_path.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 const path = join(folder, "cache");
 const HEAD_BYTES = 4096;
 const INDEX_BYTES = 12;
-const HEAD: HashCacheHead = {
+const HEAD: PageCacheHead = {
   repository: "r",
   project: "acme",
   volume: "rbd/vm-1",
@@ -53,7 +54,7 @@ async function readAll(file = path) {
 }
 
 test("page() gives every entry that was written, and none past the end", async () => {
-  await writeHashCache(cached(path), HEAD, pages());
+  await writePageCache(cached(path), HEAD, pages());
   expect(readFileSync(path).length).toBeLessThan(HEAD_BYTES + 3 * PAGE_CHUNKS * (ID_BYTES + 30));
   const cache = await PageCacheFile.open(cached(path)) as PageCacheFile;
   expect(cache.head).toMatchObject(HEAD);
@@ -67,7 +68,7 @@ test("open() gives nothing when there is no file", async () => {
 });
 
 test("open() says damaged when any bit of the head or of the index is turned over", async () => {
-  await writeHashCache(cached(path), HEAD, pages());
+  await writePageCache(cached(path), HEAD, pages());
   const bytes = readFileSync(path);
   const next = random(11);
   const inHead = Array.from({ length: 200 * 8 }, (_, bit) => bit);
@@ -81,7 +82,7 @@ test("open() says damaged when any bit of the head or of the index is turned ove
 });
 
 test("page() gives other entries when a bit of its ids is turned over, and the other pages as they were", async () => {
-  await writeHashCache(cached(path), HEAD, pages());
+  await writePageCache(cached(path), HEAD, pages());
   writeFileSync(path, flipBit(readFileSync(path), (readFileSync(path).length - 100) * 8));
   const read = await readAll() as (Uint8Array | undefined)[];
   expect(read.slice(0, 2)).toEqual(PAGES.slice(0, 2));
@@ -89,7 +90,7 @@ test("page() gives other entries when a bit of its ids is turned over, and the o
 });
 
 test("open() says damaged when the file is cut anywhere", async () => {
-  await writeHashCache(cached(path), HEAD, pages());
+  await writePageCache(cached(path), HEAD, pages());
   const { length } = readFileSync(path);
   const cut = join(folder, "cut");
   for (const bytes of [0, 1, 31, 32, 36, 100, HEAD_BYTES - 1, HEAD_BYTES, length / 2 | 0, length - 1]) {
@@ -106,13 +107,13 @@ test("open() says damaged when the file is another thing", async () => {
   }
 });
 
-test("writeHashCache() leaves the old cache when a page cannot be had", async () => {
-  await writeHashCache(cached(path), HEAD, pages());
+test("writePageCache() leaves the old cache when a page cannot be had", async () => {
+  await writePageCache(cached(path), HEAD, pages());
   async function* failing() {
     yield PAGES[0];
     throw new Error("store gone");
   }
-  const failed = await writeHashCache(
+  const failed = await writePageCache(
     cached(path),
     { ...HEAD, backup: "20260102T000000000Z-00000000" },
     failing(),

@@ -5,8 +5,8 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { run } from "../targets/loop_device.ts";
-import { type RunOptions, VARVE, varve } from "./varve.ts";
+import { run } from "../kit/loop_device.ts";
+import { type RunOptions, VARVE, varve } from "../kit/varve_from_source.ts";
 
 const VOLUME_BYTES = 9 * 1024 * 1024 + 123;
 const BEGINNING = "rbd diff v1\n";
@@ -138,13 +138,13 @@ describe("varve backup", () => {
     const args = ["backup", "acme/disk", volume, "--format", "raw"];
     const refused = varve(args, { env: unnamed });
     expect(refused.code).toBe(10);
-    expect(refused.stderr).toContain("no other was named: set VARVE_REPO or --repo");
+    expect(refused.stderr).toContain("name another with --repo or VARVE_REPO");
     expect(fs.existsSync(env.XDG_DATA_HOME)).toBe(false);
     expect(varve(["init", "acme", "--no-encryption"], { env: unnamed }).code).toBe(0);
     expect(varve(args, { env: unnamed })).toEqual({ code: 0, stdout: "", stderr: "" });
     const { code, stderr } = varve(args, { env: { ...env, VARVE_REPO: path.join(folder, "mistyped") } });
     expect(code).toBe(10);
-    expect(stderr).toContain(`there is none; near it there is "${path.join(folder, "other")}", "${repo}"\n`);
+    expect(stderr).toContain(`it does not exist; nearby: "${path.join(folder, "other")}", "${repo}"\n`);
     expect(fs.existsSync(path.join(folder, "mistyped"))).toBe(false);
   });
 
@@ -185,7 +185,7 @@ describe("varve restore", () => {
       /^damaged: offset 0, 4194304 bytes, [^:]+: .+\ndamaged: offset 8388608, 1048699 bytes, /,
     );
     expect(stderr).toMatch(
-      /\nvarve: Cannot restore all of "acme\/disk": 2 chunks are damaged, "[^"]+bad.img" is not complete\n$/,
+      /\nvarve: Cannot restore all of "acme\/disk": 2 chunks are damaged; "[^"]+bad.img" is incomplete\n$/,
     );
   });
 });
@@ -195,7 +195,7 @@ describe("varve list and show", () => {
     const { code, stdout } = varve(["list", "acme/disk"], { env });
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^VOLUME {5}BACKUP +TIME +SIZE +SNAPSHOT +TAGS +HELD +ENCRYPTION\nacme\/disk {2}\S+ +\S+ +9.00 MiB +first,nightly +none\n$/,
+      /^ {2}TIME +ID +KIND +ADDED +AGE +SIZE +NOTES\nacme\/disk, not encrypted\n {2}[-\d]{10} [:\d]{5}Z {2}[0-9a-f]{8} {2}full +\+\S+ \S+ +\d+[sm] {2}9\.00 MiB {2}first,nightly\n$/,
     );
     expect(json(["list", "acme/disk"])).toMatchObject([{
       volume: "disk",
@@ -213,7 +213,7 @@ describe("varve list and show", () => {
     varve(["hold", "acme/disk@latest", "--reason", "a\u001b[31m\u0007b"], { env });
     const { stdout } = varve(["show", "acme/disk"], { env });
     varve(["release", "acme/disk@latest"], { env });
-    expect(stdout).toMatch(/^hold_reason +a\\x1b\[31m\\x07b$/m);
+    expect(stdout).toMatch(/^Held +yes: a\\x1b\[31m\\x07b$/m);
   });
 
   test("show prints one field when it is asked for", () => {
@@ -249,15 +249,20 @@ describe("varve and the terminal", () => {
     const words = [...VARVE, "backup", "acme/seen", volume, "--format", "raw"].join(" ");
     const seen = run(["env", `VARVE_REPO=${repo}`, "script", "-qec", words, "/dev/null"]);
     expect(seen).toContain("\r\u001b[K");
-    expect(seen).toMatch(/acme\/seen@\S+: 9.00 MiB, 3 of 3 chunks came in: /);
+    expect(seen).toMatch(
+      /acme\/seen@\S+: 9.00 MiB, 3 of 3 chunks read: \d new, 0 patched, \d reused, \d zero/,
+    );
     expect(run(["env", `VARVE_REPO=${repo}`, "script", "-qec", `${words} --quiet`, "/dev/null"])).toBe("");
   });
 
   test.each([
-    ["backup acme/typed", "Cannot back up what is typed"],
-    ["backup acme/typed - --format raw", "Cannot back up what is typed"],
+    ["backup acme/typed", "Cannot read the backup from a terminal"],
+    ["backup acme/typed - --format raw", "Cannot read the backup from a terminal"],
     ["restore acme/disk --to -", "standard output is a terminal"],
-    ["restore acme/disk --to x --changed-since latest --changes -", "no changes are piped in"],
+    [
+      "restore acme/disk --to x --changed-since latest --changes -",
+      "--changes - needs a stream on standard input",
+    ],
   ])("%s exits with 2 when a person sits at the other end", (words, state) => {
     const line = `${[...VARVE, words].join(" ")}; echo "code $?"`;
     const seen = run(["env", `VARVE_REPO=${repo}`, "script", "-qec", line, "/dev/null"]);

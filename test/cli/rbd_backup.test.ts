@@ -8,7 +8,7 @@ import * as path from "node:path";
 import { startCeph } from "../kit/ceph.ts";
 import { describeWith } from "../kit/parts.ts";
 import type { Server } from "../kit/servers.ts";
-import { VARVE } from "./varve.ts";
+import { VARVE } from "../kit/varve_from_source.ts";
 
 const SCRIPT = path.join(import.meta.dir, "../../examples/rbd-backup.sh");
 const BOOT_LIMIT_MS = 120_000;

@@ -1,13 +1,13 @@
-import { afterAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { readSecrets, type SecretOptions, warnOfShort } from "../../src/cli/secrets.ts";
 import { describeError, UsageError } from "../../src/errors.ts";
+import { counted } from "../../src/util/counted.ts";
 import { utf8 } from "../../src/util/bytes.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "varve-secret-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 
 function file(name: string, content: string | Uint8Array, mode = 0o600): string {
   const to = path.join(folder, name);
@@ -57,9 +57,9 @@ test("readSecrets() cuts exactly one newline from a passphrase file, and takes a
 
 test("readSecrets() says what is odd about a file, and takes it all the same", () => {
   const cases: [content: string, mode: number, warning: string][] = [
-    ["a b c d e f g\r\n", 0o600, "ends in CR LF; the CR counts"],
-    ["\ufeffa b c d e f g\n", 0o600, "begins with a byte order mark"],
-    ["a b c d e f g\n", 0o640, "can be read by others than its owner (mode 0640); chmod 600"],
+    ["a b c d e f g\r\n", 0o600, "ends with CR LF; the CR is part"],
+    ["\ufeffa b c d e f g\n", 0o600, "starts with a byte order mark"],
+    ["a b c d e f g\n", 0o640, "is readable by other users (mode 0640); run chmod 600"],
   ];
   for (const [content, mode, warning] of cases) {
     const { secrets, warnings } = read({ passphraseFile: [file("odd", content, mode)] });
@@ -74,7 +74,7 @@ test("readSecrets() reads 32 bytes of a key file, and throws where there are not
   for (const length of [0, 31, 33]) {
     const short = file("short", new Uint8Array(length));
     expect(failure({ keyFile: [short] })).toBe(
-      `Cannot use "${short}" as a key file: it holds ${length} bytes, not 32`,
+      `Cannot use "${short}" as a key file: it has ${counted(length, "byte")} instead of 32`,
     );
   }
 });

@@ -115,7 +115,7 @@ describe("openContent() and openFront()", () => {
 
   test("refuse an object that another project sealed", () => {
     const other = deriveKeys(new Uint8Array(32).fill(2), "p");
-    expect(() => openContent(sealed(), NAME, other)).toThrow("it was changed, or sealed with another key");
+    expect(() => openContent(sealed(), NAME, other)).toThrow("it was changed, or encrypted with another key");
   });
 });
 

@@ -5,9 +5,10 @@ import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { noise } from "../kit/engine.ts";
 import { describeWith } from "../kit/parts.ts";
-import { attachLoop, detachLoop, noLoopDevice, run } from "../targets/loop_device.ts";
-import { sumOf, sumOfFile } from "./chains.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { attachLoop, detachLoop, noLoopDevice, run } from "../kit/loop_device.ts";
+import { sumOf, sumOfFile } from "../kit/chains.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const MIB = 1 << 20;
 /** Whole sectors, which a loop device consists of, but not whole chunks. */
@@ -86,9 +87,8 @@ describe.skipIf(noLoopDevice !== undefined)(`varve and block devices (${noLoopDe
     const { code, stderr } = await bench.run(["restore", "acme/larger", "--to", device]);
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr:
-        `varve: Cannot restore to "${device}": it is too small, the device holds ${SIZE_BYTES} bytes and the ` +
-        `volume has ${SIZE_BYTES + 512}\n`,
+      stderr: `varve: Cannot restore to "${device}": it is too small with ${SIZE_BYTES} bytes for a ` +
+        `volume of ${SIZE_BYTES + 512}\n`,
     });
     expect(await readDevice()).toEqual(before);
   }, LIMIT_MS);

@@ -5,9 +5,11 @@ import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { describeWith } from "../kit/parts.ts";
-import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
 import { expectContent } from "../kit/restores.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 
@@ -88,7 +90,9 @@ describe("a cache folder", () => {
     expect(others).toEqual([]);
     expect(JSON.parse(line)).toMatchObject({
       level: "warn",
-      msg: expect.stringMatching(/the cache folder ".*" can be written to by others \(mode 0777\)/),
+      msg: expect.stringMatching(
+        /the cache folder ".*" is not used: other users can write to it \(mode 0777\)/,
+      ),
     });
     expect((await restore(tuesday, place("shared"))).way).toBe("compare");
   });
@@ -105,7 +109,7 @@ describe("a cache folder", () => {
       chown(65534);
       const before = fs.readdirSync(root, { recursive: true });
       const { stderr } = await bench.run(["list"], { env: place("theirs") });
-      expect(stderr).toContain("belongs to another user (uid 65534), and is not used");
+      expect(stderr).toContain("is not used: it belongs to another user (uid 65534)");
       expect((await restore(tuesday, place("theirs"))).way).toBe("compare");
       expect(fs.readdirSync(root, { recursive: true })).toEqual(before);
       fs.chownSync(root, 0, 0);

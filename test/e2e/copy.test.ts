@@ -101,9 +101,9 @@ describe("varve copy to a directory", () => {
     await first.run(["init", "acme", "--no-encryption", "--chunk-size", "1M"], {
       env: { VARVE_REPO: coarse },
     });
-    expectOneLine(await run("acme", "--to", coarse), { code: 11, line: "chunks have 1048576 bytes" });
+    expectOneLine(await run("acme", "--to", coarse), { code: 11, line: "chunk size is 1048576 bytes" });
     expectOneLine(await run("none", "--to", coarse), { code: 4, line: 'project "none"' });
-    expectOneLine(await run("acme/b", "--to", coarse), { code: 4, line: "no backups" });
+    expectOneLine(await run("acme/b", "--to", coarse), { code: 4, line: "no restore points" });
     expectOneLine(await run("acme"), { code: 2, line: "--to" });
     expectOneLine(await first.run(["copy", "acme", "--to", coarse]), { code: 13, line: "key file" });
   }, RUN_LIMIT_MS);

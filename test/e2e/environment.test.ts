@@ -4,7 +4,8 @@ import { chownSync, copyFileSync, existsSync, readFileSync } from "node:fs";
 import { describeWith } from "../kit/parts.ts";
 import { noise, RUN_LIMIT_MS } from "../kit/repository.ts";
 import { varve, VARVE_BIN } from "../kit/varve.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -49,7 +49,7 @@ async function makeRepository(place: { url?: string; env?: Record<string, string
 /** What every erased project leaves: nothing, and the others as they were. */
 async function expectErased(repository: TestRepository): Promise<void> {
   await repository.expectIntact();
-  expectOneLine(await repository.run(["list", "acme"]), { code: 4, line: "there is none" });
+  expectOneLine(await repository.run(["list", "acme"]), { code: 4, line: "it does not exist" });
 }
 
 describe("varve erase in a directory", () => {
@@ -75,7 +75,7 @@ describe("varve erase in a directory", () => {
     for (const json of [[], ["--json"]]) {
       expectOneLine(await repository.run(["erase", "acme", ...YES, ...json]), {
         code: 4,
-        line: /^varve: Cannot erase "acme": there is no such project in ".*"; there is "/,
+        line: /^varve: Cannot erase "acme": there is no such project in ".*"; the repository has "/,
       });
     }
     await repository.remove();
@@ -98,13 +98,13 @@ describe("varve erase in a directory", () => {
     const repository = await makeRepository();
     for (const [answer, code] of [["no", 2], ["", 2], ["acme", 0]] as const) {
       const terminal = new Terminal("varve erase acme", { ...repository.env, ...LOST });
-      await until(() => terminal.output.includes("again: "));
+      await until(() => terminal.output.includes("to confirm: "));
       expect(existsSync(`${repository.url}/projects/acme/keys`)).toBe(true);
       terminal.type(`${answer}\n`);
       expect(await terminal.ended()).toEqual([code]);
     }
     const terminal = new Terminal("varve erase acme-2", repository.env);
-    await until(() => terminal.output.includes("again: "));
+    await until(() => terminal.output.includes("to confirm: "));
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130]);
     await expectErased(repository);
@@ -130,14 +130,14 @@ describe("varve erase in a directory", () => {
       ) {
         expect(asked.output).toContain(text);
       }
-      expect(asked.output).not.toContain("again: ");
+      expect(asked.output).not.toContain("to confirm: ");
       expectOneLine(await repository.run(["erase", "acme", ...YES, "--json"], { env: LOST }), {
         code: 1,
         line:
-          /^varve: Cannot erase "acme": "acme\/a@\w+-\w+" is held; varve release lets them go, --even-held/,
+          /^varve: Cannot erase "acme": "acme\/a@\w+-\w+" is held; release them with varve release, or use --even-held/,
       });
       const unasked = new Terminal("varve erase acme --even-held", { ...repository.env, ...PASSPHRASE });
-      await until(() => unasked.output.includes("again: "));
+      await until(() => unasked.output.includes("to confirm: "));
       unasked.type("no\n");
       expect(await unasked.ended()).toEqual([2]);
       expect(unasked.output).toContain("HELD: acme/a@");
@@ -174,7 +174,7 @@ describe("varve erase in a directory", () => {
       const repository = await makeRepository();
       rmSync(`${repository.url}/projects/acme/keys`, { recursive: true });
       const terminal = new Terminal("varve erase acme", repository.env);
-      await until(() => terminal.output.includes("again: "));
+      await until(() => terminal.output.includes("to confirm: "));
       expect(terminal.output).toContain("its keys are gone already: an erasure was interrupted");
       const report = await repository.json<EraseReport>(["erase", "acme", ...YES]);
       expect(report).toMatchObject({ keys: [], volumes: ["a", "b/c"], points: 2, listed_after: 0 });
@@ -183,7 +183,7 @@ describe("varve erase in a directory", () => {
       await repository.backUp("acme/new", CONTENT);
       terminal.type("acme\n");
       expect(await terminal.ended()).toEqual([11]);
-      expect(terminal.output).toContain("it was made anew meanwhile");
+      expect(terminal.output).toContain("the project was created again while it was being erased");
       await repository.expectIntact();
       await repository.remove();
     },
@@ -197,7 +197,7 @@ describe("varve erase in a directory", () => {
     await until(() => terminal.output.includes("waiting 11:00"));
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130]);
-    expect(terminal.output).toContain('"acme" is erased in part; run it again');
+    expect(terminal.output).toContain('"acme" is only partly erased; run it again');
     // Nothing was left but the wait.
     expectOneLine(await repository.run(["erase", "acme", ...YES]), {
       code: 4,
@@ -249,7 +249,7 @@ function describeBuckets(start: () => Promise<S3Server>): void {
     expect({ code, stderr: lastLineText(erased) }).toEqual({
       code: 1,
       stderr: expect.stringMatching(
-        /^varve: Cannot erase all of "acme": 2 objects \([^)]+\) are still there, 2 under a legal hold, nobody can read them, the key is gone\n$/,
+        /^varve: Cannot erase all of "acme": 2 objects \([^)]+\) left, 2 under a legal hold, none can be read, because the key is deleted\n$/,
       ),
     });
     const report = JSON.parse(stdout) as EraseReport;

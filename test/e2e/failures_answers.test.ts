@@ -3,46 +3,44 @@
  * answer in their place. Nothing is believed, deleted or called stored that the store itself did not say.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { type Call, type Fault, FaultyS3, type Reply, s3Failure, webPage } from "../kit/faulty_s3.ts";
-import { startMinio } from "../kit/minio.ts";
+import { messages, withoutLog } from "../kit/log.ts";
+
 import { describeWith } from "../kit/parts.ts";
 import {
   CHUNK_BYTES,
   expectOneLine,
-  fullStream,
   lastLineText,
   noise,
   RUN_LIMIT_MS,
   TestRepository,
 } from "../kit/repository.ts";
-import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import type { VarveResult } from "../kit/varve.ts";
+import { sha256 } from "../kit/chains.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
+import { startProxiedRepository } from "../kit/proxied_repository.ts";
 
 const SIZE_BYTES = 8 * CHUNK_BYTES;
 const FIRST = noise(SIZE_BYTES, "first");
 /** Given up soon: what is wrong with the answer is the error. */
 const SOON = { VARVE_RETRY_FOR: "1s" };
 /** Each attempt is told. */
-const DEBUG = ["--log-level", "debug"];
+const DEBUG = ["--log-level", "debug", "--log-format", "json"];
 /** What every such error says, with what was wrong behind it. */
 const UNUSABLE = /^varve: .*Cannot \S.* "s3:\/\/[^"]+": the answer of "127\.0\.0\.1:\d+" is not usable: /;
 
 setDefaultTimeout(RUN_LIMIT_MS);
 
 describeWith(["MinIO"], "varve when something answers in the store's place", () => {
-  let minio: S3Server;
+  let stop: () => Promise<void>;
   let proxy: FaultyS3;
   let repository: TestRepository;
   let volumes = 0;
   let volume: string;
 
   beforeAll(async () => {
-    minio = await startMinio();
-    proxy = await FaultyS3.start(minio);
-    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
+    ({ proxy, repository, stop } = await startProxiedRepository());
     await repository.backUp("acme/first", FIRST);
   });
   /** Each test has a volume with content of its own. */
@@ -50,11 +48,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
     proxy.reset();
     volume = `acme/volume-${++volumes}`;
   });
-  afterAll(async () => {
-    proxy?.goAway();
-    await repository?.remove();
-    await minio?.stop();
-  });
+  afterAll(() => stop?.());
 
   /** Without what the host remembers: the store is asked. */
   const run = (args: string[], env: Record<string, string> = SOON) =>
@@ -65,7 +59,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
   const backUp = (env: Record<string, string> = {}, ...more: string[]) =>
     repository.run(["backup", volume, "--json", ...more], { stdin: fullStream(content()), env });
   const committed = async (result: VarveResult) => {
-    expect({ code: result.code, stderr: withoutLog(result) }).toEqual({ code: 0, stderr: "" });
+    expect({ code: result.code, stderr: withoutLog(lastLineText(result)) }).toEqual({ code: 0, stderr: "" });
     repository.expectPoint(volume, JSON.parse(result.stdout).backup, content());
     await repository.expectNothingNew();
   };
@@ -99,27 +93,27 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
         "it is not XML with the root",
       ],
       [
-        "is an error under the status of a success",
+        "is an error with the status of a success",
         { ...s3Failure(200, "InternalError") },
-        "it is an error under",
+        "it is an error with a success status",
       ],
       ["ends in the middle", ({ body, headers: { "content-length": _, ...headers } }) => ({
         headers,
         body: (body as Uint8Array).subarray(0, body.length / 2),
-      }), "its XML ends too early"],
+      }), "its XML is truncated"],
       ["does not say whether it is all", edit(/<IsTruncated>\w+<\/IsTruncated>/, ""), "(IsTruncated)"],
-      ["is of another prefix", edit(/<Prefix>[^<]*</, "<Prefix>other/<"), 'it is of the prefix "other/"'],
-      ["is of another bucket", edit(/<Name>[^<]*</, "<Name>other<"), 'it is of bucket "other"'],
+      ["is of another prefix", edit(/<Prefix>[^<]*</, "<Prefix>other/<"), 'it is for prefix "other/"'],
+      ["is of another bucket", edit(/<Name>[^<]*</, "<Name>other<"), 'it is for bucket "other"'],
       [
         "is cut and says not where to go on",
         edit(/<IsTruncated>false/, "<IsTruncated>true"),
-        "not where to go on",
+        "no continuation token",
       ],
-      ["is answered by another status", { status: 204 }, "it has the status 204"],
+      ["is answered by another status", { status: 204 }, "its status is 204"],
       [
         "leads elsewhere",
         { status: 302, headers: { location: "http://login.example/" } },
-        "it leads elsewhere (302)",
+        "it is a redirect (302)",
       ],
     ];
     for (const [what, fault, says] of LIES) {
@@ -140,11 +134,11 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       !query.has("delimiter");
     const ENTRY_LIES: [what: string, fault: Fault, says: string][] = [
       ["counts more entries than it has", edit(/<KeyCount>\d+</, "<KeyCount>999<"), "it counts 999 entries"],
-      ["leaves out an entry that it counts", edit(/<Contents>.*?<\/Contents>/s, ""), "entries and has "],
+      ["leaves out an entry that it counts", edit(/<Contents>.*?<\/Contents>/s, ""), "entries but has "],
       ["has an entry of elsewhere", edit(/<Key>repository/, "<Key>elsewhere"), "which is outside"],
-      ["has an entry without a time", edit(/<LastModified>[^<]*<\/LastModified>/, ""), "no time"],
-      ["has an entry without a size", edit(/<Size>[^<]*<\/Size>/, ""), "no size that can be"],
-      ["has an entry of a negative size", edit(/<Size>\d/, "<Size>-1"), "no size that can be"],
+      ["has an entry without a time", edit(/<LastModified>[^<]*<\/LastModified>/, ""), "no valid time"],
+      ["has an entry without a size", edit(/<Size>[^<]*<\/Size>/, ""), "no valid size for"],
+      ["has an entry of a negative size", edit(/<Size>\d/, "<Size>-1"), "no valid size for"],
     ];
     for (const [what, fault, says] of ENTRY_LIES) {
       test(`that ${what} is an error of gc and verify, and nothing is deleted`, async () => {
@@ -173,11 +167,11 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 
     test("that a proxy calls missing with a page is not missing: list, gc and verify fail", async () => {
       answer(isManifest, webPage(404));
-      await expectWithheld("it is a 404 with a web page that is not S3's: \"<html><body>Please log in");
+      await expectWithheld('it is a 404 with a web page that is not from S3: "<html><body>Please log in');
     });
     test("that is said to be missing without a word for it is not missing", async () => {
       answer(isManifest, 404);
-      await expectWithheld("it is a 404 that does not say what is missing");
+      await expectWithheld("it is a 404 that does not name the missing object");
     });
     test("in whose place a web page comes is told with its address", async () => {
       for (
@@ -186,7 +180,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
         answer(isFirst, page);
         const result = await run(["list"]);
         expectUnusable(result, "web page");
-        expect(result.stderr).toContain(`"s3://${minio.bucket}/repository/varve.json"`);
+        expect(result.stderr).toContain(`"${repository.url}/varve.json"`);
       }
     });
 
@@ -245,7 +239,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
     });
     test("that is archived is called so", async () => {
       answer(isChunk, s3Failure(403, "InvalidObjectState"));
-      const line = /it is archived, and has to be brought back in the store first \(403 InvalidObjectState\)/;
+      const line = /it is archived; restore it in the store first \(403 InvalidObjectState\)/;
       expectOneLine(await restore(), { code: 3, line });
     });
 
@@ -255,8 +249,11 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       return await repository.run(["restore", "acme/first", "--to", to, ...more]);
     };
     const expectRestored = async (result: VarveResult) => {
-      expect({ code: result.code, stderr: withoutLog(result) }).toEqual({ code: 0, stderr: "" });
-      expect(hash(await readFile(repository.path("restored.img")))).toBe(hash(FIRST));
+      expect({ code: result.code, stderr: withoutLog(lastLineText(result)) }).toEqual({
+        code: 0,
+        stderr: "",
+      });
+      expect(sha256(await readFile(repository.path("restored.img")))).toBe(sha256(FIRST));
     };
   });
 
@@ -279,10 +276,14 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       [
         "has the CRC-32 of other bytes",
         ({ headers }) => ({ headers: { ...headers, "x-amz-checksum-crc32": "AAAAAA==" } }),
-        "that of other bytes",
+        "does not match the bytes sent",
       ],
-      ["has the ETag of other bytes", withEtag('"00000000000000000000000000000000"'), "that of other bytes"],
-      ["is only accepted", { status: 202, headers: { etag: '"x"' } }, "it has the status 202"],
+      [
+        "has the ETag of other bytes",
+        withEtag('"00000000000000000000000000000000"'),
+        "does not match the bytes sent",
+      ],
+      ["is only accepted", { status: 202, headers: { etag: '"x"' } }, "its status is 202"],
       ["is answered by a page that says 404", webPage(404), "it is a 404 with a web page"],
     ];
     for (const [what, fault, says] of LIES) {
@@ -386,7 +387,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       proxy.faultOf = (call) => isDelete(call) ? left.pop() : undefined;
       const result = await run(["forget", `${volume}@${backup}`], {});
       expect({ code: result.code, left: left.length }).toEqual({ code: 0, left: 0 });
-      expectOneLine(await run(["list", volume, "--json"]), { code: 4, line: "it has no backups" });
+      expectOneLine(await run(["list", volume, "--json"]), { code: 4, line: "it has no restore points" });
       repository.expectNoPoint(volume, backup);
     });
   });
@@ -397,21 +398,12 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
 });
 
 function expectUnusable(result: VarveResult, says: string | RegExp): void {
-  const stderr = withoutLog(result);
+  const stderr = withoutLog(lastLineText(result));
   expectOneLine({ ...result, stderr }, { code: 1, line: UNUSABLE });
   expect(stderr).toMatch(says);
 }
 
 /** Of a run with `DEBUG`: the attempts that failed, in order. */
 function retries(stderr: string): string[] {
-  const lines = stderr.split("\n").filter((line) => line.startsWith("{"));
-  return lines.map((line) => String(JSON.parse(line).msg)).filter((text) => text.startsWith("Attempt "));
-}
-
-function withoutLog(result: VarveResult): string {
-  return lastLineText(result).replace(/^\{.*\}\n/gm, "");
-}
-
-function hash(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
+  return messages(stderr).filter((text) => text.startsWith("Attempt "));
 }

@@ -18,6 +18,7 @@ import {
 import { random } from "../kit/random.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import { varveBytes } from "../kit/varve.ts";
+import { filesBelow } from "../kit/files_below.ts";
 
 const VOLUME = "acme/vm";
 /** The type's place in an object's header, and the version's (docs/format.md). */
@@ -74,12 +75,6 @@ function contentOf(position: number): Uint8Array {
   return noise(length, `chunk ${position === 7 ? 1 : position}`);
 }
 
-function filesBelow(folder: string): string[] {
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
-    .toSorted();
-}
-
 function change(file: string, to: (bytes: Uint8Array) => Uint8Array): void {
   writeFileSync(file, to(readFileSync(file)));
 }
@@ -108,7 +103,7 @@ async function keepGoing(): Promise<RestoreReport["damaged"]> {
     `damaged: offset ${offset}, ${length} bytes, left as they were: ${reason}\n`
   );
   const chunks = damaged.length === 1 ? "1 chunk is" : `${damaged.length} chunks are`;
-  const last = `varve: Cannot restore all of "${VOLUME}": ${chunks} damaged, "${to}" is not complete\n`;
+  const last = `varve: Cannot restore all of "${VOLUME}": ${chunks} damaged; "${to}" is incomplete\n`;
   expect(lastLineText({ code, stderr })).toBe([...lines, last].join(""));
   return damaged;
 }
@@ -153,7 +148,7 @@ describe("varve restore of a damaged chunk", () => {
       code: 3,
       line: /^varve: Cannot restore "acme\/vm@\S+" at offset \d+ \(\d+ bytes\): /,
     });
-    expect(result.stderr).toContain("--keep-going restores the rest");
+    expect(result.stderr).toContain("use --keep-going to restore the rest");
     forget();
     expect(files.some((file) => result.stderr.includes(file.slice(damaged.length + 1)))).toBe(true);
 
@@ -303,7 +298,7 @@ describe("varve exits with 12", () => {
     for (const args of [["list"], ["show", VOLUME], ["restore", VOLUME, "--to", to], ["backup", VOLUME]]) {
       expectOneLine(await run(args), {
         code: 12,
-        line: /^varve: Cannot read .*: its format version is 4, this varve knows 3/,
+        line: /^varve: Cannot read .*: its format version is 4, but this varve supports 3/,
       });
     }
   });
@@ -313,7 +308,7 @@ describe("varve exits with 12", () => {
     for (const options of [[], ["--keep-going"]]) {
       expectOneLine(await restore(...options), {
         code: 12,
-        line: /^varve: Cannot read .*: its format version is 4, this varve knows 3/,
+        line: /^varve: Cannot read .*: its format version is 4, but this varve supports 3/,
       });
     }
   });
@@ -356,7 +351,7 @@ describe("varve exits with 13", () => {
   });
 
   test("when the key file is another", async () => {
-    const line = /project "keyed": it is another key file's/;
+    const line = /project "keyed": the key file is wrong/;
     const args = (name: string) => ["list", "keyed", "--key-file", whole.path(name)];
     expectOneLine(await run(args("wrong.key")), { code: 13, line });
     expect((await run(args("right.key"))).code).toBe(0);

@@ -12,17 +12,12 @@ import {
 } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { messages, withoutLog } from "../kit/log.ts";
 import { mountTmpfs, remount, runAsRoot, unmount } from "../kit/mounts.ts";
 import { describeWith } from "../kit/parts.ts";
-import {
-  CHUNK_BYTES,
-  expectOneLine,
-  fullStream,
-  noise,
-  RUN_LIMIT_MS,
-  TestRepository,
-} from "../kit/repository.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import type { VarveResult } from "../kit/varve.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 const MIB = 1024 * 1024;
 const VOLUME = "acme/vm";
@@ -123,8 +118,8 @@ describeWith(["root"], "varve on a directory", () => {
 /** The lease went with the store. */
 function expectGone(result: VarveResult): void {
   const state = "the directory was unmounted or replaced";
-  expect(result.stderr).toMatch(/^\{.*"msg":"could not remove the lease; it ends by its age"\}\n/);
-  const stderr = result.stderr.slice(result.stderr.indexOf("\n") + 1);
+  expect(messages(result.stderr)).toEqual(["could not remove the lease; it is left to expire"]);
+  const stderr = withoutLog(result.stderr);
   expectOneLine({ ...result, stderr }, { code: 1, line: new RegExp(`Cannot use ".*": ${state}\n$`) });
 }
 
@@ -162,7 +157,7 @@ test("nothing waits for a named pipe in the place of an object, and strays are i
   runAsRoot(["mkfifo", join(repository.url, "varve.json")]);
   expectOneLine(await repository.run(["list"]), {
     code: 1,
-    line: /Cannot read .*: "varve\.json" is a named pipe, and nothing of varve's: remove it\n/,
+    line: /Cannot read .*: "varve\.json" is a named pipe, which varve never creates; remove it\n/,
   });
   await repository.remove();
 });
@@ -191,7 +186,7 @@ describe("a link in a directory repository", () => {
       const { mtimeMs, ino, mode } = lstatSync(join(folder, name));
       return { name, mtimeMs, ino, mode };
     });
-  const LINK = "is a link, and none is followed: put what it leads to in its place, or remove it\n";
+  const LINK = "is a link, which varve does not follow; replace it with its target, or remove it\n";
 
   test("in the place of tmp has writes refused, and nothing is removed behind it", async () => {
     const { repository, victim, expectUntouched } = await make();

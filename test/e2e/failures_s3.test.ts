@@ -1,21 +1,16 @@
 /** The built program and an S3 store that fails: MinIO behind a proxy that refuses, hangs, cuts and goes away. */
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { type Call, type Fault, FaultyS3 } from "../kit/faulty_s3.ts";
-import { startMinio } from "../kit/minio.ts";
+import { withoutLog } from "../kit/log.ts";
+
 import { describeWith } from "../kit/parts.ts";
-import {
-  CHUNK_BYTES,
-  expectOneLine,
-  fullStream,
-  noise,
-  RUN_LIMIT_MS,
-  TestRepository,
-} from "../kit/repository.ts";
-import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import type { VarveResult } from "../kit/varve.ts";
+import { sha256 } from "../kit/chains.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
+import { startProxiedRepository } from "../kit/proxied_repository.ts";
 
 const CHUNKS = 10;
 const SIZE_BYTES = CHUNKS * CHUNK_BYTES;
@@ -26,17 +21,14 @@ const IMPATIENT = { VARVE_RETRY_FOR: "1s", VARVE_S3_TIMEOUT: "1" };
 setDefaultTimeout(RUN_LIMIT_MS);
 
 describeWith(["MinIO"], "varve on a failing S3 store", () => {
-  let minio: S3Server;
+  let stop: () => Promise<void>;
   let proxy: FaultyS3;
   let repository: TestRepository;
   let volumes = 0;
   let volume: string;
 
   beforeAll(async () => {
-    minio = await startMinio();
-    proxy = await FaultyS3.start(minio);
-    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
+    ({ proxy, repository, stop } = await startProxiedRepository());
     await repository.backUp("acme/first", FIRST);
   });
   /** Each test has a volume with content of its own. */
@@ -44,11 +36,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     proxy.reset();
     volume = `acme/volume-${++volumes}`;
   });
-  afterAll(async () => {
-    proxy?.goAway();
-    await repository?.remove();
-    await minio?.stop();
-  });
+  afterAll(() => stop?.());
 
   const content = () => noise(SIZE_BYTES, volume);
   const backUp = (env: Record<string, string> = {}) =>
@@ -103,7 +91,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     proxy.faultOf = ({ method, key }) => method === "PUT" && key.includes("/volumes/") ? 500 : undefined;
     const failed = await backUp(IMPATIENT);
     const line =
-      /^varve: Cannot store "\S+": it is not there; .*: Cannot write "s3:.*\/volumes\/.*answered \(500/;
+      /^varve: Cannot store "\S+": the store does not have it; .*: Cannot write "s3:.*\/volumes\/.*answered \(500/;
     expectLastLine(failed, line);
     await repository.expectNothingNew();
     proxy.reset();
@@ -131,7 +119,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     failAfter(3, "hang");
     const failed = await backUp(IMPATIENT);
     const line =
-      /^varve: Cannot write "s3:.*": "127\S+" gave no sign of progress for 1 s \(\d+ attempts in \d+ s\)\n$/;
+      /^varve: Cannot write "s3:.*": "127\S+" made no progress for 1 s \(\d+ attempts in \d+ s\)\n$/;
     expectLastLine(failed, line);
     await repository.expectNothingNew();
   });
@@ -181,7 +169,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     await proxy.comeBack();
     expectLastLine(
       failed,
-      /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\); nothing was answered well since .*\n$/,
+      /^varve: Cannot \S+ .*no connection to "127\.0\.0\.1:\d+" \(ECONN\w+\); no request succeeded since .*\n$/,
     );
     await repository.expectNothingNew();
   });
@@ -193,7 +181,7 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
     const to = repository.path("restored.img");
     const result = await repository.run(["restore", "acme/first", "--to", to]);
     expect({ code: result.code, isBroken: breaks > 1 }).toEqual({ code: 0, isBroken: true });
-    expect(hash(await readFile(to))).toBe(hash(FIRST));
+    expect(sha256(await readFile(to))).toBe(sha256(FIRST));
   });
 
   test("restore stops at a chunk that the store refuses, and with --keep-going restores the others", async () => {
@@ -223,13 +211,6 @@ describeWith(["MinIO"], "varve on a failing S3 store", () => {
 
 /** Before the line that tells how it ended come only those about the store, and that a lease may be left. */
 function expectLastLine(result: VarveResult, line: RegExp): void {
-  const stderr = result.stderr.replace(
-    /^\{.*"msg":"(127\.0\.0\.1:\d+ |could not remove the lease).*\}\n/gm,
-    "",
-  );
+  const stderr = withoutLog(result.stderr, /^(127\.0\.0\.1:\d+ |could not remove the lease)/);
   expectOneLine({ ...result, stderr }, { code: 1, line });
-}
-
-function hash(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -5,11 +5,10 @@ import type { RepairReport } from "../../src/engine/verify/repair.ts";
 import type { VerifyReport } from "../../src/engine/verify/verify.ts";
 import { flipBit } from "../kit/damage.ts";
 import { type Call, FaultyS3, s3Failure } from "../kit/faulty_s3.ts";
-import { startMinio } from "../kit/minio.ts";
 import { describeWith } from "../kit/parts.ts";
 import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
-import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import type { VarveResult } from "../kit/varve.ts";
+import { startProxiedRepository } from "../kit/proxied_repository.ts";
 
 const CHUNKS = 4;
 const CONTENT = noise(CHUNKS * CHUNK_BYTES, "one object");
@@ -17,27 +16,20 @@ const CONTENT = noise(CHUNKS * CHUNK_BYTES, "one object");
 setDefaultTimeout(RUN_LIMIT_MS);
 
 describeWith(["MinIO"], "varve on an S3 store that errs about one object", () => {
-  let minio: S3Server;
+  let stop: () => Promise<void>;
   let proxy: FaultyS3;
   let repository: TestRepository;
   /** Of one chunk of the volume. */
   let chunk: string;
 
   beforeAll(async () => {
-    minio = await startMinio();
-    proxy = await FaultyS3.start(minio);
-    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
+    ({ proxy, repository, stop } = await startProxiedRepository());
     await repository.backUp("acme/vm", CONTENT);
     await repository.json(["verify", "acme"]);
     chunk = proxy.calls.findLast(isChunkRead)!.key;
   });
   beforeEach(() => proxy.reset());
-  afterAll(async () => {
-    proxy?.goAway();
-    await repository?.remove();
-    await minio?.stop();
-  });
+  afterAll(() => stop?.());
 
   const isChunkRead = ({ method, key }: Call) => method === "GET" && key.includes("/chunks/");
   const isChunk = (call: Call) => isChunkRead(call) && call.key === chunk;

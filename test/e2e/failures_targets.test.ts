@@ -58,9 +58,9 @@ const inShell = async (line: string) => {
 describe("varve restore writes nothing when the target", () => {
   test("is in a folder that is not there", async () => {
     const to = repository.path("no/such/folder/restored.img");
-    const line = `Cannot restore to "${to}": there is no folder "${
+    const line = `Cannot restore to "${to}": the directory "${
       repository.path("no/such/folder")
-    }"; mount or make it`;
+    }" does not exist; mount or create it`;
     expectOneLine(await restore(to), { code: 1, line });
     expect(existsSync(repository.path("no"))).toBe(false);
   });
@@ -97,12 +97,15 @@ describe("varve restore writes nothing when the target", () => {
     const { codes, stderr } = await inShell(`varve restore ${VOLUME} --to - | head -c 1000`);
     expect({ codes, stderr }).toEqual({
       codes: "1 0",
-      stderr: 'varve: Cannot write "standard output": its reader has gone: EPIPE: broken pipe, write\n',
+      stderr: 'varve: Cannot write "standard output": its reader has exited: broken pipe (EPIPE)\n',
     });
   });
 
   test("is a device that takes nothing", async () => {
-    expectOneLine(await restore("/dev/full"), { code: 1, line: /Cannot write "\/dev\/full": ENOSPC/ });
+    expectOneLine(await restore("/dev/full"), {
+      code: 1,
+      line: /Cannot write "\/dev\/full": no space left on device \(ENOSPC\)/,
+    });
   });
 
   test("would be another point, which there is not", async () => {
@@ -125,7 +128,7 @@ describe("varve restore to a file that is larger than the volume", () => {
     writeFileSync(to, "other", { flag: "r+" });
     const before = readFileSync(to);
     const line =
-      `Cannot restore to "${to}": it has ${before.length} bytes and the volume ${BYTES.length}; --resize cuts it to that`;
+      `Cannot restore to "${to}": it has ${before.length} bytes, more than the volume (${BYTES.length}); use --resize to truncate it`;
     for (const options of [[], ["--force"], ["--dry-run"]]) {
       expectOneLine(await restore(to, ...options), { code: 1, line });
     }
@@ -169,7 +172,7 @@ describeWith(["root"], "varve restore to a full file system", () => {
     const to = `${mount}/restored.img`;
     expectOneLine(await restore(to), {
       code: 1,
-      line: /Cannot write ".*restored.img" at offset \d+: ENOSPC/,
+      line: /Cannot write ".*restored.img" at offset \d+: no space left on device \(ENOSPC\)/,
     });
     await repository.expectIntact();
   });
@@ -194,7 +197,7 @@ describeWith(["root", "filesystems"], "varve restore to a block device", () => {
   test("exits with 1 and leaves it as it was when it is smaller than the volume", async () => {
     attach(BYTES.length - 512);
     const line = new RegExp(
-      `Cannot restore to "${device}": it is too small, .* ${BYTES.length - 512} bytes .* ${BYTES.length}`,
+      `Cannot restore to "${device}": it is too small with ${BYTES.length - 512} bytes .* ${BYTES.length}`,
     );
     for (const options of [[], ["--force"]]) {
       expectOneLine(await restore(device, ...options), { code: 1, line });
@@ -210,7 +213,7 @@ describeWith(["root", "filesystems"], "varve restore to a block device", () => {
     runAsRoot(["mount", device, mount]);
     expectOneLine(await restore(device), {
       code: 1,
-      line: `Cannot restore to "${device}": it is mounted at "${mount}" (--force`,
+      line: `Cannot restore to "${device}": it is mounted at "${mount}"; use --force`,
     });
     expectOneLine(await restore(image), {
       code: 1,

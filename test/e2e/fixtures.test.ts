@@ -1,8 +1,9 @@
 /** Recorded streams of a real cluster, through the built program into a directory, and every point back. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { rm } from "node:fs/promises";
-import { type Chain, readChains, readStream } from "./chains.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { type Chain, readChains, readStream } from "../kit/chains.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const LIMIT_MS = 120_000;
 const chains = await readChains();

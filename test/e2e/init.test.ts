@@ -15,7 +15,9 @@ import { encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { noise } from "../kit/engine.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { Terminal } from "../kit/terminal.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const folder = scratchFolder();
 const BYTES = noise(1, 300_000);
@@ -41,15 +43,13 @@ const backUp = (bench: Workbench, volume: string, env: Record<string, string> = 
 describe("varve init", () => {
   test("makes the repository and projects, then more projects, and says what they open with", async () => {
     const bench = newBench("makes");
-    const made = await bench.run(["init", "acme", "beta", "--passphrase-file", bench.path("sesame")]);
-    expect(made).toEqual({
-      code: 0,
-      stdout: "",
-      stderr: expect.stringMatching(
-        /^Made the repository .*\nMade the project "acme", encrypted.*\nMade the project "beta"/,
-      ),
-    });
-    expect((await bench.run(["init", "open", "--no-encryption"])).stderr).toContain('"open", not encrypted');
+    const made = new Terminal(`varve init acme beta --passphrase-file ${bench.path("sesame")}`, bench.env);
+    expect(await made.ended()).toEqual([0]);
+    expect(made.output.replaceAll("\r", "")).toMatch(
+      /^Created the repository .*\nCreated the project "acme", encrypted.*\nCreated the project "beta"/,
+    );
+    const silent = await bench.run(["init", "open", "--no-encryption"]);
+    expect(silent).toEqual({ code: 0, stdout: "", stderr: "" });
     for (const volume of ["acme/db", "beta/db", "open/db"]) {
       expect((await backUp(bench, volume, sealed(bench))).code).toBe(0);
     }
@@ -68,9 +68,12 @@ describe("varve init", () => {
     const bench = newBench("refuses");
     const [sesame, other] = ["sesame", "other"].map((name) => bench.path(name)) as [string, string];
     const cases: [words: string[], state: string][] = [
-      [["acme"], "it needs a secret: give --passphrase-file or --key-file, or say --no-encryption"],
-      [["acme", "--passphrase-file", sesame, "--passphrase-file", other], "2 secrets are given"],
-      [["acme", "--no-encryption", "--passphrase-file", sesame], "contradict each other"],
+      [["acme"], "no secret was given; use --passphrase-file, --key-file or --no-encryption"],
+      [["acme", "--passphrase-file", sesame, "--passphrase-file", other], "2 secrets were given"],
+      [
+        ["acme", "--no-encryption", "--passphrase-file", sesame],
+        "--no-encryption contradicts --passphrase-file",
+      ],
     ];
     for (const [words, state] of cases) {
       const { code, stderr } = await bench.run(["init", ...words]);
@@ -85,7 +88,7 @@ describe("varve init", () => {
     chmodSync(bench.path("short"), 0o644);
     const { code, stderr } = await bench.run(["init", "acme", "--passphrase-file", bench.path("short")]);
     expect(code).toBe(0);
-    for (const warning of ["has only 7 bytes", "ends in CR LF", "(mode 0644); chmod 600"]) {
+    for (const warning of ["has only 7 bytes", "ends with CR LF", "(mode 0644); run chmod 600"]) {
       expect(stderr).toContain(warning);
     }
   });
@@ -99,7 +102,7 @@ describe("varve init", () => {
     const { code, stderr } = await bench.run(["init"]);
     expect({ code, stderr }).toEqual({
       code: 13,
-      stderr: expect.stringContaining("how large their chunks are is not known"),
+      stderr: expect.stringContaining("it has projects of unknown chunk size"),
     });
     const made = await bench.json(["init"], { env: sealed(bench) });
     expect(made).toMatchObject({ chunk_size_bytes: 65_536 });
@@ -115,7 +118,7 @@ describe("a backup", () => {
     const { code, stderr } = await backUp(bench, "acmee/db");
     expect({ code, stderr }).toEqual({
       code: 4,
-      stderr: expect.stringMatching(/there is "acme"; make it with "varve init acmee"\n$/),
+      stderr: expect.stringMatching(/the repository has "acme"; create it with "varve init acmee"\n$/),
     });
     expect(readdirSync(bench.path("repository/projects"))).toEqual(["acme"]);
   });
@@ -128,7 +131,7 @@ describe("a backup", () => {
       const { code, stderr } = await backUp(bench, "acme/db", { VARVE_REPO });
       expect({ code, stderr }).toEqual({
         code: 10,
-        stderr: expect.stringContaining(`there is none; near it there is "${bench.path("repository")}"`),
+        stderr: expect.stringContaining(`it does not exist; nearby: "${bench.path("repository")}"`),
       });
     }
     expect(existsSync(bench.path("repositry"))).toBe(false);
@@ -189,7 +192,7 @@ describe("a project whose key", () => {
       for (const { code, stderr } of await Promise.all([...runs, backUp(bench, "acme/db", sealed(bench))])) {
         expect({ code, stderr }).toEqual({
           code: 3,
-          stderr: expect.stringMatching(/its keys are gone from .*; put them back from a copy, or,/),
+          stderr: expect.stringMatching(/its keys are missing from .*; restore them from a copy, or/),
         });
       }
       expect(existsSync(keys("acme"))).toBe(false);
@@ -214,7 +217,7 @@ describe("a project whose key", () => {
       ) {
         expect({ code, stderr }).toEqual({
           code: 3,
-          stderr: expect.stringContaining('it is a key of project "beta", not of "acme"'),
+          stderr: expect.stringContaining('it is the key of project "beta", not of "acme"'),
         });
       }
     });
@@ -225,7 +228,7 @@ describe("a project whose key", () => {
     await tampered(plant, async () => {
       const { code, stderr } = await backUp(bench, "acme/new", sealed(bench));
       expect(code).toBe(0);
-      expect(stderr).toContain('it is a key of project \\"beta\\", not of \\"acme\\"');
+      expect(stderr).toContain('it is the key of project "beta", not of "acme"');
       await bench.json(["restore", "acme/new", "--to", bench.path("new.img")], { env: sealed(bench) });
       expect(Buffer.compare(await Bun.file(bench.path("new.img")).bytes(), BYTES)).toBe(0);
       expect((await bench.run(["verify", "acme"], { env: sealed(bench) })).code).toBe(3);
@@ -243,7 +246,7 @@ describe("a project whose key", () => {
     await tampered(() => writeFileSync(join(keys("acme"), id), open), async () => {
       const { code, stderr } = await backUp(bench, "acme/new", sealed(bench));
       expect(code).toBe(0);
-      expect(stderr).toContain("it lies open in the store, beside one that is sealed");
+      expect(stderr).toContain("it is stored unprotected beside a protected one");
       const [manifest] = readdirSync(bench.path("repository/projects/acme/volumes/new"));
       const bytes = await Bun.file(bench.path(`repository/projects/acme/volumes/new/${manifest}`)).bytes();
       expect(toHex(bytes.subarray(8, 16))).not.toBe(id);
@@ -265,7 +268,7 @@ describe("a project that this host knows as encrypted", () => {
       expect({ code, stderr }).toEqual({
         code: 3,
         stderr: expect.stringContaining(
-          "this host knows it as encrypted, and the key that is there now lies open",
+          "this host knows it as encrypted, but its key is not protected",
         ),
       });
     }
@@ -275,7 +278,7 @@ describe("a project that this host knows as encrypted", () => {
       XDG_STATE_HOME: bench.path("third"),
     });
     expect(first.code).toBe(0);
-    expect(first.stderr).toContain("is not encrypted, whatever secret is given");
+    expect(first.stderr).toContain("is not encrypted, so the given secret protects nothing");
     // But where it is made anew, on purpose, it is another one.
     rmSync(bench.path("repository/projects/acme"), { recursive: true });
     expect((await bench.run(["init", "acme", "--no-encryption"])).code).toBe(0);
@@ -298,6 +301,6 @@ describe("several secrets", () => {
     expect(one.stdout).toContain("beta/db");
     const both = await bench.run(["list", "--passphrase-file", other, "--passphrase-file", sesame]);
     expect(both.code).toBe(0);
-    expect(both.stdout).toMatch(/acme\/db.*\n.*beta\/db/);
+    expect(both.stdout).toMatch(/^acme\/db, .*\n.*\nbeta\/db, /m);
   });
 });

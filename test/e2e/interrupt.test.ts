@@ -3,22 +3,15 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LEFTOVER_AGE_MS } from "../../src/store/directory/leftovers.ts";
-import { FaultyS3 } from "../kit/faulty_s3.ts";
-import { startMinio } from "../kit/minio.ts";
+import type { FaultyS3 } from "../kit/faulty_s3.ts";
 import { describeWith } from "../kit/parts.ts";
 import { random } from "../kit/random.ts";
-import { encodeDiff } from "../kit/rbd_stream.ts";
-import {
-  beginning,
-  CHUNK_BYTES,
-  fullStream,
-  noise,
-  RUN_LIMIT_MS,
-  TestRepository,
-} from "../kit/repository.ts";
-import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import { beginning, encodeDiff, fullStream } from "../kit/rbd_stream.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { Terminal, until } from "../kit/terminal.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
+import { filesBelow } from "../kit/files_below.ts";
+import { startProxiedRepository } from "../kit/proxied_repository.ts";
 
 const SIZE_BYTES = 24 * CHUNK_BYTES + 100;
 const BYTES = noise(SIZE_BYTES, "volume");
@@ -26,12 +19,6 @@ const SEED = 20_261;
 const KILLS = 12;
 
 setDefaultTimeout(RUN_LIMIT_MS);
-
-const filesBelow = (folder: string): string[] => {
-  if (!existsSync(folder)) return [];
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
-};
 
 describe("varve in a directory, interrupted", () => {
   let repository: TestRepository;
@@ -88,7 +75,7 @@ describe("varve in a directory, interrupted", () => {
     await until(works);
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130, 130]);
-    expect(terminal.output).toContain('varve: Interrupted: "standard output" is not complete\r\n');
+    expect(terminal.output).toContain('varve: Interrupted: "standard output" is incomplete\r\n');
     await expectNothingLeft();
   });
 
@@ -109,28 +96,25 @@ describe("varve in a directory, interrupted", () => {
 });
 
 describeWith(["MinIO"], "varve in S3, interrupted", () => {
-  let minio: S3Server;
+  let stop: () => Promise<void>;
   let proxy: FaultyS3;
   let repository: TestRepository;
   beforeAll(async () => {
-    minio = await startMinio();
-    proxy = await FaultyS3.start(minio);
-    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}`, env });
+    ({ proxy, repository, stop } = await startProxiedRepository());
     await repository.backUp("acme/first", BYTES);
   });
   beforeEach(() => proxy.reset());
-  afterAll(async () => {
-    proxy?.goAway();
-    await repository?.remove();
-    await minio?.stop();
-  });
+  afterAll(() => stop?.());
 
   const isChunk = (key: string) => key.includes("/chunks/");
 
   test.each([
     ["writes", "nothing was committed", "backup acme/hung --format raw volume.img"],
-    ["reads", '"/dev/null" is not complete', "restore acme/first --to /dev/null"],
+    [
+      "reads",
+      '"/dev/null" is incomplete; run the same command again to resume',
+      "restore acme/first --to /dev/null",
+    ],
   ])("Ctrl-C ends it and its lease when the store hangs on %s of chunks", async (_, left, line) => {
     writeFileSync(repository.path("volume.img"), noise(SIZE_BYTES, line));
     proxy.faultOf = ({ method, key }) => /PUT|GET/.test(method) && isChunk(key) ? "hang" : undefined;
@@ -156,7 +140,7 @@ describeWith(["MinIO"], "varve in S3, interrupted", () => {
     await until(() => hangs);
     terminal.interrupt();
     expect(await terminal.ended()).toEqual([130]);
-    expect(terminal.output).toContain("could not remove the lease; it ends by its age");
+    expect(terminal.output).toContain("could not remove the lease; it is left to expire");
     expect(terminal.output).toContain("varve: Interrupted: nothing was committed\r\n");
     proxy.reset();
     await repository.expectNothingNew();

@@ -1,11 +1,12 @@
 /** verify, repair and gc as a user types them, over the built program. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { GcReport } from "../../src/engine/gc/gc_report.ts";
 import type { VerifyReport } from "../../src/engine/verify/verify.ts";
 import { flipBit } from "../kit/damage.ts";
 import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { filesBelow } from "../kit/files_below.ts";
 
 let repository: TestRepository;
 beforeAll(async () => {
@@ -14,11 +15,7 @@ beforeAll(async () => {
 afterAll(() => repository.remove());
 
 /** The files of the project's chunks, pages among them. */
-async function objects(): Promise<string[]> {
-  const folder = join(repository.url, "projects/acme/chunks");
-  const names = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  return names.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
-}
+const objects = () => filesBelow(join(repository.url, "projects/acme/chunks"));
 
 /** Most of the project goes, and today. */
 const AT_ONCE = ["--grace", "0", "--force"];
@@ -39,7 +36,7 @@ test(
     });
     expect((await repository.run(["verify", "acme/db", "--source", image])).code).toBe(0);
 
-    const [path] = await objects();
+    const [path] = objects();
     const whole = await readFile(path!);
     await writeFile(path!, flipBit(whole, 8 * (whole.length - 50)));
     const verified = await repository.run(["verify"]);
@@ -50,7 +47,7 @@ test(
     await writeFile(path!, whole);
 
     const chunk = (await Promise.all(
-      (await objects()).map(async (path) => ({ path, size: (await readFile(path)).length })),
+      objects().map(async (path) => ({ path, size: (await readFile(path)).length })),
     ))
       .find(({ size }) => size > CHUNK_BYTES)!.path;
     await rm(chunk);
@@ -67,13 +64,13 @@ test(
     expect((await repository.run(["forget", `acme/db@${backup}`])).code).toBe(0);
     const dry = await repository.json<GcReport>(["gc", "acme", "--dry-run", ...AT_ONCE]);
     expect(dry).toMatchObject({ garbage: 5, deleted: 0 });
-    const before = (await objects()).length;
+    const before = objects().length;
     expect(await repository.json<GcReport>(["gc", "acme", ...AT_ONCE])).toMatchObject({
       deleted: 5,
       refused: [],
       plans_waiting: [],
     });
-    expect((await objects()).length).toBe(before - 5);
+    expect(objects().length).toBe(before - 5);
     expect((await repository.run(["verify"])).code).toBe(0);
   },
   RUN_LIMIT_MS,

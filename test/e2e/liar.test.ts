@@ -15,7 +15,7 @@ import { describeWith } from "../kit/parts.ts";
 import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import { PROJECT, Soak, VOLUMES } from "../kit/soak.ts";
 import { varveJson } from "../kit/varve.ts";
-import { connectBucket } from "../store/s3/connection.ts";
+import { connectBucket } from "../kit/s3_connection.ts";
 
 const DURATION_MS = Number(process.env.VARVE_LIAR_S ?? 20) * 1000;
 const SEED = Number(process.env.VARVE_LIAR_SEED ?? 20_261);

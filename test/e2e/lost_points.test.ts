@@ -85,7 +85,7 @@ describe("the newest point of a volume that is gone", () => {
       expect(report!.findings).toEqual([{
         kind: "missing",
         key: `projects/acme/volumes/vm1/${points[2]}`,
-        reason: expect.stringContaining("this host has seen it, and no forget took it"),
+        reason: expect.stringContaining("although this host has seen it and no forget deleted it"),
         places: [expect.objectContaining({ volume: "vm1", backup: points[2] })],
       }]);
     }
@@ -93,7 +93,7 @@ describe("the newest point of a volume that is gone", () => {
       expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
     }
     const { stderr } = await run(["verify", "acme"]);
-    const note = /remove \\"([^"\\]+)\\"/.exec(stderr)![1]!;
+    const note = /remove "([^"]+)"/.exec(stderr)![1]!;
     expect(note).toStartWith(notes());
     rmSync(note);
     expect(await run(["verify", "acme"])).toMatchObject({ code: 0, stderr: "" });
@@ -125,8 +125,8 @@ describe("the newest point of a volume that is gone", () => {
     expect({ code: stopped.code, line: lastLine(stopped) }).toEqual({
       code: 3,
       line:
-        'varve: Cannot collect "acme": 1 restore point that this host has seen cannot be found, and no forget took them. ' +
-        "Nothing was deleted. Bring them back (varve repair acme --from-repo URL), or give them up with --force",
+        'varve: Cannot collect "acme": 1 restore point that this host has seen cannot be found, but no forget deleted them; ' +
+        'nothing was deleted; restore them with "varve repair acme --from-repo URL", or use --force to give them up',
     });
     expect(objects()).toBe(before);
     expect((await run(["gc", "acme", "--grace", "0", "--force"])).code).toBe(0);
@@ -160,7 +160,7 @@ describe("more than a point that is gone", () => {
   test("a project, from the repository and by its name", async () => {
     await backUp("beta/db", 5);
     lose("beta");
-    const text = 'the project "beta" is not there any more, and this host has seen points of "beta/db"';
+    const text = 'project "beta", of which this host has seen restore points of "beta/db", is missing';
     for (
       const [args, code] of [[["verify"], 3], [["verify", "beta"], 3], [["list"], 0], [
         ["list", "beta"],
@@ -169,7 +169,7 @@ describe("more than a point that is gone", () => {
     ) {
       const result = await run([...args]);
       expect({ args, code: result.code }).toEqual({ args, code });
-      expect(result.stderr.replaceAll("\\", "")).toContain(text);
+      expect(result.stderr).toContain(text);
     }
     const { stderr } = await run(["verify", "beta"]);
     rmSync(/remove "([^"]+)"/.exec(stderr)![1]!, { recursive: true });
@@ -192,7 +192,7 @@ describe("more than a point that is gone", () => {
 describe("what this host has seen", () => {
   test("is also what another host made", async () => {
     const point = await backUp("acme/vm1", 6, other);
-    expect((await run(["list"])).stderr).toBe("");
+    expect(said(await run(["list"]))).toEqual([]);
     lose(`acme/volumes/vm1/${point}`);
     expect(said(await run(["verify"]))).toEqual([`acme/vm1@${point}`]);
   });
@@ -210,7 +210,7 @@ describe("what this host has seen", () => {
     lose(`acme/volumes/vm1/${points[2]}`);
     const distrusted = await run(["list"]);
     expect(distrusted.code).toBe(0);
-    expect(distrusted.stderr).toContain("this note is not one that was written for this project");
+    expect(distrusted.stderr).toContain("this note was not written for this project");
     writeFileSync(note, whole);
     expect((await run(["verify"])).code).toBe(3);
   });
@@ -242,7 +242,7 @@ describe("what this host has seen", () => {
       for (const args of [["list"], ["verify", "--exists"]]) {
         const result = await run([...args, "--log-level", "debug"], home);
         expect(result.code).toBe(0);
-        expect(lastLineText(result)).toMatch(/is not noted/);
+        expect(lastLineText(result)).toMatch(/could not record|are not recorded/);
       }
     }
     expect(existsSync(repository.path("no-home"))).toBe(false);

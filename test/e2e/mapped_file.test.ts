@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { mappingOf } from "../kit/mapping.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 
@@ -11,24 +12,6 @@ beforeAll(async () => {
   repository = await TestRepository.make();
 });
 afterAll(() => repository.remove());
-
-/** A process that holds `path` mapped and writes `byte` to `offset` there. */
-function mappingOf(path: string) {
-  const program = `const map = Bun.mmap(${JSON.stringify(path)});
-    for await (const line of console) {
-      const [offset, byte] = line.split(" ").map(Number);
-      map[offset] = byte;
-      console.log("done");
-    }`;
-  const child = Bun.spawn([process.execPath, "-e", program], { stdin: "pipe", stdout: "pipe" });
-  const reader = child.stdout.getReader();
-  const write = async (offset: number, byte: number) => {
-    child.stdin.write(`${offset} ${byte}\n`);
-    child.stdin.flush();
-    await reader.read();
-  };
-  return { write, end: () => child.kill() };
-}
 
 test("restore does not call a file unchanged that was written through a mapping after its backup, or its restore", async () => {
   const file = repository.path("disk.img");

@@ -9,9 +9,10 @@ import { describeWith } from "../kit/parts.ts";
 import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import type { Server } from "../kit/servers.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
-import { BOOT_LIMIT_MS, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, MIB, RbdImage, write } from "./rbd_image.ts";
-import { scratchFolder, type Sum, Workbench } from "./workbench.ts";
+import { BOOT_LIMIT_MS, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { type Sum, Workbench } from "../kit/workbench.ts";
 
 const SCRIPT = join(import.meta.dirname, "../../examples/rbd-backup.sh");
 

@@ -14,9 +14,9 @@ describe("a name that does not exist is exit code 4, with what there is instead"
   });
   afterAll(() => repository.remove());
 
-  const PROJECT = /^varve: Cannot (open project|erase) "acmee": .*there is "acme", "beta"\n$/;
-  const VOLUME = /^varve: Cannot find "acme\/dbb": it has no backups; "acme" has "db"\n$/;
-  const POINT = /^varve: Cannot find "acme\/db@monday": no backup has that id, snapshot or time; /;
+  const PROJECT = /^varve: Cannot (open project|erase) "acmee": .*; the repository has "acme", "beta"\n$/;
+  const VOLUME = /^varve: Cannot find "acme\/dbb": it has no restore points; "acme" has "db"\n$/;
+  const POINT = /^varve: Cannot find "acme\/db@monday": no restore point has that id, snapshot or time; /;
   const COMMANDS: [args: string[], ...lines: RegExp[]][] = [
     [["list", "PROJECT"], PROJECT],
     [["list", "VOLUME"], VOLUME],
@@ -52,7 +52,7 @@ describe("a name that does not exist is exit code 4, with what there is instead"
     for (const to of [repository.url, repository.path("alias")]) {
       expectOneLine(await repository.run(["copy", "acme", "--to", to]), {
         code: 2,
-        line: "it is the same repository",
+        line: "are the same repository",
       });
     }
   });

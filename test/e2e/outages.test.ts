@@ -2,39 +2,32 @@
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { type Call, FaultyS3 } from "../kit/faulty_s3.ts";
-import { startMinio } from "../kit/minio.ts";
+import { messages } from "../kit/log.ts";
+
 import { describeWith } from "../kit/parts.ts";
-import { CHUNK_BYTES, expectOneLine, fullStream, noise, TestRepository } from "../kit/repository.ts";
-import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import { CHUNK_BYTES, expectOneLine, noise, TestRepository } from "../kit/repository.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
+import { startProxiedRepository } from "../kit/proxied_repository.ts";
 
 const BYTES = noise(64 * CHUNK_BYTES, "volume");
 /** Outages of real time, which is what the operator's option speaks of. */
 setDefaultTimeout(240_000);
 
 describeWith(["MinIO"], "varve and a store that is away", () => {
-  let minio: S3Server;
+  let stop: () => Promise<void>;
   let proxy: FaultyS3;
   let repository: TestRepository;
   let host: string;
 
   beforeAll(async () => {
-    minio = await startMinio();
-    proxy = await FaultyS3.start(minio);
+    ({ proxy, repository, stop } = await startProxiedRepository());
     host = new URL(proxy.endpoint).host;
-    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
     await repository.backUp("acme/first", BYTES);
   });
   beforeEach(() => proxy.reset());
-  afterAll(async () => {
-    proxy?.goAway();
-    await repository?.remove();
-    await minio?.stop();
-  });
+  afterAll(() => stop?.());
 
   const isChunk = ({ method, key }: Call, of: string) => method === of && key.includes("/chunks/");
-  const linesOf = (stderr: string) =>
-    stderr.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line).msg as string);
 
   test("backup at --jobs 16 goes on after 45 s without it, and says so in three lines at most", async () => {
     let chunks = 0;
@@ -54,8 +47,8 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     await back;
     proxy.reset();
     expect(await child.exited).toBe(0);
-    expect(linesOf(await stderr)).toEqual([
-      `${host} does not answer (connection refused): waiting for it, up to 15 minutes`,
+    expect(messages(await stderr)).toEqual([
+      `${host} does not answer (connection refused); retrying for up to 15 minutes`,
       expect.stringMatching(new RegExp(`^${host} is back after \\d+ s$`)),
     ]);
     const { backup } = JSON.parse(await new Response(child.stdout).text());
@@ -74,12 +67,12 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     });
     await proxy.comeBack();
     proxy.reset();
-    const lines = linesOf(result.stderr);
+    const lines = messages(result.stderr);
     expect(lines.filter((line) => line.startsWith(host))).toEqual([
-      `${host} does not answer (connection refused): waiting for it, up to 8 s`,
+      `${host} does not answer (connection refused); retrying for up to 8 s`,
     ]);
     expect(result.stderr.split("\n").at(-2)).toMatch(
-      /^varve: Cannot .* \(ECONN\w+\); nothing was answered well since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, for more than 8 s \(--retry-for\)$/,
+      /^varve: Cannot .* \(ECONN\w+\); no request succeeded since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, for more than 8 s \(--retry-for\)$/,
     );
     expect(result.code).toBe(1);
     await repository.expectNothingNew();
@@ -98,7 +91,7 @@ describeWith(["MinIO"], "varve and a store that is away", () => {
     expect(result.stderr.split("\n").at(-2)).toMatch(
       /^varve: .*Cannot read "s3:.*chunks.*answered \(503.*\(\d+ attempts in \d+ s\)/,
     );
-    expect(linesOf(result.stderr).filter((line) => line.includes("does not answer"))).toEqual([]);
+    expect(messages(result.stderr).filter((line) => line.includes("does not answer"))).toEqual([]);
     expect([1, 3]).toContain(result.code!);
   });
 
@@ -140,7 +133,7 @@ test("--retry-for and VARVE_RETRY_FOR take a time, and nothing else", async () =
   }
   for (const time of ["0s", "15", "-1s", "1.5h", "x", "1d"]) {
     const result = await repository.run(["list"], { env: { VARVE_RETRY_FOR: time } });
-    expectOneLine(result, { code: 2, line: /Expected a time like 90s, 15m or 2h/ });
+    expectOneLine(result, { code: 2, line: /Expected a duration such as 90s, 15m or 2h/ });
   }
   await repository.remove();
 });

@@ -1,9 +1,9 @@
 /** What happens to an image from night to night, on a real cluster: each point comes back as `rbd export` gives it. */
 import { describe, test } from "bun:test";
 import { describeWith } from "../kit/parts.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, KIB, MIB, write } from "./rbd_image.ts";
-import { RbdVolume } from "./rbd_volume.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, KIB, MIB, write } from "../kit/rbd_image.ts";
+import { RbdVolume } from "../kit/rbd_volume.ts";
 
 describeWith(["Ceph"], "varve gives back every point of an image", () => {
   const repository = clusterRepository();

@@ -2,8 +2,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { describeWith } from "../kit/parts.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, KIB, MIB, RbdImage, shell, shellWords, write } from "./rbd_image.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, KIB, MIB, RbdImage, shell, shellWords, write } from "../kit/rbd_image.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
 
 setDefaultTimeout(TEST_LIMIT_MS);
@@ -99,7 +99,7 @@ describeWith(["Ceph"], "varve backup rbd: --check-sample", () => {
     const refused = await repository.run([...args, ...ALL]);
     expect(refused).toMatchObject({ code: 11, stdout: "" });
     expect(refused.stderr).toMatch(
-      /^varve: Cannot back up "acme\/swapped": the stream does not continue "acme\/swapped@\w+-\w+": .* at offset 0, which the stream left out; nothing was committed; back up in full, with --full\n$/,
+      /^varve: Cannot back up "acme\/swapped": the stream does not follow "acme\/swapped@\w+-\w+", which differs from .* at offset 0, outside the stream; nothing was committed; back up in full, with --full\n$/,
     );
     expect(await repository.list("acme/swapped")).toEqual(before);
     const own = await repository.run([

@@ -1,11 +1,12 @@
 /** Increments that come by a pipe and do not fit their base, on a real cluster; and points compared with `rbd:…`. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
+import { messages } from "../kit/log.ts";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine } from "../kit/repository.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { MIB, RbdImage, write } from "./rbd_image.ts";
-import { HeldRbd, messages, SourceVolume } from "./rbd_source.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { HeldRbd, SourceVolume } from "../kit/rbd_source.ts";
 
 const SIZE_BYTES = 9 * MIB;
 
@@ -43,7 +44,7 @@ describeWith(["Ceph"], "an increment by a pipe", () => {
     expectOneLine(swapped, {
       code: 11,
       line:
-        /begins at snapshot "z1", but .* of another source \(id "vm", not "db"\); export without --from-snap/,
+        /starts at snapshot "z1", but .* from another source \(id "vm", not "db"\); export without --from-snap/,
     });
     expect(await restored(volume)).toEqual(await vm.exported("z1"));
     done(await pipe(volume, { image: db, to: "z2", args: ["--source-id", "db"] }));
@@ -78,10 +79,10 @@ describeWith(["Ceph"], "an increment by a pipe", () => {
     });
     expectOneLine(stale, {
       code: 11,
-      line: /of another snapshot \(id "\d+", not "\d+"\); export without --from-snap/,
+      line: /from another snapshot \(id "\d+", not "\d+"\); export without --from-snap/,
     });
     const again = done(await pipe(volume, { image, to: "monday", args: await ids("monday") }));
-    expect(again.warnings).toEqual([expect.stringContaining('called "monday" already')]);
+    expect(again.warnings).toEqual([expect.stringContaining('named "monday"')]);
     const { report } = done(
       await pipe(volume, { image, from: "monday", to: "tuesday", args: await ids("tuesday", "monday") }),
     );
@@ -100,7 +101,7 @@ describeWith(["Ceph"], "an increment by a pipe", () => {
     await image.change([write(2, MIB, 5000)]);
     await image.snapshot("two");
     const refused = await pipe(volume, { image, from: "one", to: "two" });
-    expectOneLine(refused, { code: 11, line: "its backups of that name differ" });
+    expectOneLine(refused, { code: 11, line: "there are different restore points of that name" });
     const args = ["--base", first.report.backup];
     expect(done(await pipe(volume, { image, from: "one", to: "two", args })).report.base).toBe(
       first.report.backup,
@@ -150,21 +151,21 @@ describeWith(["Ceph"], "an increment by a pipe", () => {
       const { code, stderr } = await compare(`rbd:${image.spec}@two`);
       expect(code).toBe(3);
       expect(messages(stderr)).toEqual([
-        expect.stringMatching(/@two" is not the snapshot that the backup \S+ was made of, by their ids/),
+        expect.stringMatching(/@two" has another snapshot id than restore point \S+/),
       ]);
     }, TEST_LIMIT_MS);
 
     test("wants a snapshot, one that is there, and that stays there", async () => {
       const { image, compare } = await begun("not-verified");
       const word = `rbd:${image.spec}`;
-      expectOneLine(await compare(word), { code: 2, line: `name a snapshot, ${word}@SNAP` });
+      expectOneLine(await compare(word), { code: 2, line: `it needs a snapshot, as ${word}@SNAP` });
       expectOneLine(await compare(`${word}@none`), { code: 4, line: `Cannot find "${word}@none"` });
       const rbd = new HeldRbd(repository.path("held-rbd"), "after");
       const comparing = compare(`${word}@one`, rbd.env);
       await rbd.reading();
       await image.removeSnapshot("one");
       rbd.letGo();
-      expectOneLine(await comparing, { code: 11, line: 'its snapshot "one" was removed meanwhile' });
+      expectOneLine(await comparing, { code: 11, line: 'its snapshot "one" was removed while it was read' });
     }, TEST_LIMIT_MS);
 
     test("is read for a repair, too", async () => {

@@ -11,8 +11,8 @@ import { BLOCK_BYTES, DEFAULT_CHUNK_BYTES } from "../../src/format/limits.ts";
 import { describeWith } from "../kit/parts.ts";
 import { random } from "../kit/random.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
-import { clusterRepository } from "./rbd_cluster.ts";
-import { KIB, MIB, RbdImage, rbdWords, shell, shellWords, write } from "./rbd_image.ts";
+import { clusterRepository } from "../kit/rbd_cluster.ts";
+import { KIB, MIB, RbdImage, rbdWords, shell, shellWords, write } from "../kit/rbd_image.ts";
 
 const SIZE_BYTES = Number(process.env.VARVE_PATCHES_MIB ?? 128) * MIB;
 const CHUNKS = SIZE_BYTES / DEFAULT_CHUNK_BYTES;

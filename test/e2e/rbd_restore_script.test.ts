@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:
 import { join } from "node:path";
 import { describeWith } from "../kit/parts.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
-import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, MIB, RbdImage, shell, write } from "./rbd_image.ts";
-import type { Sum } from "./workbench.ts";
+import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, MIB, RbdImage, shell, write } from "../kit/rbd_image.ts";
+import type { Sum } from "../kit/workbench.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../examples");
 const SIZE_BYTES = 24 * MIB;
@@ -205,7 +205,7 @@ describeWith(["Ceph"], "examples/rbd-restore.sh", () => {
     rmSync(join(bin, "rbd"));
     expect(result).toMatchObject({ code: 130, stdout: "" });
     expect(result.stderr).toMatch(
-      /^varve: Interrupted: "rbd" was killed before it had all.*\n.*NOT USABLE: .*\n$/,
+      /^varve: Interrupted: "rbd" was killed before it had read everything.*\n.*NOT USABLE: .*\n$/,
     );
     expect(await restore("@~1")).toMatchObject({ code: 0, stderr: "" });
     expect(await image.exported()).toEqual(points[0]!);

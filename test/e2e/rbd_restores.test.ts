@@ -3,11 +3,11 @@ import { expect, test } from "bun:test";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { describeWith } from "../kit/parts.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
-import { sumOfFile } from "./chains.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, MIB, RbdImage, rbdWords, shell, shellWords, write } from "./rbd_image.ts";
-import { RbdVolume } from "./rbd_volume.ts";
-import type { Workbench } from "./workbench.ts";
+import { sumOfFile } from "../kit/chains.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, MIB, RbdImage, rbdWords, shell, shellWords, write } from "../kit/rbd_image.ts";
+import { RbdVolume } from "../kit/rbd_volume.ts";
+import type { Workbench } from "../kit/workbench.ts";
 
 /** Four nights on which the image is written, discarded, grown and shrunk. */
 async function fourNights(repository: Workbench, name: string): Promise<RbdVolume> {

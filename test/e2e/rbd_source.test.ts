@@ -2,9 +2,9 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { expectOneLine } from "../kit/repository.ts";
 import { describeWith } from "../kit/parts.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, type ImageOptions, MIB, RbdImage, write } from "./rbd_image.ts";
-import { OWN_NAME, SourceVolume } from "./rbd_source.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, type ImageOptions, MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { OWN_NAME, SourceVolume } from "../kit/rbd_source.ts";
 
 const SIZE_BYTES = 17 * MIB + 512;
 
@@ -118,7 +118,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       await image.clone(old);
       const { report, warnings } = await volume.backUp();
       expect(warnings).toEqual([
-        `the older snapshot "rbd:${image.spec}@${old}" stays: it is protected, as for a clone`,
+        `the older snapshot "rbd:${image.spec}@${old}" is kept because it is protected (for a clone)`,
       ]);
       expect(await image.snapshots()).toEqual([old, report.to_snapshot as string]);
       const children = Buffer.from(await image.rbd("children", `${image.spec}@${old}`)).toString().trim();
@@ -135,8 +135,8 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
     await image.rbd("image-meta", "set", image.spec, "varve-restore", "before-restore-1");
     expectOneLine(await repository.run(volume.words()), {
       code: 1,
-      line: `Cannot back up "rbd:${image.spec}": a restore of it was not finished, so it is a mixture; ` +
-        `run rbd-restore.sh again, or, if you know better, "rbd image-meta remove ${image.spec} varve-restore"`,
+      line: `Cannot back up "rbd:${image.spec}": an unfinished restore has left it inconsistent; ` +
+        `rerun rbd-restore.sh, or if that is wrong, "rbd image-meta remove ${image.spec} varve-restore"`,
     });
     expect(await image.snapshots()).toEqual([first.to_snapshot as string]);
     await image.rbd("image-meta", "remove", image.spec, "varve-restore");
@@ -155,7 +155,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       expect(report.base).toBeNull();
       expect(report.source_id).not.toBe(first.source_id);
       expect(warnings).toEqual([
-        full(volume, "it is not the image that was backed up so far, though it may have the same name"),
+        full(volume, "it is not the image that was backed up before, even if it has the same name"),
       ]);
       await image.change([write(3, 5 * MIB, 10)]);
       expect(await volume.backUp()).toMatchObject({ report: { base: report.backup }, warnings: [] });
@@ -173,13 +173,13 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       await image.snapshot("monday");
       await image.change([write(3, 9 * MIB, 10)]);
       await image.snapshot("tuesday");
-      const reason = 'its snapshot "monday" is not the one of that name that was backed up';
+      const reason = 'its snapshot "monday" was recreated after it was backed up';
       const { report, warnings } = await volume.backUp("tuesday");
       expect({ base: report.base, warnings }).toEqual({ base: null, warnings: [full(volume, reason)] });
       const again = await volume.backUp("monday");
       expect(again.warnings).toEqual([
         full(volume, reason),
-        expect.stringContaining('called "monday" already'),
+        expect.stringContaining('named "monday"'),
       ]);
       await volume.assertPoints();
     }, TEST_LIMIT_MS);
@@ -188,14 +188,14 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
       const { volume, image, first } = await begun("snapshot-gone");
       await image.removeSnapshot(first.to_snapshot as string);
       expect((await volume.backUp()).warnings).toEqual([
-        full(volume, "no older snapshot that was backed up is left on it"),
+        full(volume, "none of its snapshots that were backed up exists any more"),
       ]);
       const piped = new SourceVolume(repository, { image, name: "was-piped" });
       await image.snapshot("by-hand");
       const stdin = await image.rbd(...image.exportDiff({ to: "by-hand" }).slice(3));
       await repository.json(["backup", piped.name], { stdin });
       expect((await piped.backUp()).warnings).toEqual([
-        full(piped, "its backups so far do not tell of which image they are"),
+        full(piped, "its restore points do not record the id of their image"),
       ]);
     }, TEST_LIMIT_MS);
 
@@ -240,12 +240,12 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
     test("and 4 where the pool, image, namespace or snapshot is not there", async () => {
       const { image } = await create("there");
       const cases = [
-        ["rbd:varve-no-pool/x", 'Cannot find "rbd:varve-no-pool/x": there is no pool "varve-no-pool"'],
+        ["rbd:varve-no-pool/x", 'Cannot find "rbd:varve-no-pool/x": the pool "varve-no-pool" does not exist'],
         [
           "rbd:rbd/varve-none",
-          'Cannot find "rbd:rbd/varve-none": there is no such image; "rbd ls rbd" shows them',
+          'Cannot find "rbd:rbd/varve-none": the image does not exist; see "rbd ls rbd"',
         ],
-        ["rbd:rbd/varve-none/x", 'Cannot find "rbd:rbd/varve-none/x": there is no such image'],
+        ["rbd:rbd/varve-none/x", 'Cannot find "rbd:rbd/varve-none/x": the image does not exist'],
         [`rbd:${image.spec}@none`, `Cannot find "rbd:${image.spec}@none": the image has no such snapshot`],
       ] as const;
       for (const [word, line] of cases) expectOneLine(await run(word), { code: 4, line });
@@ -285,7 +285,7 @@ describeWith(["Ceph"], "varve backup of rbd:POOL/IMAGE", () => {
           ...repository.env,
         }).quiet();
         const denied = await run(word, { CEPH_ARGS: `--name ${reader} --keyring ${keyring}` });
-        expectOneLine(denied, { code: 1, line: `Cannot make a snapshot of "${word}": ` });
+        expectOneLine(denied, { code: 1, line: `Cannot create a snapshot of "${word}": ` });
         expect(await image.snapshots()).toEqual([]);
       },
       TEST_LIMIT_MS,

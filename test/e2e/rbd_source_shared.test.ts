@@ -4,10 +4,10 @@ import { chmodSync, existsSync } from "node:fs";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine, lastLineText } from "../kit/repository.ts";
 import { startVarve } from "../kit/varve.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { MIB, RbdImage, write } from "./rbd_image.ts";
-import { HeldRbd, type HoldAt, SourceVolume } from "./rbd_source.ts";
-import { Workbench } from "./workbench.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { HeldRbd, type HoldAt, SourceVolume } from "../kit/rbd_source.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const SIZE_BYTES = 9 * MIB;
 
@@ -160,7 +160,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       const { volume, image } = await begun("stuck-for-ever");
       const { result } = await startStuck(volume);
       const { report, warnings } = await volume.expectBacked(await result);
-      expect(warnings).toEqual(["older snapshots stay until the next backup: The operation timed out."]);
+      expect(warnings).toEqual(["older snapshots are kept until the next backup: The operation timed out."]);
       expect(await image.snapshots()).toEqual([expect.any(String), report.to_snapshot as string]);
     }, TEST_LIMIT_MS);
 
@@ -190,7 +190,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       const { stderr, ...ended } = await result;
       expect(ended).toEqual({ code: 11, stdout: "" });
       expect(lastLineText({ code: ended.code, stderr })).toBe(
-        `varve: Cannot read "rbd:${image.spec}": its snapshot "${first}" was removed meanwhile; run it again\n`,
+        `varve: Cannot read "rbd:${image.spec}": its snapshot "${first}" was removed while it was read; retry\n`,
       );
       expect(await image.snapshots()).toEqual(["renamed"]);
     }, TEST_LIMIT_MS);
@@ -215,7 +215,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       rbd.letGo();
       expectOneLine(await result, {
         code: 11,
-        line: `its snapshot "${gone}" was removed meanwhile; run it again`,
+        line: `its snapshot "${gone}" was removed while it was read; retry`,
       });
       await volume.assertPoints();
       const { report, warnings } = await volume.backUp();
@@ -235,7 +235,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       await image.change([write(2, 0, 96 * MIB)]);
       await image.removeSnapshot("one");
       rbd.letGo();
-      expectOneLine(await result, { code: 11, line: 'its snapshot "one" was removed meanwhile' });
+      expectOneLine(await result, { code: 11, line: 'its snapshot "one" was removed while it was read' });
     }, TEST_LIMIT_MS);
 
     test("and made anew under its name, after it was read: nothing is committed", async () => {
@@ -252,7 +252,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       expect({ code, stderr: lastLineText({ code, stderr }) }).toEqual({
         code: 11,
         stderr:
-          `varve: Cannot read "rbd:${image.spec}": its snapshot "monday" was removed meanwhile; run it again\n`,
+          `varve: Cannot read "rbd:${image.spec}": its snapshot "monday" was removed while it was read; retry\n`,
       });
       expect(await image.snapshots()).toContain("monday");
       await volume.assertPoints();

@@ -4,9 +4,9 @@ import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { BackupDetails } from "../../src/project/catalog.ts";
 import { describeWith } from "../kit/parts.ts";
 import { varveBytes } from "../kit/varve.ts";
-import { clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, MIB, rbdWords, shell, shellWords, type Word, write } from "./rbd_image.ts";
-import { RbdVolume } from "./rbd_volume.ts";
+import { clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, MIB, rbdWords, shell, shellWords, type Word, write } from "../kit/rbd_image.ts";
+import { RbdVolume } from "../kit/rbd_volume.ts";
 
 const ODD_NAMES: Word[] = [
   "with some  spaces ",
@@ -66,8 +66,8 @@ describeWith(["Ceph"], "varve and real streams", () => {
         code: 1,
         stdout: "",
         stderr:
-          `varve: Cannot back up "${volume.name}": the stream begins at snapshot "three", of which there is ` +
-          'no backup; it has backups of "two", "one". Export from one of these, or without --from-snap\n',
+          `varve: Cannot back up "${volume.name}": the stream starts at snapshot "three", which has not ` +
+          'been backed up; these have been: "two", "one"; export from one of them, or without --from-snap\n',
       });
       await volume.assertPoints();
     }, TEST_LIMIT_MS);
@@ -79,7 +79,7 @@ describeWith(["Ceph"], "varve and real streams", () => {
       const { code, stderr } = await repository.run(["backup", "acme/nothing-yet"], { stdin });
       expect({ code, stderr }).toEqual({
         code: 1,
-        stderr: expect.stringMatching(/^varve: .*snapshot "one".*it has no backup of any snapshot.*\n$/),
+        stderr: expect.stringMatching(/^varve: .*snapshot "one".*no snapshot has been; .*\n$/),
       });
       expect((await repository.run(["list", "acme/nothing-yet"])).code).toBe(4);
     }, TEST_LIMIT_MS);

@@ -1,7 +1,7 @@
 /** The built program on a repository that is damaged: what verify, repair, stats and the next backups say and do. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepairReport } from "../../src/engine/verify/repair.ts";
@@ -12,6 +12,7 @@ import { flipBit } from "../kit/damage.ts";
 import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import type { VarveResult } from "../kit/varve.ts";
+import { filesBelow } from "../kit/files_below.ts";
 
 /** The type's place in an object's header (docs/format.md). */
 const TYPE_AT = 6;
@@ -35,18 +36,10 @@ afterEach(() => repository.remove());
 
 /** The files of the project's chunks, or of its pages. */
 function objects(type: number): string[] {
-  return filesBelow("chunks").filter((file) => readFileSync(file)[TYPE_AT] === type);
+  return inProject("chunks").filter((file) => readFileSync(file)[TYPE_AT] === type);
 }
 
-function filesBelow(folder: string): string[] {
-  try {
-    const options = { recursive: true, withFileTypes: true } as const;
-    return readdirSync(join(repository.url, "projects/acme", folder), options)
-      .filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name)).toSorted();
-  } catch {
-    return [];
-  }
-}
+const inProject = (folder: string) => filesBelow(join(repository.url, "projects/acme", folder));
 
 const keyOf = (file: string) => file.slice(repository.url.length + 1);
 const flip = (file: string) => writeFileSync(file, flipBit(readFileSync(file), 8 * 100));
@@ -105,7 +98,7 @@ describe("varve repair", () => {
   test("brings back lost keys, manifests and holds", async () => {
     await repository.json(["hold", "acme/vm@latest", "--reason", "4711"]);
     const second = copyTo("second");
-    const lost = ["keys", "volumes", "holds"].flatMap(filesBelow);
+    const lost = ["keys", "volumes", "holds"].flatMap(inProject);
     for (const file of lost) rmSync(file);
     const { healed } = report<RepairReport>(
       await run("repair", "acme", "--from-repo", second, "--json"),
@@ -126,14 +119,14 @@ describe("varve repair", () => {
       "1 marked: the next backup of acme/vm that has its content stores it again; until then 1 point is not whole:\n",
     );
     expect(stdout).toMatch(/^acme\/vm +\d{4}-\d\d-\d\d \d\d:\d\dZ +DAMAGED {2}1 of 5 chunks damaged/m);
-    expect(stderr).toBe('varve: Cannot heal all of "acme" now: 1 object is left\n');
+    expect(stderr).toBe('varve: Cannot repair all of "acme": 1 object is still damaged or missing\n');
     expect(readFileSync(chunks[2]!)).toEqual(damaged);
-    expect(filesBelow("marked")).toHaveLength(1);
+    expect(inProject("marked")).toHaveLength(1);
     expect(report<ProjectStats>(await run("stats", "acme", "--json"), 0).marked).toBe(1);
 
     await repository.backUp("acme/vm", CONTENT, { snapshot: "s2" });
     await expectWhole();
-    expect(filesBelow("marked")).toEqual([]);
+    expect(inProject("marked")).toEqual([]);
   });
 
   test("takes nothing away that another host stored while it read its source", async () => {
@@ -155,7 +148,7 @@ describe("varve repair", () => {
     expect(other.healed.toSorted()).toEqual(healed);
     await child.source(noise(CHUNK_BYTES, "nothing that is wanted"));
     expect(await child.report(0)).toMatchObject({ healed: [], left: [], marked: [] });
-    expect(filesBelow("marked")).toEqual([]);
+    expect(inProject("marked")).toEqual([]);
     await expectWhole();
   });
 
@@ -193,7 +186,7 @@ describe("varve verify", () => {
     );
     expect(lines[2]).toBe("next: varve repair acme --source DEVICE, or --from-repo URL");
     for (const line of lines) expect(line.length).toBeLessThan(120);
-    expect(stderr).toBe("varve: Cannot vouch for the repository: 2 objects are missing or damaged\n");
+    expect(stderr).toBe("varve: Cannot verify the repository: 2 objects are missing or damaged\n");
 
     const { points } = report<VerifyReport>(await run("verify", "acme", "--json"), 3);
     expect(points).toMatchObject([{ volume: "other", state: "whole" }, {
@@ -216,7 +209,7 @@ describe("varve verify", () => {
   });
 
   test("names a damaged manifest, and verifies the others", async () => {
-    const [manifest] = filesBelow("volumes");
+    const [manifest] = inProject("volumes");
     await repository.backUp("acme/vm", CONTENT, { snapshot: "s2" });
     flip(manifest!);
     const { code, stdout } = await run("verify", "acme");
@@ -234,7 +227,7 @@ describe("varve stats", () => {
     expect(stdout.trimEnd()).toEndWith("?");
     expect(stderr).toBe(
       'varve: Cannot count all of "acme": incomplete: 1 page cannot be read; ' +
-        '"varve verify acme" says what that concerns\n',
+        'run "varve verify acme" to see the effect\n',
     );
     expect(report<ProjectStats>(await run("stats", "acme", "--json"), 3)).toMatchObject({
       unreferenced_bytes: null,
@@ -261,7 +254,7 @@ test("varve exits with 3 from backup and from restore when an object that is nee
 test("varve restore to a file that was last restored from a point that is damaged now restores the latest", async () => {
   const to = repository.path("restored");
   await repository.json(["restore", "acme/vm", "--to", to]);
-  const [manifest] = filesBelow("volumes");
+  const [manifest] = inProject("volumes");
   const changed = noise(CONTENT.length, "changed");
   await repository.backUp("acme/vm", changed, { snapshot: "s2" });
   flip(manifest!);

@@ -62,7 +62,7 @@ describe("varve restore --exec", () => {
   /** Takes what comes, and tells whether that ended or whether it was ended itself. */
   const TAKE = `trap 'kill -9 $!; echo killed >>"$LOG"; exit 1' TERM
     echo started >>"$LOG"; { cat >"$GOT"; echo ended >>"$LOG"; } <&0 & wait`;
-  const CUT = '; "bash" was killed before it had all: remove what it has made, or roll it back';
+  const CUT = '; "bash" was killed before it had read everything; remove or roll back its output';
 
   test("gives the whole volume to the command, whose words go to standard error", async () => {
     const result = await restore(["acme/vm", "--json"], `echo out; echo err >&2; ${TAKE}`);
@@ -139,7 +139,7 @@ describe("varve restore --exec", () => {
     ["before it reads", "echo sorry >&2; exit 7", "exited with code 7: sorry"],
     ["in the middle", "head -c 100000 >/dev/null; exit 9", "exited with code 9"],
     ["when it has all", "cat >/dev/null; echo no room >&2; exit 5", "exited with code 5: no room"],
-    ["by a signal", "cat >/dev/null; kill -9 $$", "was ended by SIGKILL"],
+    ["by a signal", "cat >/dev/null; kill -9 $$", "was killed by SIGKILL"],
   ])("fails with what the command says where that fails %s", async (_, script, end) => {
     const { code, stdout, stderr } = await restore(["acme/vm", "--quiet"], script);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
@@ -149,7 +149,7 @@ describe("varve restore --exec", () => {
   test("fails where the command is content with a part, or cannot be run", async () => {
     expectOneLine(await restore(["acme/vm"], "head -c 100 >/dev/null"), {
       code: 1,
-      line: 'Cannot restore to "bash": it ended before it had read all',
+      line: 'Cannot restore to "bash": it exited before reading all its input',
     });
     const result = await repository.run(["restore", "acme/vm", "--exec", "--", "no-such-command"]);
     expectOneLine(result, { code: 1, line: 'Cannot run "no-such-command": ' });
@@ -188,12 +188,15 @@ describe("varve restore --exec", () => {
 
   test("wants one place to restore to", async () => {
     const line = (words: string[]) => repository.run(["restore", "acme/vm", ...words]);
-    expectOneLine(await line([]), { code: 2, line: "say where to, with --to or with --exec" });
-    expectOneLine(await line(["--exec"]), { code: 2, line: "--exec wants a command after --" });
-    expectOneLine(await line(["--to", "x", "--exec", "--", "cat"]), { code: 2, line: "say where to" });
+    expectOneLine(await line([]), { code: 2, line: "the target is missing; give either --to or --exec" });
+    expectOneLine(await line(["--exec"]), { code: 2, line: "--exec needs a command after --" });
+    expectOneLine(await line(["--to", "x", "--exec", "--", "cat"]), {
+      code: 2,
+      line: "the target is missing",
+    });
     expectOneLine(await line(["--to", "x", "y"]), {
       code: 2,
-      line: 'what is "y"? A command goes with --exec',
+      line: 'the argument "y" is not expected; a command needs --exec',
     });
     expectOneLine(await line(["--verify-target", "--exec", "--", "cat"]), {
       code: 2,

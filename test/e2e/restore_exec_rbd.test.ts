@@ -6,9 +6,9 @@ import { flipBit } from "../kit/damage.ts";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine } from "../kit/repository.ts";
 import { startVarve } from "../kit/varve.ts";
-import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, MIB, RbdImage, write } from "./rbd_image.ts";
-import { RbdVolume } from "./rbd_volume.ts";
+import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import { discard, MIB, RbdImage, write } from "../kit/rbd_image.ts";
+import { RbdVolume } from "../kit/rbd_volume.ts";
 
 const SIZE_BYTES = 40 * MIB;
 
@@ -67,7 +67,7 @@ describeWith(["Ceph"], "varve restore --exec and images of a real cluster", () =
     expect({ code: await child.exited, stderr }).toEqual({
       code: 130,
       stderr:
-        'varve: Interrupted: "rbd" was killed before it had all: remove what it has made, or roll it back\n',
+        'varve: Interrupted: "rbd" was killed before it had read everything; remove or roll back its output\n',
     });
     // The cluster lets a dead client hold it for half a minute.
     const isRemoved = () => image.rbd("rm", "--no-progress", image.spec).then(() => true, () => false);

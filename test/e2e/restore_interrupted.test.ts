@@ -2,14 +2,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
-import { FaultyS3 } from "../kit/faulty_s3.ts";
-import { startMinio } from "../kit/minio.ts";
+import type { FaultyS3 } from "../kit/faulty_s3.ts";
 import { mountTmpfs, remount, unmount } from "../kit/mounts.ts";
 import { describeWith } from "../kit/parts.ts";
 import { random } from "../kit/random.ts";
 import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { expectContent } from "../kit/restores.ts";
-import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import { startProxiedRepository } from "../kit/proxied_repository.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 
@@ -85,7 +84,7 @@ describe("varve restore from a directory", () => {
       expect({ code: await child.exited, stdout, stderr }).toEqual({
         code: 130,
         stdout: "",
-        stderr: `varve: Interrupted: "${file}" is not complete\n`,
+        stderr: `varve: Interrupted: "${file}" is incomplete; run the same command again to resume\n`,
       });
       await expectGoesOn(file);
     },
@@ -119,21 +118,14 @@ describeWith(["root"], "varve restore to a file system that fills up", () => {
 });
 
 describeWith(["MinIO"], "varve restore from a store that goes away", () => {
-  let minio: S3Server;
+  let stop: () => Promise<void>;
   let proxy: FaultyS3;
   let repository: TestRepository;
   beforeAll(async () => {
-    minio = await startMinio();
-    proxy = await FaultyS3.start(minio);
-    const env = awsEnv({ ...minio, endpoint: proxy.endpoint });
-    repository = await TestRepository.make({ url: `s3://${minio.bucket}/repository`, env });
+    ({ proxy, repository, stop } = await startProxiedRepository());
     await repository.backUp("acme/vm", VOLUME);
   });
-  afterAll(async () => {
-    proxy?.goAway();
-    await repository?.remove();
-    await minio?.stop();
-  });
+  afterAll(() => stop?.());
 
   test("exits with 1 and says so, and goes on once it is back", async () => {
     const file = repository.path("disk");

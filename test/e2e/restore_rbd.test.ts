@@ -9,10 +9,20 @@ import { flipBit } from "../kit/damage.ts";
 import { describeWith } from "../kit/parts.ts";
 import { decodeAll, type TestRecord } from "../kit/rbd_stream.ts";
 import { VARVE_BIN, varveBytes } from "../kit/varve.ts";
-import { sumOfFile } from "./chains.ts";
-import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "./rbd_cluster.ts";
-import { discard, KIB, MIB, RbdImage, rbdWords, shell, shellWords, type Word, write } from "./rbd_image.ts";
-import { RbdVolume } from "./rbd_volume.ts";
+import { sumOfFile } from "../kit/chains.ts";
+import { BOOT_LIMIT_MS, clusterRepository, TEST_LIMIT_MS } from "../kit/rbd_cluster.ts";
+import {
+  discard,
+  KIB,
+  MIB,
+  RbdImage,
+  rbdWords,
+  shell,
+  shellWords,
+  type Word,
+  write,
+} from "../kit/rbd_image.ts";
+import { RbdVolume } from "../kit/rbd_volume.ts";
 
 const SIZE_BYTES = 40 * MIB;
 /** The place of its type in an object's header (docs/format.md). */

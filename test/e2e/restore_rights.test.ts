@@ -5,9 +5,10 @@ import { startMinio } from "../kit/minio.ts";
 import { assumeRole } from "../kit/minio_session.ts";
 import { mountTmpfs, remount, unmount } from "../kit/mounts.ts";
 import { describeWith } from "../kit/parts.ts";
-import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { expectContent } from "../kit/restores.ts";
 import { awsEnv, type S3Server } from "../kit/s3_server.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 const VOLUME = noise(10 * CHUNK_BYTES, "volume");

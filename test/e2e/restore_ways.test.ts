@@ -7,9 +7,10 @@ import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
 import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS } from "../kit/repository.ts";
 import { expectContent } from "../kit/restores.ts";
 import { varveBytes, type VarveOptions } from "../kit/varve.ts";
-import { attachLoop, detachLoop, noLoopDevice } from "../targets/loop_device.ts";
-import { type Place, PLACES } from "./places.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { attachLoop, detachLoop, noLoopDevice } from "../kit/loop_device.ts";
+import { type Place, PLACES } from "../kit/places.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 
@@ -74,7 +75,7 @@ for (const [name, parts, start] of PLACES.filter(([name]) => name !== "radosgw")
       const chunks = { total: 21, zero: HOLES, matched: 0, written: 11 };
       expect(report).toMatchObject({
         way: "new",
-        reason: `"${file}" has nothing to compare with`,
+        reason: `"${file}" is empty; there is nothing to compare`,
         chunks,
         read_bytes: 0,
       });
@@ -142,7 +143,7 @@ for (const [name, parts, start] of PLACES.filter(([name]) => name !== "radosgw")
       const streams: [Uint8Array, RegExp][] = [
         [
           stream({ from: "monday" }, SINCE),
-          /the stream begins at snapshot "monday", the backup \S+ is of snapshot "tuesday"/,
+          /the stream starts at snapshot "monday", but restore point \S+ has snapshot "tuesday"/,
         ],
         [stream({ to: "wednesday" }, SINCE), /the stream is a full one/],
         [since().stdin.slice(0, -1), /stream offset/],
@@ -282,7 +283,7 @@ describe("varve restore", () => {
     expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
     const lines = stderr.trim().split("\n").map((line) => JSON.parse(line) as { msg: string; way?: string });
     expect(lines.map(({ msg, way }) => ({ msg, way }))).toEqual([
-      { msg: `"${file}" has nothing to compare with`, way: "new" },
+      { msg: `"${file}" is empty; there is nothing to compare`, way: "new" },
       { msg: "restored", way: "new" },
     ]);
   });
@@ -297,21 +298,27 @@ describe("varve restore", () => {
   });
 
   test.each([
-    [["--to", "-", "--json"], /the volume goes to standard output/],
-    [["--to", "x", "--from", "monday"], /--from and --head go with --format rbd-diff/],
-    [["--to", "x", "--head"], /--from and --head go with --format rbd-diff/],
-    [["--to", "x", "--changes", "-"], /--changed-since and --changes go together/],
-    [["--to", "x", "--changed-since", "monday"], /--changed-since and --changes go together/],
+    [["--to", "-", "--json"], /the volume is written to standard output/],
+    [["--to", "x", "--from", "monday"], /--from and --head need --format rbd-diff/],
+    [["--to", "x", "--head"], /--from and --head need --format rbd-diff/],
+    [["--to", "x", "--changes", "-"], /--changed-since and --changes need each other/],
+    [["--to", "x", "--changed-since", "monday"], /--changed-since and --changes need each other/],
     [
       ["--to", "x", "--format", "rbd-diff", "--changed-since", "monday", "--changes", "-"],
-      /--changes goes with a raw/,
+      /--changes cannot be used with --format rbd-diff/,
     ],
-    [["--to", "x", "--format", "rbd-diff", "--offset", "0"], /a stream of differences is always whole/],
-    [["--to", "x", "--format", "rbd-diff", "--verify-target"], /--verify-target cannot read a stream back/],
-    [["--to", "-", "--verify-target"], /--verify-target cannot read a stream back/],
+    [
+      ["--to", "x", "--format", "rbd-diff", "--offset", "0"],
+      /--offset and --length cannot be used with --format rbd-diff/,
+    ],
+    [
+      ["--to", "x", "--format", "rbd-diff", "--verify-target"],
+      /--verify-target needs a device or a raw file/,
+    ],
+    [["--to", "-", "--verify-target"], /--verify-target needs a device or a raw file/],
     [["--to", "x", "--offset", "9M"], /it has 1312256 bytes/],
     [["--to", "x", "--offset", "-1"], /Expected a number of bytes/],
-    [["--to", "x", "--limit-rate", "0"], /Expected bytes a second/],
+    [["--to", "x", "--limit-rate", "0"], /Expected bytes per second/],
     [["--to", "x", "--jobs", "0"], /Expected a whole number/],
   ])("exits with 2 and makes nothing for %p", async (args, line) => {
     const folder = fs.mkdtempSync(bench.path("cwd-"));

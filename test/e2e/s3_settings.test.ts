@@ -19,14 +19,14 @@ import { describeWith } from "../kit/parts.ts";
 import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { awsEnv, type S3Server } from "../kit/s3_server.ts";
 import { varve } from "../kit/varve.ts";
-import { scratchFolder } from "./workbench.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures/tls");
 const CERTIFICATE = join(FIXTURES, "cert.pem");
 /** Nobody listens there. */
 const NOWHERE = "127.0.0.1:1";
 /** What a stand-in answers: who gets that far is where he should be. */
-const REACHED = /the access key is not known there \(403 InvalidAccessKeyId\)/;
+const REACHED = /the access key is unknown to the store \(403 InvalidAccessKeyId\)/;
 
 describe("varve on its way to S3", () => {
   const folder = scratchFolder();
@@ -121,7 +121,12 @@ describe("varve on its way to S3", () => {
       expect(seen).toHaveLength(2);
     });
     test("and says which file of them is not there, or has none", async () => {
-      for (const [path, says] of [["/none", "no such file"], ["/dev/null", "there is none in it"]] as const) {
+      for (
+        const [path, says] of [["/none", "no such file"], [
+          "/dev/null",
+          "it has no certificate in PEM format",
+        ]] as const
+      ) {
         const line = `Cannot read the certificates "${path}" (AWS_CA_BUNDLE or ca_bundle): ${says}`;
         expectOneLine(await list({ ...remote(), AWS_CA_BUNDLE: path }), { code: 2, line });
       }
@@ -133,7 +138,7 @@ describe("varve on its way to S3", () => {
     });
     test("and tells a server that speaks no TLS", async () => {
       const { host } = plain.url;
-      const line = `"${host}" does not speak TLS (EPROTO): is its address http://${host}?`;
+      const line = `"${host}" does not speak TLS (EPROTO); its address may be http://${host}`;
       await expectLine({ ...keys, AWS_ENDPOINT_URL_S3: `https://${host}` }, line);
     });
     test("and tells a server that speaks nothing else", async () => {
@@ -143,7 +148,7 @@ describe("varve on its way to S3", () => {
         hostname: "127.0.0.1",
         fetch: () => new Response(text, { status: 400 }),
       });
-      await expectLine({ ...keys, AWS_ENDPOINT_URL_S3: server.url.href }, /"127\S+" wants TLS: .*https:\/\//);
+      await expectLine({ ...keys, AWS_ENDPOINT_URL_S3: server.url.href }, /"127\S+" needs TLS; .*https:\/\//);
       await server.stop(true);
     });
   });
@@ -179,16 +184,16 @@ describe("varve on its way to S3", () => {
         `the proxy "${url.host}" (${variable})`;
       await expectLine(
         { ...remote, HTTP_PROXY: locked.url.href },
-        `${named(locked, "HTTP_PROXY")} wants a password (407)`,
+        `${named(locked, "HTTP_PROXY")} requires a password (407)`,
       );
       await expectLine(
         { ...remote, HTTP_PROXY: closed.url.href },
         `through ${named(closed, "HTTP_PROXY")} is not usable`,
       );
       const tls = { ...remote, AWS_ENDPOINT_URL_S3: "https://s3.example.test", HTTPS_PROXY: closed.url.href };
-      const line = `no connection to "s3.example.test" through ${
+      const line = `"s3.example.test" through ${
         named(closed, "HTTPS_PROXY")
-      }, which refuses it (403 Forbidden)`;
+      } refused the connection (403 Forbidden)`;
       await expectLine(tls, line);
       await Promise.all([locked.stop(true), closed.stop(true)]);
     });
@@ -200,7 +205,7 @@ describe("varve on its way to S3", () => {
     test("of a profile that is there, or says where it is not", async () => {
       const files = await profile("there", keysOfProfile);
       await expectLine({ ...remote(), ...files, AWS_PROFILE: "there" }, REACHED);
-      const line = `there is no profile "nosuch" in "${files.AWS_CONFIG_FILE}" or "/dev/null"`;
+      const line = `profile "nosuch" is not in "${files.AWS_CONFIG_FILE}" or "/dev/null"`;
       await expectLine({ ...remote(), ...keys, ...files, AWS_PROFILE: "nosuch" }, line);
     });
     test("of a process, or says what it said", async () => {
@@ -214,7 +219,7 @@ describe("varve on its way to S3", () => {
       await writeFile(path, "[default]\ncredential_process = false\n");
       await expectLine(
         { ...remote(), AWS_CONFIG_FILE: path },
-        'of profile "default" failed: it does not say why',
+        'of profile "default" failed: no reason given',
       );
     });
     test("of a process, which finds no secret of varve's in its environment", async () => {
@@ -240,11 +245,11 @@ describe("varve on its way to S3", () => {
       await expectLine({ ...remote(), ...keys }, REACHED);
       await expectLine(
         { ...remote(), AWS_ACCESS_KEY_ID: "key" },
-        "there are no credentials: AWS_SECRET_ACCESS_KEY is not set",
+        "no credentials: AWS_SECRET_ACCESS_KEY is not set",
       );
       await expectLine(
         remote(),
-        "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile",
+        "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile",
       );
     });
     test("and asks no other machine for anything when an endpoint is set", async () => {

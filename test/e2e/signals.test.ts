@@ -3,12 +3,13 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runAsRoot } from "../kit/mounts.ts";
-import { CHUNK_BYTES, fullStream, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { CHUNK_BYTES, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { until } from "../kit/terminal.ts";
 import { VARVE_BIN } from "../kit/varve.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 const BYTES = noise(4 * CHUNK_BYTES, "volume");
-const UNWAITED = "varve: Interrupted, without waiting for what was under way: how that ended is not known\n";
+const UNWAITED = "varve: Interrupted: outstanding requests were abandoned; their outcome is unknown\n";
 
 setDefaultTimeout(RUN_LIMIT_MS);
 

@@ -7,8 +7,9 @@ import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import { mountTmpfs, unmount } from "../kit/mounts.ts";
 import { describeWith } from "../kit/parts.ts";
-import { CHUNK_BYTES, expectOneLine, fullStream, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
+import { CHUNK_BYTES, expectOneLine, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
 import { VARVE_BIN, type VarveResult } from "../kit/varve.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 const CHECKOUT = join(import.meta.dirname, "../..");
 const VERSION = `varve ${JSON.parse(readFileSync(join(CHECKOUT, "package.json"), "utf8")).version}\n`;

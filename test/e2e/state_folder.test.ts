@@ -44,7 +44,7 @@ function replace(path: string, make: (path: string) => void): void {
 /** The exit code, and the lines on standard error that tell that a loss may go unnoticed. */
 async function run(args: string[]) {
   const began = performance.now();
-  const { code, stderr } = await repository.run(args);
+  const { code, stderr } = await repository.run([...args, "--log-format", "json"]);
   expect(performance.now() - began).toBeLessThan(SOON_MS);
   return { code, lines: linesOf(stderr), stderr };
 }
@@ -59,8 +59,13 @@ const fifo = (path: string) => void Bun.spawnSync(["mkfifo", path]);
 const link = (to: string) => (path: string) => fs.symlinkSync(to, path);
 
 const PLANTED: [name: string, path: () => string, make: (path: string) => void, said: string][] = [
-  ["a named pipe for a note", newest, fifo, '".newest" is a named pipe, and nothing of varve\'s: remove it'],
-  ["a device for a note", newest, link("/dev/zero"), '".newest" is a link, and none is followed'],
+  [
+    "a named pipe for a note",
+    newest,
+    fifo,
+    '".newest" is a named pipe, which varve never creates; remove it',
+  ],
+  ["a device for a note", newest, link("/dev/zero"), '".newest" is a link, which varve does not follow'],
   ["a named pipe for the encryption", () => `${state}/acme/encryption`, fifo, '"encryption" is a named pipe'],
   [
     "a link for the encryption",
@@ -72,22 +77,27 @@ const PLANTED: [name: string, path: () => string, make: (path: string) => void, 
     "a link for a volume",
     () => `${state}/acme/volumes/db`,
     link("/usr"),
-    '"db" is a link, and none is followed',
+    '"db" is a link, which varve does not follow',
   ],
   [
     "a file for the volumes",
     () => `${state}/acme/volumes`,
     (path) => fs.writeFileSync(path, ""),
-    "is no folder (ENOTDIR)",
+    "is not a directory (ENOTDIR)",
   ],
   [
     "a link for the volumes",
     () => `${state}/acme/volumes`,
     link("/usr"),
-    '"volumes" is a link, and none is followed',
+    '"volumes" is a link, which varve does not follow',
   ],
-  ["a link for the project", () => `${state}/acme`, link("/usr"), '"acme" is a link, and none is followed'],
-  ["a link for the repository", () => state, link("/usr"), "is a link, and none is followed"],
+  [
+    "a link for the project",
+    () => `${state}/acme`,
+    link("/usr"),
+    '"acme" is a link, which varve does not follow',
+  ],
+  ["a link for the repository", () => state, link("/usr"), "is a link, which varve does not follow"],
 ];
 
 test.each(PLANTED)(
@@ -130,7 +140,7 @@ test("a link in the place of one volume's folder hides no loss of another volume
 test("nothing is removed or written behind a link", async () => {
   replace(state, link(victim));
   const erased = await run(["erase", "acme", "--yes-erase", "acme"]);
-  expect(erased.stderr).toContain("is a link, and none is followed");
+  expect(erased.stderr).toContain("is a link, which varve does not follow");
   expect(fs.readdirSync(`${victim}/acme`)).toEqual(["important"]);
 });
 
@@ -148,7 +158,9 @@ test("a folder that others can write to is not used", async () => {
     fs.chmodSync(path, 0o777);
     const { code, lines } = await run(["verify", "acme"]);
     expect({ code, lines: lines.length }).toEqual({ code: 0, lines: 1 });
-    expect(lines[0]).toContain("can be written to by others (mode 0777), and is not used: remove it");
+    expect(lines[0]).toContain(
+      "is not used: other users can write to it (mode 0777) and may have; remove it",
+    );
     fs.chmodSync(path, 0o700);
   }
   expect((await run(["verify", "acme"])).lines).toEqual([]);
@@ -160,7 +172,7 @@ test.skipIf(!isRoot)("another user's folder is not used", async () => {
     fs.chownSync(path, 65534, 65534);
     const { code, lines } = await run(["verify", "acme"]);
     expect({ code, lines: lines.length }).toEqual({ code: 0, lines: 1 });
-    expect(lines[0]).toContain("belongs to another user (uid 65534), and is not used: chown or remove it");
+    expect(lines[0]).toContain("is not used: it belongs to another user (uid 65534); change its owner");
     fs.chownSync(path, 0, 0);
   }
 });
@@ -172,7 +184,9 @@ test.skipIf(!isRoot)("a folder that is full is said", async () => {
   fs.chmodSync(root, 0o700);
   try {
     const args = ["backup", "acme/db", "--format", "raw", "-"];
-    const { code, stderr } = await repository.run(args, { stdin: noise(CHUNK_BYTES, 3) });
+    const { code, stderr } = await repository.run([...args, "--log-format", "json"], {
+      stdin: noise(CHUNK_BYTES, 3),
+    });
     expect(code).toBe(0);
     expect(linesOf(stderr)).toEqual([expect.stringContaining("no space left on the device (ENOSPC); ")]);
   } finally {
@@ -183,10 +197,10 @@ test.skipIf(!isRoot)("a folder that is full is said", async () => {
 test("a folder that cannot be made is said", async () => {
   fs.writeFileSync(repository.path("file"), "");
   const env = { XDG_STATE_HOME: repository.path("file") };
-  const { code, stderr } = await repository.run(["list", "acme"], { env });
+  const { code, stderr } = await repository.run(["list", "acme", "--log-format", "json"], { env });
   expect(code).toBe(0);
-  const state = `nothing is remembered in "${
+  const state = `the state in "${
     repository.path("file/varve")
-  }": a part of the path is no folder`;
+  }" is not used: a part of the path is not a directory`;
   expect(linesOf(stderr)).toEqual([expect.stringContaining(state)]);
 });

@@ -34,14 +34,16 @@ async function expectStats(place: Place): Promise<void> {
   const { stdout, stderr } = await repository.run(["stats"]);
   expect(stderr).toBe("");
   expect(stdout).toMatch(
-    /^VOLUME +POINTS +SIZE +ALL POINTS +STORED +SHARED +UNIQUE +GARBAGE\nacme\/a +2 +256 KiB +512 KiB /,
+    /^VOLUME +POINTS +NEWEST +ALL POINTS +STORED +SHARED +UNIQUE +GARBAGE\nacme\/a +2 +256 KiB +512 KiB /,
   );
   expect(stdout).toMatch(/\nacme +2 +512 KiB [^\n]+ 0 B\nother\/b +1 /);
+  expect(stdout).toMatch(/\nall projects +3 +768 KiB +58\d KiB +0 B\n/);
+  expect(stdout).toContain("\nacme: 2 points of 512 KiB in all, stored in 323 KiB (ratio 1.6)\n");
   expect((await repository.run(["stats", "acme/a"])).stdout).toMatch(
-    /^BACKUP +TIME +SIZE +FREES\n2\S+Z-\S+ +2\S+Z +256 KiB +6\d/,
+    /^TIME +ID +SIZE +FREES\n2\S+ \S+Z +[0-9a-f]{8} +256 KiB +6\d/,
   );
-  expectOneLine(await repository.run(["stats", "acme/c"]), { code: 4, line: "it has no backups" });
-  expectOneLine(await repository.run(["stats", "acme/a@s1"]), { code: 2, line: "leave out" });
+  expectOneLine(await repository.run(["stats", "acme/c"]), { code: 4, line: "it has no restore points" });
+  expectOneLine(await repository.run(["stats", "acme/a@s1"]), { code: 2, line: "remove the @ part" });
   await repository.expectIntact();
   await repository.remove();
 }

@@ -8,9 +8,10 @@ import { noise } from "../kit/engine.ts";
 import { describeWith } from "../kit/parts.ts";
 import { applyDiff, encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
 import type { VarveOptions } from "../kit/varve.ts";
-import { sumOf } from "./chains.ts";
-import { type Place, PLACES } from "./places.ts";
-import { scratchFolder, type Sum, Workbench } from "./workbench.ts";
+import { sumOf } from "../kit/chains.ts";
+import { type Place, PLACES } from "../kit/places.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { type Sum, Workbench } from "../kit/workbench.ts";
 
 const MIB = 1 << 20;
 const LIMIT_MS = 120_000;

@@ -7,8 +7,9 @@ import { assumeRole } from "../kit/minio_session.ts";
 import { describeWith } from "../kit/parts.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import { awsEnv, type S3Server } from "../kit/s3_server.ts";
-import { sumOf } from "./chains.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { sumOf } from "../kit/chains.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 const LIMIT_MS = 120_000;
 const POLICY = join(import.meta.dirname, "../../examples/minio-policy.json");

@@ -4,9 +4,10 @@ import { writeFile } from "node:fs/promises";
 import { utf8 } from "../../src/util/bytes.ts";
 import type { VerifySourceReport } from "../../src/engine/verify/verify_source.ts";
 import { noise } from "../kit/engine.ts";
-import { CHUNK_BYTES, expectOneLine, fullStream } from "../kit/repository.ts";
-import { encodeExport } from "../kit/rbd_stream.ts";
-import { scratchFolder, Workbench } from "./workbench.ts";
+import { CHUNK_BYTES, expectOneLine } from "../kit/repository.ts";
+import { encodeExport, fullStream } from "../kit/rbd_stream.ts";
+import { scratchFolder } from "../kit/scratch.ts";
+import { Workbench } from "../kit/workbench.ts";
 
 setDefaultTimeout(60_000);
 
@@ -63,7 +64,7 @@ describe("varve verify --source", () => {
       ],
     });
     expect(stderr).toMatch(
-      /^varve: Cannot vouch for "acme\/db@monday": 256 KiB differ from ".*changed": the source may have changed since, .* or the backup was taken against another base; [^\n]* back up in full\n$/,
+      /^varve: Cannot verify "acme\/db@monday": 256 KiB differ from ".*changed": it may have changed since or be another snapshot; [^\n]* back up in full\n$/,
     );
     expect(stdout + stderr).not.toMatch(/wrong|whole/);
   });
@@ -90,7 +91,7 @@ describe("varve verify --source", () => {
     async (other) => {
       expectOneLine(await compare("--source", image, ...other.split(" ")), {
         code: 2,
-        line: `--source compares all of the point, ${other.split(" ")[0]} is for reading chunks back`,
+        line: `--source compares the whole restore point; remove ${other.split(" ")[0]}`,
       });
     },
   );
@@ -100,9 +101,9 @@ describe("varve verify --source", () => {
     await writeFile(short, content.subarray(0, SIZE - 5));
     expectOneLine(await compare("--source", short), {
       code: 3,
-      line: `Cannot compare with "${short}": it has ${
+      line: `Cannot compare with "${short}": its size is ${
         SIZE - 5
-      } bytes, the point has ${SIZE}; is it the same snapshot?`,
+      } bytes instead of ${SIZE}; check that it is the same snapshot`,
     });
   });
 
@@ -114,7 +115,7 @@ describe("varve verify --source", () => {
       ["an export of format 2", encodeExport([[...records]])],
     ];
     const line =
-      /^varve: Cannot compare "acme\/db@\w+-\w+" with ".*": it is a stream of rbd, .*; use "rbd export POOL\/IMAGE@SNAP - \| varve verify acme\/db@\w+-\w+ --source -"\n$/;
+      /^varve: Cannot compare "acme\/db@\w+-\w+" with ".*": it is an rbd stream, .*; use "rbd export POOL\/IMAGE@SNAP - \| varve verify acme\/db@\w+-\w+ --source -"\n$/;
 
     test.each(STREAMS)("%s: exit 2, from a pipe and from a file", async (_, stream) => {
       const file = repository.path("stream");

@@ -146,7 +146,7 @@ describe("backup() whose manifest may be on its way", () => {
     });
     expect(manifests).toEqual([]);
     expect([error.code, error.cause]).toEqual(["failed", LOST]);
-    expect(error.message).toMatch(/^Cannot store "acme\/rbd\/vm-1@\S+": it is not there; /);
+    expect(error.message).toMatch(/^Cannot store "acme\/rbd\/vm-1@\S+": the store does not have it; /);
   });
 
   test("says how to find out where the store does not answer any more", async () => {
@@ -156,8 +156,8 @@ describe("backup() whose manifest may be on its way", () => {
     expect([error.code, error.cause, manifests.length]).toEqual(["failed", LOST, 1]);
     const backup = manifests[0]!.slice(manifests[0]!.lastIndexOf("/") + 1);
     expect(error.message).toBe(
-      `Cannot finish the restore point: whether "acme/rbd/vm-1@${backup}" is stored is not known, ` +
-        `"varve list acme/rbd/vm-1" tells`,
+      `Cannot finish the restore point: the store did not confirm "acme/rbd/vm-1@${backup}"; ` +
+        `check with "varve list acme/rbd/vm-1"`,
     );
   });
 
@@ -168,7 +168,7 @@ describe("backup() whose manifest may be on its way", () => {
     });
     expect([error.code, error.message]).toEqual([
       "interrupted",
-      expect.stringMatching(/^Interrupted: whether "\S+" is stored is not known, "varve list \S+" tells$/),
+      expect.stringMatching(/^Interrupted: the store did not confirm "\S+"; check with "varve list \S+"$/),
     ]);
   });
 

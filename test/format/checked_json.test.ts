@@ -57,7 +57,9 @@ describe("decodeCheckedJson()", () => {
       const error = failure(utf8(text));
       expect([error.code, error.message]).toEqual([
         "format_version",
-        expect.stringMatching(/^Cannot read "varve.json": its format version is (4|10), this varve knows 3/),
+        expect.stringMatching(
+          /^Cannot read "varve.json": its format version is (4|10), but this varve supports 3/,
+        ),
       ]);
     }
   });
@@ -67,7 +69,7 @@ describe("decodeCheckedJson()", () => {
     expect([error.code, error.message]).toEqual([
       "format_version",
       expect.stringMatching(
-        /its format version is 1, this varve knows 3; it was made before the first release/,
+        /its format version is 1, but this varve supports 3; it was written before the first release/,
       ),
     ]);
   });
@@ -78,7 +80,7 @@ describe("decodeCheckedJson()", () => {
     ["other JSON", signed('{"version":1}')],
     ["bytes that are not UTF-8", new Uint8Array([0xff, 0xfe, 0x00])],
   ])("says that %s is not a file of varve", (_, bytes) => {
-    expect(failure(bytes).message).toBe('Cannot read "varve.json": it is not a file of varve');
+    expect(failure(bytes).message).toBe('Cannot read "varve.json": it was not written by varve');
   });
 
   test("says damage when what was signed is no JSON", () => {

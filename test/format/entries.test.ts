@@ -87,7 +87,7 @@ describe("EntryList", () => {
     for (let end = 0; end < bytes.length; end++) {
       expect(() => EntryList.decode(bytes.subarray(0, end))).toThrow(RangeError);
     }
-    expect(() => EntryList.decode(new Uint8Array([...bytes, 0]))).toThrow("bytes follow");
+    expect(() => EntryList.decode(new Uint8Array([...bytes, 0]))).toThrow("followed by more bytes");
   });
 
   test("decode() takes the flip of any bit for other entries or for damage, and never fails otherwise", () => {
@@ -104,7 +104,7 @@ describe("EntryList", () => {
   });
 
   test("decode() takes no room for a count that its bytes cannot hold", () => {
-    expect(() => EntryList.decode(new Uint8Array([255, 255, 255, 255, 0, 0]))).toThrow("cut short");
+    expect(() => EntryList.decode(new Uint8Array([255, 255, 255, 255, 0, 0]))).toThrow("truncated");
   });
 
   test("decode() throws RangeError, or gives what encodes to the same bytes, when they are any bytes", () => {

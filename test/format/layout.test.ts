@@ -9,6 +9,7 @@ import {
   keyName,
   leaseName,
   manifestName,
+  manifestsPrefix,
   markName,
   parseChunkName,
   parseManifestName,
@@ -18,7 +19,6 @@ import {
   planHeadName,
   planShardName,
   projectPrefix,
-  volumePrefix,
 } from "../../src/format/layout.ts";
 import { assertVolumeName } from "../../src/format/names.ts";
 
@@ -33,7 +33,7 @@ test("the layout is that of format 1", () => {
   expect(keyName("0011")).toBe("keys/0011");
   expect(chunkName({ id: ID, lease: undefined })).toBe(`chunks/ab/${"ab".repeat(32)}`);
   expect(chunkName({ id: ID, lease: LEASE })).toBe(`chunks/ab/${"ab".repeat(32)}.${"cd".repeat(16)}`);
-  expect(volumePrefix("rbd/vm-1")).toBe("volumes/rbd/vm-1/");
+  expect(manifestsPrefix("rbd/vm-1")).toBe("volumes/rbd/vm-1/");
   expect(manifestName("rbd/vm-1", BACKUP)).toBe("volumes/rbd/vm-1/19700101T000000000Z-00000000");
   expect(holdName("rbd/vm-1", BACKUP)).toBe("holds/rbd/vm-1/19700101T000000000Z-00000000");
   expect(leaseName(LEASE)).toBe(`leases/${"cd".repeat(16)}`);

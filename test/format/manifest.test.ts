@@ -62,7 +62,7 @@ describe("decodeInfo()", () => {
     for (
       const other of [{ project: "beta" }, { volume: "rbd/vm-2" }, { backup: "20260101T000000000Z-00000001" }]
     ) {
-      expect(stateOf(json({}), { ...AT, ...other })).toBe("it does not hold the manifest that its name says");
+      expect(stateOf(json({}), { ...AT, ...other })).toBe("its content does not match its name");
     }
   });
 
@@ -70,12 +70,12 @@ describe("decodeInfo()", () => {
     const error = errorFrom(() => decodeInfo(json({}), { ...AT, chunkBytes: 1 << 20 }));
     expect(error).toBeInstanceOf(ChunkSizeError);
     expect(error.message).toBe(
-      'Cannot read "k": its chunks have 4194304 bytes, those of the repository 1048576; put the right varve.json back',
+      'Cannot read "k": its chunk size is 4194304 bytes, that of the repository 1048576; restore the original varve.json',
     );
   });
 
   test("says damage when its time is not that of its id", () => {
-    expect(stateOf(json({ time: "2026-01-01T00:00:00.001Z" }))).toBe('its "time" is not that of its name');
+    expect(stateOf(json({ time: "2026-01-01T00:00:00.001Z" }))).toBe('its "time" does not match its name');
   });
 
   test("gives the ids of what was backed up, and of what is not known no field", () => {
@@ -88,7 +88,7 @@ describe("decodeInfo()", () => {
     const most = 1_200_000 * 1024 * 65_536;
     expect(decodeInfo(json({ chunk_bytes: 65_536, size_bytes: most }), at).size_bytes).toBe(most);
     expect(stateOf(json({ chunk_bytes: 65_536, size_bytes: most + 1 }), at))
-      .toBe('its "size_bytes" is more than such chunks allow');
+      .toBe('its "size_bytes" is too large for that chunk size');
   });
 
   test("leaves out fields that it does not know", () => {
@@ -96,9 +96,9 @@ describe("decodeInfo()", () => {
   });
 
   test.each<[string, string]>([
-    ["", "it is not JSON"],
-    ["{", "it is not JSON"],
-    ["\ud800", "it is not JSON"],
+    ["", "it is not valid JSON"],
+    ["{", "it is not valid JSON"],
+    ["\ud800", "it is not valid JSON"],
     ["null", "it is not an object"],
     ["1", "it is not an object"],
     ['"text"', "it is not an object"],
@@ -107,8 +107,8 @@ describe("decodeInfo()", () => {
   ])("says damage when it is %p", (text, state) => expect(stateOf(utf8(text))).toBe(state));
 
   test("says damage when it is not UTF-8, nested too deep, or too long", () => {
-    expect(stateOf(new Uint8Array([0xff]))).toBe("it is not JSON");
-    expect(stateOf(utf8("[".repeat(1 << 20)))).toBe("it is not JSON");
+    expect(stateOf(new Uint8Array([0xff]))).toBe("it is not valid JSON");
+    expect(stateOf(utf8("[".repeat(1 << 20)))).toBe("it is not valid JSON");
     expect(stateOf(utf8(" ".repeat((1 << 20) + 1)))).toBe("it is longer than 1048576 bytes");
   });
 

@@ -73,7 +73,7 @@ describe("assertVolumeName()", () => {
 
   test("refuses a backup's id as a part, whose manifests would stand among another volume's", () => {
     for (const volume of [BACKUP, `a/${BACKUP}`, `${BACKUP}/a`, `a/${BACKUP}/b`]) {
-      expect(() => assertVolumeName(volume)).toThrow("looks like a backup's id");
+      expect(() => assertVolumeName(volume)).toThrow("looks like the id of a restore point");
       expect(isVolumeName(volume)).toBe(false);
     }
   });

@@ -84,7 +84,7 @@ describe("decodeHeader()", () => {
     const error = failure(encodeHeader({ ...HEADER, ...EMPTY, type: OBJECT_TYPE.chunk }));
     expect([error.code, error.message]).toEqual([
       "damage",
-      `Cannot read "${AT.key}": it is an object of type 1, not 3`,
+      `Cannot read "${AT.key}": its type is 1 instead of 3`,
     ]);
   });
 
@@ -124,12 +124,14 @@ describe("decodeHeader()", () => {
         new DataView(bytes.buffer).setUint32(offset, more, true);
         const error = failure(bytes, { ...AT, type });
         expect(error).toBeInstanceOf(DamageError);
-        expect(error.message).toBe(`Cannot read "${AT.key}": it says to hold more than an object can`);
+        expect(error.message).toBe(`Cannot read "${AT.key}": its header claims an impossible size`);
       }
     }
     for (const field of ["frontBytes", "contentBytes", "plainBytes"]) {
       const header = { ...HEADER, type, ...fields, [field]: fields[field as keyof typeof fields] + 1 };
-      expect(() => encodeHeader(header)).toThrow(/^Cannot write an object of .* more than one can hold$/);
+      expect(() => encodeHeader(header)).toThrow(
+        /^Cannot write an object of .* an object cannot be that large$/,
+      );
     }
   });
 });

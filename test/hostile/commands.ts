@@ -4,7 +4,8 @@ import { KEY_ID_BYTES } from "../../src/format/limits.ts";
 import { isKey } from "../../src/store/key.ts";
 import type { Round } from "./round.ts";
 import type { Ran } from "./run.ts";
-import { fullStream, nextState, type Point, type ProjectName, PROJECTS } from "./template.ts";
+import { nextState, type Point, type ProjectName, PROJECTS } from "./template.ts";
+import { fullStream } from "../kit/rbd_stream.ts";
 
 export interface Command {
   weight: number;

@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
-import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
+import { encodeDiff, fullStream, type TestRecord } from "../kit/rbd_stream.ts";
 import { noise } from "../kit/repository.ts";
 import { run } from "./run.ts";
 import { filesBelow, type Objects } from "./victim.ts";
@@ -180,14 +180,4 @@ export function nextState(
     { tag: "s", sizeBytes: bytes.length },
   ];
   return { snapshot, bytes, stream: encodeDiff([...head, ...writes, { tag: "e" }]) };
-}
-
-/** A whole volume as one extent. */
-export function fullStream(bytes: Uint8Array, snapshot: string): Uint8Array {
-  return encodeDiff([
-    { tag: "t", name: snapshot },
-    { tag: "s", sizeBytes: bytes.length },
-    { tag: "w", offset: 0, data: bytes },
-    { tag: "e" },
-  ]);
 }

@@ -27,6 +27,7 @@ export function testContext(options: Partial<Context> = {}): Context {
     signal: new AbortController().signal,
     log: { debug: say, info: say, warn: say, error: say },
     clock: { now: () => 0, sleep: (_ms, signal) => untilAborted(signal) },
+    host: "host",
     threads: 1,
     ...options,
   };

@@ -7,6 +7,7 @@ import type {
   RequestOptions,
   Store,
 } from "../../src/store/store.ts";
+import type { Repository } from "../../src/project/repository.ts";
 
 export interface StoreCall {
   op: "get" | "put" | "head" | "list" | "folders" | "delete";
@@ -95,4 +96,13 @@ export class HookedStore implements Store {
     await this.#hooks.after?.(call);
     return result;
   }
+}
+
+/** The same repository through hooks, and the store that tells of its calls. */
+export function hooked(
+  repository: Repository,
+  hooks: StoreHooks = {},
+): { store: HookedStore; repository: Repository } {
+  const store = new HookedStore(repository.store, hooks);
+  return { store, repository: { ...repository, store } };
 }

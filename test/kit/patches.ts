@@ -1,5 +1,6 @@
 /** Volumes that change by blocks, and what the store has of them: whole chunks, patches, and which is over which. */
-import { findBackup, readManifest } from "../../src/project/catalog.ts";
+import { findBackup } from "../../src/project/find_backup.ts";
+import { readManifest } from "../../src/project/manifests.ts";
 import { openProject } from "../../src/project/open_project.ts";
 import { downloadPage } from "../../src/volume/page_table.ts";
 import type { Repository } from "../../src/project/repository.ts";

@@ -14,7 +14,7 @@ export async function condemn(repository: Repository, keys: readonly string[]): 
   const shards = Map.groupBy(keys.map(refOf), ({ id }) => id[0]!);
   for (const [shard, refs] of shards) {
     const object = { type: OBJECT_TYPE.planShard, name: planShardName(PLAN, shard) };
-    await project.write({ ...object, content: encodePlanShard(refs) }, { key: project.firstKey });
+    await project.write({ ...object, content: encodePlanShard(refs) }, { keys: project.firstKey });
   }
 }
 

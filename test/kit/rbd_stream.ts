@@ -134,3 +134,15 @@ export function applyDiff(base: Uint8Array, diff: ReadDiff): Uint8Array {
   }
   return volume;
 }
+
+/** A whole volume as one extent. */
+export function fullStream(bytes: Uint8Array, snapshot = "s1"): Uint8Array {
+  return encodeDiff([...beginning(bytes.length, snapshot), { tag: "w", offset: 0, data: bytes }, {
+    tag: "e",
+  }]);
+}
+
+/** The records before the first extent of a full stream. */
+export function beginning(sizeBytes: number, snapshot = "s1"): TestRecord[] {
+  return [{ tag: "t", name: snapshot }, { tag: "s", sizeBytes }];
+}

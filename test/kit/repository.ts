@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { BackupInfo } from "../../src/project/catalog.ts";
-import { encodeDiff, type TestRecord } from "./rbd_stream.ts";
+import { fullStream } from "./rbd_stream.ts";
 import { startVarve, varve, varveBytes, varveJson, type VarveOptions, type VarveResult } from "./varve.ts";
 
 /** The smallest that there is: small volumes have many chunks. */
@@ -126,18 +126,6 @@ export class TestRepository {
 
 interface BackUpOptions extends VarveOptions {
   snapshot?: string;
-}
-
-/** A whole volume as one extent. */
-export function fullStream(bytes: Uint8Array, snapshot = "s1"): Uint8Array {
-  return encodeDiff([...beginning(bytes.length, snapshot), { tag: "w", offset: 0, data: bytes }, {
-    tag: "e",
-  }]);
-}
-
-/** The records before the first extent of a full stream. */
-export function beginning(sizeBytes: number, snapshot = "s1"): TestRecord[] {
-  return [{ tag: "t", name: snapshot }, { tag: "s", sizeBytes }];
 }
 
 /** Bytes that do not compress, always the same ones of a seed (SHA-256 in counter mode). */

@@ -5,7 +5,7 @@ import type { Repository } from "../../src/project/repository.ts";
 import { restore, type RestoreOptions, type RestoreReport } from "../../src/engine/restore/restore.ts";
 import { openTarget } from "../../src/targets/open.ts";
 import type { Target } from "../../src/targets/target.ts";
-import { PROJECT, testContext, VOLUME, type Where } from "./engine.ts";
+import { CHUNK_BYTES, PROJECT, testContext, VOLUME, type Where } from "./engine.ts";
 
 type Chosen = Partial<Omit<RestoreOptions, "openTarget">>;
 
@@ -73,4 +73,16 @@ export function warnings(): { log: Logger; lines: string[] } {
     lines,
     log: { debug: say, info: say, warn: (_, text) => lines.push(text), error: (_, text) => lines.push(text) },
   };
+}
+
+/** Chunks of `wanted` that are not zeros, and not on the target as they are. */
+export function differing(there: Uint8Array, wanted: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at < wanted.length; at += CHUNK_BYTES) {
+    const chunk = wanted.subarray(at, at + CHUNK_BYTES);
+    const isThere = at + chunk.length <= there.length &&
+      Buffer.compare(chunk, there.subarray(at, at + chunk.length)) === 0;
+    if (!isThere && chunk.some((byte) => byte !== 0)) count++;
+  }
+  return count;
 }

@@ -3,8 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const SCRIPTS = join(import.meta.dirname, "../../scripts");
-
 export interface Server {
   /** The `export` lines of its env file. */
   env: Record<string, string>;
@@ -14,7 +12,7 @@ export interface Server {
 
 /**
  * The server whose env file the variable `shared` names, which scripts/test has started for the whole run; else a new
- * one by `up` and `down`, scripts with their arguments, to which a new folder is added.
+ * one by `up` and `down`, paths of scripts with their arguments, to which a new folder is added.
  */
 export async function startServer(shared: string, up: string[], down: string[]): Promise<Server> {
   const envFile = process.env[shared];
@@ -32,14 +30,14 @@ export async function startServer(shared: string, up: string[], down: string[]):
   }
 }
 
-/** Runs one of scripts/ and resolves to its standard output; rejects with its standard error. */
-async function runScript([name = "", ...args]: string[]): Promise<string> {
-  const child = Bun.spawn([join(SCRIPTS, name), ...args], { stdout: "pipe", stderr: "pipe" });
+/** Runs a script and resolves to its standard output; rejects with its standard error. */
+async function runScript(command: string[]): Promise<string> {
+  const child = Bun.spawn(command, { stdout: "pipe", stderr: "pipe" });
   const [output, errors] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
   ]);
-  if (await child.exited !== 0) throw new Error(`${name} failed: ${errors}`);
+  if (await child.exited !== 0) throw new Error(`${command.join(" ")} failed: ${errors}`);
   return output;
 }
 

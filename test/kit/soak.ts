@@ -230,7 +230,7 @@ export class Soak {
     for (const { id, pid } of await livingLeases(project, context)) {
       const killedAtMs = this.#killedAtMs.get(pid);
       if (killedAtMs === undefined || Date.now() - killedAtMs < LAST_REQUEST_MS) continue;
-      await store.delete([project.key(leaseName(fromHex(id, LEASE_ID_BYTES)!))]);
+      await store.delete([project.objectKey(leaseName(fromHex(id, LEASE_ID_BYTES)!))]);
     }
   }
 
@@ -243,7 +243,10 @@ export class Soak {
     const project = await openSoakProject(store);
     for (const { id, endedMs } of await listPlans(project, testContext())) {
       if (endedMs === undefined) continue;
-      const keys = await Array.fromAsync(store.list(project.key(`${PLANS_PREFIX}${id}/`)), ({ key }) => key);
+      const keys = await Array.fromAsync(
+        store.list(project.objectKey(`${PLANS_PREFIX}${id}/`)),
+        ({ key }) => key,
+      );
       await store.delete(keys);
     }
   }

@@ -8,14 +8,14 @@ export class Terminal {
   output = "";
   readonly #child: Bun.Subprocess;
 
-  /** Runs `line` in bash; `varve` in it is the built program. */
-  constructor(line: string, env: Record<string, string>) {
+  /** Runs `line` in bash, on `columns` columns; `varve` in it is the built program. */
+  constructor(line: string, env: Record<string, string>, { columns = 200 }: { columns?: number } = {}) {
     const decoder = new TextDecoder();
     // The shell itself outlives Ctrl-C, to tell how the parts of the line ended.
     const script = `trap : INT; varve() { '${VARVE_BIN}' "$@"; }; ${line}; echo "codes: \${PIPESTATUS[*]}"`;
     this.#child = Bun.spawn(["bash", "-c", script], {
       env: { PATH: process.env.PATH ?? "", HOME: "/nonexistent", TERM: "xterm", ...env },
-      terminal: { cols: 200, rows: 50, data: (_, bytes) => void (this.output += decoder.decode(bytes)) },
+      terminal: { cols: columns, rows: 50, data: (_, bytes) => void (this.output += decoder.decode(bytes)) },
     });
   }
 

@@ -3,9 +3,10 @@ import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import { ByteReader } from "../../src/os/byte_reader.ts";
 import { makePipe } from "../../src/os/pipes.ts";
-import { errorOf, scratchFolder } from "../sources/scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 const LARGE_BYTES = 1_000_003;
 
 function numbered(sizeBytes: number): Uint8Array {
@@ -110,11 +111,15 @@ describe("ByteReader", () => {
   test("an error of the system names the thing, the place and the cause", async () => {
     const { signal } = new AbortController();
     const reader = new ByteReader(fs.openSync("/", "r"), { name: "/", signal });
-    expect((await errorOf(reader.take(1))).message).toStartWith('Cannot read "/" at offset 0: EISDIR');
+    expect((await errorOf(reader.take(1))).message).toStartWith(
+      'Cannot read "/" at offset 0: illegal operation on a directory (EISDIR)',
+    );
     const positioned = new ByteReader(fs.openSync("/", "r"), { name: "/", signal, position: 0 });
     positioned.skip(4096);
     const failed = await errorOf(positioned.fill(new Uint8Array(1 << 20)));
-    expect(failed.message).toStartWith('Cannot read "/" at offset 4096: EISDIR');
+    expect(failed.message).toStartWith(
+      'Cannot read "/" at offset 4096: illegal operation on a directory (EISDIR)',
+    );
     reader.close();
   });
 });

@@ -2,9 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
-import { errorOf, open, readAll, scratchFolder } from "../sources/scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, open, readAll } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 
 const RECORDS: TestRecord[] = [
   { tag: "s", sizeBytes: 100 },
@@ -40,7 +41,7 @@ describe("openSource() of a command", () => {
     ],
     ["an exit code before any byte, without a word", "exit 3", "it exited with code 3"],
     ["an exit code behind text", "echo no; exit 4", "it exited with code 4"],
-    ["a signal behind a whole stream", 'cat "$0"; kill -9 $$', "it was ended by SIGKILL"],
+    ["a signal behind a whole stream", 'cat "$0"; kill -9 $$', "it was killed by SIGKILL"],
   ])("throws what ended it at %s", async (_, text, says) => {
     expect((await errorOf(readAll(await open(script(text))))).message).toBe(`Cannot run "sh": ${says}`);
   });

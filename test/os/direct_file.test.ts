@@ -8,7 +8,8 @@ import { DirectFile } from "../../src/os/direct_file.ts";
 import { describeWith } from "../kit/parts.ts";
 import { underStrace } from "../kit/strace.ts";
 
-const MODULES = join(import.meta.dirname, "../../src");
+const DIRECT_FILE = join(import.meta.dirname, "../../src/os/direct_file.ts");
+const BUFFERS = join(import.meta.dirname, "../../src/volume/pool/buffers.ts");
 const BLOCK = 4096;
 const FILE_BYTES = 80 * BLOCK;
 
@@ -97,8 +98,8 @@ describeWith(["strace"], "DirectFile under strace", () => {
 async function trace(strace: string[]): Promise<{ calls: string[]; contents: string }> {
   const [path, log] = [join(folder, "file"), join(folder, "log")];
   const program = `
-    const { DirectFile } = await import("${MODULES}/os/direct_file.ts");
-    const { BufferPool } = await import("${MODULES}/volume/pool/buffers.ts");
+    const { DirectFile } = await import("${DIRECT_FILE}");
+    const { BufferPool } = await import("${BUFFERS}");
     const fs = await import("node:fs");
     const { bytes } = await new BufferPool(1, 4194304 + 16384).acquire();
     bytes.fill(7);

@@ -1,13 +1,12 @@
 /** Folders by their descriptors: what is entered, made and opened, and that no link is, whenever it is put there. */
-import { afterAll, beforeEach, expect, test } from "bun:test";
+import { beforeEach, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { closeFd } from "../../src/os/fd.ts";
 import { Folder, ForeignEntryError } from "../../src/os/folder.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
-const scratch = fs.mkdtempSync(join(tmpdir(), "varve-folder-"));
-afterAll(() => fs.rmSync(scratch, { recursive: true }));
+const scratch = scratchFolder();
 
 let turn = 0;
 let root: string;
@@ -65,7 +64,7 @@ test("a link is refused in a folder's and in a file's place, but not in that of 
   fs.symlinkSync(root, `${root}-link`);
   using top = await Folder.open(`${root}-link`);
   using folder = await top.enter("a/b");
-  const text = '"link" is a link, and none is followed: put what it leads to in its place, or remove it';
+  const text = '"link" is a link, which varve does not follow; replace it with its target, or remove it';
   for (
     const refused of [
       () => top.enter("a/link"),

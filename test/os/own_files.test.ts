@@ -20,7 +20,7 @@ import {
   removeOwnFolder,
   replaceOwn,
 } from "../../src/os/own_files.ts";
-import { scratchFolder } from "../cache/scratch.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 
@@ -72,10 +72,12 @@ test("readOwn() and openOrMakeOwn() give only regular files of this user, by way
   writeFileSync(join(root, "theirs"), "theirs");
   if (process.geteuid?.() !== 0) return;
   chownSync(join(root, "theirs"), 65534, 65534);
-  expect(read("theirs")).rejects.toThrow('"theirs" belongs to another user (uid 65534)');
+  expect(read("theirs")).rejects.toThrow('"theirs" is not used: it belongs to another user (uid 65534)');
   mkdirSync(join(root, "foreign"));
   chownSync(join(root, "foreign"), 65534, 65534);
-  expect(read("foreign/file")).rejects.toThrow('"foreign" belongs to another user (uid 65534)');
+  expect(read("foreign/file")).rejects.toThrow(
+    '"foreign" is not used: it belongs to another user (uid 65534)',
+  );
 });
 
 test("replaceOwn() and openOrMakeOwn() write nothing behind a link", async () => {

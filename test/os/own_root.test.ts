@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { openOwnRoot } from "../../src/os/own_root.ts";
-import { scratchFolder } from "../cache/scratch.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
 const isRoot = process.geteuid?.() === 0;
@@ -31,7 +31,7 @@ test("openOwnRoot() makes the folder for its owner only, whatever the umask", as
 test("openOwnRoot() makes no home, and tells that", async () => {
   const { opened, told } = await open(join(folder, "home", ".cache", "varve"));
   expect(opened).toBeUndefined();
-  expect(told).toEqual([expect.stringMatching(/^missing: nothing is remembered in ".*": .*ENOENT/)]);
+  expect(told).toEqual([expect.stringMatching(/^missing: the cache in ".*" is not used: .*ENOENT/)]);
   expect(existsSync(join(folder, "home"))).toBe(false);
   writeFileSync(join(folder, "file"), "");
   expect((await open(join(folder, "file", "varve"))).told).toEqual([expect.stringMatching(/^missing: /)]);
@@ -45,8 +45,8 @@ test.each([0o777, 0o1777, 0o770, 0o702])("openOwnRoot() refuses a folder of mode
   expect(await open(root)).toEqual({
     opened: undefined,
     told: [
-      `strange: the cache folder "${root}" can be written to by others (mode ${octal}), and is not used: remove it, ` +
-      "since it may hold what they wrote, or set XDG_CACHE_HOME to a folder of your own",
+      `strange: the cache folder "${root}" is not used: other users can write to it (mode ${octal}) and may have; ` +
+      "remove it, or set XDG_CACHE_HOME to a directory of your own",
     ],
   });
 });
@@ -69,8 +69,8 @@ test.skipIf(!isRoot)("openOwnRoot() refuses another user's folder, and a link to
     expect(await open(path)).toEqual({
       opened: undefined,
       told: [
-        `strange: the cache folder "${path}" belongs to another user (uid 65534), and is not used: chown or remove it, ` +
-        "or set XDG_CACHE_HOME to a folder of your own",
+        `strange: the cache folder "${path}" is not used: it belongs to another user (uid 65534); ` +
+        "change its owner, remove it, or set XDG_CACHE_HOME to a directory of your own",
       ],
     });
   }

@@ -3,14 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  isGone,
-  listBackups,
-  readManifest,
-  readPoints,
-  showBackup,
-  writeManifest,
-} from "../../src/project/catalog.ts";
+import { isGone, readManifest, writeManifest } from "../../src/project/manifests.ts";
+import { listBackups, showBackup } from "../../src/project/catalog.ts";
+import { readPoints } from "../../src/project/read_points.ts";
 import { hold } from "../../src/engine/retention/hold.ts";
 import { listProjects, openProject } from "../../src/project/open_project.ts";
 import { initRepository, openRepository, type Repository } from "../../src/project/repository.ts";
@@ -35,7 +30,7 @@ import {
   through,
   VOLUME,
 } from "../kit/engine.ts";
-import { flipBit } from "../kit/damage.ts";
+import { flipBit, flipStored } from "../kit/damage.ts";
 import { HookedStore, type StoreHooks } from "../kit/hooked_store.ts";
 import { data } from "../kit/memory_source.ts";
 
@@ -60,9 +55,7 @@ function idOf(key: string): string {
   return key.slice(key.lastIndexOf("/") + 1);
 }
 
-async function flip(store: Store, key: string): Promise<void> {
-  await store.put(key, flipBit(await store.get(key), 8 * 200));
-}
+const flip = (store: Store, key: string) => flipStored(store, key, () => 200);
 
 /** A context that goes on, and the keys of what it was told of. */
 function listener() {
@@ -196,7 +189,7 @@ describe("listBackups()", () => {
     const { log } = testContext();
     const context = testContext({ log: { ...log, warn: (_, text) => void warnings.push(text) } });
     expect(await Array.fromAsync(listProjects(repository, context))).toEqual([PROJECT]);
-    expect(warnings).toEqual(['the folder "projects/a b" is passed over: no project has such a name']);
+    expect(warnings).toEqual(['the folder "projects/a b" is skipped: it is not a valid project name']);
     expect(await list(repository)).toEqual({ ids, problems: [] });
   });
 });
@@ -300,7 +293,7 @@ describe("a point whose newer ones are damaged", () => {
     const error = await errorOf(restoreTo(repository, { point: "b" }));
     expect([error.code as string, error.message]).toEqual([
       "damage",
-      expect.stringContaining("1 cannot be read"),
+      expect.stringContaining("1 of its restore points cannot be read"),
     ]);
   });
 
@@ -308,7 +301,7 @@ describe("a point whose newer ones are damaged", () => {
     const { store, repository, manifests } = await setUp();
     await flip(store, manifests[1]);
     const error = await errorOf(restoreTo(repository, { point: "id:2026" }));
-    expect(error.message).toContain("3 backups begin so");
+    expect(error.message).toContain("3 restore points match");
   });
 });
 
@@ -322,7 +315,10 @@ describe("backup() of a difference beside damaged manifests", () => {
     await backUp(repository, next("a", "e"));
     expect(await bytesOf(repository)).toEqual(noiseChunks(0));
     const error = await errorOf(backUp(repository, next("b", "f")));
-    expect([error.code as string, error.message]).toEqual(["damage", expect.stringContaining("may be it")]);
+    expect([error.code as string, error.message]).toEqual([
+      "damage",
+      expect.stringContaining("which may include it"),
+    ]);
   });
 });
 

@@ -1,7 +1,6 @@
 /** listBackups() with the infos that this host remembers. */
-import { afterAll, expect, test } from "bun:test";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { expect, test } from "bun:test";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { listBackups } from "../../src/project/catalog.ts";
 import {
@@ -17,9 +16,9 @@ import {
 import { testContext, through } from "../kit/engine.ts";
 import { HookedStore } from "../kit/hooked_store.ts";
 import { data } from "../kit/memory_source.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
-const cacheRoot = await mkdtemp(join(tmpdir(), "varve-list-"));
-afterAll(() => rm(cacheRoot, { recursive: true, force: true }));
+const cacheRoot = scratchFolder();
 
 test("listBackups() reads only infos that it does not remember, and none that lie", async () => {
   const store = newStore();

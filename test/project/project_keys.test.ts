@@ -44,8 +44,8 @@ describe("openProject()", () => {
     const error = await errorOf(open([PASSPHRASE]));
     expect([error.code, error.message]).toEqual([
       "damage",
-      `Cannot open project "acme": Cannot use the key "${KEYS}${id}": the keys together cost more work than varve ` +
-      "would spend on them",
+      `Cannot open project "acme": Cannot use the key "${KEYS}${id}": the keys would take too much work to ` +
+      "unlock",
     ]);
   });
 
@@ -60,8 +60,8 @@ describe("openProject()", () => {
       "passphrase",
     ]);
     expect(warnings).toEqual([
-      expect.stringContaining("the keys together cost more work"),
-      expect.stringContaining("the keys together cost more work"),
+      expect.stringContaining("the keys would take too much work"),
+      expect.stringContaining("the keys would take too much work"),
     ]);
   });
 
@@ -69,7 +69,7 @@ describe("openProject()", () => {
     const { id, holder, plant, open } = await setUp(PASSPHRASE);
     await plant(id, [{ ...holder, n: 2 ** 15 }]);
     expect((await errorOf(open([PASSPHRASE]))).message).toContain(
-      "it does not say, as varve would, how to open it",
+      "it has no valid key holders",
     );
   });
 
@@ -79,7 +79,7 @@ describe("openProject()", () => {
     await plant(planted, [{ kind: "none", secret: "00".repeat(32) }]);
     expect(Buffer.from((await open([KEY_FILE])).firstKey.id).toString("hex")).toBe(id);
     expect((await errorOf(open([]))).code).toBe("wrong_secret");
-    expect(warnings).toEqual([expect.stringContaining(`"${KEYS}${planted}": it lies open in the store`)]);
+    expect(warnings).toEqual([expect.stringContaining(`"${KEYS}${planted}": it is stored unprotected`)]);
   });
 
   test("does not use a key that lies open beside one that cannot be read, where a secret is given", async () => {
@@ -89,7 +89,7 @@ describe("openProject()", () => {
     const error = await errorOf(open([KEY_FILE]));
     expect([error.code, error.message]).toEqual([
       "damage",
-      expect.stringMatching(/^Cannot open project "acme": .*put the project's own key back$/),
+      expect.stringMatching(/^Cannot open project "acme": .*restore the project's own key$/),
     ]);
   });
 
@@ -99,6 +99,6 @@ describe("openProject()", () => {
     await first.plant(second.id, [second.holder]);
     await first.open([KEY_FILE]);
     const ids = [first.id, second.id].sort().join(", ");
-    expect(first.warnings).toEqual([`project "acme" has 2 keys: ${ids}; new volumes take the first`]);
+    expect(first.warnings).toEqual([`project "acme" has 2 keys: ${ids}; new volumes use the first`]);
   });
 });

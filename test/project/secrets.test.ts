@@ -74,7 +74,7 @@ describe("a project", () => {
     ["passphrase", WRONG_PASSPHRASE, "the passphrase is wrong"],
     ["key", undefined, "it needs a key file: give --key-file or VARVE_KEY_FILE"],
     ["key", PASSPHRASE, "it needs a key file: give --key-file or VARVE_KEY_FILE"],
-    ["key", OTHER_KEY, "it is another key file's"],
+    ["key", OTHER_KEY, "the key file is wrong"],
   ];
   test.each(wrong)("made with %s is opened by nobody else: %#", async (project, secret, state) => {
     const before = await keysOf(repository.store, "");
@@ -107,13 +107,13 @@ describe("a project", () => {
       const missing = await errorOf(work());
       expect([missing.code, missing.message]).toEqual([
         "not_found",
-        expect.stringMatching(/^Cannot open project "acme": there is none of that name in .*there is "key"/),
+        expect.stringMatching(/^Cannot open project "acme": it does not exist in .*the repository has "key"/),
       ]);
     }
     const error = await errorOf(restoreTo(repository, { project: "none", volume: "new" }));
     expect([error.code, error.message]).toEqual([
       "not_found",
-      expect.stringMatching(/^Cannot find "none\/new": it has no backups; "none" has "/),
+      expect.stringMatching(/^Cannot find "none\/new": it has no restore points; "none" has "/),
     ]);
     expect(await keysOf(repository.store, "")).toEqual(before);
   });
@@ -151,7 +151,7 @@ describe("what no varve wrote", () => {
       const error = await errorOf(work());
       expect([error.code, error.message]).toEqual([
         "damage",
-        expect.stringMatching(/: Cannot use the key "projects\/acme\/keys\/[0-9a-f]{16}": it /),
+        expect.stringMatching(/: Cannot use the key "projects\/acme\/keys\/[0-9a-f]{16}": its? /),
       ]);
     }
   });
@@ -167,7 +167,7 @@ describe("what no varve wrote", () => {
     const error = await errorOf(openRepository(repository.store, testContext()));
     expect([error.code, error.message]).toEqual([
       "damage",
-      'Cannot open the repository "hooked:": its "varve.json" is none that varve wrote',
+      'Cannot open the repository "hooked:": its "varve.json" was not written by varve',
     ]);
   });
 
@@ -221,7 +221,7 @@ describe("what a later varve wrote", () => {
       const error = await errorOf(work());
       expect([error.code, error.message]).toEqual([
         "format_version",
-        expect.stringContaining("use a later varve"),
+        expect.stringContaining("use a newer varve"),
       ]);
     }
     expect(await keysOf(repository.store, "")).toEqual(before);
@@ -265,6 +265,6 @@ describe("openRepository()", () => {
   test("says no_repository when the store is empty", async () => {
     const error = await errorOf(openRepository(new MemoryStore(), testContext()));
     expect(error.code).toBe("no_repository");
-    expect(error.message).toStartWith('Cannot open the repository "memory:": there is none');
+    expect(error.message).toStartWith('Cannot open the repository "memory:": it does not exist');
   });
 });

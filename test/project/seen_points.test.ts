@@ -55,7 +55,7 @@ describe("findMissed()", () => {
   });
 
   test("misses what neither is listed nor there, again and again, until it is back", async () => {
-    const key = project.key(`volumes/${VOLUME}/${ids[1]}`);
+    const key = project.objectKey(`volumes/${VOLUME}/${ids[1]}`);
     const bytes = await store.get(key);
     await store.delete([key]);
     for (let time = 0; time < 2; time++) {

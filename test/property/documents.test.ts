@@ -10,10 +10,11 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { fileRecordsFolder } from "../../src/cache/cache_folder.ts";
 import { lookOf, recordedContent, recordFile } from "../../src/cache/file_record.ts";
-import { PageCacheFile, writeHashCache } from "../../src/cache/page_cache_file.ts";
+import { PageCacheFile, writePageCache } from "../../src/cache/page_cache_file.ts";
 import { macOf } from "../../src/cache/mac.ts";
 import { openFront } from "../../src/codec/seal.ts";
-import { readPoints, showBackup } from "../../src/project/catalog.ts";
+import { readPoints } from "../../src/project/read_points.ts";
+import { showBackup } from "../../src/project/catalog.ts";
 import { surveyLeases } from "../../src/project/sharing/leases.ts";
 import { listPlans } from "../../src/project/sharing/plans.ts";
 import { openProject } from "../../src/project/open_project.ts";
@@ -57,7 +58,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** Writes what nobody's encoder would. */
 async function plant(type: ObjectType, name: string, parts: { front?: Uint8Array; content: Uint8Array }) {
-  await project.write({ type, name, ...parts }, { key: project.firstKey });
+  await project.write({ type, name, ...parts }, { keys: project.firstKey });
 }
 
 /** Too large for any object of the type: that is not to be written, and was not looked for. */
@@ -111,7 +112,7 @@ describe("whoever changes a document", () => {
       expect(points.length).toBe(1);
       const read = points[0]!.info;
       if (read instanceof DamageError) {
-        expect(read.key).toBe(project.key(name));
+        expect(read.key).toBe(project.objectKey(name));
         return expectRefusal(read);
       }
       expect(read).toMatchObject({ project: PROJECT, volume: VOLUME, backup, page_chunks: 1024 });
@@ -210,7 +211,7 @@ describe("whoever changes a document", () => {
     const path = join(folder, "hashes");
     const place = { root: folder, path: "hashes" };
     const head = { repository: "r", project: PROJECT, volume: VOLUME, backup, pages: 1 };
-    await writeHashCache(
+    await writePageCache(
       place,
       head,
       (async function* () {

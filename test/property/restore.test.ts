@@ -12,7 +12,7 @@ import type { Repository } from "../../src/project/repository.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { backUp, CHUNK_BYTES, newRepository, noise, testContext } from "../kit/engine.ts";
 import { memorySource, type TestDiff, type TestExtent } from "../kit/memory_source.ts";
-import { contentOf, expectContent, type FileRestore, restoreFile } from "../kit/restores.ts";
+import { contentOf, differing, expectContent, type FileRestore, restoreFile } from "../kit/restores.ts";
 import { type Draw, histories, type Step, stepsOf } from "../kit/volume_history.ts";
 
 const SMALL = { chunks: 8, steps: 4, near: [0, 1, 2, 3] };
@@ -126,18 +126,6 @@ async function prepare(
   for (const { offset, data } of extents) fs.writeSync(fd, data, 0, data.length, offset);
   fs.closeSync(fd);
   return { base, extents };
-}
-
-/** Chunks of `wanted` that are not zeros, and not on the target as they are. */
-function differing(there: Uint8Array, wanted: Uint8Array): number {
-  let count = 0;
-  for (let at = 0; at < wanted.length; at += CHUNK_BYTES) {
-    const chunk = wanted.subarray(at, at + CHUNK_BYTES);
-    const isThere = at + chunk.length <= there.length &&
-      Buffer.compare(chunk, there.subarray(at, at + chunk.length)) === 0;
-    if (!isThere && chunk.some((byte) => byte !== 0)) count++;
-  }
-  return count;
 }
 
 /** What an object can have beyond its content: header, leaves, and what sealing adds. */

@@ -3,6 +3,11 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { StreamError } from "../../src/errors.ts";
 import { utf8 } from "../../src/util/bytes.ts";
+import {
+  expectRefusedOrValidWhenDamaged,
+  expectRefusedWhenCut,
+  streamErrorOf,
+} from "../kit/damaged_streams.ts";
 import { expectedSteps, validRecords } from "../kit/rbd_records.ts";
 import { bytes, decodeAll, encodeDiff, le32, le64, type TestRecord } from "../kit/rbd_stream.ts";
 
@@ -10,17 +15,6 @@ const GOLDEN = bytes(
   ...["rbd diff v1\n", "f", le32(3), "one", "t", le32(4), "zw\u00ef", "s", le64(8192)],
   ...["w", le64(4095), le64(5), "hello", "z", le64(0), le64(4095), "e"],
 );
-
-/** The StreamError that decoding throws. */
-function errorOf(stream: Uint8Array): StreamError {
-  try {
-    decodeAll(stream);
-  } catch (error) {
-    if (error instanceof StreamError) return error;
-    throw error;
-  }
-  throw new Error("The stream was taken as valid");
-}
 
 describe("decodeRbdStream()", () => {
   test("hands out the records of a golden stream", () => {
@@ -63,29 +57,11 @@ describe("decodeRbdStream()", () => {
   });
 
   test("throws at the end of what there is when cut anywhere", () => {
-    const dataStart = GOLDEN.indexOf("h".charCodeAt(0), 40);
-    for (let end = 1; end < GOLDEN.length; end += 1) {
-      const stream = GOLDEN.subarray(0, end);
-      if (end >= dataStart && end < dataStart + 5) {
-        expect(decodeAll(stream).at(-1)).toBe("cut");
-        continue;
-      }
-      const error = errorOf(stream);
-      expect(error.message).toContain("the stream ends before its end record");
-      expect(error.offset).toBe(end);
-    }
+    expectRefusedWhenCut(GOLDEN, "hello");
   });
 
   test("throws or hands out a valid stream when any one bit is turned over", () => {
-    for (let bit = 0; bit < GOLDEN.length * 8; bit += 1) {
-      const stream = GOLDEN.slice();
-      stream[bit >> 3]! ^= 1 << (bit & 7);
-      try {
-        expect(decodeAll(stream).at(-1)).toBeOneOf([{ kind: "end" }, "cut"]);
-      } catch (error) {
-        if (!(error instanceof StreamError)) throw error;
-      }
-    }
+    expectRefusedOrValidWhenDamaged(GOLDEN);
   });
 });
 
@@ -99,9 +75,9 @@ describe("decodeRbdStream() throws and names the place when it meets", () => {
     ["an empty stream", bytes(), { offset: 0, says: "it is empty" }],
     ["a text", bytes("Hello, this is a text\n"), {
       offset: 0,
-      says: 'it begins with "Hello, this ", not with "rbd diff',
+      says: 'it starts with "Hello, this ", not with "rbd diff',
     }],
-    ["a short text", bytes("Hi\n"), { offset: 0, says: 'it begins with "Hi\\x0a"' }],
+    ["a short text", bytes("Hi\n"), { offset: 0, says: 'it starts with "Hi\\x0a"' }],
     ["a compressed stream", new Uint8Array([0x28, 0xb5, 0x2f, 0xfd]), { offset: 0, says: "(\\xb5/\\xfd" }],
     ["another version", bytes("rbd diff v9\n"), { offset: 0, says: "--format raw" }],
     ["an unknown tag", bytes(encodeDiff(HEAD), "q"), { offset: HEAD_BYTES, says: 'unknown tag "q" (0x71)' }],
@@ -132,7 +108,7 @@ describe("decodeRbdStream() throws and names the place when it meets", () => {
       encodeDiff([...HEAD, { tag: "z", offset: 0, length: 1 }, { tag: "f", name: "b" }]),
       {
         offset: HEAD_BYTES + 17,
-        says: '"f" (0x66) record behind the first extent',
+        says: '"f" (0x66) record after the first extent',
       },
     ],
     ["a size near 2^64", encodeDiff([{ tag: "s", sizeBytes: HUGE }]), {
@@ -170,11 +146,11 @@ describe("decodeRbdStream() throws and names the place when it meets", () => {
     ],
     ["bytes behind the end", bytes(encodeDiff([...HEAD, END]), "e"), {
       offset: HEAD_BYTES + 1,
-      says: "more bytes behind its end record",
+      says: "more bytes after its end record",
     }],
   ];
   test.each(cases)("%s", (_, stream, expected) => {
-    const error = errorOf(stream);
+    const error = streamErrorOf(stream);
     expect(error.message).toContain(expected.says);
     expect(error.message).toStartWith('Cannot read "test": ');
     expect(error.message).not.toContain("\n");

@@ -1,8 +1,12 @@
 /** The container of `rbd export --export-format 2`. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { StreamError } from "../../src/errors.ts";
 import { utf8 } from "../../src/util/bytes.ts";
+import {
+  expectRefusedOrValidWhenDamaged,
+  expectRefusedWhenCut,
+  streamErrorOf,
+} from "../kit/damaged_streams.ts";
 import { expectedSteps, validRecords } from "../kit/rbd_records.ts";
 import { bytes, decodeAll, encodeExport, le32, le64, type TestRecord } from "../kit/rbd_stream.ts";
 
@@ -13,18 +17,6 @@ const GOLDEN = bytes(
   ...["w", le64(19), le64(97), le64(3), "abc", "z", le64(16), le64(0), le64(9), "e"],
   ...["rbd diff v2\n", "f", le64(7), le32(3), "one", "s", le64(8), le64(50), "e"],
 );
-
-const DATA_START = Buffer.from(GOLDEN).indexOf("abc");
-
-function errorOf(stream: Uint8Array): StreamError {
-  try {
-    decodeAll(stream);
-  } catch (error) {
-    if (error instanceof StreamError) return error;
-    throw error;
-  }
-  throw new Error("The stream was taken as valid");
-}
 
 describe("decodeRbdStream() of a container", () => {
   test("hands out each snapshot's difference and the head's", () => {
@@ -46,28 +38,11 @@ describe("decodeRbdStream() of a container", () => {
   });
 
   test("throws when cut anywhere", () => {
-    for (let end = 1; end < GOLDEN.length; end += 1) {
-      const stream = GOLDEN.subarray(0, end);
-      if (end >= DATA_START && end < DATA_START + 3) {
-        expect(decodeAll(stream).at(-1)).toBe("cut");
-        continue;
-      }
-      const error = errorOf(stream);
-      expect(error.message).toContain("the stream ends before its end record");
-      expect(error.offset).toBe(end);
-    }
+    expectRefusedWhenCut(GOLDEN, "abc");
   });
 
   test("throws or hands out a valid stream when any one bit is turned over", () => {
-    for (let bit = 0; bit < GOLDEN.length * 8; bit += 1) {
-      const stream = GOLDEN.slice();
-      stream[bit >> 3]! ^= 1 << (bit & 7);
-      try {
-        expect(decodeAll(stream).at(-1)).toBeOneOf([{ kind: "end" }, "cut"]);
-      } catch (error) {
-        if (!(error instanceof StreamError)) throw error;
-      }
-    }
+    expectRefusedOrValidWhenDamaged(GOLDEN);
   });
 
   test("hands out what the writer put in, for any list of differences", () => {
@@ -85,13 +60,13 @@ describe("decodeRbdStream() of a container throws and names the place when it me
   const cases: [string, Uint8Array, { offset: number; says: string }][] = [
     ["a banner that goes on differently", bytes("rbd image v2!"), {
       offset: 12,
-      says: '"!" where "\\x0a" must be',
+      says: '"!" instead of "\\x0a"',
     }],
     ["another banner of differences", bytes("rbd image v2\nErbd image diffs v3\n"), {
       offset: 14,
-      says: '"rbd image diffs v3\\x0a" where',
+      says: '"rbd image diffs v3\\x0a" instead of',
     }],
-    ["no difference", encodeExport([]), { offset: 33, says: "no difference at all" }],
+    ["no difference", encodeExport([]), { offset: 33, says: "no differences" }],
     ["a count near 2^64", bytes(START.subarray(0, 33), le64(2n ** 64n - 1n)), {
       offset: 33,
       says: "a count of differences",
@@ -114,23 +89,23 @@ describe("decodeRbdStream() of a container throws and names the place when it me
     }],
     ["the banner of v1 inside", bytes(START.subarray(0, 41), "rbd diff v1\n"), {
       offset: 41,
-      says: '"rbd diff v1\\x0a" where',
+      says: '"rbd diff v1\\x0a" instead of',
     }],
     ["an unknown tag", bytes(START, "q", le64(8)), { offset: 53, says: 'unknown tag "q" (0x71)' }],
     ["a size record of 9 bytes", bytes(START, "s", le64(9), le64(1)), {
       offset: 53,
-      says: '"s" (0x73) record of 9 bytes, not of 8',
+      says: '"s" (0x73) record of 9 bytes instead of 8',
     }],
     ["a name whose two lengths differ", bytes(START, "t", le64(9), le32(3), "one"), {
       offset: 53,
-      says: "of 9 bytes, not of 7",
+      says: "of 9 bytes instead of 7",
     }],
     [
       "data whose two lengths differ",
       bytes(START, "s", le64(8), le64(99), "w", le64(18), le64(0), le64(3), "abc"),
       {
         offset: 70,
-        says: '"w" (0x77) record of 18 bytes, not of 19',
+        says: '"w" (0x77) record of 18 bytes instead of 19',
       },
     ],
     [
@@ -138,7 +113,7 @@ describe("decodeRbdStream() of a container throws and names the place when it me
       bytes(START, "s", le64(8), le64(99), "z", le64(17), le64(0), le64(3)),
       {
         offset: 70,
-        says: "of 17 bytes, not of 16",
+        says: "of 17 bytes instead of 16",
       },
     ],
     ["a protection of 2 bytes", bytes(START, "p", le64(2), "aa"), {
@@ -151,7 +126,7 @@ describe("decodeRbdStream() of a container throws and names the place when it me
     }],
   ];
   test.each(cases)("%s", (_, stream, expected) => {
-    const error = errorOf(stream);
+    const error = streamErrorOf(stream);
     expect(error.message).toContain(expected.says);
     expect(error.offset).toBe(expected.offset);
   });

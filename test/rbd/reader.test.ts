@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { startCeph } from "../kit/ceph.ts";
 import { describeWith } from "../kit/parts.ts";
 import type { Server } from "../kit/servers.ts";
-import { MIB, RbdImage, shell, shellWords, write } from "../e2e/rbd_image.ts";
+import { MIB, RbdImage, shell, shellWords, write } from "../kit/rbd_image.ts";
 import type { Reading } from "./read_snapshot.ts";
 
 setDefaultTimeout(120_000);

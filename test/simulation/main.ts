@@ -12,6 +12,8 @@ const { values } = parseArgs({
     from: { type: "string", default: "1" },
     /** Only each so many: those of one theme. */
     every: { type: "string", default: "1" },
+    /** Seeds that are played before these, with commas between them. */
+    first: { type: "string", default: "" },
     /** A rule of rules.ts that is switched off. */
     break: { type: "string" },
     /** Each step, also of seeds that go well. */
@@ -24,8 +26,12 @@ const checkEngine = prepareEngine(values.break);
 const { simulate } = await import("./simulate.ts");
 checkEngine();
 
+const listed = values.first.split(",").filter((seed) => seed !== "").map(Number);
+const counted = Array.from({ length: seeds }, (_, i) => from + i * every);
+const played = new Set([...listed, ...counted]);
+
 let [steps, lies, operations, failed, reported] = [0, 0, 0, 0, 0];
-for (let seed = from; seed < from + seeds * every; seed += every) {
+for (const seed of played) {
   const result = await simulate(seed, values.trace ? console.log : undefined);
   steps += result.steps;
   lies += result.lies;
@@ -41,6 +47,6 @@ for (let seed = from; seed < from + seeds * every; seed += every) {
   process.exit(1);
 }
 console.log(
-  `${seeds} seeds from ${from}: nothing wrong in ${steps} steps; ${operations} operations, of which ${failed} gave up; ` +
+  `${played.size} seeds from ${from}: nothing wrong in ${steps} steps; ${operations} operations, of which ${failed} gave up; ` +
     `${reported} points reported; ${lies} wrong answers`,
 );

@@ -149,6 +149,7 @@ function contextOf({ scheduler, sharesCache }: World, process: Process): Context
       readings: () => readings(scheduler, process),
       sleep: (ms, signal) => sleep(scheduler, process, { ms, signal }),
     },
+    host: "host",
     threads: 1,
     jobs: 3,
     cacheRoot: `/cache/${sharesCache ? "all" : process.host}`,
@@ -193,7 +194,7 @@ function mayHappen(
   if (oracle.isErasing) return error instanceof VarveError;
   // A gc took it for dead, and what it had written for garbage.
   if (error instanceof StoreError) {
-    return tookLong && /the store said that it has it|it said that it holds/.test(error.message);
+    return tookLong && /the store confirmed it but|it reported /.test(error.message);
   }
   if (error instanceof DamageError) return operation === "restore" && tookLong;
   // Forgotten between the listing and the reading, or while it stood still.
@@ -202,12 +203,14 @@ function mayHappen(
   }
   if (!(error instanceof VarveError)) return false;
   if (error.code === "conflict") {
-    if (operation === "hold") return /a forget that runs|was forgotten meanwhile/.test(error.message);
+    if (operation === "hold") return /a forget running|has just been forgotten/.test(error.message);
     return tookLong ||
-      /base was forgotten|there is one already|did not see when it began/.test(error.message);
+      /base was forgotten|already exists|did not see when it started/.test(error.message);
   }
   if (isFault(error.cause)) return process.metFaults;
-  return /it has no backups|of which there is no backup|no backup (of|has that)/.test(error.message);
+  return /it has no restore points|which has not been backed up|no restore point has that/.test(
+    error.message,
+  );
 }
 
 function isFault(error: unknown): boolean {

@@ -88,6 +88,7 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
     signal: process.stop.signal,
     log: { debug() {}, info() {}, warn() {}, error() {} },
     clock: { now: () => scheduler.nowMs, sleep: () => Promise.reject(new Error("nothing sleeps here")) },
+    host: "host",
     threads: 1,
   };
   const repository = { id: "simulated", store, chunkBytes: CHUNK_BYTES };

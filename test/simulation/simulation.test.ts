@@ -1,11 +1,14 @@
 /**
- * Backups, restores, forgetting and gc on many hosts, in the order of thousands of seeds: nothing that is needed is ever
- * deleted, and in the end nothing else is left. Switching off a rule of docs/gc.md is noticed within these seeds.
+ * Backups, restores, forgetting and gc on many hosts, in the order of hundreds of seeds: nothing that is needed is ever
+ * deleted, and in the end nothing else is left. Switching off a rule of docs/gc.md is noticed.
  */
 import { describe, expect, test } from "bun:test";
 import { BROKEN_RULES, NOTICED_BY } from "./rules.ts";
 
-const SEEDS = Number(process.env.VARVE_SEEDS ?? 2000);
+/** `scripts/test --full` plays more. */
+const SEEDS = Number(process.env.VARVE_SEEDS ?? 200);
+/** Seeds that are searched for one that notices a missing rule, if the known one no longer does. */
+const SEARCHED_SEEDS = 2000;
 /** Processes at once. */
 const SLICES = 2;
 /** Only one that hangs gets there. */
@@ -27,10 +30,12 @@ function failedSeed(output: string): number | undefined {
 describe("simulation", () => {
   test("of every seed loses nothing and leaves nothing behind", async () => {
     const size = Math.ceil(SEEDS / SLICES);
-    const slices = Array.from(
-      { length: SLICES },
-      (_, i) => simulation("--seeds", String(size), "--from", String(1 + i * size)),
-    );
+    // Seeds at which a missing rule shows come close to what can go wrong: they are played first.
+    const known = Object.values(NOTICED_BY);
+    const slices = Array.from({ length: SLICES }, (_, i) => {
+      const first = known.filter((_, at) => at % SLICES === i).join();
+      return simulation("--seeds", String(size), "--from", String(1 + i * size), "--first", first);
+    });
     for (const { code, output } of await Promise.all(slices)) {
       if (code !== 0) console.log(output);
       expect({ code, seed: failedSeed(output) }).toEqual({ code: 0, seed: undefined });
@@ -55,7 +60,7 @@ describe("simulation without one rule", () => {
     };
     const likely = NOTICED_BY[rule];
     const found = likely === undefined ? undefined : await search(likely, 1);
-    const seed = found ?? await search(1, SEEDS);
+    const seed = found ?? await search(1, SEARCHED_SEEDS);
     console.log(`seed ${seed ?? "none"} notices that this does not hold: ${rule}`);
     expect(seed).toBeGreaterThan(0);
   }, LIMIT_MS);

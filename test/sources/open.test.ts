@@ -1,12 +1,11 @@
 /** What is opened how, and what is refused before a byte is read. */
 import { describe, expect, test } from "bun:test";
-import { dlopen } from "bun:ffi";
 import fs from "node:fs";
-import { makePipe, preparePipe } from "../../src/os/pipes.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
-import { errorOf, makeFifo, open, readAll, readStdin, scratchFolder } from "./scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, makeFifo, open, readAll, readStdin } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 const EMPTY_DIFF = encodeDiff([{ tag: "s", sizeBytes: 77 }, { tag: "e" }]);
 
 describe("openSource()", () => {
@@ -21,17 +20,19 @@ describe("openSource()", () => {
 
   test("refuses a terminal as a wrong use", async () => {
     const shell = `script -qec "'$0' '$1'" /dev/null < /dev/null`;
-    const says = 'usage Cannot read "standard input": it is a terminal, a stream must be piped in';
+    const says = 'usage Cannot read "standard input": it is a terminal; pipe a stream in';
     expect(await readStdin(scratch, { shell, format: "auto" })).toBe(says);
   });
 
   test("names what is not there, and a folder", async () => {
     const missing = await errorOf(open(scratch("missing")));
     expect(missing).toMatchObject({ code: "failed" });
-    expect(missing.message).toStartWith(`Cannot open "${scratch("missing")}": ENOENT`);
+    expect(missing.message).toStartWith(
+      `Cannot open "${scratch("missing")}": no such file or directory (ENOENT)`,
+    );
     expect(await errorOf(open("/"))).toMatchObject({
       code: "usage",
-      message: 'Cannot read "/": it is a folder',
+      message: 'Cannot read "/": it is a directory',
     });
   });
 
@@ -50,40 +51,7 @@ describe("openSource()", () => {
   test("says what to do when a file is no rbd stream", async () => {
     fs.writeFileSync(scratch("text"), "just a text\n");
     const error = await errorOf(readAll(await open(scratch("text"))));
-    expect(error.message).toContain('it begins with "just a text\\x0a", not with "rbd diff v1"');
+    expect(error.message).toContain('it starts with "just a text\\x0a", not with "rbd diff v1"');
     expect(error.message).toContain("--format raw");
   });
 });
-
-describe("preparePipe()", () => {
-  test("makes a pipe hold 1 MiB", () => {
-    const { readFd, writeFd } = makePipe();
-    preparePipe(readFd);
-    // Would wait forever in a pipe of the usual 64 KiB.
-    expect(fs.writeSync(writeFd, new Uint8Array(1024 * 1024))).toBe(1024 * 1024);
-    fs.closeSync(readFd);
-    fs.closeSync(writeFd);
-  });
-
-  test("makes the reads of a pipe wait that its producer left non-blocking", () => {
-    const { readFd, writeFd } = makePipe();
-    setFlags(readFd, O_NONBLOCK);
-    expect(flagsOf(readFd) & O_NONBLOCK).toBe(O_NONBLOCK);
-    preparePipe(readFd);
-    expect(flagsOf(readFd) & O_NONBLOCK).toBe(0);
-    fs.closeSync(readFd);
-    fs.closeSync(writeFd);
-  });
-});
-
-const O_NONBLOCK = fs.constants.O_NONBLOCK;
-
-function flagsOf(fd: number): number {
-  return parseInt(/flags:\s*(\d+)/.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))![1]!, 8);
-}
-
-function setFlags(fd: number, flags: number): void {
-  const F_SETFL = 4;
-  const { symbols } = dlopen("libc.so.6", { fcntl: { args: ["i32", "i32", "i32"], returns: "i32" } });
-  symbols.fcntl(fd, F_SETFL, flags);
-}

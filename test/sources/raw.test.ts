@@ -2,26 +2,17 @@
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
 import { StreamError } from "../../src/errors.ts";
-import { regions } from "../../src/os/pipes.ts";
 import { applyDiff, readDiff } from "../kit/rbd_stream.ts";
-import { attachLoop, detachLoop, noLoopDevice } from "../targets/loop_device.ts";
-import { errorOf, makeFifo, open, readAll, readStdin, scratchFolder } from "./scratch.ts";
+import { attachLoop, detachLoop, noLoopDevice } from "../kit/loop_device.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, makeFifo, open, readAll, readStdin } from "../kit/sources.ts";
+import { sparseFile } from "../kit/sparse_file.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 const MIB = 1024 * 1024;
 
 function file(name: string, content: Uint8Array | string): string {
   fs.writeFileSync(scratch(name), content);
-  return scratch(name);
-}
-
-/** 5 MiB and 5 bytes: data, a hole of 2 MiB, data, a hole up to the end. */
-function sparseFile(name: string): string {
-  const fd = fs.openSync(file(name, ""), "r+");
-  fs.ftruncateSync(fd, 5 * MIB + 5);
-  fs.writeSync(fd, new Uint8Array(MIB).fill(1), 0, MIB, 0);
-  fs.writeSync(fd, new Uint8Array(MIB).fill(3), 0, MIB, 3 * MIB);
-  fs.closeSync(fd);
   return scratch(name);
 }
 
@@ -41,7 +32,7 @@ describe("openSource() of raw bytes", () => {
   });
 
   test("gives a file's holes as zeros without reading them", async () => {
-    const path = sparseFile("sparse");
+    const path = sparseFile(scratch("sparse"));
     const [diff] = await readAll(await open(path, { format: "raw" }), 500_000);
     const kinds = diff!.extents.map((
       { offset, length, data },
@@ -57,12 +48,12 @@ describe("openSource() of raw bytes", () => {
   test.each([["data", MIB - 7], ["a hole", 5 * MIB]])(
     "throws when a file gets shorter within %s",
     async (_, sizeBytes) => {
-      const path = sparseFile("shrinking");
+      const path = sparseFile(scratch("shrinking"));
       const source = await open(path, { format: "raw" });
       fs.truncateSync(path, sizeBytes);
       const error = await errorOf(readAll(source));
       expect(error).toBeInstanceOf(StreamError);
-      expect(error.message).toContain(`Cannot read "${path}": it was 5242885 bytes and got shorter`);
+      expect(error.message).toContain(`Cannot read "${path}": it shrank below 5242885 bytes`);
     },
   );
 
@@ -96,21 +87,6 @@ describe("openSource() of raw bytes", () => {
   test("takes an rbd stream for bytes", async () => {
     const [diff] = await readAll(await open(file("stream", "rbd diff v1\n"), { format: "raw" }));
     expect(diff!.sizeBytes).toBe(12);
-  });
-});
-
-describe("regions()", () => {
-  test("are all data where the system cannot tell", () => {
-    const fd = fs.openSync("/dev/null", "r");
-    expect([...regions(fd, 100)]).toEqual([{ kind: "data", offset: 0, length: 100 }]);
-    fs.closeSync(fd);
-  });
-
-  test("end with the size when the file has grown since", () => {
-    const fd = fs.openSync(sparseFile("grown"), "r");
-    expect([...regions(fd, MIB / 2)]).toEqual([{ kind: "data", offset: 0, length: MIB / 2 }]);
-    expect([...regions(fd, 2 * MIB)].at(-1)).toEqual({ kind: "hole", offset: MIB, length: MIB });
-    fs.closeSync(fd);
   });
 });
 

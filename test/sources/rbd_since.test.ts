@@ -33,7 +33,7 @@ describe("chooseSince()", () => {
     expect(since(2, [point(3), point(1)])).toEqual({ snapshot: snapshots[0] });
     expect(since(1, [point(3)])).toEqual({
       snapshot: undefined,
-      reason: "no older snapshot that was backed up is left on it",
+      reason: "none of its snapshots that were backed up exists any more",
     });
   });
 
@@ -41,18 +41,18 @@ describe("chooseSince()", () => {
     expect(choose([snapshot(1)], [])).toEqual({ snapshot: undefined }));
 
   test.each<[string, EarlierPoint[], string]>([
-    ["of another image", [point(5, { source: "y" })], "it is not the image that was backed up so far"],
-    ["that is gone", [point(4)], "no older snapshot that was backed up is left on it"],
-    ["that was made anew", [point(4, { name: "s5" })], 'its snapshot "s5" is not the one of that name'],
+    ["of another image", [point(5, { source: "y" })], "it is not the image that was backed up before"],
+    ["that is gone", [point(4)], "none of its snapshots that were backed up exists any more"],
+    ["that was made anew", [point(4, { name: "s5" })], 'its snapshot "s5" was recreated'],
     [
       "that has another name now",
       [point(5, { name: "old" })],
-      "no older snapshot that was backed up is left on it",
+      "none of its snapshots that were backed up exists any more",
     ],
     [
       "without ids",
       [{ backup: "b", to_snapshot: "s5" }],
-      "its backups so far do not tell of which image they are",
+      "its restore points do not record the id of their image",
     ],
   ])("goes full and says why where there is only a point %s", (_, points, reason) => {
     const since = choose([snapshot(5), snapshot(9)], points);

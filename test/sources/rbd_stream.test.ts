@@ -6,9 +6,10 @@ import { StreamError } from "../../src/errors.ts";
 import { utf8 } from "../../src/util/bytes.ts";
 import { validRecords } from "../kit/rbd_records.ts";
 import { bytes, encodeDiff, encodeExport, readDiff, type TestRecord } from "../kit/rbd_stream.ts";
-import { errorOf, makeFifo, open, readAll, scratchFolder } from "./scratch.ts";
+import { scratchPaths } from "../kit/scratch.ts";
+import { errorOf, makeFifo, open, readAll } from "../kit/sources.ts";
 
-const scratch = scratchFolder();
+const scratch = scratchPaths();
 
 const FIRST: TestRecord[] = [
   { tag: "t", name: "one" },
@@ -109,7 +110,7 @@ describe("RbdStreamSource.diffs()", () => {
 
   test("does not return when bytes follow the end", async () => {
     const error = await errorOf(readAll(await open(file(bytes(encodeDiff(FIRST), "\0")))));
-    expect(error.message).toContain("more bytes behind its end record");
+    expect(error.message).toContain("more bytes after its end record");
     expect(error.message).toContain(scratch("stream"));
   });
 

@@ -1,10 +1,9 @@
 /** Notes that only who can open the project can have written. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   linkSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -12,15 +11,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { readNote, writeNote } from "../../src/state/sealed_note.ts";
 import { flippedBits } from "../kit/damage.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "varve-note-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = scratchFolder();
 
 const [KEY, OTHER] = [1, 2].map((seed) => deriveKeys(new Uint8Array(32).fill(seed), "acme")) as [
   ReturnType<typeof deriveKeys>,
@@ -32,11 +30,11 @@ const CONTENT = { newest: "x", missed: ["y"] };
 const read = (place = AT) => readNote(place, (id) => [KEY, OTHER].find((key) => toHex(key.id) === id));
 
 describe("readNote()", () => {
-  beforeEach(() => writeNote(AT, { key: KEY, content: CONTENT }));
+  beforeEach(() => writeNote(AT, { keys: KEY, content: CONTENT }));
 
   test("gives what was written, the last time", async () => {
     expect(await read()).toEqual(CONTENT);
-    await writeNote(AT, { key: OTHER, content: { newest: null } });
+    await writeNote(AT, { keys: OTHER, content: { newest: null } });
     expect(await read()).toEqual({ newest: null });
   });
 
@@ -76,17 +74,17 @@ describe("what is in a note's place and no file of this user's", () => {
   const error = async (work: Promise<unknown>) => await work.then(() => "none", ({ message }) => message);
 
   test.each([
-    ["a link", () => symlinkSync(victim, PATH), "is a link, and none is followed"],
+    ["a link", () => symlinkSync(victim, PATH), "is a link, which varve does not follow"],
     ["a named pipe", () => Bun.spawnSync(["mkfifo", PATH]), "is a named pipe"],
     ["a device", () => symlinkSync("/dev/zero", PATH), "is a link"],
-    ["a second name of a file", () => linkSync(victim, PATH), "has a second name"],
+    ["a second name of a file", () => linkSync(victim, PATH), "is not used: it has a second name"],
     ["a folder", () => mkdirSync(PATH), "is a folder"],
   ])("is neither read nor replaced: %s", async (_, make, state) => {
     mkdirSync(dirname(PATH), { recursive: true, mode: 0o700 });
     writeFileSync(victim, "theirs");
     plant(make);
     expect(await error(read())).toContain(`Cannot read "${PATH}": ".note" ${state}`);
-    expect(await error(writeNote(AT, { key: KEY, content: CONTENT }))).toContain(`Cannot write "${PATH}":`);
+    expect(await error(writeNote(AT, { keys: KEY, content: CONTENT }))).toContain(`Cannot write "${PATH}":`);
     expect(readFileSync(victim, "utf8")).toBe("theirs");
     plant(() => {});
   });
@@ -96,11 +94,11 @@ describe("what is in a note's place and no file of this user's", () => {
     mkdirSync(join(folder, "elsewhere/er"), { recursive: true });
     symlinkSync("elsewhere", join(folder, "deep"));
     expect(await error(read())).toContain('"deep" is a link');
-    expect(await error(writeNote(AT, { key: KEY, content: CONTENT }))).toContain('"deep" is a link');
+    expect(await error(writeNote(AT, { keys: KEY, content: CONTENT }))).toContain('"deep" is a link');
     rmSync(join(folder, "deep"));
     mkdirSync(join(folder, "deep"));
     chmodSync(join(folder, "deep"), 0o777);
-    expect(await error(read())).toContain('"deep" can be written to by others (mode 0777)');
+    expect(await error(read())).toContain('"deep" is not used: other users can write to it (mode 0777)');
     rmSync(join(folder, "deep"), { recursive: true });
     expect(readdirSync(join(folder, "elsewhere/er"))).toEqual([]);
   });
@@ -108,7 +106,7 @@ describe("what is in a note's place and no file of this user's", () => {
 
 describe("writeNote()", () => {
   test("makes folders and files that nobody else can read, and leaves no other", async () => {
-    await writeNote(AT, { key: KEY, content: CONTENT });
+    await writeNote(AT, { keys: KEY, content: CONTENT });
     expect(statSync(PATH).mode & 0o777).toBe(0o600);
     expect(statSync(dirname(PATH)).mode & 0o777).toBe(0o700);
     expect(readdirSync(dirname(PATH))).toEqual([".note"]);
@@ -116,8 +114,8 @@ describe("writeNote()", () => {
 
   test("fails where it cannot write, and leaves what was there", async () => {
     const nowhere = { ...AT, file: { root: "/dev/null", path: "note" } };
-    await expect(writeNote(nowhere, { key: KEY, content: CONTENT })).rejects.toThrow(
-      'Cannot write "/dev/null/note": a part of the path is no folder (ENOTDIR)',
+    await expect(writeNote(nowhere, { keys: KEY, content: CONTENT })).rejects.toThrow(
+      'Cannot write "/dev/null/note": a part of the path is not a directory (ENOTDIR)',
     );
     chmodSync(PATH, 0o600);
     expect(await read()).toEqual(CONTENT);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { MemoryStore } from "../../src/store/memory.ts";
-import { bytes, describeContract } from "./contract.ts";
+import { bytes, describeContract } from "../kit/store_contract.ts";
 
 describeContract("MemoryStore", () => Promise.resolve({ store: new MemoryStore() }));
 

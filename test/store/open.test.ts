@@ -5,8 +5,9 @@ import { join, resolve } from "node:path";
 import { StoreError, UsageError } from "../../src/errors.ts";
 import { openStore } from "../../src/store/open.ts";
 import { connectS3 } from "../../src/store/s3/client.ts";
-import { bytes, rejection } from "./contract.ts";
-import { withEnv } from "./s3/connection.ts";
+import { rejection } from "../kit/rejection.ts";
+import { bytes } from "../kit/store_contract.ts";
+import { withEnv } from "../kit/s3_connection.ts";
 
 const options = { onRetry: (line: string) => expect(line).toBe("") };
 
@@ -51,7 +52,9 @@ describe("openStore()", () => {
     async (name) => {
       const error = await rejection(openStore(`s3://${name}/prefix`, options));
       expect(error).toBeInstanceOf(UsageError);
-      expect((error as Error).message).toStartWith(`Cannot open the store: "${name}" is no bucket's name: `);
+      expect((error as Error).message).toStartWith(
+        `Cannot open the store: "${name}" is not a valid bucket name; `,
+      );
     },
   );
   test.each(["gs://bucket", "http://host/", "file://host/a"])(
@@ -72,7 +75,7 @@ describe("openStore()", () => {
     });
     expect(error).toBeInstanceOf(StoreError);
     expect((error as Error).message).toBe(
-      'Cannot read "s3://bucket/a": there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile',
+      'Cannot read "s3://bucket/a": no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile',
     );
   });
 });

@@ -6,7 +6,7 @@ import * as path from "node:path";
 import { describeError } from "../../src/errors.ts";
 import { deviceNumber } from "../../src/targets/block_device.ts";
 import { openTarget } from "../../src/targets/open.ts";
-import { attachLoop, detachLoop, noLoopDevice, run } from "./loop_device.ts";
+import { attachLoop, detachLoop, noLoopDevice, run } from "../kit/loop_device.ts";
 
 const MIB = 1 << 20;
 const DEVICE_BYTES = 16 * MIB;
@@ -71,16 +71,18 @@ describe.skipIf(noLoopDevice !== undefined)(`block devices (${noLoopDevice ?? "l
   });
 
   test("openTarget() throws with both sizes when the device is too small", async () => {
-    const sizes = `the device holds ${DEVICE_BYTES} bytes and the volume has ${DEVICE_BYTES + 1}`;
+    const sizes = `with ${DEVICE_BYTES} bytes for a volume of ${DEVICE_BYTES + 1}`;
     expect(await failure(device, DEVICE_BYTES + 1)).toBe(
-      `Cannot restore to "${device}": it is too small, ${sizes}`,
+      `Cannot restore to "${device}": it is too small ${sizes}`,
     );
   });
 
   test("openTarget() throws and names the mount point when the device is mounted", async () => {
     await withMount(async (mountPoint) => {
       const text = await failure(device, MIB);
-      expect(text).toStartWith(`Cannot restore to "${device}": it is mounted at "${mountPoint}" (--force`);
+      expect(text).toStartWith(
+        `Cannot restore to "${device}": it is mounted at "${mountPoint}"; use --force`,
+      );
     });
   });
 
@@ -101,7 +103,7 @@ describe.skipIf(noLoopDevice !== undefined)(`block devices (${noLoopDevice ?? "l
   test("openTarget() throws when a file is behind a loop device, unless forced", async () => {
     const text = await failure(file, DEVICE_BYTES);
     expect(text).toBe(
-      `Cannot restore to "${file}": it is the file behind ${device} (--force writes to it all the same)`,
+      `Cannot restore to "${file}": it is the file behind ${device}; use --force to write to it anyway`,
     );
     await withMount(async (mountPoint) => {
       expect(await failure(file, MIB)).toContain(`${device}, which is mounted at "${mountPoint}"`);

@@ -3,9 +3,9 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { describeError } from "../../src/errors.ts";
 import { openTarget } from "../../src/targets/open.ts";
-import { run } from "./loop_device.ts";
+import { run } from "../kit/loop_device.ts";
+import { failureOf } from "../kit/rejection.ts";
 
 const KIB = 1024;
 let folder: string;
@@ -16,10 +16,6 @@ afterEach(() => fs.rmSync(folder, { recursive: true }));
 
 function pattern(sizeBytes: number, seed = 1): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: sizeBytes }, (_, i) => (i * 31 + seed) & 0xff);
-}
-
-async function failure(work: Promise<unknown>): Promise<string> {
-  return describeError(await work.then(() => "no error", (error) => error));
 }
 
 describe("openTarget() on a new file", () => {
@@ -49,9 +45,11 @@ describe("openTarget() on a new file", () => {
 
   test("openTarget() throws when the folder does not exist", async () => {
     const name = path.join(folder, "absent", "x.img");
-    const text = await failure(openTarget(name, { sizeBytes: 1, force: false, signal }));
+    const text = await failureOf(openTarget(name, { sizeBytes: 1, force: false, signal }));
     expect(text).toBe(
-      `Cannot restore to "${name}": there is no folder "${path.dirname(name)}"; mount or make it first`,
+      `Cannot restore to "${name}": the directory "${
+        path.dirname(name)
+      }" does not exist; mount or create it first`,
     );
   });
 
@@ -62,8 +60,8 @@ describe("openTarget() on a new file", () => {
     const names = ["devices/varve-nothing", "dangling", "again"].map((name) => path.join(folder, name));
     for (const name of ["/dev/varve-nothing", ...names]) {
       for (const readOnly of [false, true]) {
-        const text = await failure(openTarget(name, { sizeBytes: 1, force: true, readOnly, signal }));
-        expect(text).toBe(`Cannot restore to "${name}": there is no such device; map or attach it first`);
+        const text = await failureOf(openTarget(name, { sizeBytes: 1, force: true, readOnly, signal }));
+        expect(text).toBe(`Cannot restore to "${name}": the device does not exist; map or attach it first`);
       }
     }
     expect(fs.existsSync("/dev/varve-nothing")).toBe(false);
@@ -96,9 +94,9 @@ describe("openTarget() on an existing file", () => {
     const name = path.join(folder, "larger.img");
     fs.writeFileSync(name, pattern(16 * KIB));
     for (const readOnly of [false, true]) {
-      const text = await failure(openTarget(name, { sizeBytes: 5 * KIB, readOnly, force: true, signal }));
+      const text = await failureOf(openTarget(name, { sizeBytes: 5 * KIB, readOnly, force: true, signal }));
       expect(text).toBe(
-        `Cannot restore to "${name}": it has 16384 bytes and the volume 5120; --resize cuts it to that`,
+        `Cannot restore to "${name}": it has 16384 bytes, more than the volume (5120); use --resize to truncate it`,
       );
     }
     const part = await openTarget(name, { sizeBytes: 5 * KIB, partFrom: 0, force: false, signal });
@@ -121,7 +119,7 @@ describe("openTarget() on an existing file", () => {
   });
 
   test("openTarget() throws when the name is a directory", async () => {
-    const text = await failure(openTarget(folder, { sizeBytes: 1, force: false, signal }));
+    const text = await failureOf(openTarget(folder, { sizeBytes: 1, force: false, signal }));
     expect(text).toBe(`Cannot restore to "${folder}": it is a directory`);
   });
 });
@@ -145,9 +143,9 @@ describe("openTarget() on a FIFO", () => {
   test("write() throws when it would leave a gap", async () => {
     const target = await openTarget("/dev/null", { sizeBytes: 8, force: false, signal });
     await target.write(0, pattern(2));
-    const text = await failure(target.write(4, pattern(2)));
+    const text = await failureOf(target.write(4, pattern(2)));
     await target.close();
-    expect(text).toBe('Cannot write "/dev/null" at offset 4: it stands at 2');
+    expect(text).toBe('Cannot write "/dev/null" at offset 4: its position is 2');
   });
 
   test("write() throws the signal's reason at once when a full pipe is aborted", async () => {
@@ -156,7 +154,7 @@ describe("openTarget() on a FIFO", () => {
     const reader = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
     const controller = new AbortController();
     const target = await openTarget(name, { sizeBytes: 1 << 20, force: false, signal: controller.signal });
-    const written = failure(target.write(0, new Uint8Array(1 << 20)));
+    const written = failureOf(target.write(0, new Uint8Array(1 << 20)));
     controller.abort(new Error("stopped here"));
     expect(await written).toBe("stopped here");
     fs.closeSync(reader);
@@ -169,10 +167,10 @@ describe("openTarget() on a FIFO", () => {
     const reader = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
     const target = await openTarget(name, { sizeBytes: 8, force: false, signal });
     fs.closeSync(reader);
-    expect(await failure(target.write(0, pattern(8)))).toStartWith(
-      `Cannot write "${name}": its reader has gone`,
+    expect(await failureOf(target.write(0, pattern(8)))).toStartWith(
+      `Cannot write "${name}": its reader has exited`,
     );
-    expect(await failure(target.sync())).toStartWith(`Cannot write "${name}": its reader has gone`);
+    expect(await failureOf(target.sync())).toStartWith(`Cannot write "${name}": its reader has exited`);
     await target.close();
   });
 });

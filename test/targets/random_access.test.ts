@@ -3,9 +3,9 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { describeError } from "../../src/errors.ts";
 import { DirectFile } from "../../src/os/direct_file.ts";
 import { type RandomAccessOptions, RandomAccessTarget } from "../../src/targets/random_access.ts";
+import { failureOf } from "../kit/rejection.ts";
 
 const MIB = 1 << 20;
 let folder: string;
@@ -26,10 +26,6 @@ async function target(path: string, options: Partial<RandomAccessOptions> = {}):
     readableBytes: 0,
     ...options,
   });
-}
-
-async function failure(work: Promise<unknown>): Promise<string> {
-  return describeError(await work.then(() => "no error", (error) => error));
 }
 
 /** Where the zeros of a file are, as `[first, end]`, if they are in one piece. */
@@ -61,30 +57,30 @@ test("zero() writes exactly the range when no hole can be punched", async () => 
 
 test("sync() throws the write's error when a write failed before it", async () => {
   const file = await target("/dev/full");
-  const wanted = 'Cannot write "/dev/full" at offset 7: ENOSPC';
-  expect(await failure(file.write(7, new Uint8Array(16)))).toStartWith(wanted);
-  expect(await failure(file.sync())).toStartWith(wanted);
+  const wanted = 'Cannot write "/dev/full" at offset 7: no space left on device (ENOSPC)';
+  expect(await failureOf(file.write(7, new Uint8Array(16)))).toStartWith(wanted);
+  expect(await failureOf(file.sync())).toStartWith(wanted);
   await file.close();
 });
 
 test("sync() throws when what must run before or after it fails", async () => {
   for (const hook of ["beforeSync", "afterSync"]) {
     const file = await target(name, { [hook]: () => Promise.reject(new Error(hook)) });
-    expect(await failure(file.sync())).toBe(`Cannot sync "${name}": ${hook}`);
+    expect(await failureOf(file.sync())).toBe(`Cannot sync "${name}": ${hook}`);
     await file.close();
   }
 });
 
 test("read() throws when the file ends inside the range", async () => {
   const file = await target(name);
-  const text = await failure(file.read(4 * MIB - 4, new Uint8Array(8)));
+  const text = await failureOf(file.read(4 * MIB - 4, new Uint8Array(8)));
   await file.close();
   expect(text).toBe(`Cannot read "${name}" at offset ${4 * MIB - 4}: it ends at ${4 * MIB}`);
 });
 
 test("sync() still succeeds when only a read failed", async () => {
   const file = await target(name);
-  await failure(file.read(8 * MIB, new Uint8Array(8)));
+  await failureOf(file.read(8 * MIB, new Uint8Array(8)));
   await file.sync();
   await file.close();
   await file.close();

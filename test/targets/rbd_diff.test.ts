@@ -1,17 +1,16 @@
 /** openRbdDiffTarget(): the stream that a restore writes, decoded again. */
-import { afterAll, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describeError } from "../../src/errors.ts";
 import { openRbdDiffTarget, type RbdDiffOptions } from "../../src/targets/rbd_diff.ts";
 import type { Target } from "../../src/targets/target.ts";
 import { noise } from "../kit/engine.ts";
 import { bytes, decodeAll, encodeDiff } from "../kit/rbd_stream.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const MIB = 1 << 20;
-const folder = mkdtempSync(join(tmpdir(), "varve-target-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const file = join(folder, "stream");
 const FROM = bytes("tuesday");
 const TO = new Uint8Array([0xff, 0x20, 0xfe]); // no UTF-8
@@ -106,7 +105,7 @@ test("openRbdDiffTarget() throws and names the path when it cannot be made", asy
   const { signal } = new AbortController();
   const options = { sizeBytes: 1, fromSnapshot: undefined, toSnapshot: undefined, dryRun: false, signal };
   const error = await openRbdDiffTarget(path, options).catch((error) => error);
-  expect(describeError(error)).toStartWith(`Cannot restore to "${path}": there is no folder "`);
+  expect(describeError(error)).toStartWith(`Cannot restore to "${path}": the directory "`);
 });
 
 test("read() and dropCache() throw: a stream cannot be read", async () => {
@@ -128,7 +127,7 @@ test("openRbdDiffTarget() makes no file in the place of a device that is not the
   };
   for (const dryRun of [false, true]) {
     const text = await openRbdDiffTarget(name, { ...options, dryRun }).then(() => "no error", describeError);
-    expect(text).toBe(`Cannot restore to "${name}": there is no such device; map or attach it first`);
+    expect(text).toBe(`Cannot restore to "${name}": the device does not exist; map or attach it first`);
   }
   expect(existsSync(name)).toBe(false);
 });

@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { StreamTarget } from "../../src/targets/stream.ts";
-import { run } from "./loop_device.ts";
+import { run } from "../kit/loop_device.ts";
 
 const SIZE_BYTES = 1 << 20;
 

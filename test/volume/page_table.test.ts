@@ -27,10 +27,10 @@ function setUp() {
     findKey: async () => undefined,
   });
   const nothing = { find: async () => undefined, keep: () => {} };
-  const options = { project, key: KEYS, local: nothing, signal: new AbortController().signal };
+  const options = { project, keys: KEYS, local: nothing, signal: new AbortController().signal };
   const write: PageWriter = async (id, content) => {
     const ref = { id, lease: undefined };
-    await project.write({ type: OBJECT_TYPE.page, name: chunkName(ref), content }, { key: KEYS });
+    await project.write({ type: OBJECT_TYPE.page, name: chunkName(ref), content }, { keys: KEYS });
     return ref;
   };
   return { store, write, open: (pages: EntryList) => new PageTable(pages, options) };

@@ -1,7 +1,6 @@
 /** What backup() downloads for block patches: leaves where it must, content where a block is cut, nothing where it remembers. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { Context } from "../../src/context.ts";
@@ -25,12 +24,12 @@ import {
 import { HookedStore, type StoreCall } from "../kit/hooked_store.ts";
 import { data, type TestExtent } from "../kit/memory_source.ts";
 import { block, objectKey, PATCH_BLOCKS, placesOf, written } from "../kit/patches.ts";
+import { scratchFolder } from "../kit/scratch.ts";
 
 const FIRST = noiseChunks(1, 2, 3);
 /** Of a whole chunk's object: header, leaves, and what sealing adds. */
 const FRONT_BYTES = 32 + leavesBytes(CHUNK_BYTES) + 28;
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-leaves-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 
 let repository: Repository;
 let store: HookedStore;

@@ -52,7 +52,7 @@ async function setUp(count: number) {
     findKey: () => Promise.resolve(undefined),
   });
   for (let number = 0; number < count; number++) {
-    await store.put(project.key(chunkName(refOf(number))), new Uint8Array(number % 50 + 1));
+    await store.put(project.objectKey(chunkName(refOf(number))), new Uint8Array(number % 50 + 1));
   }
   return { store, project };
 }
@@ -94,8 +94,8 @@ describe("PresentObjects", () => {
   test("knows keys with a suffix, and takes an empty object for none", async () => {
     const { store, project } = await setUp(300);
     const lease = new Uint8Array(16).fill(7);
-    await store.put(project.key(chunkName(refOf(1, lease))), new Uint8Array(77));
-    await store.put(project.key(chunkName(refOf(2))), new Uint8Array(0));
+    await store.put(project.objectKey(chunkName(refOf(1, lease))), new Uint8Array(77));
+    await store.put(project.objectKey(chunkName(refOf(2))), new Uint8Array(0));
     for (const expected of [undefined, 1000]) {
       const present = new PresentObjects(project, { signal, expected });
       expect(await present.sizeOf(refOf(1, lease))).toBe(77);
@@ -125,7 +125,7 @@ describe("StoredObjects", () => {
     for (const bytes of [undefined, 99, 0]) {
       const { store, project } = await setUp(count);
       const stored = new StoredObjects(project, { signal });
-      const key = project.key(chunkName(refOf(5)));
+      const key = project.objectKey(chunkName(refOf(5)));
       await store.delete([key]);
       if (bytes !== undefined) await store.put(key, new Uint8Array(bytes));
       for (let number = 0; number < count; number++) await stored.add(refOf(number), number % 50 + 1);

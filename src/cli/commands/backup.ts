@@ -1,7 +1,8 @@
 /** `varve backup`: a stream, device or producer becomes a restore point. */
 import { isatty } from "node:tty";
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import type { BackupProgress, BackupReport } from "../../engine/backup/backup.ts";
+import type { BackupReport } from "../../engine/backup/backup.ts";
+import type { BackupProgress } from "../../engine/backup/backup_run.ts";
 import { UsageError } from "../../errors.ts";
 import { MAX_TAGS } from "../../format/limits.ts";
 import { parseVolumeSpec } from "../../format/names.ts";
@@ -11,7 +12,8 @@ import { identified } from "../../sources/identified.ts";
 import type { RbdSpec } from "../../rbd/spec.ts";
 import { sourceOf, type SourceSpec } from "../../sources/source_spec.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, reportDone } from "../terminal/output.ts";
+import { isForPeople, printJson, printStatus, reportDone } from "../terminal/output.ts";
+import { chunkCounts } from "./point_page.ts";
 import { Progress, type ProgressState } from "../terminal/progress.ts";
 import { collect, examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { readShare, type Share } from "../sample.ts";
@@ -20,20 +22,23 @@ import { formatDuration, formatSize } from "../terminal/units.ts";
 const EXAMPLES = examples(
   [
     "varve backup acme/vm1 rbd:rbd/vm1",
-    "an image of Ceph: makes a snapshot, sends what changed since the last one",
+    "back up a Ceph image: snapshot it, upload the changes since the last backup",
   ],
-  ["varve backup acme/vm1 rbd:rbd/vm1@before-upgrade", "a snapshot that is there, which stays"],
+  ["varve backup acme/vm1 rbd:rbd/vm1@before-upgrade", "back up an existing snapshot and keep it"],
   [
     "varve backup acme/vm1 rbd:rbd/vm1 --check-sample 1/1000",
-    "compares a thousandth of what did not change, too: does the base fit?",
+    "also compare 0.1% of the unchanged chunks with the image",
   ],
-  ["varve backup acme/db /dev/vg0/db-snapshot --tag nightly", "a block device"],
-  ["varve backup acme/disk disk.img --format raw", "any file or pipe, byte for byte"],
+  ["varve backup acme/db /dev/vg0/db-snapshot --tag nightly", "back up a block device"],
+  ["varve backup acme/disk disk.img --format raw", "back up any file, byte for byte"],
   [
     "varve backup acme/vm1 --exec -- rbd export-diff --no-progress --from-snap S1 rbd/vm1@S2 -",
-    "what a script exports itself, with the exit code checked",
+    "back up the output of a command if it succeeds",
   ],
-  ["rbd export-diff --no-progress rbd/vm1@S1 - | varve backup acme/vm1", "the same by a pipe"],
+  [
+    "rbd export-diff --no-progress rbd/vm1@S1 - | varve backup acme/vm1",
+    "back up a stream from standard input",
+  ],
 );
 
 const STDIN_FD = 0;
@@ -53,29 +58,37 @@ interface BackupOptions extends GlobalOptions {
 export function addBackup(program: Root, invocation: Invocation): void {
   program.command("backup")
     .description(
-      "Back up a volume from an image of Ceph, a stream of rbd export-diff, a block device, or any bytes.",
+      "Back up a volume from a Ceph image, a block device, a file or a stream.",
     )
     .argument("<volume>", "PROJECT/VOLUME")
     .argument(
       "[source...]",
-      "rbd:POOL[/NAMESPACE]/IMAGE[@SNAP], a block device, a file, - for standard input (the default), or the command of --exec",
+      "rbd:POOL[/NAMESPACE]/IMAGE[@SNAP], a block device, a file, - for standard input (default), or the command for --exec",
     )
+    .optionsGroup("Source:")
     .addOption(
-      new Option("--format <format>", "auto: an rbd stream, or a block device's bytes; raw: any bytes")
+      new Option("--format <format>", "auto: an rbd stream or a block device; raw: any bytes")
         .choices(["auto", "raw"]).default("auto" as const),
     )
-    .option("--exec", "run the command after -- and back up what it prints, if it exits with 0")
-    .option("--tag <tag>", "a word to find the backup by; may be repeated", collectTags)
+    .option("--exec", "run the command after -- and back up its output, provided it exits with 0")
+    .optionsGroup("Ceph images (rbd:…):")
+    .option("--full", "back up the whole image even if an incremental backup is possible")
     .option(
       "--check-sample <part>",
-      "compare with the image a share of the chunks that it did not send, like 1/1000 or 5%",
+      "also compare this share of the unchanged chunks with the image, e.g. 1/1000 or 5%",
       readShare,
     )
-    .option("--full", "back up a whole image (rbd:…), even where what changed would do")
-    .option("--base <point>", "the point that a stream begins at, where its snapshot's name does not tell")
-    .option("--source-id <id>", "what image or device a stream is of; a point of another is no base", readId)
-    .option("--source-snapshot-id <id>", "which snapshot a stream ends at, beyond its name", readId)
-    .option("--from-snapshot-id <id>", "which one it begins at; the base has to be of that one", readId)
+    .optionsGroup("Streams and files:")
+    .option("--base <point>", "restore point that the stream starts at, if its snapshot name is ambiguous")
+    .option("--source-id <id>", "id of the image or device; bases with another id are not used", readId)
+    .option("--source-snapshot-id <id>", "id of the snapshot that the stream ends at", readId)
+    .option(
+      "--from-snapshot-id <id>",
+      "id of the snapshot that the stream starts at; must match the base",
+      readId,
+    )
+    .optionsGroup("Restore point:")
+    .option("--tag <tag>", "add a tag (one word); may be repeated", collectTags)
     .addHelpText("after", EXAMPLES)
     .action(async (volume, source, _, command) => {
       const options = command.optsWithGlobals();
@@ -89,16 +102,16 @@ export function addBackup(program: Root, invocation: Invocation): void {
 
 function readId(text: string): string {
   if (isSourceId(text)) return text;
-  throw new InvalidArgumentError(`Expected one word, of at most ${MAX_SOURCE_ID_CHARS} characters.`);
+  throw new InvalidArgumentError(`Expected one word of at most ${MAX_SOURCE_ID_CHARS} characters.`);
 }
 
 /** A tag stands in tables, in lists with commas, and on command lines: it is one word. */
 function collectTags(tag: string, tags?: string[]): string[] {
   if (!/^[^\s,\p{C}]{1,100}$/u.test(tag)) {
-    throw new InvalidArgumentError("Expected one word, of at most 100 characters.");
+    throw new InvalidArgumentError("Expected one word of at most 100 characters.");
   }
   if (tags !== undefined && tags.length >= MAX_TAGS) {
-    throw new InvalidArgumentError(`A backup has at most ${MAX_TAGS} tags.`);
+    throw new InvalidArgumentError(`A restore point has at most ${MAX_TAGS} tags.`);
   }
   return collect(tag, tags);
 }
@@ -121,13 +134,14 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   const warn = (line: string) => context.log.warn({}, line);
   const opened = await openSource(spec, { format: options.format, signal, stderr: screen, warn });
   const source = "image" in spec ? opened : identified(opened, idsOf(options));
-  const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
+  const progress = new Progress(screen, { enabled: isForPeople(options) });
   const onProgress = (state: BackupProgress) => progress.update(progressState(state));
   try {
     const { tag: tags = [], base } = options;
     const checkSample = options.checkSample && { ...options.checkSample, random: Math.random };
     const onCommitted = (reports: BackupReport[]) => {
-      progress.end(reports.map(summary).join(""));
+      progress.end();
+      printStatus(reports.map(summary).join(""), { screen, options });
       for (const report of reports) context.log.info(report, "backed up");
       if (options.json) reportDone(screen, () => printJson(reports.length === 1 ? reports[0] : reports));
     };
@@ -144,10 +158,9 @@ function summary({ project, volume, backup, chunks, checked_chunks, ...report }:
   const { changed, total } = chunks;
   const rate = Math.round(report.stream_bytes / Math.max(report.duration_s, 0.001));
   const took = `in ${formatDuration(report.duration_s)} (${formatSize(rate)}/s)`;
-  return `${project}/${volume}@${backup}: ${
-    formatSize(report.size_bytes)
-  }, ${changed} of ${total} chunks came in: ` +
-    `${chunks.new} new, ${chunks.reused} reused, ${chunks.zero} zero\n` +
+  return `${project}/${volume}@${backup}: ${formatSize(report.size_bytes)}, ${changed} of ${
+    counted(total, "chunk")
+  } read: ${chunkCounts(chunks)}\n` +
     `read ${formatSize(report.stream_bytes)}, uploaded ${formatSize(report.uploaded_bytes)} ${took}\n` +
     (checked_chunks === 0 ? "" : `compared ${counted(checked_chunks, "other chunk")} with the source\n`);
 }
@@ -156,14 +169,14 @@ function progressState(
   { position, sizeBytes, streamBytes, newBytes, reusedBytes }: BackupProgress,
 ): ProgressState {
   const notes = [`new ${formatSize(newBytes)}`, `reused ${formatSize(reusedBytes)}`];
-  return { doneBytes: position, sizeBytes, workBytes: streamBytes, notes };
+  return { done: position, total: sizeBytes, workBytes: streamBytes, notes };
 }
 
 function readVolume(text: string): { project: string; volume: string } {
   const { project, volume, point } = parseVolumeSpec(text);
   if (point === undefined) return { project, volume };
   throw new UsageError(
-    `Cannot back up to "${text}": a new backup gets its name by itself, leave out what follows the @`,
+    `Cannot back up to "${text}": restore points are named automatically; remove the @ part`,
   );
 }
 
@@ -173,18 +186,22 @@ function idsOf({ sourceId, sourceSnapshotId, fromSnapshotId }: BackupOptions): S
 
 function readSource(words: string[], options: BackupOptions): SourceSpec {
   if (options.exec && words.length === 0) {
-    throw new UsageError("Cannot run the producer: --exec wants a command after --");
+    throw new UsageError("Cannot back up: --exec needs a command after --");
   }
   if (!options.exec && words.length > 1) {
-    throw new UsageError(`Cannot back up "${words[1]}": one source at a time, or --exec for a command`);
+    throw new UsageError(
+      `Cannot back up "${words[1]}": only one source is allowed; use --exec to run a command`,
+    );
   }
   const [word = "-"] = words;
   const spec = options.exec ? { command: words } : sourceOf(word);
   if ("image" in spec) return readImage(spec, { word, options });
-  if (options.full) throw new UsageError("Cannot back up in full: --full is of rbd:POOL/IMAGE");
+  if (options.full) {
+    throw new UsageError("Cannot back up in full: --full needs a Ceph image (rbd:POOL/IMAGE)");
+  }
   if (word !== "-" || options.exec || !isatty(STDIN_FD)) return spec;
   throw new UsageError(
-    "Cannot back up what is typed: pipe a stream in, name an image, file or device, or use --exec",
+    "Cannot read the backup from a terminal: pipe a stream in, name an image, file or device, or use --exec",
   );
 }
 
@@ -203,6 +220,6 @@ function readImage(
   const given = Object.entries(ofStreams).find(([, value]) => value !== undefined);
   if (given === undefined) return { image, isFull: options.full };
   throw new UsageError(
-    `Cannot back up "${word}" with ${given[0]}: that is for streams and files; leave it out`,
+    `Cannot back up "${word}" with ${given[0]}: that option is for streams and files; remove it`,
   );
 }

@@ -31,9 +31,9 @@ complete -o default -F _varve varve
 `;
 
 const EXAMPLES = examples(
-  ["varve completion bash > /etc/bash_completion.d/varve", "for bash"],
-  ['varve completion zsh > "${fpath[1]}/_varve"', "for zsh"],
-  ["varve completion fish > ~/.config/fish/completions/varve.fish", "for fish"],
+  ["varve completion bash > /etc/bash_completion.d/varve", "install it for bash"],
+  ['varve completion zsh > "${fpath[1]}/_varve"', "install it for zsh"],
+  ["varve completion fish > ~/.config/fish/completions/varve.fish", "install it for fish"],
 );
 
 /** To be called when all other commands are there. */
@@ -43,20 +43,25 @@ export function addCompletion(program: Root): void {
   });
   const command = program.commands.find((command) => command.name() === "completion")!;
   command.registeredArguments[0]!.choices(SHELLS);
-  command.description("Print a script that completes commands and options in a shell.");
+  command.description("Print the shell completion script for bash, zsh or fish.");
   command.addHelpText("after", EXAMPLES);
   command.action((...[shell]) => {
     if (shell === "bash") print(BASH_SCRIPT);
     else completion.setup("varve", "varve", String(shell));
   });
-  completeShells(completion);
+  completeWords(completion, { command: "completion", argument: "shell", words: SHELLS });
   completeCommonOptions(completion);
   completeFiles(completion);
+  const words = [...completion.commands.keys()];
+  completeWords(completion, { command: "help", argument: "name", words });
 }
 
-function completeShells({ commands }: RootCommand): void {
-  const argument = commands.get("completion")!.arguments.get("shell")!;
-  argument.handler = (complete) => SHELLS.forEach((shell) => complete(shell, ""));
+function completeWords(
+  { commands }: RootCommand,
+  { command, argument, words }: { command: string; argument: string; words: readonly string[] },
+): void {
+  commands.get(command)!.arguments.get(argument)!.handler = (complete) =>
+    words.forEach((word) => complete(word, ""));
 }
 
 /** The library knows a command's own options only; ours are taken after a command as well. */

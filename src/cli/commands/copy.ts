@@ -6,15 +6,19 @@ import { VarveError } from "../../errors.ts";
 import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import type { Store } from "../../store/store.ts";
 import { openOtherStore, type Session, withSession } from "../context.ts";
-import { printJson, reportDone } from "../terminal/output.ts";
+import { isForPeople, printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { Progress, type ProgressState } from "../terminal/progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
+import { counted } from "../../util/counted.ts";
 import { formatDuration, formatSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve copy acme --to s3://offsite/backups", "what is missing there of a project; made there if need be"],
-  ["varve copy acme/vm1 --to /mnt/usb/varve", "of one volume, onto a disk"],
-  ["varve copy acme/vm1@latest --to /mnt/usb/varve", "only its latest point"],
+  [
+    "varve copy acme --to s3://offsite/backups",
+    "copy all restore points of a project that are missing there",
+  ],
+  ["varve copy acme/vm1 --to /mnt/usb/varve", "copy one volume to a disk"],
+  ["varve copy acme/vm1@latest --to /mnt/usb/varve", "copy only its latest restore point"],
 );
 
 interface CopyOptions extends GlobalOptions {
@@ -31,17 +35,17 @@ interface Scope {
 
 export function addCopy(program: Root, invocation: Invocation): void {
   program.command("copy")
-    .description("Copy restore points to a second repository. Only what is missing there is sent.")
+    .description("Copy restore points to a second repository. Only missing data is transferred.")
     .argument("<spec>", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT")
-    .requiredOption("--to <url>", "the second repository: s3://BUCKET/PREFIX or a directory")
-    .option("--to-s3-endpoint <url>", "where the second repository's S3 store is, if not where the first is")
-    .option("--to-profile <name>", "the AWS profile with the second one's credentials, if they are others")
+    .requiredOption("--to <url>", "second repository: s3://BUCKET/PREFIX or a directory")
+    .option("--to-s3-endpoint <url>", "S3 endpoint URL of the second repository (default: as for the first)")
+    .option("--to-profile <name>", "AWS profile for the second repository (default: as for the first)")
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       const scope = readScope(spec);
       await withSession(
-        { options, invocation, interrupted: "what was copied stays; run it again for the rest" },
+        { options, invocation, interrupted: "some objects were copied; run it again to copy the rest" },
         (session) => run(scope, { options, session, invocation }),
       );
     });
@@ -60,14 +64,15 @@ async function run(
   const { context, store, secrets } = session;
   const { openRepository } = await import("../../project/repository.ts");
   const { copy } = await import("../../engine/copy/copy.ts");
-  const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
+  const progress = new Progress(invocation.screen, { enabled: isForPeople(options) });
   const to = await openSecond(options, context);
   try {
     const copied = await copy(await openRepository(store, context), {
       ...{ ...scope, secrets, to },
       onProgress: (state) => progress.update(progressState(state)),
     }, context);
-    progress.end(summary(copied));
+    progress.end();
+    printStatus(summary(copied), { screen: invocation.screen, options });
     context.log.info(copied, "copied");
     if (options.json) reportDone(invocation.screen, () => printJson(copied));
     assertUndamaged(copied, invocation);
@@ -85,13 +90,16 @@ async function openSecond(options: CopyOptions, context: Context): Promise<Store
 }
 
 function progressState({ point, points, sizeBytes, doneBytes, copiedBytes }: CopyProgress): ProgressState {
-  const notes = [`point ${point} of ${points}`, `copied ${formatSize(copiedBytes)}`];
-  return { doneBytes, sizeBytes, workBytes: copiedBytes, notes };
+  const done = point - 1 + (sizeBytes === 0 ? 0 : doneBytes / sizeBytes);
+  const notes = [`copied ${formatSize(copiedBytes)}`];
+  return { done, total: points, unit: "point", workBytes: copiedBytes, notes };
 }
 
 function summary({ project, to, points, objects, copied_bytes, duration_s }: CopyReport): string {
-  return `${project} to ${to}: ${points.copied} points copied, ${points.present} were there; ` +
-    `${objects.copied} objects (${formatSize(copied_bytes)}) copied, ${objects.present} were there, ` +
+  return `${project} to ${to}: ${counted(points.copied, "point")} copied, ${points.present} already there; ` +
+    `${counted(objects.copied, "object")} (${
+      formatSize(copied_bytes)
+    }) copied, ${objects.present} already there, ` +
     `in ${formatDuration(duration_s)}\n`;
 }
 
@@ -101,6 +109,6 @@ function assertUndamaged({ project, damaged }: CopyReport, { screen }: Invocatio
     screen.write(`not copied: ${project}/${volume}@${backup}: ${reason}\n`);
   }
   if (damaged.length === 0) return;
-  const points = damaged.length === 1 ? "1 point is" : `${damaged.length} points are`;
+  const points = damaged.length === 1 ? "1 restore point is" : `${damaged.length} restore points are`;
   throw new VarveError("damage", `Cannot copy all of "${project}": ${points} damaged`);
 }

@@ -15,8 +15,8 @@ import { examples, type GlobalOptions, type Invocation, type Root, VERSION } fro
 import { formatDuration, formatSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve erase acme", "shows what there is, and asks for the name again; needs no passphrase"],
-  ["varve erase acme --yes-erase acme --json", "for a script; the report is the evidence"],
+  ["varve erase acme", "show what would be erased and ask for confirmation; needs no passphrase"],
+  ["varve erase acme --yes-erase acme --json", "erase without asking; the report is the evidence"],
 );
 
 /** Names in one line. */
@@ -29,10 +29,10 @@ interface EraseOptions extends GlobalOptions {
 
 export function addErase(program: Root, invocation: Invocation): void {
   program.command("erase")
-    .description("Erase a project for good: its keys, then all that there is of it, old versions included.")
+    .description("Erase a project permanently: its keys, then all its data, including old versions.")
     .argument("<project>")
-    .option("--yes-erase <name>", "the project's name again, instead of being asked for it")
-    .option("--even-held", "also if points of it are held (varve hold)")
+    .option("--yes-erase <name>", "confirm with the project's name instead of being asked")
+    .option("--even-held", "erase the project even if restore points are held (see varve hold)")
     .addHelpText("after", EXAMPLES)
     .action(async (project, _, command) => {
       const options: EraseOptions = command.optsWithGlobals();
@@ -42,7 +42,7 @@ export function addErase(program: Root, invocation: Invocation): void {
         {
           options,
           invocation,
-          interrupted: `"${project}" is erased in part; run it again`,
+          interrupted: `"${project}" is only partly erased; run it again`,
           needsNoSecret: true,
         },
         (session) => run(project, { options, session, invocation }),
@@ -55,12 +55,14 @@ function assertAnswer(project: string, { options, invocation }: Omit<Run, "sessi
   if (options.yesErase !== undefined) return assertRepeated(project, options.yesErase);
   if (process.stdin.isTTY === true && invocation.screen.isTerminal) return;
   throw new UsageError(
-    `Cannot erase "${project}": nobody can be asked here; repeat its name with --yes-erase`,
+    `Cannot erase "${project}": there is no terminal to confirm on; pass --yes-erase ${project}`,
   );
 }
 
 function assertRepeated(project: string, again: string): void {
-  if (again !== project) throw new UsageError(`Cannot erase "${project}": its name was not repeated`);
+  if (again !== project) {
+    throw new UsageError(`Cannot erase "${project}": the name given to confirm is another one`);
+  }
 }
 
 interface Run {
@@ -131,7 +133,7 @@ function assertNotHeld(project: string, held: readonly HeldPoint[], { evenHeld }
   const which = more.length === 0 ? `"${point}" is held` : `"${point}" and ${more.length} more are held`;
   throw new VarveError(
     "failed",
-    `Cannot erase "${project}": ${which}; varve release lets them go, --even-held erases them, too`,
+    `Cannot erase "${project}": ${which}; release them with varve release, or use --even-held`,
   );
 }
 
@@ -164,7 +166,7 @@ function some(names: readonly string[]): string {
 
 async function ask({ screen, signal }: Invocation): Promise<string> {
   const lines = createInterface({ input: process.stdin, terminal: false, signal });
-  screen.write("Its name again: ");
+  screen.write("Type the project name to confirm: ");
   try {
     for await (const line of lines) return line;
     signal.throwIfAborted();
@@ -175,10 +177,10 @@ async function ask({ screen, signal }: Invocation): Promise<string> {
 }
 
 function waitLine(project: string, leases: number, waitMs: number): string {
-  return `"${project}" has ${leases} leases of running or ended work: waiting ${
+  return `"${project}" has ${counted(leases, "lease")} of other jobs: waiting ${
     formatDuration(waitMs / 1000)
   } ` +
-    `until that has noticed\n`;
+    `until they notice\n`;
 }
 
 function summary(report: EraseReport): string {
@@ -193,8 +195,10 @@ function summary(report: EraseReport): string {
     }`,
     ...held.map(heldLine),
     `keys: ${keys.length === 0 ? "none, they were gone before" : some(keys)}`,
-    `deleted: ${objects} objects (${formatSize(bytes)}), ${delete_markers} delete markers and ` +
-    `${unfinished_uploads} unfinished uploads`,
+    `deleted: ${counted(objects, "object")} (${formatSize(bytes)}), ${
+      counted(delete_markers, "delete marker")
+    } and ` +
+    `${counted(unfinished_uploads, "unfinished upload")}`,
     `listed after: ${report.listed_after}`,
     ...report.not_covered.map((what) => `not covered: ${what}`),
   ];
@@ -202,10 +206,10 @@ function summary(report: EraseReport): string {
 }
 
 function leftText({ locked }: EraseReport): string {
-  const parts = [`${locked.objects} objects (${formatSize(locked.bytes)}) are still there`];
+  const parts = [`${counted(locked.objects, "object")} (${formatSize(locked.bytes)}) left`];
   if (locked.until !== null) parts.push(`locked until ${locked.until} at the latest`);
   if (locked.legal_holds > 0) parts.push(`${locked.legal_holds} under a legal hold`);
-  if (locked.not_locked > 0) parts.push(`${locked.not_locked} that could not be deleted`);
-  parts.push(locked.keys > 0 ? "the key is among them" : "nobody can read them, the key is gone");
+  if (locked.not_locked > 0) parts.push(`${locked.not_locked} not deleted`);
+  parts.push(locked.keys > 0 ? "the key is one of them" : "none can be read, because the key is deleted");
   return parts.join(", ");
 }

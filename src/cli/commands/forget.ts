@@ -6,22 +6,28 @@ import { escapeControls, UsageError, VarveError } from "../../errors.ts";
 import { assertProjectName, parseVolumeSpec, quote } from "../../format/names.ts";
 import { assertPolicy, type RetentionPolicy } from "../../engine/retention/policy.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, printTable, reportDone } from "../terminal/output.ts";
+import { print, printJson, printStatus, printTable, reportDone } from "../terminal/output.ts";
+import { distinctTimes } from "../terminal/point_times.ts";
+import { shortId } from "../../format/backup_id.ts";
 import { collect, examples, type GlobalOptions, type Invocation, readCount, type Root } from "../root.ts";
 import type { Screen } from "../terminal/screen.ts";
-import { parseDuration } from "../terminal/units.ts";
+import { formatTime, parseDuration } from "../../util/time.ts";
 
 const EXAMPLES = examples(
   [
     "varve forget acme --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --dry-run",
-    "what would stay and what would go of each volume",
+    "show what would be kept and deleted in each volume",
   ],
-  ["varve forget acme/vm1 --keep-last 30", "all but the last 30 backups of a volume"],
+  ["varve forget acme/vm1 --keep-last 30", "keep the last 30 restore points of a volume"],
   [
     "varve forget acme/vm1 --keep-within 30d --keep-tag release",
-    "all that are older and do not have the tag",
+    "keep the last 30 days and everything with a tag",
   ],
-  ["varve forget acme/vm1@before-upgrade", "one backup"],
+  ["varve forget acme/vm1@before-upgrade", "forget one restore point"],
+  [
+    "varve forget acme --keep-daily 14; varve gc acme",
+    "for cron: free the space, too, even if one volume was refused",
+  ],
 );
 
 interface ForgetFlags extends GlobalOptions {
@@ -41,33 +47,39 @@ interface ForgetFlags extends GlobalOptions {
 
 export function addForget(program: Root, invocation: Invocation): void {
   program.command("forget")
-    .description("Drop restore points. What only they needed is deleted by varve gc.")
-    .argument("<name>", "PROJECT or PROJECT/VOLUME, and what to keep; or PROJECT/VOLUME@POINT")
-    .option("--keep-last <count>", "the newest points", readCount(1))
-    .option("--keep-hourly <count>", "the newest point of each of the last hours that have one", readCount(1))
-    .option("--keep-daily <count>", "the same of days", readCount(1))
-    .option("--keep-weekly <count>", "the same of weeks, which begin on Monday", readCount(1))
-    .option("--keep-monthly <count>", "the same of months", readCount(1))
-    .option("--keep-yearly <count>", "the same of years", readCount(1))
+    .description("Remove restore points by a policy or by name. Run varve gc to free the space.")
+    .argument("<name>", "PROJECT or PROJECT/VOLUME with --keep options, or PROJECT/VOLUME@POINT")
+    .optionsGroup("Policy:")
+    .option("--keep-last <count>", "keep the last COUNT restore points", readCount(1))
+    .option(
+      "--keep-hourly <count>",
+      "keep the last one of each of the last COUNT hours that have any",
+      readCount(1),
+    )
+    .option("--keep-daily <count>", "the same for days", readCount(1))
+    .option("--keep-weekly <count>", "the same for weeks, which start on Monday", readCount(1))
+    .option("--keep-monthly <count>", "the same for months", readCount(1))
+    .option("--keep-yearly <count>", "the same for years", readCount(1))
     .option(
       "--keep-within <time>",
-      "what is at most so much older than the newest point, like 12h or 30d",
+      "keep all that are no older than this, measured from the newest one, e.g. 12h or 30d",
       readAge,
     )
-    .option("--keep-tag <tag>", "also what has this tag; may be repeated", collect)
-    .option("--time-zone <name>", "whose hours and days, like Europe/Berlin", "UTC")
+    .option("--keep-tag <tag>", "also keep all that have this tag; may be repeated", collect)
+    .option("--time-zone <name>", "time zone for the hourly to yearly rules, e.g. Europe/Berlin", "UTC")
+    .optionsGroup("Safety:")
     .addOption(
-      new Option("--max-drop <percent>", "of a volume's points, to be dropped at once without --force")
+      new Option("--max-drop <percent>", "refuse to forget more than this share of a volume without --force")
         .argParser(readPercent).default(50, "50%"),
     )
-    .option("--force", "drop more than that")
-    .option("--dry-run", "show what would stay, by which rule, and what would go")
+    .option("--force", "forget more than --max-drop allows")
+    .option("--dry-run", "show what would be kept, by which rule, and what would be forgotten")
     .addHelpText("after", EXAMPLES)
     .action(async (name, _, command) => {
       const options = command.optsWithGlobals();
       const target = readTarget(name, options);
       await withSession(
-        { options, invocation, interrupted: "some points may be forgotten" },
+        { options, invocation, interrupted: "some restore points may be forgotten" },
         async (session) => {
           const rows = await run(target, { options, session });
           report(name, { rows, options, screen: invocation.screen });
@@ -88,7 +100,7 @@ function readTarget(name: string, options: ForgetFlags): Target {
     const { project, volume, point } = spec;
     if (!keeps) return { kind: "point", project, volume, point };
     throw new UsageError(
-      `Cannot forget ${quote(name)}: one point is dropped by its name, without --keep options`,
+      `Cannot forget ${quote(name)}: a single restore point is forgotten by name; remove the --keep options`,
     );
   }
   const project = spec?.project ?? name;
@@ -124,16 +136,28 @@ function report(
   name: string,
   { rows, options, screen }: { rows: ForgetRow[]; options: ForgetFlags; screen: Screen },
 ): void {
+  const problems = escapeControls(problemLines(rows));
+  const statement = [`${name}: ${summary(rows, options)}\n`, ...nextLines(rows, options)].join("");
+  const isAnswer = options.dryRun === true && options.json !== true;
   if (options.json && options.dryRun) printJson(rows);
   else if (options.json) reportDone(screen, () => printJson(rows));
-  else if (options.dryRun) printTable(["VOLUME", "BACKUP", "TIME", "ACTION", "RULES"], rows.map(tableRow));
-  if (!options.json && !options.quiet) screen.write(`${name}: ${summary(rows, options)}\n`);
-  assertNoProblems(name, { rows, screen });
+  if (isAnswer) printTable(["VOLUME", "TIME", "ID", "ACTION", "RULES"], tableRows(rows));
+  if (isAnswer && !options.quiet) print(problems + statement);
+  else {
+    printStatus(statement, { screen, options });
+    screen.write(problems);
+  }
+  assertNoProblems(name, rows);
 }
 
-function tableRow(row: ForgetRow): string[] {
-  const { project, volume, backup, time, rules } = row;
-  return [`${project}/${volume}`, backup, time, actionOf(row), rules.join(", ")];
+function tableRows(rows: readonly ForgetRow[]): string[][] {
+  return [...Map.groupBy(rows, ({ volume }) => volume).values()].flatMap((points) => {
+    const timeOf = distinctTimes(points.map(({ time }) => time));
+    return points.map((row) => {
+      const time = timeOf(row.time) ?? formatTime(Date.parse(row.time), "second");
+      return [`${row.project}/${row.volume}`, time, shortId(row.backup), actionOf(row), row.rules.join(", ")];
+    });
+  });
 }
 
 /** `refused`: it should go, and stays. */
@@ -149,28 +173,47 @@ function summary(rows: readonly ForgetRow[], { dryRun }: ForgetFlags): string {
   const verb = dryRun ? "would be forgotten" : "forgotten";
   const held = count("held") > 0 ? ` (${count("held")} held)` : "";
   const refused = count("refused") > 0 ? `, ${count("refused")} refused` : "";
-  return `${count("drop")} of ${rows.length} points ${verb}, ${count("keep", "held")} kept${held}${refused}`;
+  return `${count("drop")} of ${counted(rows.length, "point")} ${verb}, ${
+    count("keep", "held")
+  } kept${held}${refused}`;
 }
 
-/** One line for each volume and what is wrong with it, then the error. */
-function assertNoProblems(name: string, { rows, screen }: { rows: ForgetRow[]; screen: Screen }): void {
+/** How to learn what that frees: how much only the dropped points need takes a walk over all of the project to tell. */
+function nextLines(rows: readonly ForgetRow[], { dryRun }: ForgetFlags): string[] {
+  const [first, ...others] = new Set(
+    rows.filter((row) => actionOf(row) === "drop").map(({ project, volume }) => `${project}/${volume}`),
+  );
+  if (first === undefined) return [];
+  const project = first.slice(0, first.indexOf("/"));
+  if (!dryRun) return [`"varve gc ${project}" frees what only ${rows.length === 1 ? "it" : "they"} needed\n`];
+  const rest = others.length === 0 ? "" : `, and so for ${counted(others.length, "other volume")}`;
+  return [`"varve stats ${first}" shows what each point alone would free${rest}\n`];
+}
+
+/** One line for each volume and what is wrong with it. */
+function problemLines(rows: readonly ForgetRow[]): string {
+  const staying = rows.filter(({ problem }) => problem !== null);
+  const lines = Map.groupBy(staying, ({ project, volume, problem }) => `${project}/${volume}: ${problem}`);
+  return [...lines].map(([line, [row]]) => `${row!.kept ? "unreadable" : "refused"}: ${line}\n`).join("");
+}
+
+function assertNoProblems(name: string, rows: readonly ForgetRow[]): void {
   const staying = rows.filter(({ problem }) => problem !== null);
   if (staying.length === 0) return;
-  const lines = Map.groupBy(staying, ({ project, volume, problem }) => `${project}/${volume}: ${problem}`);
-  for (const [line, [row]] of lines) {
-    screen.write(escapeControls(`${row!.kept ? "unreadable" : "refused"}: ${line}\n`));
-  }
   const refused = staying.filter(({ kept }) => !kept).length;
   const [code, what] = refused === 0
-    ? ["damage", `${counted(staying.length, "point")} cannot be read`] as const
-    : ["failed", `${counted(refused, "point")} should go and ${refused === 1 ? "stays" : "stay"}`] as const;
+    ? ["damage", `${counted(staying.length, "restore point")} cannot be read`] as const
+    : [
+      "failed",
+      `${counted(refused, "expired restore point")} ${refused === 1 ? "was" : "were"} not deleted`,
+    ] as const;
   throw new VarveError(code, `Cannot forget all of ${quote(name)}: ${what}`);
 }
 
 function readAge(text: string): number {
-  const ms = parseDuration(text);
+  const ms = parseDuration(text, "hdwy");
   if (ms !== undefined) return ms;
-  throw new InvalidArgumentError("Expected a time like 12h, 30d, 8w or 1y.");
+  throw new InvalidArgumentError("Expected a duration such as 12h, 30d, 8w or 1y.");
 }
 
 function readPercent(text: string): number {

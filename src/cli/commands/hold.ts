@@ -5,19 +5,19 @@ import { UsageError } from "../../errors.ts";
 import { MAX_REASON_BYTES } from "../../format/limits.ts";
 import { parseVolumeSpec, quote } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, reportDone } from "../terminal/output.ts";
-import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
+import { printJson, printStatus, reportDone } from "../terminal/output.ts";
+import { examples, type GlobalOptions, type Invocation, POINT_FORMS, type Root } from "../root.ts";
 
-const POINT = "PROJECT/VOLUME@POINT; a POINT is latest, a backup, a snapshot (snap:NAME), ~N or a time";
+const POINT = `PROJECT/VOLUME@POINT; POINT is ${POINT_FORMS}`;
 
 export function addHold(program: Root, invocation: Invocation): void {
   program.command("hold")
-    .description("Keep a backup from being forgotten.")
+    .description("Protect a restore point from varve forget.")
     .argument("<point>", POINT)
-    .option("--reason <text>", "shown by varve show", readReason)
+    .option("--reason <text>", "reason to display in varve show", readReason)
     .addHelpText(
       "after",
-      examples([`varve hold acme/vm1@before-upgrade --reason "case 4711"`, "until it is released"]),
+      examples([`varve hold acme/vm1@before-upgrade --reason "case 4711"`, "keep it until varve release"]),
     )
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
@@ -37,11 +37,11 @@ function readReason(text: string): string {
 
 export function addRelease(program: Root, invocation: Invocation): void {
   program.command("release")
-    .description("Let a backup that was held be forgotten again.")
+    .description("Remove the hold from a restore point.")
     .argument("<point>", POINT)
     .addHelpText(
       "after",
-      examples(["varve release acme/vm1@before-upgrade", "the next varve forget may drop it"]),
+      examples(["varve release acme/vm1@before-upgrade", "let the next varve forget delete it"]),
     )
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
@@ -61,13 +61,14 @@ async function run(
   const { project, volume, point } = parseVolumeSpec(spec);
   if (point === undefined) {
     throw new UsageError(
-      `Cannot tell which backup of ${quote(spec)} is meant: expected PROJECT/VOLUME@POINT`,
+      `Cannot read ${quote(spec)} as a restore point: expected PROJECT/VOLUME@POINT`,
     );
   }
-  const interrupted = "varve list shows whether it is held";
+  const interrupted = "see varve list for whether it is held";
   await withSession({ options, invocation, interrupted }, async (session) => {
     const done = await work(session, { project, volume, point, secrets: session.secrets });
-    if (options.json) reportDone(invocation.screen, () => printJson(done));
-    else if (!options.quiet) invocation.screen.write(`${project}/${volume}@${done.backup}: ${verb}\n`);
+    const { screen } = invocation;
+    if (options.json) reportDone(screen, () => printJson(done));
+    printStatus(`${project}/${volume}@${done.backup}: ${verb}\n`, { screen, options });
   });
 }

@@ -6,7 +6,7 @@ import { NoRepositoryError, UsageError, VarveError } from "../../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../../format/limits.ts";
 import { assertProjectName } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, reportDone } from "../terminal/output.ts";
+import { printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { type Secret, warnOfShort } from "../secrets.ts";
 import { formatSize, parseSize } from "../terminal/units.ts";
@@ -14,13 +14,13 @@ import { formatSize, parseSize } from "../terminal/units.ts";
 const EXAMPLES = examples(
   [
     "varve init acme --repo s3://backups/ceph --passphrase-file /etc/varve/acme",
-    "a repository in a bucket, if there is none, and a project in it",
+    "create a project, and its repository in a bucket if there is none",
   ],
-  ["varve init beta gamma --key-file /etc/varve/key", "two more projects, each with its own key"],
-  ["varve init scratch --no-encryption", "one that everybody can read who can read the store"],
+  ["varve init beta gamma --key-file /etc/varve/key", "create two more projects, each with its own key"],
+  ["varve init scratch --no-encryption", "create a project without encryption"],
   [
     "varve init --repo /mnt/nas/varve --chunk-size 1M",
-    "only a repository, in a directory, with smaller chunks",
+    "create only a repository, in a directory, with smaller chunks",
   ],
 );
 
@@ -32,12 +32,17 @@ interface InitOptions extends GlobalOptions {
 
 export function addInit(program: Root, invocation: Invocation): void {
   program.command("init")
-    .description("Make a repository where there is none, and projects in it.")
-    .argument("[projects...]", "PROJECT, which gets a key of its own, wrapped for the passphrase or key file")
-    .option("--no-encryption", "make the projects without a secret: who can read the store can read them")
+    .description("Create a repository, and projects in it.")
+    .argument(
+      "[projects...]",
+      "PROJECT names; each project gets its own key, protected by the passphrase or key file",
+    )
+    .option("--no-encryption", "do not encrypt: anyone with read access to the store can read the projects")
     .option(
       "--chunk-size <size>",
-      `how volumes are cut, for good (default: ${formatSize(DEFAULT_CHUNK_BYTES)})`,
+      `chunk size of the repository; it cannot be changed later (default: ${
+        formatSize(DEFAULT_CHUNK_BYTES)
+      })`,
       readSize,
     )
     .addHelpText("after", EXAMPLES)
@@ -45,7 +50,7 @@ export function addInit(program: Root, invocation: Invocation): void {
       const options: InitOptions = command.optsWithGlobals();
       projects.forEach(assertProjectName);
       await withSession(
-        { options, invocation, interrupted: "there may be a repository now, and some of the projects" },
+        { options, invocation, interrupted: "the repository and some of the projects may have been created" },
         (session) => run([...new Set(projects)], { options, session, invocation }),
       );
     });
@@ -72,18 +77,19 @@ async function run(names: readonly string[], { options, session, invocation }: R
     const report = { repository: id, url: store.url, chunk_size_bytes: chunkBytes, projects: made };
     return reportDone(invocation.screen, () => printJson(report));
   }
-  if (options.quiet) return;
-  const { screen } = invocation;
-  if (isNew) screen.write(`Made the repository "${store.url}"\n`);
-  for (const { name, encryption } of projects) {
-    screen.write(`Made the project "${name}", ${ENCRYPTION_TEXT[encryption]}\n`);
-  }
+  const lines = [
+    ...isNew ? [`Created the repository "${store.url}"\n`] : [],
+    ...projects.map(({ name, encryption }) =>
+      `Created the project "${name}", ${ENCRYPTION_TEXT[encryption]}\n`
+    ),
+  ];
+  printStatus(lines.join(""), { screen: invocation.screen, options });
 }
 
 const ENCRYPTION_TEXT = {
-  "none": "not encrypted: who can read the store can read it",
-  "passphrase": "encrypted; nobody can read it without the passphrase: keep that elsewhere too",
-  "key-file": "encrypted; nobody can read it without the key file: keep that elsewhere too",
+  "none": "not encrypted: anyone with read access to the store can read it",
+  "passphrase": "encrypted; without the passphrase it cannot be read, so keep a copy elsewhere",
+  "key-file": "encrypted; without the key file it cannot be read, so keep a copy elsewhere",
 };
 
 /** Before anything is made. Throws `UsageError` where it is not clear what the projects are to be opened with. */
@@ -92,20 +98,22 @@ function chooseSecret(
   options: InitOptions,
   { secrets, context }: Session,
 ): Secret | undefined {
-  const cannot = `Cannot make ${names.length === 1 ? `project "${names[0]}"` : "the projects"}`;
+  const cannot = `Cannot create ${names.length === 1 ? `project "${names[0]}"` : "the projects"}`;
   if (!options.encryption) {
     if (options.passphraseFile === undefined && options.keyFile === undefined) return undefined;
-    throw new UsageError(`${cannot}: --no-encryption and a secret contradict each other`);
+    throw new UsageError(
+      `${cannot}: --no-encryption contradicts --passphrase-file and --key-file; give only one of them`,
+    );
   }
   const [secret, ...others] = secrets;
   if (names.length === 0) return undefined;
   if (secret === undefined) {
     throw new UsageError(
-      `${cannot}: it needs a secret: give --passphrase-file or --key-file, or say --no-encryption`,
+      `${cannot}: no secret was given; use --passphrase-file, --key-file or --no-encryption`,
     );
   }
   if (others.length > 0) {
-    throw new UsageError(`${cannot}: ${secrets.length} secrets are given; give the one to make it with`);
+    throw new UsageError(`${cannot}: ${secrets.length} secrets were given; give only one`);
   }
   warnOfShort(secret, (line) => context.log.warn({}, line));
   return secret;
@@ -127,7 +135,7 @@ async function openOrMake(
       const size = formatSize(repository.chunkBytes);
       throw new VarveError(
         "conflict",
-        `Cannot change the chunk size of "${store.url}": it is ${size}, for good`,
+        `Cannot change the chunk size of "${store.url}": it is fixed at ${size}; leave out --chunk-size`,
       );
     }
   }
@@ -141,6 +149,6 @@ async function openOrMake(
 
 function readSize(text: string): number {
   const bytes = parseSize(text);
-  if (bytes === undefined) throw new InvalidArgumentError("Expected a size like 4M or 4194304.");
+  if (bytes === undefined) throw new InvalidArgumentError("Expected a size such as 4M or 4194304.");
   return bytes;
 }

@@ -2,14 +2,13 @@
 import type { Finding } from "../../engine/verify/findings.ts";
 import type { PointReport } from "../../engine/verify/points.ts";
 import { printTable } from "../terminal/output.ts";
+import { distinctTimes } from "../terminal/point_times.ts";
 import { formatSize } from "../terminal/units.ts";
 
-/** Of an ISO time: up to the minute, the second. */
-const TIME_DIGITS = [16, 19];
 /** Whole points of a volume that get a line each; more are told in one. */
 const MAX_WHOLE = 10;
 
-export interface ShownPoints {
+interface ShownPoints {
   project: string;
   points: readonly PointReport[];
   findings: readonly Finding[];
@@ -41,21 +40,10 @@ export function pointRows({ project, points, findings }: ShownPoints, there: str
   return rows;
 }
 
-/** By its time, to the minute if no other point of the volume has that; by its id where no time is known, or two have it. */
+/** By its time, or its id where no time is known or two points have the same. */
 function pointNames(points: readonly PointReport[]): (point: PointReport) => string {
-  const shorten = (time: string, digits: number) => `${time.slice(0, digits).replace("T", " ")}Z`;
-  const counts = new Map<string, number>();
-  for (const { time } of points) {
-    for (const digits of time === null ? [] : TIME_DIGITS) {
-      const name = shorten(time!, digits);
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-    }
-  }
-  return ({ time, backup }) => {
-    if (time === null) return backup;
-    const names = TIME_DIGITS.map((digits) => shorten(time, digits));
-    return names.find((name) => counts.get(name) === 1) ?? backup;
-  };
+  const nameOf = distinctTimes(points.map(({ time }) => time).filter((time) => time !== null));
+  return ({ time, backup }) => (time === null ? undefined : nameOf(time)) ?? backup;
 }
 
 function goodState({ state }: PointReport, there: string): string {

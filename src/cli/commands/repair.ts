@@ -16,10 +16,10 @@ import { formatDuration } from "../terminal/units.ts";
 const EXAMPLES = examples(
   [
     "varve repair acme/db --source /dev/rbd0",
-    "from a device that still holds some of the content, wherever it lies there",
+    "re-read lost chunks from a device that still holds them, at any position",
   ],
-  ["varve repair acme --from-repo s3://second/copy", "from a second repository of the same project"],
-  ["varve repair acme", "mark what is damaged: the next backups with that content store it again"],
+  ["varve repair acme --from-repo s3://second/copy", "fetch lost objects from a copy of the project"],
+  ["varve repair acme", "mark damaged objects, so that the next backup stores them again"],
 );
 
 interface RepairOptions extends GlobalOptions {
@@ -30,20 +30,20 @@ interface RepairOptions extends GlobalOptions {
 export function addRepair(program: Root, invocation: Invocation): void {
   program.command("repair")
     .description(
-      "Heal what is missing or damaged; what cannot be healed now is marked, for the next backup to heal. Deletes nothing.",
+      "Repair missing and damaged objects, or mark them for the next backup to repair. Deletes nothing.",
     )
     .argument("<spec>", "PROJECT or PROJECT/VOLUME")
-    .option("--source <path>", "a device, file or rbd:POOL/IMAGE@SNAP that may still hold the content")
+    .option("--source <path>", "read content from a device, a file or rbd:POOL/IMAGE@SNAP")
     .option(
       "--from-repo <url>",
-      "another repository that has the same project: also brings back lost keys, points and holds",
+      "fetch objects from a copy of the project, including lost keys, restore points and holds",
     )
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
       const options = command.optsWithGlobals();
       const scope = readScope(spec);
       await withSession(
-        { options, invocation, interrupted: "what was healed stays healed" },
+        { options, invocation, interrupted: "objects repaired so far stay repaired" },
         async (session) => {
           const repaired = await run(scope, { options, session, invocation });
           reportDone(invocation.screen, () => {
@@ -53,7 +53,10 @@ export function addRepair(program: Root, invocation: Invocation): void {
           const { length: left } = repaired.left;
           if (left === 0) return;
           const objects = left === 1 ? "1 object is" : `${left} objects are`;
-          throw new VarveError("damage", `Cannot heal all of "${spec}" now: ${objects} left`);
+          throw new VarveError(
+            "damage",
+            `Cannot repair all of "${spec}": ${objects} still damaged or missing`,
+          );
         },
       );
     });
@@ -103,7 +106,7 @@ function readScope(spec: string): { project: string; volume?: string } {
   const { project, volume, point } = parseVolumeSpec(spec);
   if (point === undefined) return { project, volume };
   throw new UsageError(
-    `Cannot repair "${spec}": a project or a volume is repaired, leave out what follows the @`,
+    `Cannot repair "${spec}": only whole projects and volumes are repaired; remove the @ part`,
   );
 }
 

@@ -10,7 +10,7 @@ import { UsageError, VarveError } from "../../errors.ts";
 import { parseVolumeSpec } from "../../format/names.ts";
 import type { Source } from "../../sources/source.ts";
 import { type Session, withSession } from "../context.ts";
-import { print, printJson, reportDone } from "../terminal/output.ts";
+import { isForPeople, print, printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { Progress, type ProgressState } from "../terminal/progress.ts";
 import {
   type Destination,
@@ -20,28 +20,28 @@ import {
   readDestination,
   type TargetOptions,
 } from "./restore_target.ts";
-import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
+import { examples, type GlobalOptions, type Invocation, POINT_FORMS, type Root } from "../root.ts";
 import { formatDuration, formatSize, parseSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
   [
     "varve restore acme/vm1 --to vm1.img",
-    "the latest backup; a file that exists is changed only where it differs",
+    "restore the latest restore point; in an existing file only the differences are written",
   ],
-  ["varve restore acme/vm1@before-upgrade --to /dev/rbd0", "the backup of a snapshot, onto a device"],
+  ["varve restore acme/vm1@before-upgrade --to /dev/rbd0", "restore a snapshot to a device"],
   [
     "varve restore acme/vm1@~1 --exec -- rbd import --no-progress - rbd/vm1-old",
-    "the one before the latest, as a new image",
+    "restore the one before the latest to a new Ceph image",
   ],
   [
     "rbd export-diff --from-snap S2 rbd/vm1 - | " +
     "varve restore acme/vm1@S1 --to /dev/rbd0 --changed-since S2 --changes -",
-    "a device that was the backup of the snapshot S2: only what changed since, and what differs, is read and written",
+    "roll a device back from snapshot S2 to S1, reading and writing only the differences",
   ],
   [
     "rbd snap rollback rbd/vm1@S2 && varve restore acme/vm1@S1 --format rbd-diff --from S2 " +
     "--exec -- rbd import-diff --no-progress - rbd/vm1",
-    "an image in destination, from a snapshot that it still has; examples/rbd-restore.sh does it with all checks",
+    "roll an image back from a snapshot that it still has; examples/rbd-restore.sh adds checks",
   ],
 );
 
@@ -58,36 +58,40 @@ interface RestoreOptions extends GlobalOptions, TargetOptions {
 
 export function addRestore(program: Root, invocation: Invocation): void {
   program.command("restore")
-    .description("Restore a volume. Only what differs on the target is fetched.")
-    .argument("<point>", "PROJECT/VOLUME[@POINT]; a POINT is latest, a backup, a snapshot, ~N or a time")
-    .argument("[command...]", "the command of --exec")
-    .option("--to <path>", "a block device, a file, or - for standard output")
-    .option("--exec", "run the command after -- and give it the volume; it is killed where not all comes")
+    .description("Restore a volume. Only data that differs on the target is downloaded.")
+    .argument("<point>", `PROJECT/VOLUME[@POINT]; POINT is ${POINT_FORMS}`)
+    .argument("[command...]", "command for --exec")
+    .optionsGroup("Target:")
+    .option("--to <path>", "restore to a block device, a file, or - for standard output")
+    .option("--exec", "run the command after -- with the volume as its input; kill it if the restore fails")
     .addOption(
       new Option("--format <format>", "raw: the volume's bytes; rbd-diff: a stream for rbd import-diff")
         .choices(["raw", "rbd-diff"]).default("raw" as const),
     )
-    .option("--from <point>", "with rbd-diff: the backup whose snapshot the image still has")
-    .option("--head", "with rbd-diff: do not make the snapshot of the point, the image may still have it")
-    .option("--changed-since <point>", "the target is that backup, except for what --changes names")
+    .option("--resize", "truncate a file that is larger than the volume")
+    .option("--force", "write to a device even if it is mounted or in use")
+    .optionsGroup("Differential restore:")
+    .option("--from <point>", "with rbd-diff: restore point whose snapshot the image still has")
+    .option("--head", "with rbd-diff: do not create the snapshot of the restore point on the image")
+    .option("--changed-since <point>", "restore point that the target still matches, except for --changes")
     .option(
       "--changes <file>",
-      "rbd export-diff --from-snap of that backup's snapshot, or - for standard input",
+      "output of rbd export-diff --from-snap with that snapshot, or - for standard input",
     )
-    .option("--offset <bytes>", "restore only the part that begins here", readSize)
-    .option("--length <bytes>", "and has this length (default: up to the end)", readSize)
-    .option("--no-trust-cache", "read a file also where it was not written to since it was last restored")
-    .option("--dry-run", "compare and say what would be fetched and written, change nothing")
-    .option("--verify-target", "in the end read everything back from the device and compare")
-    .option("--resize", "cut a file that is larger than the volume")
-    .option("--force", "also write to a device that is mounted or in use")
-    .option("--keep-going", "restore all that can be where some of it is damaged")
+    .optionsGroup("Partial restore:")
+    .option("--offset <bytes>", "start at this offset of the volume", readSize)
+    .option("--length <bytes>", "restore this many bytes (default: up to the end)", readSize)
+    .option("--keep-going", "continue past damaged chunks and list them")
+    .optionsGroup("Safety:")
+    .option("--dry-run", "estimate how much would be downloaded and written, without writing")
+    .option("--no-trust-cache", "always read the target file, even if it looks unchanged")
+    .option("--verify-target", "read the device back afterwards and compare it")
     .addHelpText("after", EXAMPLES)
     .action(async (point, words, _, command) => {
       const options = command.optsWithGlobals();
       const destination = readDestination(options, words);
       assertOptions(options, destination);
-      const interrupted = `"${nameOf(destination)}" is not complete`;
+      const interrupted = interruption(destination, options);
       await withSession(
         { options, invocation, interrupted },
         (session) => run(point, { destination, options, session, invocation }),
@@ -95,15 +99,23 @@ export function addRestore(program: Root, invocation: Invocation): void {
     });
 }
 
+/** What Ctrl-C leaves, and whether the same command can go on from there. */
+function interruption(destination: Destination, { dryRun }: RestoreOptions): string {
+  if (dryRun === true) return "nothing was changed";
+  const state = `"${nameOf(destination)}" is incomplete`;
+  const isResumed = "path" in destination && !isPiped(destination);
+  return isResumed ? `${state}; run the same command again to resume` : state;
+}
+
 function readSize(text: string): number {
   const bytes = parseSize(text);
-  if (bytes === undefined) throw new InvalidArgumentError("Expected a number of bytes, like 4096 or 4M.");
+  if (bytes === undefined) throw new InvalidArgumentError("Expected a number of bytes, such as 4096 or 4M.");
   return bytes;
 }
 
 function assertOptions(options: RestoreOptions, destination: Destination): void {
   if (options.json === true && isPiped(destination)) {
-    throw new UsageError("Cannot print JSON: the volume goes to standard output");
+    throw new UsageError("Cannot print JSON: the volume is written to standard output; remove --json");
   }
   const refuse = (condition: boolean, state: string) => {
     if (condition) throw new UsageError(`Cannot restore: ${state}`);
@@ -111,25 +123,28 @@ function assertOptions(options: RestoreOptions, destination: Destination): void 
   const isDiff = options.format === "rbd-diff";
   refuse(
     !isDiff && (options.from !== undefined || options.head === true),
-    "--from and --head go with --format rbd-diff",
+    "--from and --head need --format rbd-diff",
   );
   refuse(
     (options.changes === undefined) !== (options.changedSince === undefined),
-    "--changed-since and --changes go together",
+    "--changed-since and --changes need each other",
   );
-  refuse(isDiff && options.changes !== undefined, "--changes goes with a raw target");
+  refuse(isDiff && options.changes !== undefined, "--changes cannot be used with --format rbd-diff");
   refuse(
     isDiff && (options.offset !== undefined || options.length !== undefined),
-    "a stream of differences is always whole",
+    "--offset and --length cannot be used with --format rbd-diff",
   );
-  refuse(options.changes === "-" && isatty(STDIN_FD), "no changes are piped in");
+  refuse(
+    options.changes === "-" && isatty(STDIN_FD),
+    "--changes - needs a stream on standard input, which is a terminal",
+  );
   refuse(
     isPiped(destination) && options.dryRun !== true && isatty(STDOUT_FD),
-    "standard output is a terminal: pipe it on, or name a file or device",
+    "standard output is a terminal; redirect it, or name a file or device",
   );
   refuse(
     options.verifyTarget === true && (isDiff || isPiped(destination) || "command" in destination),
-    "--verify-target cannot read a stream back",
+    "--verify-target needs a device or a raw file, which can be read back",
   );
 }
 
@@ -146,7 +161,7 @@ async function run(spec: string, { destination, options, session, invocation }: 
   const { openRepository } = await import("../../project/repository.ts");
   const { restore } = await import("../../engine/restore/restore.ts");
   const repository = await openRepository(store, context);
-  const progress = new Progress(screen, { enabled: !options.json && !options.quiet });
+  const progress = new Progress(screen, { enabled: isForPeople(options) });
   const changes = await openChanges(options, invocation);
   const target = new NamedTarget(destination, { options, invocation, repositoryUrl: store.url });
   try {
@@ -157,10 +172,10 @@ async function run(spec: string, { destination, options, session, invocation }: 
     }, context).catch((error) => {
       throw target.explain(error);
     });
-    progress.end(report.damaged.length === 0 && options.dryRun !== true ? summary(spec, report) : "");
-    if (options.dryRun === true && options.json !== true && options.quiet !== true && !isPiped(destination)) {
-      print(summary(spec, report));
-    }
+    progress.end();
+    if (options.dryRun !== true) {
+      if (report.damaged.length === 0) printStatus(summary(spec, report), { screen, options });
+    } else if (isForPeople(options) && !isPiped(destination)) print(summary(spec, report));
     context.log.info(report, "restored");
     if (options.json && options.dryRun) printJson(report);
     else if (options.json) reportDone(screen, () => printJson(report));
@@ -206,11 +221,11 @@ function assertUndamaged(
 ): void {
   if (damaged.length === 0) return;
   for (const { offset, length, reason, target } of merged(damaged)) {
-    const left = target === "zeros" ? "zeros in their destination" : "left as they were";
+    const left = target === "zeros" ? "zeros in their place" : "left as they were";
     screen.write(`damaged: offset ${offset}, ${length} bytes, ${left}: ${reason}\n`);
   }
   const chunks = damaged.length === 1 ? "1 chunk is" : `${damaged.length} chunks are`;
-  const state = `${chunks} damaged, "${nameOf(destination)}" is not complete`;
+  const state = `${chunks} damaged; "${nameOf(destination)}" is incomplete`;
   throw new VarveError("damage", `Cannot restore all of "${spec}": ${state}`);
 }
 
@@ -247,5 +262,5 @@ function progressState(
   { sizeBytes, doneBytes, downloadedBytes, writtenBytes }: RestoreProgress,
 ): ProgressState {
   const notes = [`fetched ${formatSize(downloadedBytes)}`, `written ${formatSize(writtenBytes)}`];
-  return { doneBytes, sizeBytes, workBytes: doneBytes, notes };
+  return { done: doneBytes, total: sizeBytes, notes };
 }

@@ -26,10 +26,14 @@ export interface TargetOptions {
 /** `words` is what follows the point. Throws `UsageError` where that is not one destination. */
 export function readDestination({ to, exec }: TargetOptions, words: readonly string[]): Destination {
   const refused = (state: string) => new UsageError(`Cannot restore: ${state}`);
-  if (exec !== true && words.length > 0) throw refused(`what is "${words[0]}"? A command goes with --exec`);
-  if ((to === undefined) === (exec === undefined)) throw refused("say where to, with --to or with --exec");
+  if (exec !== true && words.length > 0) {
+    throw refused(`the argument "${words[0]}" is not expected; a command needs --exec`);
+  }
+  if ((to === undefined) === (exec === undefined)) {
+    throw refused("the target is missing; give either --to or --exec");
+  }
   if (to !== undefined) return { path: to };
-  if (words.length === 0) throw refused("--exec wants a command after --");
+  if (words.length === 0) throw refused("--exec needs a command after --");
   return { command: words };
 }
 
@@ -91,7 +95,7 @@ export class NamedTarget {
   explain(error: unknown): unknown {
     if (this.#command?.isCut !== true) return error;
     const state =
-      `"${this.#command.name}" was killed before it had all: remove what it has made, or roll it back`;
+      `"${this.#command.name}" was killed before it had read everything; remove or roll back its output`;
     if (error instanceof InterruptedError) return new InterruptedError(`Interrupted: ${state}`);
     const code = error instanceof VarveError ? error.code : "failed";
     return new VarveError(code, `${describeError(error)}; ${state}`, { cause: error });
@@ -111,7 +115,7 @@ export class NamedTarget {
     const { from, head } = this.#options;
     const fromSnapshot = base === undefined ? undefined : snapshotFromJson(base.to_snapshot);
     if (base !== undefined && fromSnapshot === undefined) {
-      throw new UsageError(`Cannot restore from "${from}": that backup is of no snapshot`);
+      throw new UsageError(`Cannot restore from "${from}": that restore point has no snapshot`);
     }
     const toSnapshot = head === true ? undefined : snapshotFromJson(info.to_snapshot);
     return { sizeBytes: info.size_bytes, fromSnapshot, toSnapshot };

@@ -1,25 +1,29 @@
 /** `varve stats`: what projects, volumes and points take in the store, and what forgetting them would free. */
-import type { ProjectStats, StatsOptions } from "../../engine/stats/stats.ts";
+import type { ProjectStats, StatsOptions, StatsProgress } from "../../engine/stats/stats.ts";
 import type { PointStats, VolumeStats } from "../../engine/stats/usage_walk.ts";
 import { UsageError, VarveError } from "../../errors.ts";
 import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";
-import { print, printJson, printTable } from "../terminal/output.ts";
+import { isForPeople, print, printJson, printTable } from "../terminal/output.ts";
+import { distinctTimes } from "../terminal/point_times.ts";
+import { Progress, type ProgressState } from "../terminal/progress.ts";
+import { shortId } from "../../format/backup_id.ts";
+import { formatTime } from "../../util/time.ts";
 import { counted as numbered } from "../../util/counted.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { formatSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve stats", "every volume: what it takes, and shares with others"],
-  ["varve stats acme/vm1", "its points, and what forgetting each of them would free"],
+  ["varve stats", "show the storage usage of every volume, shared and not"],
+  ["varve stats acme/vm1", "show how much space forgetting each restore point would free"],
 );
 
 type Scope = Pick<StatsOptions, "project" | "volume">;
 
 export function addStats(program: Root, invocation: Invocation): void {
   program.command("stats")
-    .description("Show what is stored, shared, and would be freed.")
-    .argument("[name]", "PROJECT or PROJECT/VOLUME; without it, all that there is")
+    .description("Show storage usage by project, volume and restore point.")
+    .argument("[name]", "PROJECT or PROJECT/VOLUME (default: all projects)")
     .addHelpText("after", EXAMPLES)
     .action(async (name, _, command) => {
       const options = command.optsWithGlobals();
@@ -39,7 +43,7 @@ function readScope(name: string): Scope {
   const { project, volume, point } = parseVolumeSpec(name);
   if (point === undefined) return { project, volume };
   throw new UsageError(
-    `Cannot count "${name}": leave out what follows the @, all points of the volume are shown`,
+    `Cannot count "${name}": usage is shown for whole volumes; remove the @ part`,
   );
 }
 
@@ -53,21 +57,38 @@ async function run(
   const { listProjects } = await import("../../project/open_project.ts");
   const { stats } = await import("../../engine/stats/stats.ts");
   const repository = await openRepository(store, context);
-  const isShown = screen.isTerminal && !options.json && !options.quiet;
+  const progress = new Progress(screen, { enabled: isForPeople(options) });
   const count = (project: string) => {
-    const onProgress: StatsOptions["onProgress"] = ({ objects, pages }) =>
-      isShown && screen.show(`${project}: ${objects} objects, ${pages} pages`);
-    return stats(repository, { project, volume: scope?.volume, secrets, onProgress }, context);
+    const onProgress = (state: StatsProgress) => progress.update(progressState(state));
+    return stats(repository, { project, volume: scope?.volume, secrets, onProgress }, context)
+      .finally(() => progress.end());
   };
   const counted = scope === undefined
     ? await closed.each(listProjects(repository, context), count)
     : [await count(scope.project)];
-  screen.erase();
   if (options.json) printJson(scope === undefined ? counted : counted[0]);
   else if (scope?.volume !== undefined) printPoints(counted[0]!);
   else printVolumes(counted);
-  if (!options.json && !options.quiet) { for (const project of counted) print(markedNote(project)); }
+  if (isForPeople(options)) {
+    const notes = counted.flatMap((project) => [savedNote(project), markedNote(project)]);
+    print(notes.join(""));
+  }
   assertAllReadable(counted);
+}
+
+/** First objects are listed, then pages read, whose number is known by then. */
+function progressState({ objects, pages, ofPages }: StatsProgress): ProgressState {
+  if (ofPages === undefined) return { done: objects, total: undefined, unit: "object", notes: [] };
+  return { done: pages, total: ofPages, unit: "page", notes: [`${objects} objects`] };
+}
+
+/** By how much deduplication and compression make it less. */
+function savedNote({ project, points, logical_bytes: logical, stored_bytes: stored }: ProjectStats): string {
+  if (logical === null || points === 0 || stored === 0) return "";
+  const ratio = (logical / stored).toFixed(1);
+  return `${project}: ${numbered(points, "point")} of ${formatSize(logical)} in all, stored in ${
+    formatSize(stored)
+  } (ratio ${ratio})\n`;
 }
 
 function markedNote({ project, marked }: ProjectStats): string {
@@ -89,7 +110,7 @@ function assertAllReadable(projects: readonly ProjectStats[]): void {
   const all = broken.map(({ project }) => project).join('", "');
   throw new VarveError(
     "damage",
-    `Cannot count all of "${all}": incomplete: ${what} cannot be read; "varve verify ${first.project}" says what that concerns`,
+    `Cannot count all of "${all}": ${what} cannot be read; run "varve verify ${first.project}" to see the effect`,
   );
 }
 
@@ -103,7 +124,8 @@ function printVolumes(projects: ProjectStats[]): void {
     ...project.volumes.map((volume) => volumeRow(project.project, volume)),
     projectRow(project),
   ]);
-  printTable(["VOLUME", "POINTS", "SIZE", "ALL POINTS", "STORED", "SHARED", "UNIQUE", "GARBAGE"], rows);
+  if (projects.length > 1) rows.push(totalRow(projects));
+  printTable(["VOLUME", "POINTS", "NEWEST", "ALL POINTS", "STORED", "SHARED", "UNIQUE", "GARBAGE"], rows);
 }
 
 function volumeRow(project: string, volume: VolumeStats): string[] {
@@ -119,9 +141,26 @@ function projectRow(
   return [project, String(points), "", formatKnown(logical_bytes), formatSize(stored_bytes), "", "", garbage];
 }
 
+/** Over projects, which share nothing. */
+function totalRow(projects: readonly ProjectStats[]): string[] {
+  const sum = (values: (number | null)[]) =>
+    values.reduce((total, value) => total === null || value === null ? null : total + value, 0);
+  const points = sum(projects.map(({ points }) => points))!;
+  const logical = sum(projects.map(({ logical_bytes }) => logical_bytes));
+  const stored = sum(projects.map(({ stored_bytes }) => stored_bytes));
+  const garbage = sum(projects.map(({ unreferenced_bytes }) => unreferenced_bytes));
+  const [all, kept, left] = [logical, stored, garbage].map(formatKnown) as [string, string, string];
+  return ["all projects", String(points), "", all, kept, "", "", left];
+}
+
 function printPoints({ volumes }: ProjectStats): void {
+  const points = volumes[0]?.backups ?? [];
+  const timeOf = distinctTimes(points.map(({ time }) => time));
   const row = ({ backup, time, size_bytes, unique_bytes }: PointStats) => [
-    ...[backup, time, formatSize(size_bytes), formatKnown(unique_bytes)],
+    timeOf(time) ?? formatTime(Date.parse(time), "second"),
+    shortId(backup),
+    formatSize(size_bytes),
+    formatKnown(unique_bytes),
   ];
-  printTable(["BACKUP", "TIME", "SIZE", "FREES"], (volumes[0]?.backups ?? []).map(row));
+  printTable(["TIME", "ID", "SIZE", "FREES"], points.map(row));
 }

@@ -1,32 +1,37 @@
 /** `varve verify`: reads back what restore points need, and tells what is missing or damaged. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { RangeReport, VerifySourceReport } from "../../engine/verify/verify_source.ts";
-import type { Sample, VerifyReport } from "../../engine/verify/verify.ts";
+import type { Sample } from "../../engine/verify/sample.ts";
+import type { VerifyProgress } from "../../engine/verify/verifier.ts";
+import type { VerifyReport } from "../../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../../errors.ts";
 import { projectPrefix } from "../../format/layout.ts";
 import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { sourceOf } from "../../sources/source_spec.ts";
 import { withSession } from "../context.ts";
-import { print, printJson } from "../terminal/output.ts";
+import { isForPeople, print, printJson } from "../terminal/output.ts";
 import { counted } from "../../util/counted.ts";
 import { printPointTable } from "./point_table.ts";
-import { Progress } from "../terminal/progress.ts";
+import { Progress, type ProgressState } from "../terminal/progress.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { readShare } from "../sample.ts";
 import { formatDuration, formatSize } from "../terminal/units.ts";
 
 const EXAMPLES = examples(
-  ["varve verify acme", "reads every chunk of the project back"],
-  ["varve verify acme/db@before-upgrade", "what one point needs"],
-  ["varve verify --exists", "that everything is there, in all projects: cheap, for every night"],
-  ["varve verify acme --sample 1/7", "a seventh each day, everything in a week"],
-  ["varve verify acme --max-age 30d", "what was not read for a month; goes on where it was interrupted"],
-  ["varve verify acme --sample 5%", "some chunks, others each time"],
+  ["varve verify acme", "read back every chunk of a project"],
+  ["varve verify acme/db@before-upgrade", "verify one restore point"],
+  ["varve verify --exists", "check that all objects exist, in all projects; cheap enough for every night"],
+  ["varve verify acme --sample 1/7", "read back one seventh each day, everything within a week"],
+  ["varve verify acme --max-age 30d", "skip chunks verified within 30 days; rerun it to resume"],
+  ["varve verify acme --sample 5%", "read back a random sample"],
   [
     "varve verify acme/db@before-upgrade --source /dev/rbd0",
-    "compares the point with the mapped snapshot, and says where they differ",
+    "compare a restore point with the mapped snapshot and list the differences",
   ],
-  ["varve verify acme/db@before-upgrade --source rbd:rbd/db@before-upgrade", "the same without mapping it"],
+  [
+    "varve verify acme/db@before-upgrade --source rbd:rbd/db@before-upgrade",
+    "compare it without mapping the snapshot",
+  ],
 );
 
 /** Objects that are told by their keys. */
@@ -37,18 +42,22 @@ const DAY_MS = 24 * 3600_000;
 
 export function addVerify(program: Root, invocation: Invocation): void {
   program.command("verify")
-    .description("Read back what restore points need, and tell which points are whole. Changes nothing.")
-    .argument("[spec]", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT; without it all projects")
-    .option("--exists", "only that every chunk is there")
-    .option("--sample <part>", "read back only a share, like 5%, or today's part, like 1/7", readSample)
+    .description("Check that restore points are complete and undamaged. Changes nothing.")
+    .argument("[spec]", "PROJECT, PROJECT/VOLUME or PROJECT/VOLUME@POINT (default: all projects)")
+    .option("--exists", "check only that every object exists")
+    .option(
+      "--sample <part>",
+      "read back a random share (e.g. 5%) or today's part (e.g. 1/7) of the chunks",
+      readSample,
+    )
     .option(
       "--max-age <days>",
-      "pass over what this host found whole so many days ago at most, like 30d",
+      "skip chunks that this host verified within this many days, e.g. 30d",
       readDays,
     )
     .option(
       "--source <path>",
-      "compare one point with a device, file or rbd:POOL/IMAGE@SNAP, or - for what is piped in, instead of reading chunks back",
+      "compare a restore point with a device, a file, rbd:POOL/IMAGE@SNAP, or - for standard input",
     )
     .addHelpText("after", EXAMPLES)
     .action(async (spec, _, command) => {
@@ -58,24 +67,20 @@ export function addVerify(program: Root, invocation: Invocation): void {
         return await compare(spec, { source: options.source, options, invocation });
       }
       if (options.exists === true && options.sample !== undefined) {
-        throw new UsageError("Cannot verify: --exists reads nothing back, --sample does");
+        throw new UsageError(
+          "Cannot verify: --exists and --sample contradict each other; give only one of them",
+        );
       }
       const sample: Sample = options.exists === true ? { kind: "none" } : options.sample ?? { kind: "all" };
       await withSession(
-        { options, invocation, interrupted: "what was not read is not verified" },
+        { options, invocation, interrupted: "the remaining chunks were not verified" },
         async ({ store, secrets, context, closed }) => {
           const { openRepository } = await import("../../project/repository.ts");
           const { expectedProjects } = await import("../../project/seen_points.ts");
           const { verify } = await import("../../engine/verify/verify.ts");
           const repository = await openRepository(store, context);
-          const progress = new Progress(invocation.screen, { enabled: !options.json && !options.quiet });
-          const onProgress = ({ chunks, bytes }: { chunks: number; bytes: number }) =>
-            progress.update({
-              doneBytes: bytes,
-              sizeBytes: undefined,
-              workBytes: bytes,
-              notes: [`${chunks} chunks`],
-            });
+          const progress = new Progress(invocation.screen, { enabled: isForPeople(options) });
+          const onProgress = (state: VerifyProgress) => progress.update(progressState(state));
           const work = (scope: Scope) =>
             verify(
               repository,
@@ -94,13 +99,24 @@ export function addVerify(program: Root, invocation: Invocation): void {
     });
 }
 
+function progressState({ points, chunks, expected, bytes }: VerifyProgress): ProgressState {
+  if (chunks === 0) return { done: points, total: undefined, unit: "point", notes: [] };
+  return {
+    done: chunks,
+    total: expected,
+    unit: "chunk",
+    workBytes: bytes,
+    notes: [`read ${formatSize(bytes)}`],
+  };
+}
+
 /** All of the source is compared: what asks for less must not seem to be heard. */
 function assertNoOtherMode(options: { exists?: unknown; sample?: unknown; maxAge?: unknown }): void {
   const others = { "--exists": options.exists, "--sample": options.sample, "--max-age": options.maxAge };
   const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? [];
   if (other === undefined) return;
   throw new UsageError(
-    `Cannot verify: --source compares all of the point, ${other} is for reading chunks back`,
+    `Cannot verify: --source compares the whole restore point; remove ${other}`,
   );
 }
 
@@ -110,10 +126,10 @@ async function compare(
   { source: path, options, invocation }: { source: string; options: GlobalOptions; invocation: Invocation },
 ): Promise<void> {
   if (spec === undefined || !spec.includes("/")) {
-    throw new UsageError("Cannot compare with a source: one point is wanted, PROJECT/VOLUME[@POINT]");
+    throw new UsageError("Cannot compare with a source: expected one restore point, PROJECT/VOLUME[@POINT]");
   }
   await withSession(
-    { options, invocation, interrupted: "not all was compared" },
+    { options, invocation, interrupted: "the comparison is incomplete" },
     async ({ store, secrets, context }) => {
       const { openRepository } = await import("../../project/repository.ts");
       const { verifySource } = await import("../../engine/verify/verify_source.ts");
@@ -122,8 +138,12 @@ async function compare(
       const warn = (line: string) => context.log.warn({}, line);
       const repository = await openRepository(store, context);
       const source = await openSource(sourceOf(path), { format: "raw", signal, stderr: screen, warn });
+      const progress = new Progress(screen, { enabled: isForPeople(options) });
+      const onProgress = ({ chunks, total }: { chunks: number; total: number }) =>
+        progress.update({ done: chunks, total, unit: "chunk", notes: [] });
       try {
-        const report = await verifySource(repository, { ...parseVolumeSpec(spec), secrets, source }, context);
+        const request = { ...parseVolumeSpec(spec), secrets, source, onProgress };
+        const report = await verifySource(repository, request, context).finally(() => progress.end());
         if (options.json) printJson(report);
         else if (!options.quiet) print(comparison(spec, report));
         assertNoDifferences(report, { spec, source: source.name });
@@ -166,11 +186,11 @@ function assertNoDifferences(
     states.push(
       `${
         formatSize(differs.bytes)
-      } differ from "${source}": the source may have changed since, or be another snapshot, ` +
-        "or the backup was taken against another base; if it is that snapshot, unchanged, back up in full",
+      } differ from "${source}": it may have changed since or be another snapshot; ` +
+        "if it is the same snapshot, unchanged, the backup used a wrong base: back up in full",
     );
   }
-  if (states.length > 0) throw new VarveError("damage", `Cannot vouch for "${spec}": ${states.join("; ")}`);
+  if (states.length > 0) throw new VarveError("damage", `Cannot verify "${spec}": ${states.join("; ")}`);
 }
 
 /** A share of the chunks by chance; or the part of today, counted from 1970 in UTC. */
@@ -182,7 +202,7 @@ function readSample(text: string): Sample {
 
 function readDays(text: string): number {
   const days = /^(\d{1,5})d?$/.exec(text)?.[1];
-  if (days === undefined) throw new InvalidArgumentError("Expected a number of days, like 30d.");
+  if (days === undefined) throw new InvalidArgumentError("Expected a number of days, such as 30d.");
   return Number(days);
 }
 
@@ -248,5 +268,5 @@ function assertNoFindings(reports: VerifyReport[]): void {
   const count = reports.reduce((sum, { findings }) => sum + findings.length, 0);
   if (count === 0) return;
   const objects = count === 1 ? "1 object is" : `${count} objects are`;
-  throw new VarveError("damage", `Cannot vouch for the repository: ${objects} missing or damaged`);
+  throw new VarveError("damage", `Cannot verify the repository: ${objects} missing or damaged`);
 }

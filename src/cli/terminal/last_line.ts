@@ -1,7 +1,7 @@
 /** The last line on standard error of a command that failed: for people, or with `--json` for scripts. README, "Exit codes". */
 import { type ErrorCode, escapeJson } from "../../errors.ts";
 
-export interface Failure {
+interface Failure {
   code: ErrorCode;
   /** The process's exit code. */
   exit: number;

@@ -1,5 +1,6 @@
-/** The progress line of a backup or restore: a bar, bytes, rate, time left, and what the command counts besides. */
+/** The progress line of a command that takes time: a bar, how far, rate, time left, and what the command counts besides. */
 import type { Screen } from "./screen.ts";
+import { counted } from "../../util/counted.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 /** At most ten a second: more cannot be read, and costs. */
@@ -9,17 +10,19 @@ const RATE_WINDOW_MS = 5000;
 const BAR_CELLS = 20;
 
 export interface ProgressState {
-  /** How far, of `sizeBytes`; from them follow the bar and the time left. */
-  doneBytes: number;
-  /** `undefined` while nobody knows (a raw pipe). */
-  sizeBytes: number | undefined;
-  /** What the rate is measured by: what was read or compared until now. */
-  workBytes: number;
+  /** How far, of `total`: bytes, or so many of `unit`. */
+  done: number;
+  /** `undefined` while nobody knows (a raw pipe). With it there are a bar and the time left. */
+  total: number | undefined;
+  /** What is counted where that is not bytes: `chunk`. */
+  unit?: string | undefined;
+  /** Bytes that the rate is measured by: what was read or compared until now. Without it the rate is that of `done`. */
+  workBytes?: number | undefined;
   /** `new 1.2 GiB`, `reused 300 MiB`. */
   notes: string[];
 }
 
-export interface ProgressOptions {
+interface ProgressOptions {
   enabled: boolean;
   /** Milliseconds; replaced by tests. */
   now?: () => number;
@@ -47,19 +50,20 @@ export class Progress {
     const nowMs = this.#now();
     if (!this.#enabled || nowMs - this.#shownMs < UPDATE_INTERVAL_MS) return;
     this.#shownMs = nowMs;
-    const rate = `${formatSize(this.#work.measure(state.workBytes, nowMs))}/s`;
-    const pace = this.#done.measure(state.doneBytes, nowMs);
+    const pace = this.#done.measure(state.done, nowMs);
+    const rate = state.workBytes === undefined
+      ? `${amount(pace, state)}/s`
+      : `${formatSize(this.#work.measure(state.workBytes, nowMs))}/s`;
     this.#screen.show([...position(state), rate, ...timeLeft(state, pace), ...state.notes].join("  "));
   }
 
-  /** Erases the line, and leaves `summary` where it was. Can be called again. */
-  end(summary = ""): void {
+  /** Erases the line. Can be called again. */
+  end(): void {
     this.#screen.erase();
-    if (this.#enabled && summary !== "") this.#screen.write(summary);
   }
 }
 
-/** Bytes a second, as an exponentially weighted mean over `RATE_WINDOW_MS`. */
+/** So much a second, as an exponentially weighted mean over `RATE_WINDOW_MS`. */
 class Rate {
   #bytes = 0;
   #ms: number;
@@ -72,7 +76,7 @@ class Rate {
   measure(bytes: number, ms: number): number {
     const passedMs = ms - this.#ms;
     if (passedMs > 0) {
-      const current = (bytes - this.#bytes) / passedMs * 1000;
+      const current = Math.max(0, bytes - this.#bytes) / passedMs * 1000; // a next volume begins at 0
       const weight = 1 - Math.exp(-passedMs / RATE_WINDOW_MS);
       const before = this.#perSecond ?? current;
       this.#perSecond = before + weight * (current - before);
@@ -82,18 +86,20 @@ class Rate {
   }
 }
 
-function position({ doneBytes, sizeBytes }: ProgressState): string[] {
-  if (sizeBytes === undefined) return [formatSize(doneBytes)];
-  const part = sizeBytes === 0 ? 1 : Math.min(1, doneBytes / sizeBytes);
+function position({ done, total, ...state }: ProgressState): string[] {
+  if (total === undefined) return [amount(done, state)];
+  const part = total === 0 ? 1 : Math.min(1, done / total);
   const cells = Math.floor(part * BAR_CELLS);
   const bar = "#".repeat(cells) + ".".repeat(BAR_CELLS - cells);
-  return [
-    `[${bar}] ${String(Math.floor(part * 100)).padStart(3)}%`,
-    `${formatSize(doneBytes)} of ${formatSize(sizeBytes)}`,
-  ];
+  const of = state.unit === undefined ? formatSize(done) : String(Math.floor(done));
+  return [`[${bar}] ${String(Math.floor(part * 100)).padStart(3)}%`, `${of} of ${amount(total, state)}`];
 }
 
-function timeLeft({ doneBytes, sizeBytes }: ProgressState, pace: number): string[] {
-  if (sizeBytes === undefined || pace <= 0) return [];
-  return [`ETA ${formatDuration(Math.max(0, sizeBytes - doneBytes) / pace)}`];
+function amount(count: number, { unit }: Pick<ProgressState, "unit">): string {
+  return unit === undefined ? formatSize(count) : counted(count, unit);
+}
+
+function timeLeft({ done, total }: ProgressState, pace: number): string[] {
+  if (total === undefined || pace <= 0) return [];
+  return [`ETA ${formatDuration(Math.max(0, total - done) / pace)}`];
 }

@@ -6,7 +6,7 @@ const STDERR_FD = 2;
 const ERASE_LINE = "\r\u001b[K";
 const DEFAULT_COLUMNS = 80;
 
-export interface ScreenOptions {
+interface ScreenOptions {
   isTerminal: boolean;
   /** Read for every progress line: terminals are resized. */
   columns: () => number | undefined;

@@ -1,8 +1,9 @@
 /** What is said of a base that is not whole, or that an increment needs and cannot read. */
 import { DamageError, isUnreadable, MissingError, type UnreadableError, VarveError } from "../../errors.ts";
-import { isGone, type OpenManifest } from "../../project/catalog.ts";
+import { isGone, type OpenManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
+import { counted } from "../../util/counted.ts";
 import type { WrittenVolume } from "./volume_writer.ts";
 
 /** The point is as whole as its base, and of what is known to be broken there a full backup stores again what it has. */
@@ -14,11 +15,11 @@ export function sayBroken(
   if (chunks === 0 && pages === 0) return;
   const thing = `${project}/${volume}`;
   const what = [
-    ...(chunks > 0 ? [`${chunks} chunks that were found damaged`] : []),
-    ...(pages > 0 ? [`${pages} pages that cannot be read`] : []),
+    ...(chunks > 0 ? [counted(chunks, "damaged chunk")] : []),
+    ...(pages > 0 ? [counted(pages, "unreadable page")] : []),
   ];
-  const state = `the base "${thing}@${backup}" refers to ${what.join(" and ")}, and so does the new point`;
-  log.warn({}, `${state}; back up "${thing}" in full to heal them`);
+  const state = `the base "${thing}@${backup}" and the new restore point refer to ${what.join(" and ")}`;
+  log.warn({}, `${state}; back up "${thing}" in full to repair them`);
 }
 
 /**
@@ -33,17 +34,17 @@ export async function explainUnreadable(
   if (!isUnreadable(error)) throw error;
   const thing = `${project.name}/${volume}`;
   if (base === undefined) {
-    throw asDamage(error, `Cannot back up "${thing}": what was just stored cannot be read`);
+    throw asDamage(error, `Cannot back up "${thing}": data stored by this backup cannot be read`);
   }
   if (error instanceof MissingError && await isGone(project, base.info, context)) {
     throw new VarveError(
       "conflict",
-      `Cannot back up "${thing}": its base was forgotten meanwhile; run it again`,
+      `Cannot back up "${thing}": its base was forgotten while it was running; retry`,
       { cause: error },
     );
   }
-  const state = `the stream needs an object of "${thing}@${base.info.backup}" that cannot be read`;
-  const advice = `back up in full, or see "varve repair ${project.name}"`;
+  const state = `an object of the base "${thing}@${base.info.backup}" cannot be read`;
+  const advice = `back up in full, or run "varve repair ${project.name}"`;
   throw asDamage(error, `Cannot back up "${thing}": ${state}; ${advice}`);
 }
 

@@ -3,20 +3,20 @@
  * where the chunk is stored whole again.
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { isUnreadable } from "../../errors.ts";
+import { unlessUnreadable } from "../../errors.ts";
 import type { Range } from "../../util/ranges.ts";
 import type { ChunkLocation, Entry } from "../../format/entries.ts";
 import { BLOCK_BYTES } from "../../format/limits.ts";
 import type { SharedBuffer } from "../../volume/pool/buffers.ts";
-import { applyPatch, readChunk } from "../../volume/read_chunk.ts";
+import { ChunkReader, type ReadOptions } from "../../volume/read_chunk.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
-import { type ChunkWriter, WHOLE, type WriteOptions } from "../../volume/write_chunk.ts";
+import { type ChunkContent, type ChunkWriter, WHOLE } from "../../volume/write_chunk.ts";
 import type { Project } from "../../project/project.ts";
 import type { ChunkPiece } from "../../volume/chunker.ts";
 
-export interface ChunkCompleterOptions {
+interface ChunkCompleterOptions {
   project: Project;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   writer: ChunkWriter;
   /** Of chunks that streams cover in part. */
   chunkCache: ChunkCache | undefined;
@@ -28,29 +28,24 @@ interface Gaps {
   gaps: readonly Range[];
 }
 
-interface ReadOptions {
-  /** Room for objects of somebody who holds it. */
-  sealed?: SharedBuffer;
-  /** The chunk is likely to be needed again. */
-  keep?: boolean;
-}
-
 export class ChunkCompleter {
   /** Of patches and whole chunks; the writer counts leaves. */
   downloadedBytes = 0;
   readonly #options: ChunkCompleterOptions;
-  readonly #signal: AbortSignal;
+  readonly #reader: ChunkReader;
 
   constructor(options: ChunkCompleterOptions, signal: AbortSignal) {
     this.#options = options;
-    this.#signal = signal;
+    const { project, resources, chunkCache: cache } = options;
+    const onDownload = (bytes: number) => this.downloadedBytes += bytes;
+    this.#reader = new ChunkReader({ project, resources, cache, onDownload }, signal);
   }
 
   /**
    * What the stream did not give is as before, zeros past the old chunk's end. Where it gave whole blocks, the leaves of
    * the others are enough, and their content is brought only should the chunk be stored whole.
    */
-  async complete(piece: ChunkPiece, before: Entry): Promise<Omit<WriteOptions, "position" | "hint">> {
+  async complete(piece: ChunkPiece, before: Entry): Promise<ChunkContent> {
     const gaps = piece.coverage.gaps(piece.length);
     if (before === undefined || gaps.length === 0) {
       for (const { from, to } of gaps) piece.buffer.bytes.fill(0, from, to);
@@ -60,24 +55,23 @@ export class ChunkCompleter {
     const leaves = areBlocks ? await this.#addLeaves(piece, { before, gaps }) : undefined;
     if (leaves === undefined) {
       await this.#fill(piece, { before, gaps, keep: true });
-      return { ...WHOLE, keep: true };
+      return { kind: "whole", keep: true };
     }
     const fill = (sealed: SharedBuffer) => this.#fill(piece, { before, gaps, sealed });
-    return { missing: gaps, baseLeaves: leaves, fill, keep: false };
+    return { kind: "blocks", missing: gaps, baseLeaves: leaves, fill };
   }
 
   /** Calls `use` with the content of a stored chunk. */
   async read(
-    place: ChunkLocation,
+    location: ChunkLocation,
     { sealed, keep, use }: ReadOptions & { use: (content: Uint8Array) => void },
   ): Promise<void> {
-    const { project, workshop, chunkCache: cache } = this.#options;
+    const { resources } = this.#options;
     // In this order: who has a base buffer never waits for one of the sealed.
-    const room = sealed ?? await workshop.sealed.acquire();
-    const base = await workshop.bases.acquire();
+    const room = sealed ?? await resources.sealed.acquire();
+    const base = await resources.bases.acquire();
     try {
-      const options = { cache, keep, sealed: room, signal: this.#signal, onDownload: this.#onDownload };
-      const length = await readChunk(base, place, { project, workshop, ...options });
+      const length = await this.#reader.read(base, location, { keep, sealed: room });
       use(base.bytes.subarray(0, length));
     } finally {
       base.release();
@@ -93,19 +87,13 @@ export class ChunkCompleter {
     { buffer, position, length }: ChunkPiece,
     { before, gaps }: Gaps,
   ): Promise<Uint8Array | undefined> {
-    const { project, workshop, chunkCache: cache, writer } = this.#options;
+    const { project, writer } = this.#options;
     const leaves = await writer.leavesOf(before.base ?? before.object, { position, length });
     if (leaves === undefined) return undefined;
     buffer.bytes.set(leaves, project.chunkBytes);
     if (before.base === undefined) return leaves;
-    try {
-      const options = { cache, signal: this.#signal, onDownload: this.#onDownload, wanted: gaps };
-      await applyPatch(buffer, before, { project, workshop, ...options });
-      return leaves;
-    } catch (error) {
-      if (!isUnreadable(error)) throw error;
-      return undefined; // reading the whole chunk says what is wrong
-    }
+    // Reading the whole chunk says what is wrong.
+    return await this.#reader.applyPatch(buffer, before, gaps).then(() => leaves).catch(unlessUnreadable);
   }
 
   /** Brings the content of the gaps. */
@@ -121,10 +109,6 @@ export class ChunkCompleter {
       },
     });
   }
-
-  readonly #onDownload = (bytes: number): void => {
-    this.downloadedBytes += bytes;
-  };
 }
 
 /** Whether a block, or the chunk, ends at the byte. */

@@ -4,7 +4,8 @@ import { equalBytes } from "../../util/bytes.ts";
 import { snapshotFromJson, snapshotText } from "../../format/snapshot_name.ts";
 import { idsDiffer, idsMatch, type SourceIds } from "../../format/source_ids.ts";
 import type { EarlierPoint, VolumeDiff } from "../../sources/source.ts";
-import { findBackup, manifestOrDamage, type OpenManifest } from "../../project/catalog.ts";
+import { findBackup } from "../../project/find_backup.ts";
+import { manifestOrDamage, type OpenManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
 import { type EarlierPoints, isOfSnapshot, type ReadPoints } from "../../volume/earlier_points.ts";
@@ -12,7 +13,7 @@ import { type EarlierPoints, isOfSnapshot, type ReadPoints } from "../../volume/
 /** How many snapshot names or points an error lists. */
 const MAX_NAMES = 5;
 
-export interface BaseSearch {
+interface BaseSearch {
   volume: string;
   diff: Pick<VolumeDiff, "fromSnapshot" | "ids">;
   /** What the same source held before this difference, newest last. */
@@ -48,7 +49,7 @@ export async function findBase(
   const thing = `${project.name}/${search.volume}`;
   if (fromSnapshot === undefined) {
     if (search.named === undefined) return undefined;
-    throw new UsageError(`Cannot back up "${thing}" on a base: what comes in is full; leave out --base`);
+    throw new UsageError(`Cannot back up "${thing}" on a base: the stream is a full one; remove --base`);
   }
   const before = search.prepared.findLast(({ info }) => isOfSnapshot(info, fromSnapshot));
   if (before !== undefined) return before;
@@ -78,10 +79,10 @@ async function ofThatName(
   if (chosen.length > 0) return chosen;
   throw conflict(
     thing,
-    `the stream begins at snapshot "${
+    `the stream starts at snapshot "${
       snapshotText(fromSnapshot)
-    }", and "${thing}@${backup}" is not of that one; ` +
-      `name another base, or export without --from-snap`,
+    }", but "${thing}@${backup}" was made from another one; ` +
+      `choose another base, or export without --from-snap`,
   );
 }
 
@@ -136,14 +137,14 @@ function sayPassedBy(
   for (const [backup, { message }] of known.damaged) {
     if (chosen !== undefined && earlier.isOlder(backup, chosen)) continue;
     if (latest !== undefined && earlier.isOlder(latest.info.backup, backup)) continue;
-    log.warn({ volume, backup }, `${message}; it is not looked at as a base`);
+    log.warn({ volume, backup }, `${message}; it is not considered as a base`);
   }
 }
 
 function withAdvice(thing: string, cause: DamageError): DamageError {
   return new DamageError(
     cause.key,
-    `Cannot back up "${thing}": the backup that the stream continues cannot be read; back up in full`,
+    `Cannot back up "${thing}": its base cannot be read; back up in full`,
     { cause },
   );
 }
@@ -158,9 +159,9 @@ function ofAnother({ thing, fromSnapshot, ids }: Increment, point: EarlierPoint)
     : ["snapshot", ids.from_snapshot_id, point.source_snapshot_id];
   return conflict(
     thing,
-    `the stream begins at snapshot "${
+    `the stream starts at snapshot "${
       snapshotText(fromSnapshot)
-    }", but the backup of that name, ${point.backup}, is of ` +
+    }", but the restore point of that name, ${point.backup}, was made from ` +
       `another ${what} (id "${there}", not "${here}"); export without --from-snap for a full backup`,
   );
 }
@@ -170,10 +171,10 @@ function ambiguous({ thing, fromSnapshot }: Increment, fitting: readonly Earlier
   const rest = fitting.length > MAX_NAMES ? ` and ${fitting.length - MAX_NAMES} older` : "";
   return conflict(
     thing,
-    `the stream begins at snapshot "${
+    `the stream starts at snapshot "${
       snapshotText(fromSnapshot)
-    }", and its backups of that name differ: ${points}${rest}; ` +
-      `name the right one with --base, or export without --from-snap for a full backup`,
+    }", but there are different restore points of that name: ${points}${rest}; ` +
+      `choose one with --base, or export without --from-snap for a full backup`,
   );
 }
 
@@ -186,12 +187,16 @@ function noBase({ thing, fromSnapshot }: Increment, { points, damaged }: ReadPoi
   const list = [...there].slice(0, MAX_NAMES).map((name) => `"${name}"`).join(", ");
   const rest = there.size > MAX_NAMES ? ` and ${there.size - MAX_NAMES} older` : "";
   const has = there.size === 0
-    ? "it has no backup of any snapshot. Export without --from-snap"
-    : `it has backups of ${list}${rest}. Export from one of these, or without --from-snap`;
-  const message = `Cannot back up "${thing}": the stream begins at snapshot "${
+    ? "no snapshot has been; export without --from-snap"
+    : `these have been: ${list}${rest}; export from one of them, or without --from-snap`;
+  const message = `Cannot back up "${thing}": the stream starts at snapshot "${
     snapshotText(fromSnapshot)
-  }", of which there is no backup; ${has}`;
+  }", which has not been backed up; ${has}`;
   const [cause] = damaged.values();
   if (cause === undefined) return new VarveError("failed", message);
-  return new DamageError(cause.key, `${message}; ${damaged.size} that cannot be read may be it`, { cause });
+  return new DamageError(
+    cause.key,
+    `${message}; unreadable restore points, which may include it: ${damaged.size}`,
+    { cause },
+  );
 }

@@ -4,13 +4,8 @@
  */
 import { ChunkSizeError, DamageError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import {
-  infoOrDamage,
-  listBackupIds,
-  manifestOrDamage,
-  type OpenManifest,
-  reasonOf,
-} from "../../project/catalog.ts";
+import { infoOrDamage, manifestOrDamage, type OpenManifest, reasonOf } from "../../project/manifests.ts";
+import { listBackupIds } from "../../project/points.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
 import { findMissed } from "../../project/seen_points.ts";
@@ -21,7 +16,7 @@ const CLOCK_SLACK_MS = 60_000;
 /** Manifests read at once. */
 const READS_AT_ONCE = 16;
 
-export interface EarlierBackups {
+interface EarlierBackups {
   /** `undefined` where no manifest of the volume can be read. */
   latest: OpenManifest | undefined;
   /** When it was made, by the store's clock, if that can be believed; milliseconds since 1970. */
@@ -79,7 +74,7 @@ async function newest(
     const reason = reasonOf(manifest);
     if (reason !== manifest) throw reason;
     if (manifest instanceof ChunkSizeError) cutOtherwise ??= manifest;
-    context.log.warn({ volume, backup }, `${manifest.message}; going on without it`);
+    context.log.warn({ volume, backup }, `${manifest.message}; continuing without it`);
   }
   if (cutOtherwise !== undefined) throw cutOtherwise;
 }
@@ -87,12 +82,9 @@ async function newest(
 /** Of names nobody knows who gave them. */
 async function readable(project: Project, { volume, ids }: Choice, context: Context): Promise<string[]> {
   const readable: string[] = [];
-  async function* all() {
-    yield* ids;
-  }
   const read = (backup: string) => infoOrDamage(project, { volume, backup }, context);
-  for await (const info of mapOrdered(all(), read, { limit: READS_AT_ONCE, drop: () => {} })) {
-    if (info instanceof DamageError) context.log.warn({ volume }, `${info.message}; going on without it`);
+  for await (const info of mapOrdered(ids, read, { limit: READS_AT_ONCE })) {
+    if (info instanceof DamageError) context.log.warn({ volume }, `${info.message}; continuing without it`);
     else if (info !== undefined) readable.push(info.backup);
   }
   return readable;
@@ -102,10 +94,10 @@ function sayPassedOver(ids: readonly string[], thing: string, { log }: Context):
   const [first] = ids;
   if (first === undefined) return;
   const text = ids.length === 1
-    ? `"${thing}@${first}" is dated later than the store's clock; it is left out of the order`
-    : `${ids.length} backups of "${thing}", "${first}" to "${
+    ? `"${thing}@${first}" is dated in the future by the store's clock; it is ignored in the order`
+    : `${ids.length} restore points of "${thing}", "${first}" to "${
       ids.at(-1)
-    }", are dated later than the store's clock; ` +
-      `they are left out of the order`;
+    }", are dated in the future by the store's clock; ` +
+      `they are ignored in the order`;
   log.warn({}, text);
 }

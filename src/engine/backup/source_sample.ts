@@ -4,7 +4,7 @@
  */
 import { UsageError, VarveError } from "../../errors.ts";
 import type { ProjectKeys } from "../../codec/keys.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import { chunkLength } from "../../format/limits.ts";
 import type { Source, VolumeReader } from "../../sources/source.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
@@ -17,14 +17,14 @@ export interface SampleOptions {
   random: () => number;
 }
 
-export interface Compared {
+interface Compared {
   /** The table of the new point. */
   table: PageTable;
   /** Whose ids it has. */
-  key: ProjectKeys;
+  keys: ProjectKeys;
   sizeBytes: number;
   chunkBytes: number;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   signal: AbortSignal;
   /** PROJECT/VOLUME, and the backup that the difference continues, for messages. */
   thing: string;
@@ -66,14 +66,14 @@ export class SourceSample {
   }
 
   async #isEqual(position: number, compared: Compared): Promise<boolean> {
-    const { table, workshop, key, chunkBytes } = compared;
+    const { table, resources, keys, chunkBytes } = compared;
     const length = chunkLength(position, compared);
-    const buffer = await workshop.chunks.acquire();
+    const buffer = await resources.chunks.acquire();
     try {
       await this.#reader.readAt(buffer.bytes.subarray(0, length), position * chunkBytes);
-      const id = await workshop.pool.hash({ buffer, length }, key);
+      const id = await resources.pool.hash({ buffer, length }, keys);
       const entry = await table.get(position);
-      return id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
+      return sameBytes(id, entry?.id);
     } finally {
       buffer.release();
     }
@@ -96,16 +96,16 @@ function* choose(covered: PositionSet, total: number, { share, random }: SampleO
 export function assertReadable(source: Source): void {
   if (source.openReader !== undefined) return;
   throw new UsageError(
-    `Cannot compare a sample with "${source.name}": it can be read only once; name the image itself, as ` +
-      "rbd:POOL/IMAGE@SNAP (of a device or raw file every chunk is compared anyway)",
+    `Cannot compare a sample with "${source.name}": it can be read only once; back up the image itself, as ` +
+      "rbd:POOL/IMAGE@SNAP (devices and raw files are always compared in full)",
   );
 }
 
 function differs(name: string, position: number, { thing, base, chunkBytes }: Compared): VarveError {
   const place = `"${name}" at offset ${position * chunkBytes}`;
   const state = base === undefined
-    ? `the stream left out what is in ${place}; nothing was committed; check the object map of the image`
-    : `the stream does not continue "${thing}@${base}": that has other bytes than ${place}, which the stream left out; ` +
+    ? `the stream misses the data in ${place}; nothing was committed; check the object map of the image`
+    : `the stream does not follow "${thing}@${base}", which differs from ${place}, outside the stream; ` +
       "nothing was committed; back up in full, with --full";
   return new VarveError("conflict", `Cannot back up "${thing}": ${state}`);
 }

@@ -1,14 +1,14 @@
 /** Stores one difference of a volume: takes the chunker's pieces, fills their gaps, writes chunks, keeps the table. */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
-import { isUnreadable, type UnreadableError } from "../../errors.ts";
+import { isUnreadable, unlessUnreadable, type UnreadableError } from "../../errors.ts";
 import { type ChunkLocation, type Entry, type EntryList, refsOf } from "../../format/entries.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkCounts } from "../../format/manifest.ts";
 import type { VolumeDiff } from "../../sources/source.ts";
-import { type ChunkResources, OPEN_CHUNKS } from "../../volume/resources.ts";
+import type { ChunkResources } from "../../volume/resources.ts";
 import { type ChunkWriter, type StoredChunk, WHOLE } from "../../volume/write_chunk.ts";
 import { ChunkCompleter } from "./chunk_completer.ts";
-import { type ChunkPiece, cutChunks, type Piece } from "../../volume/chunker.ts";
+import { type ChunkPiece, cutChunks, type VolumePiece } from "../../volume/chunker.ts";
 import type { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { PageTable, PageWriter } from "../../volume/page_table.ts";
 import type { PositionSet } from "../../util/position_set.ts";
@@ -16,7 +16,7 @@ import type { Project } from "../../project/project.ts";
 import type { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 import { TaskLimiter } from "../../util/task_limiter.ts";
 
-export interface VolumeProgress {
+interface VolumeProgress {
   sizeBytes: number | undefined;
   position: number;
   newBytes: number;
@@ -24,9 +24,9 @@ export interface VolumeProgress {
   zeroBytes: number;
 }
 
-export interface VolumeWriterOptions {
+interface VolumeWriterOptions {
   project: Project;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   writer: ChunkWriter;
   /** What may condemn what the base refers to. */
   doubt: CondemnedObjects | undefined;
@@ -34,9 +34,9 @@ export interface VolumeWriterOptions {
   /** The base's table, or an empty one. */
   table: PageTable;
   /** What the volume held last, of a full stream: most of it is there already, if the store says so. */
-  hints: PageTable | undefined;
-  /** Told of a page of the hints that cannot be read; its chunks are looked for one by one. */
-  onLostHints: (error: UnreadableError) => void;
+  previous: PageTable | undefined;
+  /** Called for a page of the previous table that cannot be read; its chunks are looked for one by one. */
+  onLostPage: (error: UnreadableError) => void;
   baseSizeBytes: number;
   /** Collects the positions of which the difference itself gave every byte. */
   covered?: PositionSet | undefined;
@@ -58,7 +58,7 @@ export class VolumeWriter {
   readonly #window: TaskLimiter;
   /** Positions whose chunk is at work: a later piece of the same position has to wait for it. */
   readonly #atWork = new Set<number>();
-  readonly #lostHints = new Set<number>();
+  readonly #lostPages = new Set<number>();
   readonly #writePage: PageWriter;
   readonly #counts: ChunkCounts = { total: 0, changed: 0, zero: 0, new: 0, patched: 0, reused: 0 };
   readonly #completer: ChunkCompleter;
@@ -72,7 +72,7 @@ export class VolumeWriter {
 
   constructor(options: VolumeWriterOptions, signal: AbortSignal) {
     this.#options = options;
-    this.#window = new TaskLimiter(options.workshop.window + options.workshop.jobs);
+    this.#window = new TaskLimiter(options.resources.window + options.resources.jobs);
     this.#completer = new ChunkCompleter(options, signal);
     this.#writePage = (id, page, known) => options.writer.writePage(id, page, known);
   }
@@ -82,17 +82,11 @@ export class VolumeWriter {
   }
 
   async write(diff: VolumeDiff): Promise<WrittenVolume> {
-    const { project, workshop, table } = this.#options;
+    const { project, resources, table } = this.#options;
     this.#progress.sizeBytes = diff.sizeBytes;
     const rebuild = rebuiltPosition(this.#options.baseSizeBytes, diff.sizeBytes, project.chunkBytes);
-    const chunker = {
-      chunkBytes: project.chunkBytes,
-      buffers: workshop.chunks,
-      maxOpen: OPEN_CHUNKS,
-      rebuild,
-    };
     try {
-      for await (const piece of cutChunks(diff, chunker)) await this.#take(piece);
+      for await (const piece of cutChunks(diff, resources.cutting(rebuild))) await this.#take(piece);
       await this.#window.drain();
     } finally {
       await this.#window.settle();
@@ -107,7 +101,7 @@ export class VolumeWriter {
     return { pages, counts: { ...this.#counts, total }, sizeBytes, broken };
   }
 
-  async #take(piece: Piece): Promise<void> {
+  async #take(piece: VolumePiece): Promise<void> {
     try {
       if (this.#conflicts(piece)) await this.#window.drain();
       if (isWhole(piece)) {
@@ -122,13 +116,13 @@ export class VolumeWriter {
     }
   }
 
-  #conflicts(piece: Piece): boolean {
+  #conflicts(piece: VolumePiece): boolean {
     if (piece.kind === "chunk") return this.#atWork.has(piece.position);
     for (const at of this.#atWork) if (at >= piece.position && at < piece.position + piece.count) return true;
     return false;
   }
 
-  async #zeros(piece: Extract<Piece, { kind: "zeros" }>): Promise<void> {
+  async #zeros(piece: Extract<VolumePiece, { kind: "zeros" }>): Promise<void> {
     const { project, table } = this.#options;
     await table.setZeros(piece.position, piece.count, this.#writePage);
     this.#counts.changed += piece.count;
@@ -138,17 +132,15 @@ export class VolumeWriter {
   }
 
   async #chunk(piece: ChunkPiece): Promise<void> {
-    const { hints, table, writer } = this.#options;
+    const { previous, table, writer } = this.#options;
     const { position } = piece;
     try {
       const before = await table.get(position);
       // What the stream itself made of the position counts before what was there.
-      const hint = before ?? await this.#hint(position);
+      const candidate = before ?? await this.#previous(position);
       const stored = await writer.write(piece, {
-        position,
-        hint,
-        trustsHint: hints === undefined,
-        ...await this.#completer.complete(piece, before),
+        ...{ position, candidate, trustsCandidate: previous === undefined },
+        content: await this.#completer.complete(piece, before),
       });
       await table.set(position, stored.entry, this.#writePage);
       this.#count(stored, piece);
@@ -158,17 +150,17 @@ export class VolumeWriter {
     }
   }
 
-  /** Hints only spare work: without them a full stream is stored as well. */
-  async #hint(position: number): Promise<Entry> {
-    const { hints, onLostHints } = this.#options;
+  /** It only saves work: a full stream is stored without it as well. */
+  async #previous(position: number): Promise<Entry> {
+    const { previous, onLostPage } = this.#options;
     const page = Math.floor(position / PAGE_CHUNKS);
-    if (hints === undefined || this.#lostHints.has(page)) return undefined;
+    if (previous === undefined || this.#lostPages.has(page)) return undefined;
     try {
-      return await hints.get(position);
+      return await previous.get(position);
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      if (!this.#lostHints.has(page)) onLostHints(error);
-      this.#lostHints.add(page);
+      if (!this.#lostPages.has(page)) onLostPage(error);
+      this.#lostPages.add(page);
     }
   }
 
@@ -197,7 +189,7 @@ export class VolumeWriter {
     const pages = Math.min(table.pageCount, Math.ceil(total / PAGE_CHUNKS));
     for (let page = 0; page < pages; page++) {
       const ref = table.pageRef(page);
-      if (ref !== undefined && await condemned.has(ref)) await table.touch(page, this.#writePage);
+      if (ref !== undefined && await condemned.has(ref)) await table.storeAgain(page, this.#writePage);
       const end = Math.min(total, (page + 1) * PAGE_CHUNKS);
       for (let position = page * PAGE_CHUNKS; position < end; position++) {
         const entry = await table.get(position);
@@ -207,17 +199,17 @@ export class VolumeWriter {
     }
   }
 
-  async #rescueChunk(position: number, place: ChunkLocation): Promise<void> {
-    const { table, writer, workshop } = this.#options;
-    const buffer = await workshop.chunks.acquire();
+  async #rescueChunk(position: number, location: ChunkLocation): Promise<void> {
+    const { table, writer, resources } = this.#options;
+    const buffer = await resources.chunks.acquire();
     try {
       let length = 0;
       const use = (content: Uint8Array) => {
         buffer.bytes.set(content);
         length = content.length;
       };
-      await this.#completer.read(place, { use });
-      const { entry } = await writer.write({ buffer, length }, { position, ...WHOLE });
+      await this.#completer.read(location, { use });
+      const { entry } = await writer.write({ buffer, length }, { position, content: WHOLE });
       await table.set(position, entry, this.#writePage);
     } finally {
       buffer.release();
@@ -243,12 +235,8 @@ export class VolumeWriter {
   }
 }
 
-function isWhole(piece: Piece): boolean {
+function isWhole(piece: VolumePiece): boolean {
   return piece.kind === "zeros" || piece.coverage.covers(piece.length);
-}
-
-function unlessUnreadable(error: unknown): undefined {
-  if (!isUnreadable(error)) throw error;
 }
 
 /**

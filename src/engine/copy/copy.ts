@@ -2,24 +2,25 @@
  * Copy: a project's points into a second repository. Its keys first, then, under a lease in both, for each point that is
  * missing there its chunks, pages and last its manifest, as they are. Run again, it copies what is still missing.
  */
-import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { UsageError } from "../../errors.ts";
 import { leaseName } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
-import { findBackup, listBackupIds } from "../../project/catalog.ts";
+import { findBackup } from "../../project/find_backup.ts";
+import { listBackupIds } from "../../project/points.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import { type CopiedPoints, copyMissing, type CopyProgress } from "../../volume/copy_points.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
-import { copyKeys, openSecond } from "./copy_target.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import { copyKeys } from "./copy_target.ts";
+import type { Lease, LeaseOptions } from "../../project/sharing/lease.ts";
+import { withLease, withLeaseIfWritable } from "../../project/sharing/with_lease.ts";
 import { listPoints } from "../../project/points.ts";
 import type { PointRef } from "../../project/point_ref.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
-import type { Repository } from "../../project/repository.ts";
+import { openSecond, type Repository } from "../../project/repository.ts";
 import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 
 export interface CopyOptions {
@@ -52,19 +53,28 @@ export async function copy(
   const startedMs = context.clock.now();
   const { project: name, secrets, to } = options;
   const source = await openProject(repository, { name, secrets }, context);
-  const sourceLease = await Lease.tryBegin(source, leaseOptions(source, options), context);
-  try {
-    const guarded = sourceLease?.guard(context) ?? context;
-    const places = await findPlaces(source, options, guarded);
-    const second = await openSecond(to, repository.chunkBytes, guarded);
-    await assertOtherRepository(repository, { second, source, sourceLease }, guarded);
-    await copyKeys({ from: repository.store, to, project: name }, guarded);
-    const target = await openProject(second, { name, secrets }, guarded);
-    const report = await copyPlaces(source, { target, places, options }, guarded);
-    return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
-  } finally {
-    await sourceLease?.end();
-  }
+  const report = await withLeaseIfWritable(
+    source,
+    leaseOf(options),
+    context,
+    async (sourceLease, guarded) => {
+      const points = await findPoints(source, options, guarded);
+      const second = await openSecond(
+        to,
+        { chunkBytes: repository.chunkBytes, cannot: "Cannot copy to" },
+        guarded,
+      );
+      await assertOtherRepository(repository, { second, source, sourceLease }, guarded);
+      await copyKeys({ from: repository.store, to, project: name }, guarded);
+      const target = await openProject(second, { name, secrets }, guarded);
+      return await copyPoints(source, { target, points, options }, guarded);
+    },
+  );
+  return { ...report, to: to.url, duration_s: (context.clock.now() - startedMs) / 1000 };
+}
+
+function leaseOf({ project, volume }: CopyOptions): LeaseOptions {
+  return { work: "copy", volume: volume ?? project };
 }
 
 /** Throws where both are one: it has the lease that was just written to the first, or where none could be, its address. */
@@ -77,19 +87,17 @@ async function assertOtherRepository(
   const { store } = second;
   const isSame = sourceLease === undefined
     ? store.url === repository.store.url && store.host === repository.store.host
-    : await store.head(source.key(leaseName(sourceLease.id)), context) !== undefined;
+    : await store.head(source.objectKey(leaseName(sourceLease.id)), context) !== undefined;
   if (!isSame) return;
-  throw new UsageError(`Cannot copy "${source.name}" to "${store.url}": it is the same repository`);
-}
-
-function leaseOptions(project: Project, { volume }: CopyOptions) {
-  return { work: "copy" as const, volume: volume ?? project.name, host: hostname(), key: project.firstKey };
+  throw new UsageError(
+    `Cannot copy "${source.name}" to "${store.url}": the source and the target are the same repository`,
+  );
 }
 
 /** What was asked for: oldest first within a volume. */
-async function findPlaces(source: Project, options: CopyOptions, context: Context): Promise<PointRef[]> {
+async function findPoints(source: Project, options: CopyOptions, context: Context): Promise<PointRef[]> {
   const { volume, point } = options;
-  if (volume === undefined) return await listPoints(source, context);
+  if (volume === undefined) return await listPoints(source, undefined, context);
   const backups = point === undefined
     ? await listBackupIds(source, volume, context)
     : [await findBackup(source, { volume, point }, context)];
@@ -98,24 +106,19 @@ async function findPlaces(source: Project, options: CopyOptions, context: Contex
 }
 
 /** From here on as a backup does: the lease first, then the plans, then what is there. docs/gc.md. */
-async function copyPlaces(
+async function copyPoints(
   source: Project,
-  { target, places, options }: { target: Project; places: PointRef[]; options: CopyOptions },
+  { target, points, options }: { target: Project; points: PointRef[]; options: CopyOptions },
   context: Context,
-): Promise<Omit<CopyReport, "duration_s">> {
-  const lease = await Lease.begin(target, leaseOptions(target, options), context);
-  const workshop = new ChunkResources({ chunkBytes: source.chunkBytes, from: "store" }, context);
-  const guarded = lease.guard(context);
-  try {
+): Promise<CopiedPoints> {
+  return await withLease(target, leaseOf(options), context, async (lease, guarded) => {
+    await using resources = new ChunkResources({ chunkBytes: source.chunkBytes, from: "store" }, context);
     await lease.storeTimeMs(guarded.signal);
     await target.assertNotErased({ signal: guarded.signal });
     const condemned = await CondemnedObjects.read(target, guarded);
     const marked = await QuarantinedObjects.read(target, guarded);
     const { onProgress } = options;
-    const copying = { source, target, workshop, condemned, marked, lease, onProgress };
-    return { to: options.to.url, ...await copyMissing(copying, places, guarded) };
-  } finally {
-    await workshop.close();
-    await lease.end();
-  }
+    const copying = { source, target, resources, condemned, marked, lease, onProgress };
+    return await copyMissing(copying, points, guarded);
+  });
 }

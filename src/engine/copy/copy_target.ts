@@ -4,17 +4,6 @@ import { KEYS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Store } from "../../store/store.ts";
 import type { Context } from "../../context.ts";
 import { checkKey, isKeyName } from "../../project/check_beside.ts";
-import { openRepository, type Repository } from "../../project/repository.ts";
-
-/** The second repository. Throws `no_repository` where there is none, `conflict` where it has another chunk size. */
-export async function openSecond(store: Store, chunkBytes: number, context: Context): Promise<Repository> {
-  const second = await openRepository(store, context);
-  if (second.chunkBytes === chunkBytes) return second;
-  throw new VarveError(
-    "conflict",
-    `Cannot copy to "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
-  );
-}
 
 /**
  * Adds the keys that the other does not have, but for those that cannot be read; none is overwritten. A project is the same one where they share a key: two
@@ -37,7 +26,7 @@ export async function copyKeys(
   if (there.size > 0 && !keys.some((key) => there.has(key))) {
     throw new VarveError(
       "conflict",
-      `Cannot copy "${project}" to "${to.url}": the project of that name there is another one, with other keys`,
+      `Cannot copy "${project}" to "${to.url}": there is a different project of that name, with other keys`,
     );
   }
   for (const key of keys) {
@@ -60,7 +49,7 @@ async function readKey(
     return await checkKey(from, { key, project }, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
-    context.log.warn({ key }, `the key is not copied: ${describeError(error)}`);
+    context.log.warn({ key }, `skipping the key: ${describeError(error)}`);
     return undefined;
   }
 }

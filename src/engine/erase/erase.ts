@@ -25,9 +25,9 @@ const ROUNDS_MAX = 4;
 
 /** What no erasure can reach. */
 const NOT_COVERED = [
-  "copies of the project in other repositories (varve copy): erase it there, too",
-  "what other hosts keep of it below ~/.cache/varve and ~/.local/state/varve",
-  "the images themselves, and their snapshots in Ceph",
+  "copies of the project in other repositories (varve copy); erase them separately",
+  "caches and notes of other hosts in ~/.cache/varve and ~/.local/state/varve",
+  "the images and their snapshots in Ceph",
   "backups, replicas and snapshots of the store itself",
 ];
 
@@ -136,8 +136,8 @@ async function assertNotMadeAnew(
   if (there.every((id) => keys.includes(id))) return;
   throw new VarveError(
     "conflict",
-    `Cannot go on erasing "${project}": it was made anew meanwhile, and nothing of the new one is deleted; ` +
-      `what is left of the old one nobody can read`,
+    `Cannot erase the rest of "${project}": the project was created again while it was being erased; ` +
+      `the new one is untouched, and the rest of the old one is unreadable`,
   );
 }
 
@@ -161,6 +161,6 @@ async function purgeAll(
   }
   throw new VarveError(
     "conflict",
-    `Cannot erase "${project}": work on it keeps being started; stop that first`,
+    `Cannot erase "${project}": jobs on it keep starting; stop them first`,
   );
 }

@@ -1,15 +1,14 @@
 /** What an erasure had to leave behind, and what holds it: read anew from the store, which proves the rest gone. */
 import { versionPages, versionsOf } from "../../store/versions.ts";
-import type { ObjectVersions, StoredVersion } from "../../store/store.ts";
-import type { Store } from "../../store/store.ts";
+import type { ObjectVersions, Store, StoredVersion } from "../../store/store.ts";
 import { type Context, DEFAULT_JOBS } from "../../context.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 
 /** Objects that the report names; the others are only counted. */
 const NAMED_MAX = 1000;
 
 /** One object that is still there. */
-export interface LockedObject {
+interface LockedObject {
   key: string;
   /** Empty where the store has no versions. */
   version: string;
@@ -44,19 +43,18 @@ export async function surveyLocked(
 ): Promise<LockedReport> {
   const history = versionsOf(store);
   const report = emptyReport();
-  const window = new TaskLimiter(context.jobs ?? DEFAULT_JOBS);
-  try {
+  async function* versions() {
     for await (const { traces } of versionPages(history, prefix, context)) {
       for (const trace of traces) {
-        if (trace.kind !== "version") report.others++;
-        else await window.add(async () => add(report, await look(history, trace, context)));
-        if (trace.kind === "version" && trace.key.startsWith(keysPrefix)) report.keys++;
+        if (trace.kind === "version") yield trace;
+        else report.others++;
       }
     }
-    await window.drain();
-  } finally {
-    await window.settle();
   }
+  await forEachLimited(versions(), context.jobs ?? DEFAULT_JOBS, async (version) => {
+    if (version.key.startsWith(keysPrefix)) report.keys++;
+    add(report, await readLock(history, version, context));
+  });
   return report;
 }
 
@@ -73,7 +71,11 @@ function emptyReport(): LockedReport {
   };
 }
 
-async function look(history: ObjectVersions, trace: StoredVersion, context: Context): Promise<LockedObject> {
+async function readLock(
+  history: ObjectVersions,
+  trace: StoredVersion,
+  context: Context,
+): Promise<LockedObject> {
   const { untilMs, legalHold } = await history.lockOf(trace, context);
   return {
     key: trace.key,

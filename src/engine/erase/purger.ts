@@ -3,10 +3,9 @@
  * hidden behind a delete marker, so that nobody meets it any more.
  */
 import { versionPages, versionsOf } from "../../store/versions.ts";
-import type { ObjectVersions, StoredVersion, VersionPage } from "../../store/store.ts";
-import type { Store } from "../../store/store.ts";
+import type { ObjectVersions, Store, StoredVersion, VersionPage } from "../../store/store.ts";
 import type { Context } from "../../context.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 
 /** Batches being removed while the listing goes on. */
 const BATCHES_AT_ONCE = 4;
@@ -15,14 +14,14 @@ const PASSES_MAX = 8;
 /** Keys hidden by one request. */
 const HIDDEN_AT_ONCE = 1000;
 
-export interface Removed {
+interface Removed {
   objects: number;
   bytes: number;
   markers: number;
   uploads: number;
 }
 
-export interface PurgerOptions {
+interface PurgerOptions {
   /**
    * Called after something was listed and before any of it is removed; throws where nothing more must go. What it could not
    * see yet had not been written when the listing was made.
@@ -69,19 +68,21 @@ export class Purger {
 
   /** How much went. */
   async #pass(prefix: string): Promise<number> {
-    const window = new TaskLimiter(BATCHES_AT_ONCE);
     let count = 0;
-    try {
-      for await (const page of versionPages(this.#history, prefix, this.#context)) {
-        const traces = await this.#removable(page);
-        if (traces.length > 0) await this.#options.beforeRemoval();
-        await window.add(async () => void (count += await this.#remove(traces)));
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
-    }
+    await forEachLimited(this.#removableBatches(prefix), BATCHES_AT_ONCE, async (traces) => {
+      const removed = await this.#remove(traces);
+      count += removed;
+    });
     return count;
+  }
+
+  /** What can be removed of each page of the listing, once it is known that it may be. */
+  async *#removableBatches(prefix: string): AsyncGenerator<StoredVersion[]> {
+    for await (const page of versionPages(this.#history, prefix, this.#context)) {
+      const traces = await this.#removable(page);
+      if (traces.length > 0) await this.#options.beforeRemoval();
+      yield traces;
+    }
   }
 
   /**
@@ -113,7 +114,7 @@ export class Purger {
   async #remove(traces: readonly StoredVersion[]): Promise<number> {
     const left = await this.#history.remove(traces, this.#context);
     for (const { trace, reason } of left) {
-      this.#context.log.debug({ key: trace.key, reason }, "the store keeps an object");
+      this.#context.log.debug({ key: trace.key, reason }, "the store did not delete an object");
     }
     const kept = new Set(left.map(({ trace }) => trace));
     for (const trace of traces) if (!kept.has(trace)) this.#count(trace);

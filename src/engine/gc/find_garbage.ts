@@ -2,7 +2,7 @@
 import { chunkShardPrefix, type ObjectRef, parseChunkName } from "../../format/layout.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 import type { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { GcReport } from "./gc_report.ts";
 import type { PlanWriter } from "./plan_writer.ts";
@@ -11,7 +11,7 @@ import type { ReferenceSet } from "../../volume/references.ts";
 /** Shards of the listing read at once. */
 const SHARDS_AT_ONCE = 8;
 
-export interface Search {
+interface Search {
   report: GcReport;
   /** Of the ids that are looked at, read before the objects are listed. */
   references: ReferenceSet;
@@ -19,24 +19,20 @@ export interface Search {
   /** What was written since, by the store's clock, is too young. */
   youngMs: number;
   writer: PlanWriter | undefined;
+  /** Told how many shards of the listing were read. */
+  onShard: (shards: number) => void;
 }
 
 /** Counts what there is in the report; without a writer that is all. */
 export async function findGarbage(project: Project, search: Search, context: Context): Promise<void> {
-  const { references, report, writer } = search;
-  const window = new TaskLimiter(SHARDS_AT_ONCE);
-  try {
-    for (let shard = references.from; shard < references.to; shard++) {
-      await window.add(async () => {
-        const refs = await garbageOf(project, { ...search, shard }, context);
-        report.condemned += refs.length;
-        await writer?.add(shard, refs);
-      });
-    }
-    await window.drain();
-  } finally {
-    await window.settle();
-  }
+  const { references, report, writer, onShard } = search;
+  let shards = 0;
+  await forEachLimited(references.firstBytes(), SHARDS_AT_ONCE, async (shard) => {
+    const refs = await garbageOf(project, { ...search, shard }, context);
+    report.condemned += refs.length;
+    await writer?.add(shard, refs);
+    onShard(++shards);
+  });
 }
 
 /** What the plan condemns of one shard. */

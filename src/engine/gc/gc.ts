@@ -2,7 +2,6 @@
  * Garbage collection without locks: sweep the plans whose time has come, by what manifests refer to now, and plan what none
  * refers to, for a later run. docs/gc.md says why each step is where it is.
  */
-import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { LEASES_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { VarveError } from "../../errors.ts";
@@ -11,7 +10,7 @@ import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import type { Context } from "../../context.ts";
 import { findGarbage } from "./find_garbage.ts";
 import { emptyReport, type GcReport, mistake } from "./gc_report.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
 import {
   buryLeases,
   type LeaseSurvey,
@@ -20,6 +19,7 @@ import {
   type SeenLease,
   surveyLeases,
 } from "../../project/sharing/leases.ts";
+import { withLease } from "../../project/sharing/with_lease.ts";
 import { PlanWriter } from "./plan_writer.ts";
 import {
   type FullHead,
@@ -34,7 +34,7 @@ import type { Project } from "../../project/project.ts";
 import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "../../volume/references.ts";
 import type { Repository } from "../../project/repository.ts";
 import { refillReserve, spendingReserve } from "../../project/reserve.ts";
-import { readForgotten } from "../../project/forgotten.ts";
+import { forgottenRecords, readForgotten } from "../../project/forgotten.ts";
 import { findMissed } from "../../project/seen_points.ts";
 import { type ReadyPlan, settlePlans, waitingPlan, waitOf } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
@@ -52,6 +52,17 @@ export interface GcOptions {
   force: boolean;
   /** Ids held in memory at once. */
   maxIds?: number | undefined;
+  onProgress?: ((progress: GcProgress) => void) | undefined;
+}
+
+/** Of the round at work: first the points are read, then the objects are listed. */
+export interface GcProgress {
+  /** Points whose references are known. */
+  points: number;
+  /** Parts of the id space whose objects were listed, of `ofShards`. */
+  shards: number;
+  ofShards: number;
+  deleted: number;
 }
 
 /**
@@ -69,26 +80,14 @@ export async function gc(repository: Repository, options: GcOptions, context: Co
     const nowMs = await newestMs(project, context);
     await collect({ project, options, report, nowMs, lease: undefined }, context);
   } else {
-    await collectUnderLease({ project, options, report }, context);
+    await withLease(project, { work: "gc", volume: name }, context, async (lease, guarded) => {
+      const nowMs = await lease.storeTimeMs(guarded.signal);
+      await collect({ project, options, report, nowMs, lease }, guarded);
+    });
     await refillReserve(store, context);
   }
   report.duration_s = (context.clock.now() - startedMs) / 1000;
   return report;
-}
-
-async function collectUnderLease(
-  run: Omit<Run, "lease" | "nowMs">,
-  context: Context,
-): Promise<void> {
-  const { project } = run;
-  const announcement = { work: "gc", volume: project.name, host: hostname(), key: project.firstKey } as const;
-  const lease = await Lease.begin(project, announcement, context);
-  try {
-    const guarded = lease.guard(context);
-    await collect({ ...run, lease, nowMs: await lease.storeTimeMs(guarded.signal) }, guarded);
-  } finally {
-    await lease.end();
-  }
 }
 
 /** Who may not write knows the store's time by what was written last. */
@@ -102,7 +101,7 @@ async function newestMs(project: Project, { signal }: Context): Promise<number> 
   return newest;
 }
 
-interface Run {
+interface GcRun {
   project: Project;
   options: GcOptions;
   report: GcReport;
@@ -112,13 +111,10 @@ interface Run {
   nowMs: number;
 }
 
-/** Leases, plans, manifests, objects: in this order. */
-async function collect(run: Run, context: Context): Promise<void> {
+/** Leases, plans, manifests, objects: in this order. The leases once more when the new plan is written, and at no other time. */
+async function collect(run: GcRun, context: Context): Promise<void> {
   const { project, options, report, lease, nowMs } = run;
-  const survey = await surveyLeases(project, nowMs, context);
-  report.unreadable_leases = sayUnreadable(survey, context);
-  if (lease !== undefined) report.dead_leases = await buryLeases(project, { survey, lease }, context);
-  const { living } = survey;
+  const { living } = await leasesBeforePlans(run, context);
   report.running = living.filter(mayReferToChunks).map(waitOf);
   const stored = await listPlans(project, context);
   const times = { living, nowMs, graceMs: options.graceMs };
@@ -134,8 +130,24 @@ async function collect(run: Run, context: Context): Promise<void> {
     return;
   }
   for (const plan of ready) await endSwept(run, { plan, lease });
-  await finishPlan({ ...run, lease }, { writer, points, head }, context);
-  await dropRecords(project, { points, nowMs, lease }, context);
+  const isPlanned = await finishShards(run, { writer, points, head });
+  const records = await forgottenRecords(project, context);
+  if (!isPlanned && records.length === 0) return;
+  // After all shards: work that begins from now on sees the plan. After the records: who wrote one is among these, or is done.
+  const survey = await surveyLeases(project, nowMs, context);
+  if (isPlanned) await completePlan({ ...run, lease }, { writer, points, living: survey.living }, context);
+  await dropRecords(project, { records, points, survey, nowMs, lease }, context);
+}
+
+/** The leases that the plans of before may wait for. Those that are dead are removed. */
+async function leasesBeforePlans(
+  { project, report, lease, nowMs }: GcRun,
+  context: Context,
+): Promise<LeaseSurvey> {
+  const survey = await surveyLeases(project, nowMs, context);
+  report.unreadable_leases = sayUnreadable(survey, context);
+  if (lease !== undefined) report.dead_leases = await buryLeases(project, { survey, lease }, context);
+  return survey;
 }
 
 /** Says each of them; how many there are. */
@@ -144,7 +156,7 @@ function sayUnreadable({ living }: LeaseSurvey, context: Context): number {
   for (const { id, problem } of unreadable) {
     context.log.warn(
       { lease: id, reason: problem },
-      "a lease cannot be read; whatever it announces counts as running until the lease is a day old",
+      "a lease cannot be read; its job counts as running until the lease is a day old",
     );
   }
   return unreadable.length;
@@ -163,11 +175,11 @@ interface Walk {
  * nobody. In as many rounds as the ids need that fit in memory. The points that were there.
  */
 async function walk(
-  run: Run,
+  run: GcRun,
   { ready, living, head, writer }: Walk,
   context: Context,
 ): Promise<ReadonlySet<string>> {
-  const { project, options: { force, graceMs }, report, lease, nowMs } = run;
+  const { project, options: { force, graceMs, onProgress }, report, lease, nowMs } = run;
   const condemned = await CondemnedObjects.read(project, context);
   // Who has no lease does not know the store's time well enough to tell what is young.
   const beganMs = lease === undefined && graceMs === 0 ? Infinity : nowMs - graceMs;
@@ -182,7 +194,16 @@ async function walk(
     if (lease !== undefined) {
       for (const plan of ready) await sweepReady(run, { plan, lease, references }, context);
     }
-    await findGarbage(project, { report, references, condemned, youngMs, writer }, context);
+    const onShard = (shards: number) => {
+      const { size: points } = references.points;
+      onProgress?.({
+        points,
+        shards: references.from + shards,
+        ofShards: ALL_IDS.to,
+        deleted: report.deleted,
+      });
+    };
+    await findGarbage(project, { report, references, condemned, youngMs, writer, onShard }, context);
     points = references.points;
   }, context);
   return points;
@@ -190,14 +211,17 @@ async function walk(
 
 /** One walk over the manifests for as many ids as fit in memory; each round's references are gone after it. */
 async function inRounds(
-  { project, options: { maxIds = MAX_IDS } }: Run,
+  { project, report, options: { maxIds = MAX_IDS, onProgress } }: GcRun,
   work: (references: ReferenceSet) => Promise<void>,
   context: Context,
 ): Promise<void> {
   const forgotten = () => readForgotten(project, context);
   for (let from = 0; from < ALL_IDS.to;) {
     const range = { from, to: ALL_IDS.to };
-    using references = await collectReferences(project, { range, maxIds, forgotten }, context);
+    let points = 0;
+    const onManifest = () =>
+      onProgress?.({ points: ++points, shards: from, ofShards: ALL_IDS.to, deleted: report.deleted });
+    using references = await collectReferences(project, { range, maxIds, forgotten, onManifest }, context);
     await work(references);
     from = references.to;
   }
@@ -217,8 +241,8 @@ async function assertNoneMissed(
     `Cannot collect "${project.name}": ${
       counted(missed.length, "restore point")
     } that this host has seen cannot be found, ` +
-      `and no forget took them. Nothing was deleted. Bring them back (varve repair ${project.name} --from-repo URL), or ` +
-      `give them up with --force`,
+      `but no forget deleted them; nothing was deleted; restore them with "varve repair ${project.name} --from-repo URL", ` +
+      `or use --force to give them up`,
   );
 }
 
@@ -227,13 +251,13 @@ function assertAnyPoint({ name }: Project, points: ReadonlySet<string>): void {
   if (points.size > 0) return;
   throw new VarveError(
     "failed",
-    `Cannot collect "${name}": it has no restore point, which looks as if points were lost; nothing was deleted; ` +
-      `use --force if that is right`,
+    `Cannot collect "${name}": it has no restore points, so they may have been lost; nothing was deleted; ` +
+      `use --force if that is intended`,
   );
 }
 
 async function sweepReady(
-  { project, report }: Run,
+  { project, report }: GcRun,
   work: { plan: StoredPlan; lease: Lease; references: ReferenceSet },
   context: Context,
 ): Promise<void> {
@@ -243,31 +267,42 @@ async function sweepReady(
   report.refused.push(...refused.map(({ key, reason }) => ({ key, reason })));
 }
 
-async function endSwept({ project, report }: Run, { plan, lease }: { plan: StoredPlan; lease: Lease }) {
+async function endSwept({ project, report }: GcRun, { plan, lease }: { plan: StoredPlan; lease: Lease }) {
   await writeEnd(project, { lease, plan: plan.id });
   report.plans_swept++;
 }
 
-/** Makes the plan one, unless it looks like a mistake; with a grace of 0 it is swept by a second look. */
-async function finishPlan(
-  run: Run & { lease: Lease },
+/** Writes the shards, unless the plan looks like a mistake; whether it is worth a head. */
+async function finishShards(
+  { options, report, nowMs }: GcRun,
   { writer, points, head }: {
     writer: PlanWriter;
     points: ReadonlySet<string>;
     head: FullHead | undefined;
   },
-  context: Context,
-): Promise<void> {
-  const { project, options, report, lease, nowMs } = run;
+): Promise<boolean> {
   report.stopped = options.force ? null : mistake(report, { planned: writer.size, points: points.size });
   if (report.stopped !== null) {
     report.condemned = 0;
-    return await writer.abandon();
+    await writer.abandon();
+    return false;
   }
-  if (writer.size === 0 && head !== undefined && nowMs - head.made_ms < REMEMBER_MS) return;
+  if (writer.size === 0 && head !== undefined && nowMs - head.made_ms < REMEMBER_MS) return false;
   await writer.finish();
-  // After all shards: work that begins from now on sees the plan.
-  const { living } = await surveyLeases(project, nowMs, context);
+  return true;
+}
+
+/** Makes the shards a plan that waits for the work that lives; with a grace of 0 it is swept by a second look. */
+async function completePlan(
+  run: GcRun & { lease: Lease },
+  { writer, points, living }: {
+    writer: PlanWriter;
+    points: ReadonlySet<string>;
+    living: readonly SeenLease[];
+  },
+  context: Context,
+): Promise<void> {
+  const { project, options, report, lease, nowMs } = run;
   const waits = living.filter(mayReferToChunks).map(({ id }) => id);
   await writeHead(project, { lease, head: { waits, made_ms: nowMs }, points });
   if (writer.size === 0) return;
@@ -278,7 +313,7 @@ async function finishPlan(
 
 /** The manifests are read again: what refers to a condemned object by now was stored by work that has ended since. */
 async function sweepAtOnce(
-  run: Run & { lease: Lease },
+  run: GcRun & { lease: Lease },
   plan: ReadyPlan,
   context: Context,
 ): Promise<void> {

@@ -1,4 +1,5 @@
 /** What a gc says of its work, and what of it looks like a mistake. */
+import { counted } from "../../util/counted.ts";
 import type { PlanWait, WaitingPlan } from "./settle_plans.ts";
 
 /** How much of a project's objects may be condemned at once. */
@@ -62,10 +63,14 @@ export function mistake(
 ): string | null {
   if (planned === 0) return null;
   const cannot = `Cannot collect "${project}":`;
-  const advice = "nothing was condemned; use --force if that is right";
+  const advice = "nothing was condemned; use --force if that is intended";
   if (points === 0) {
-    return `${cannot} it has ${objects} objects and no restore point, which looks as if points were lost; ${advice}`;
+    return `${cannot} it has ${
+      counted(objects, "object")
+    } but no restore points, so they may have been lost; ${advice}`;
   }
   if (planned <= objects * MAX_SHARE) return null;
-  return `${cannot} ${planned} of ${objects} objects belong to none of its ${points} restore points, more than half; ${advice}`;
+  return `${cannot} ${planned} of ${objects} objects, more than half, are not used by its ${
+    counted(points, "restore point")
+  }; ${advice}`;
 }

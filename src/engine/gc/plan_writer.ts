@@ -69,7 +69,7 @@ export class PlanWriter {
       name: planShardName(this.#lease.idHex, shard),
       content: encodePlanShard(refs),
     };
-    const options = { key: this.#project.firstKey };
+    const options = { keys: this.#project.firstKey };
     await this.#lease.send((send) => this.#project.write(object, { ...send, ...options }));
   }
 }

@@ -14,7 +14,7 @@ import type { Project } from "../../project/project.ts";
  * For so long after its collector began a plan may be swept, and for so long after its end it goes on condemning: a
  * deletion that arrives later than that is not reckoned with.
  */
-export const PLAN_LIFE_MS = 8 * 24 * 3600_000;
+const PLAN_LIFE_MS = 8 * 24 * 3600_000;
 /** A time that is so much later than the store's clock was written by another clock. */
 const CLOCK_SLACK_MS = 24 * 3600_000;
 
@@ -45,7 +45,7 @@ export interface PlanWait {
   until: string;
 }
 
-export interface Settled {
+interface Settled {
   ready: ReadyPlan[];
   waiting: WaitingPlan[];
 }
@@ -96,7 +96,7 @@ function stateOf(
 async function isOver(project: Project, { id, endedMs }: StoredPlan, context: Context): Promise<boolean> {
   if (endedMs !== undefined) return true;
   const names = [planHeadName(id), planEndName(id)];
-  const found = await Promise.all(names.map((name) => project.store.head(project.key(name), context)));
+  const found = await Promise.all(names.map((name) => project.head(name, context)));
   return found.every((info) => info === undefined);
 }
 

@@ -10,14 +10,14 @@ import type { Lease } from "../../project/sharing/lease.ts";
 import { readShard, type StoredPlan } from "../../project/sharing/plans.ts";
 import type { Project } from "../../project/project.ts";
 import type { ReferenceSet } from "../../volume/references.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 
 /** Keys in one request to delete; what S3 takes at most. */
 const BATCH_KEYS = 1000;
 /** Shards swept at once. */
 const SHARDS_AT_ONCE = 4;
 
-export interface Swept {
+interface Swept {
   deleted: number;
   /** Condemned, but a manifest refers to it by now. */
   spared: number;
@@ -34,22 +34,14 @@ interface Sweep {
 
 /** Deletes what the plan condemns of the ids that the references cover. */
 export async function sweep(project: Project, work: Sweep, context: Context): Promise<Swept> {
-  const { from, to } = work.references;
+  const { plan, references } = work;
   const swept: Swept = { deleted: 0, spared: 0, refused: [] };
-  const window = new TaskLimiter(SHARDS_AT_ONCE);
-  try {
-    for (const shard of work.plan.shards) {
-      if (shard !== "all" && (shard < from || shard >= to)) continue;
-      await window.add(async () => {
-        const content = await readShard(project, { plan: work.plan.id, shard }, context);
-        if (content === undefined) return; // what it condemned is found again once the plan is gone
-        await sweepShard(project, { ...work, content, swept }, context);
-      });
-    }
-    await window.drain();
-  } finally {
-    await window.settle();
-  }
+  const covered = plan.shards.filter((shard) => shard === "all" || references.covers(shard));
+  await forEachLimited(covered, SHARDS_AT_ONCE, async (shard) => {
+    const content = await readShard(project, { plan: plan.id, shard }, context);
+    if (content === undefined) return; // what it condemned is found again once the plan is gone
+    await sweepShard(project, { ...work, content, swept }, context);
+  });
   return swept;
 }
 
@@ -62,15 +54,14 @@ async function sweepShard(
   const flush = async () => {
     if (batch.length === 0) return;
     context.signal.throwIfAborted();
-    const keys = batch.map((ref) => project.key(chunkName(ref)));
+    const names = batch.map(chunkName);
     batch = [];
-    const left = await lease.send((options) => project.store.delete(keys, options));
-    swept.deleted += keys.length - left.length;
+    const left = await lease.send((options) => project.delete(names, options));
+    swept.deleted += names.length - left.length;
     swept.refused.push(...left);
   };
   for (const ref of decodePlanShard(content)) {
-    const [byte = 0] = ref.id;
-    if (byte < references.from || byte >= references.to) continue;
+    if (!references.covers(ref.id[0]!)) continue;
     if (references.has(ref)) swept.spared++;
     else if (batch.push(ref) === BATCH_KEYS) await flush();
   }

@@ -4,7 +4,7 @@ import { equalBytes } from "../../util/bytes.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { snapshotFromJson, snapshotText } from "../../format/snapshot_name.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 
 /** Data of a stream of changes is read past in pieces. */
 const SKIP_BYTES = 1024 * 1024;
@@ -55,12 +55,12 @@ export async function readChanges(source: Source, base: OpenManifest): Promise<C
   let changed: ChangedChunks | undefined;
   for await (const diff of source.diffs()) {
     if (changed !== undefined) {
-      throw new VarveError("failed", `Cannot use "${source.name}": it holds more than one difference`);
+      throw new VarveError("failed", `Cannot use "${source.name}": it contains more than one difference`);
     }
     changed = await collect(diff, source, base);
   }
   if (changed === undefined) {
-    throw new VarveError("failed", `Cannot use "${source.name}": it holds no difference`);
+    throw new VarveError("failed", `Cannot use "${source.name}": it contains no differences`);
   }
   return changed;
 }
@@ -83,11 +83,11 @@ function assertBegin({ fromSnapshot }: VolumeDiff, source: Source, info: OpenMan
   const wanted = snapshotFromJson(info.to_snapshot);
   if (wanted !== undefined && fromSnapshot !== undefined && equalBytes(wanted, fromSnapshot)) return;
   const begins = fromSnapshot === undefined
-    ? "is a full one"
-    : `begins at snapshot "${snapshotText(fromSnapshot)}"`;
-  const has = wanted === undefined ? "is of no snapshot" : `is of snapshot "${snapshotText(wanted)}"`;
+    ? "is a full export"
+    : `starts at snapshot "${snapshotText(fromSnapshot)}"`;
+  const has = wanted === undefined ? "has no snapshot" : `has snapshot "${snapshotText(wanted)}"`;
   throw new VarveError(
     "failed",
-    `Cannot use "${source.name}": the stream ${begins}, the backup ${info.backup} ${has}`,
+    `Cannot use "${source.name}": the stream ${begins}, but restore point ${info.backup} ${has}`,
   );
 }

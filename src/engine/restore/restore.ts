@@ -2,24 +2,25 @@
  * Restore: what is known of the target → plan → compare, fetch, verify, write → sync → read back. The use case as the
  * list of its stages; docs/architecture.md, "Restore".
  */
-import { hostname } from "node:os";
 import { lookOf, recordedContent, recordFile } from "../../cache/file_record.ts";
 import { cachePlace } from "../../project/cache_place.ts";
 import type { Secret } from "../../codec/keys.ts";
-import { isUnreadable, UsageError, VarveError } from "../../errors.ts";
+import { unlessUnreadable, UsageError, VarveError } from "../../errors.ts";
 import type { ManifestInfo } from "../../format/manifest.ts";
 import type { Source } from "../../sources/source.ts";
 import type { Target } from "../../targets/target.ts";
-import { findBackup, type OpenManifest, readManifest } from "../../project/catalog.ts";
+import { findBackup } from "../../project/find_backup.ts";
+import { type OpenManifest, readManifest } from "../../project/manifests.ts";
 import { noChanges, readChanges } from "./changed_chunks.ts";
 import { openChunkCache } from "../../volume/caches.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import { withLeaseIfWritable } from "../../project/sharing/with_lease.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import type { Repository } from "../../project/repository.ts";
-import { type ByteRange, type KnownState, planRestore, type RestorePlan } from "./restore_plan.ts";
+import { type KnownState, planRestore, type RestorePlan } from "./restore_plan.ts";
+import type { ByteRange } from "../../util/byte_ranges.ts";
 import { SharedChunks } from "./shared_chunks.ts";
 import { type DamagedRange, type RestoreCounts, type RestoreProgress, Restorer } from "./restorer.ts";
 import { verifyTarget } from "./verify_target.ts";
@@ -58,7 +59,7 @@ export interface TargetRequest {
 }
 
 /** How the target is brought up to date. */
-export type RestoreStrategy = "new" | "compare" | "changes" | "unchanged";
+type RestoreStrategy = "new" | "compare" | "changes" | "unchanged";
 
 /** The JSON of `varve restore`. The target equals the backup only where `damaged` is empty and it was no dry run. */
 export interface RestoreReport {
@@ -81,7 +82,7 @@ export interface RestoreReport {
 }
 
 /** What one restore holds while it works. */
-interface Run {
+interface RestoreRun {
   options: RestoreOptions;
   project: Project;
   manifest: OpenManifest;
@@ -105,41 +106,48 @@ export async function restore(
   const startedMs = context.clock.now();
   const name = options.project;
   const project = await openProject(repository, { name, secrets: options.secrets }, context);
-  const announcement = { volume: options.volume, host: hostname(), key: project.firstKey };
+  const about = { work: "restore", volume: options.volume } as const;
+  const work = () => restoreInto(project, options, context);
   // A gc waits for it; where we may not write, the restore goes on all the same. A dry run writes nothing at all.
-  const lease = options.dryRun
-    ? undefined
-    : await Lease.tryBegin(project, { work: "restore", ...announcement }, context);
-  const cache = await PageCache.open({ project, volume: options.volume }, context);
-  try {
-    const report = await restoreInto(project, { options, cache }, context);
-    return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
-  } finally {
-    await cache.close();
-    await lease?.end();
-  }
+  const report = options.dryRun ? await work() : await withLeaseIfWritable(project, about, context, work);
+  return { ...report, duration_s: (context.clock.now() - startedMs) / 1000 };
 }
 
 async function restoreInto(
   project: Project,
-  { options, cache }: { options: RestoreOptions; cache: PageCache },
+  options: RestoreOptions,
   context: Context,
 ): Promise<Omit<RestoreReport, "duration_s">> {
+  await using cache = await PageCache.open({ project, volume: options.volume }, context);
   const manifest = await readPoint(project, options, context);
   cache.expect(manifest);
   const range = rangeOf(options, manifest.info);
-  const told = await readKnown(project, options, context);
-  const { info } = manifest;
-  const target = await options.openTarget({ info, base: told?.base.info, end: range.offset + range.length });
+  const declared = await readDeclaredState(project, options, context);
+  const target = await options.openTarget({
+    info: manifest.info,
+    base: declared?.base.info,
+    end: range.offset + range.length,
+  });
   try {
-    if (told !== undefined && options.known?.changes !== undefined) assertLargeEnough(target, told, range);
-    const state = told ?? await recordedState(project, { target, options }, context);
-    const { way, reason } = chooseWay({ target, told, recorded: state });
-    context.log.info({ way, target: target.name }, reason);
-    return await work(
-      { options, project, manifest, known: state, range, target, cache, way, reason },
-      context,
-    );
+    if (declared !== undefined && options.known?.changes !== undefined) {
+      assertLargeEnough(target, declared, range);
+    }
+    const remembered = declared === undefined
+      ? await rememberedState(project, { target, options }, context)
+      : undefined;
+    const strategy = chooseStrategy({ target, declared, remembered });
+    context.log.info({ way: strategy.way, target: target.name }, strategy.reason);
+    const run = {
+      options,
+      project,
+      manifest,
+      known: declared ?? remembered,
+      range,
+      target,
+      cache,
+      ...strategy,
+    };
+    return await transfer(run, context);
   } finally {
     await target.close();
   }
@@ -163,16 +171,18 @@ function rangeOf(
   const { offset, length = Math.max(0, size_bytes - offset) } = part;
   const end = offset + length;
   const cannot = `Cannot restore ${length} bytes at offset ${offset} of "${volume}":`;
-  if (end > size_bytes) throw new UsageError(`${cannot} it has ${size_bytes} bytes`);
+  if (end > size_bytes) throw new UsageError(`${cannot} its size is ${size_bytes} bytes`);
   const isWholeChunks = offset % chunk_bytes === 0 && (end % chunk_bytes === 0 || end === size_bytes);
   if (verifyTarget && !isWholeChunks) {
-    throw new UsageError(`${cannot} only whole chunks of ${chunk_bytes} bytes can be verified on the target`);
+    throw new UsageError(
+      `${cannot} with --verify-target, offset and length must be multiples of ${chunk_bytes} bytes`,
+    );
   }
   return { offset, length };
 }
 
 /** What the operator says that the target holds. */
-async function readKnown(
+async function readDeclaredState(
   project: Project,
   options: RestoreOptions,
   context: Context,
@@ -194,13 +204,13 @@ function assertLargeEnough(
   const { backup } = base.info;
   throw new VarveError(
     "failed",
-    `Cannot restore to "${target.name}": it is not ${backup} with changes, ` +
-      `of whose ${knownBytes} bytes it has ${target.readableBytes}`,
+    `Cannot restore to "${target.name}": it is too small (${target.readableBytes} bytes) ` +
+      `to be restore point ${backup} (${knownBytes} bytes)`,
   );
 }
 
 /** What this host remembers of the target: a file that looks as it did when it was known to be a backup of the volume. */
-async function recordedState(
+async function rememberedState(
   project: Project,
   { target, options }: { target: Target; options: RestoreOptions },
   context: Context,
@@ -212,70 +222,59 @@ async function recordedState(
   const isOurs = content?.repository === project.repositoryId && content.project === project.name &&
     content.volume === options.volume;
   if (!isOurs) return undefined;
-  try {
-    const base = await readManifest(project, { volume: content.volume, backup: content.backup }, context);
-    return { base, changed: noChanges(base) };
-  } catch (error) {
-    if (isUnreadable(error)) return undefined; // forgotten meanwhile, or damaged: then nothing is known
-    throw error;
-  }
+  const { volume, backup } = content;
+  const base = await readManifest(project, { volume, backup }, context).catch(unlessUnreadable);
+  return base && { base, changed: noChanges(base) }; // forgotten meanwhile, or damaged: then nothing is known
 }
 
-function chooseWay(
-  { target, told, recorded }: {
+function chooseStrategy(
+  { target, declared, remembered }: {
     target: Target;
-    told: KnownState | undefined;
-    recorded: KnownState | undefined;
+    declared: KnownState | undefined;
+    remembered: KnownState | undefined;
   },
 ): { way: RestoreStrategy; reason: string } {
-  if (told !== undefined) {
-    const reason =
-      `"${target.name}" is taken for ${told.base.info.backup} except for the changes: only these are looked at`;
+  if (declared !== undefined) {
+    const reason = `"${target.name}" is assumed to match ${declared.base.info.backup} apart from the changes`;
     return { way: "changes", reason };
   }
-  if (recorded !== undefined) {
+  if (remembered !== undefined) {
     const reason =
-      `"${target.name}" was not written to since it was ${recorded.base.info.backup}: it is not read again`;
+      `"${target.name}" is unchanged since it was restored to ${remembered.base.info.backup}; it is not read again`;
     return { way: "unchanged", reason };
   }
   if (target.readableBytes === 0) {
-    return { way: "new", reason: `"${target.name}" has nothing to compare with` };
+    return { way: "new", reason: `"${target.name}" is empty; there is nothing to compare` };
   }
-  return { way: "compare", reason: `"${target.name}" is read and compared: nothing is known of it` };
+  return {
+    way: "compare",
+    reason: `"${target.name}" is read and compared, because its content is not known`,
+  };
 }
 
-async function work(run: Run, context: Context): Promise<Omit<RestoreReport, "duration_s">> {
+/** The plan is made anew for each pass over the volume, out of pages in memory or the cache: it may be larger than memory. */
+async function transfer(run: RestoreRun, context: Context): Promise<Omit<RestoreReport, "duration_s">> {
   const { options, project, manifest, known, range, target, cache } = run;
-  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
+  const { keepGoing, dryRun, onProgress = () => {} } = options;
+  await using chunkCache = openChunkCache(project, context);
+  await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
   const plan: RestorePlan = { project, manifest, known, range, local: cache, signal: context.signal };
-  const chunkCache = openChunkCache(project, context);
   const shared = await SharedChunks.count(planRestore(plan));
-  const restorer = new Restorer({
-    ...{ project, manifest, target, workshop, keepGoing: options.keepGoing, dryRun: options.dryRun },
-    ...{ shared, cache: chunkCache },
-    onProgress: (progress) => options.onProgress?.(progress),
-  }, context);
-  try {
-    await restorer.run(planRestore(plan));
-    const isWhole = restorer.damaged.length === 0 && !options.dryRun;
-    const verifiedBytes = isWhole && options.verifyTarget
-      ? await verifyTarget(
-        planRestore({ ...plan, known: undefined }),
-        { target, manifest, workshop },
-        context,
-      )
-      : 0;
-    if (isWhole && options.part === undefined) await remember(run, context);
-    return report(run, { restorer, verifiedBytes });
-  } finally {
-    await workshop.close();
-    await chunkCache?.trim();
-  }
+  const parts = { project, manifest, target, resources, shared, cache: chunkCache };
+  const restorer = new Restorer({ ...parts, keepGoing, dryRun, onProgress }, context);
+  await restorer.run(planRestore(plan));
+  const isWhole = restorer.damaged.length === 0 && !dryRun;
+  const everything = planRestore({ ...plan, known: undefined });
+  const verifiedBytes = isWhole && options.verifyTarget
+    ? await verifyTarget(everything, { target, manifest, resources }, context)
+    : 0;
+  if (isWhole && options.part === undefined) await remember(run, context);
+  return report(run, { restorer, verifiedBytes });
 }
 
 /** The target is the backup now: the next restore need not read it, nor the pages. What was only told is not noted. */
 async function remember(
-  { project, manifest, target, cache, way, options }: Run,
+  { project, manifest, target, cache, way, options }: RestoreRun,
   context: Context,
 ): Promise<void> {
   // Where pages were spared, they are not read just to be remembered.
@@ -290,7 +289,7 @@ async function remember(
 }
 
 function report(
-  { manifest, way, reason, options }: Run,
+  { manifest, way, reason, options }: RestoreRun,
   { restorer, verifiedBytes }: { restorer: Restorer; verifiedBytes: number },
 ): Omit<RestoreReport, "duration_s"> {
   const { backup, size_bytes } = manifest.info;

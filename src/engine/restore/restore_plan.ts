@@ -1,9 +1,10 @@
 /** What has to be at each position of the target, and what is known to be there: no reading, no writing. */
 import { describeError, isUnreadable } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
+import type { ByteRange } from "../../util/byte_ranges.ts";
 import { type Entry, EntryList } from "../../format/entries.ts";
 import { chunkLength, PAGE_CHUNKS } from "../../format/limits.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import type { ChangedChunks } from "./changed_chunks.ts";
 import { type LocalPages, readPage } from "../../volume/page_table.ts";
 import type { Project } from "../../project/project.ts";
@@ -26,12 +27,6 @@ export interface Wanted {
 export interface KnownState {
   base: OpenManifest;
   changed: ChangedChunks;
-}
-
-/** Bytes of a volume. */
-export interface ByteRange {
-  offset: number;
-  length: number;
 }
 
 export interface RestorePlan {
@@ -78,22 +73,19 @@ async function readBoth(plan: RestorePlan, page: number): Promise<PagePair> {
   const baseRef = known === undefined || page >= known.base.pages.length
     ? undefined
     : known.base.pages.get(page)?.object;
-  const equal = (ref === undefined || baseRef === undefined)
-    ? ref === baseRef
-    : equalBytes(ref.id, baseRef.id);
-  const same = known !== undefined && equal && !known.changed.inPage(page);
+  const same = known !== undefined && sameBytes(ref?.id, baseRef?.id) && !known.changed.inPage(page);
   if (same) return { same, wanted: { entries: new EntryList(0) }, base: undefined };
   const wanted = await readOne(plan, page, manifest);
   const base = known === undefined ? undefined : await readOne(plan, page, known.base);
   return { same, wanted, base: base !== undefined && "entries" in base ? base.entries : undefined };
 }
 
-async function readOne(plan: RestorePlan, page: number, { pages, key }: OpenManifest): Promise<PageRead> {
+async function readOne(plan: RestorePlan, page: number, { pages, keys }: OpenManifest): Promise<PageRead> {
   const ref = page < pages.length ? pages.get(page)?.object : undefined;
   if (ref === undefined) return { entries: new EntryList(PAGE_CHUNKS) };
   const { project, local, signal } = plan;
   try {
-    return { entries: await readPage(page, ref, { project, key, local, signal }) };
+    return { entries: await readPage(page, ref, { project, keys, local, signal }) };
   } catch (error) {
     if (!isUnreadable(error)) throw error;
     return { damage: { key: error.key, reason: describeError(error) } };
@@ -118,8 +110,7 @@ function wantedAt(
     return { entry, target: "unknown" };
   }
   const base = read.base.get(position % PAGE_CHUNKS);
-  const equal = (entry === undefined || base === undefined) ? entry === base : equalBytes(entry.id, base.id);
-  return { entry, target: equal ? "same" : "different" };
+  return { entry, target: sameBytes(entry?.id, base?.id) ? "same" : "different" };
 }
 
 function lengthAt(position: number, { info }: OpenManifest): number {

@@ -4,14 +4,14 @@
  */
 import type { ChunkCache } from "../../cache/chunk_cache.ts";
 import { DamageError, describeError, isUnreadable, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import { type ChunkLocation, refsOf } from "../../format/entries.ts";
 import { chunkName } from "../../format/layout.ts";
 import { MAX_PATCH_SHARE } from "../../format/patch.ts";
 import type { SharedBuffer } from "../../volume/pool/buffers.ts";
 import type { Target } from "../../targets/target.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
-import { patchInPlace, readChunk } from "../../volume/read_chunk.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
+import { ChunkReader } from "../../volume/read_chunk.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../../project/project.ts";
@@ -53,11 +53,11 @@ export interface RestoreCounts {
   written: number;
 }
 
-export interface RestorerOptions {
+interface RestorerOptions {
   project: Project;
   manifest: OpenManifest;
   target: Target;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   /** What is needed more than once, and where it is kept meanwhile. */
   shared: SharedChunks;
   cache: ChunkCache | undefined;
@@ -119,15 +119,15 @@ export class Restorer {
     if (wanted.target === "same") return { kind: "matched", wanted };
     if (wanted.damage !== undefined) return { kind: "damaged", wanted, ...wanted.damage };
     // Also where it is known to be other: it may need no more than the blocks of a patch.
-    const comparable = (wanted.target === "unknown" || wanted.entry?.base !== undefined) &&
+    const canCompare = (wanted.target === "unknown" || wanted.entry?.base !== undefined) &&
       wanted.offset + wanted.length <= this.#options.target.readableBytes;
-    if (!comparable && (wanted.entry === undefined || this.#options.dryRun)) return withoutContent(wanted);
-    const buffer = await this.#options.workshop.chunks.acquire();
+    if (!canCompare && (wanted.entry === undefined || this.#options.dryRun)) return withoutContent(wanted);
+    const buffer = await this.#options.resources.chunks.acquire();
     let step: Step | undefined;
     try {
       const signal = AbortSignal.any([this.#context.signal, ended]);
       signal.throwIfAborted();
-      step = await this.#compareOrFetch(wanted, { buffer, comparable, signal });
+      step = await this.#compareOrFetch(wanted, { buffer, canCompare, signal });
       return step;
     } finally {
       if (step?.kind !== "write") buffer.release();
@@ -136,48 +136,47 @@ export class Restorer {
 
   async #compareOrFetch(
     wanted: Wanted,
-    { buffer, comparable, signal }: { buffer: SharedBuffer; comparable: boolean; signal: AbortSignal },
+    { buffer, canCompare, signal }: { buffer: SharedBuffer; canCompare: boolean; signal: AbortSignal },
   ): Promise<Step> {
     const { entry } = wanted;
-    if (comparable && await this.#matches(wanted, buffer)) return { kind: "matched", wanted };
+    if (canCompare && await this.#matches(wanted, buffer)) return { kind: "matched", wanted };
     if (entry === undefined || this.#options.dryRun) return withoutContent(wanted);
     return await this.#options.shared.inTurn(
       refsOf(entry),
-      () => this.#fetch(wanted, { place: entry, buffer, isOther: comparable, signal }),
+      () => this.#fetch(wanted, { location: entry, buffer, holdsOther: canCompare, signal }),
     );
   }
 
   async #matches(wanted: Wanted, buffer: SharedBuffer): Promise<boolean> {
-    const { manifest, target, workshop } = this.#options;
+    const { manifest, target, resources } = this.#options;
     await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
     this.readBytes += wanted.length;
-    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.key);
-    if (id === undefined || wanted.entry === undefined) return id === wanted.entry;
-    return equalBytes(id, wanted.entry.id);
+    const id = await resources.pool.hash({ buffer, length: wanted.length }, manifest.keys);
+    return sameBytes(id, wanted.entry?.id);
   }
 
-  /** `isOther`: the buffer has what the target holds now, which may be the chunk but for a patch. */
+  /** `holdsOther`: the buffer has what the target holds now, which may be the chunk but for a patch. */
   async #fetch(
     wanted: Wanted,
-    { place, buffer, isOther, signal }: {
-      place: ChunkLocation;
+    { location, buffer, holdsOther, signal }: {
+      location: ChunkLocation;
       buffer: SharedBuffer;
-      isOther: boolean;
+      holdsOther: boolean;
       signal: AbortSignal;
     },
   ): Promise<Step> {
-    const { project, workshop, shared, cache } = this.#options;
-    const keep = refsOf(place).some((ref) => shared.has(ref));
-    const options = {
-      ...{ project, workshop, keep, cache: keep ? cache : undefined, signal },
-      ...{ patches: new Map(), onDownload: (bytes: number) => this.progress.downloadedBytes += bytes },
-    };
-    const key = project.key(chunkName(place.object));
+    const { project, resources, shared, cache } = this.#options;
+    const keep = refsOf(location).some((ref) => shared.has(ref));
+    const onDownload = (bytes: number) => this.progress.downloadedBytes += bytes;
+    const options = { project, resources, cache: keep ? cache : undefined, onDownload };
+    const reader = new ChunkReader(options, signal);
     try {
-      const isPatched = isOther && await patchInPlace(buffer, place, options);
-      const length = isPatched ? wanted.length : await readChunk(buffer, place, options);
+      const length = holdsOther
+        ? await reader.update(buffer, location, { length: wanted.length, keep })
+        : await reader.read(buffer, location, { keep });
       if (length === wanted.length) return { kind: "write", wanted, buffer };
-      const reason = `it holds ${length} bytes, the volume has ${wanted.length} there`;
+      const key = project.objectKey(chunkName(location.object));
+      const reason = `it has ${length} bytes instead of ${wanted.length}`;
       return { kind: "damaged", wanted, key, reason };
     } catch (error) {
       if (!isUnreadable(error)) throw error;
@@ -245,11 +244,11 @@ export class Restorer {
   #stopAt({ wanted, key, reason }: Extract<Step, { kind: "damaged" }>): VarveError {
     const { manifest, target } = this.#options;
     const { project, volume, backup } = manifest.info;
-    const advice = target.gaps === "refused" ? "" : ". --keep-going restores the rest";
+    const advice = target.gaps === "refused" ? "" : "; use --keep-going to restore the rest";
     return new DamageError(
       key,
       `Cannot restore "${project}/${volume}@${backup}" at offset ${wanted.offset} (${wanted.length} bytes): ${reason}; ` +
-        `"${target.name}" is not complete${advice}`,
+        `"${target.name}" is incomplete${advice}`,
     );
   }
 }

@@ -1,17 +1,17 @@
 /** Reads a restored target back from its device, past the page cache, and holds every chunk against the backup. */
 import { DamageError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import type { Wanted } from "./restore_plan.ts";
 import type { Target } from "../../targets/target.ts";
 import { mapOrdered } from "../../util/task_limiter.ts";
 
-export interface VerifyTargetOptions {
+interface VerifyTargetOptions {
   target: Target;
   manifest: OpenManifest;
-  workshop: ChunkResources;
+  resources: ChunkResources;
 }
 
 /** Bytes that were read back and are right. Throws `damage` where one chunk is not as the backup says. */
@@ -20,12 +20,11 @@ export async function verifyTarget(
   options: VerifyTargetOptions,
   context: Context,
 ): Promise<number> {
-  const { target, workshop } = options;
+  const { target, resources } = options;
   await target.dropCache();
   let verifiedBytes = 0;
   const checks = mapOrdered(plan, (wanted) => check(wanted, options, context), {
-    limit: workshop.window,
-    drop: () => {},
+    limit: resources.window,
   });
   for await (const bytes of checks) verifiedBytes += bytes;
   return verifiedBytes;
@@ -33,26 +32,23 @@ export async function verifyTarget(
 
 async function check(
   wanted: Wanted,
-  { target, manifest, workshop }: VerifyTargetOptions,
+  { target, manifest, resources }: VerifyTargetOptions,
   context: Context,
 ): Promise<number> {
   context.signal.throwIfAborted();
   if (wanted.damage !== undefined) throw notKnown(wanted, target);
-  const buffer = await workshop.chunks.acquire();
+  const buffer = await resources.chunks.acquire();
   try {
     await target.read(wanted.offset, buffer.bytes.subarray(0, wanted.length));
-    const id = await workshop.pool.hash({ buffer, length: wanted.length }, manifest.key);
-    const equal = id === undefined || wanted.entry === undefined
-      ? id === wanted.entry
-      : equalBytes(id, wanted.entry.id);
-    if (equal) return wanted.length;
+    const id = await resources.pool.hash({ buffer, length: wanted.length }, manifest.keys);
+    if (sameBytes(id, wanted.entry?.id)) return wanted.length;
   } finally {
     buffer.release();
   }
   const range = `${wanted.length} bytes at offset ${wanted.offset}`;
   throw new VarveError(
     "damage",
-    `Cannot verify "${target.name}": ${range} do not read back as they were written`,
+    `Cannot verify "${target.name}": ${range} differ from the data written`,
   );
 }
 
@@ -60,6 +56,6 @@ async function check(
 function notKnown({ offset, damage }: Wanted, { name }: Target): DamageError {
   return new DamageError(
     damage!.key,
-    `Cannot verify "${name}": what belongs at offset ${offset} is not known: ${damage!.reason}`,
+    `Cannot verify "${name}": the content at offset ${offset} is not known: ${damage!.reason}`,
   );
 }

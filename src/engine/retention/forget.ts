@@ -2,19 +2,22 @@
  * Forget: drops restore points, all that a policy does not keep or a named one. Their chunks stay until a gc finds that no
  * other point needs them. docs/operating.md, "Retention".
  */
-import { hostname } from "node:os";
 import type { Secret } from "../../codec/keys.ts";
 import { DamageError, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { holdName, manifestName, volumePrefix } from "../../format/layout.ts";
+import { holdName, manifestName } from "../../format/layout.ts";
 import { assertPolicy } from "./policy.ts";
-import { findBackupForCertain, isGone, readPoints } from "../../project/catalog.ts";
+import { findBackupForCertain } from "../../project/find_backup.ts";
+import { isGone } from "../../project/manifests.ts";
+import { readPoints } from "../../project/read_points.ts";
 import type { Context } from "../../context.ts";
 import { type ForgetPolicy, type ForgetRow, type JudgedPoint, planForget } from "./forget_plan.ts";
 import { recordForgotten } from "../../project/forgotten.ts";
+import { listPointsOnce } from "../../project/points.ts";
 import { Holds } from "../../project/holds.ts";
 import type { PointRef } from "../../project/point_ref.ts";
-import { ALL_VOLUMES, Lease } from "../../project/sharing/lease.ts";
+import { ALL_VOLUMES, type Lease } from "../../project/sharing/lease.ts";
+import { withLeaseIfWritable } from "../../project/sharing/with_lease.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { noteForgotten } from "../../project/seen_points.ts";
 import { openProject } from "../../project/open_project.ts";
@@ -31,7 +34,7 @@ export interface ForgetOptions extends ForgetPolicy {
   secrets: readonly Secret[];
 }
 
-export interface ForgetPointOptions {
+interface ForgetPointOptions {
   project: string;
   volume: string;
   point: string;
@@ -49,12 +52,12 @@ export async function forget(
   context: Context,
 ): Promise<ForgetRow[]> {
   assertPolicy(options.policy);
-  const work = async ({ project, lease }: Run) => {
+  const choose = async ({ project, lease }: ForgetRun) => {
     const points = await pointsOf(project, options.volume, context);
     const nowMs = await storeClockMs(points, { lease, dryRun: options.dryRun }, context);
     return planForget(points, { ...options, nowMs });
   };
-  return await run(repository, { ...options, volume: options.volume ?? ALL_VOLUMES, work }, context);
+  return await dropChosen(repository, { ...options, volume: options.volume ?? ALL_VOLUMES, choose }, context);
 }
 
 /** Drops one point, whatever a policy would say. Throws `failed` where it is held. */
@@ -63,47 +66,50 @@ export async function forgetPoint(
   options: ForgetPointOptions,
   context: Context,
 ): Promise<ForgetRow[]> {
-  const work = async ({ project }: Run): Promise<ForgetRow[]> => {
+  const choose = async ({ project }: ForgetRun): Promise<ForgetRow[]> => {
     const place = { volume: options.volume, backup: await findBackupForCertain(project, options, context) };
     await assertNotHeld(project, place, context);
     const time = timeOf(place.backup).toISOString();
     return [{ project: project.name, ...place, time, kept: false, rules: [], problem: null }];
   };
-  return await run(repository, { ...options, work }, context);
+  return await dropChosen(repository, { ...options, choose }, context);
 }
 
-interface Run {
+interface ForgetRun {
   project: Project;
+  /** `undefined` in a dry run, and if the store lets this host write none. */
   lease: Lease | undefined;
 }
 
-interface RunOptions {
+interface DropOptions {
   project: string;
   volume: string;
   dryRun: boolean;
   secrets: readonly Secret[];
-  /** Says what is to go. */
-  work: (run: Run) => Promise<ForgetRow[]>;
+  /** Chooses the points that are to go. */
+  choose: (run: ForgetRun) => Promise<ForgetRow[]>;
 }
 
 /** Lease, plan, drop. The holds are read after the lease is written: hold.ts says why. */
-async function run(
+async function dropChosen(
   repository: Repository,
-  { project: name, volume, dryRun, secrets, work }: RunOptions,
+  { project: name, volume, dryRun, secrets, choose }: DropOptions,
   context: Context,
 ): Promise<ForgetRow[]> {
   const { store } = repository;
   const through = dryRun ? repository : { ...repository, store: spendingReserve(store, context) };
   const project = await openProject(through, { name, secrets }, context);
-  const announcement = { work: "forget", volume, host: hostname(), key: project.firstKey } as const;
-  const lease = dryRun ? undefined : await Lease.tryBegin(project, announcement, context);
+  if (dryRun) return await choose({ project, lease: undefined });
+  let isWritable = false;
   try {
-    const rows = await work({ project, lease });
-    if (!dryRun) await drop(rows, { project, lease }, context);
-    return rows;
+    return await withLeaseIfWritable(project, { work: "forget", volume }, context, async (lease) => {
+      isWritable = lease !== undefined;
+      const rows = await choose({ project, lease });
+      await drop(rows, { project, lease }, context);
+      return rows;
+    });
   } finally {
-    await lease?.end();
-    if (lease !== undefined) await refillReserve(store, context);
+    if (isWritable) await refillReserve(store, context);
   }
 }
 
@@ -141,25 +147,25 @@ async function assertNotHeld(
   { volume, backup }: PointRef,
   context: Context,
 ): Promise<void> {
-  const isHeld = await project.store.head(project.key(holdName(volume, backup)), context) !== undefined ||
+  const isHeld = await project.head(holdName(volume, backup), context) !== undefined ||
     (await Holds.read(project, volume, context)).has({ volume, backup });
   if (!isHeld) return;
   const thing = `${project.name}/${volume}@${backup}`;
   throw new VarveError(
     "failed",
-    `Cannot forget "${thing}": it is held; "varve release ${thing}" lets it go`,
+    `Cannot forget "${thing}": it is held; release it with "varve release ${thing}"`,
   );
 }
 
 /** Removes the manifests of the rows that are neither kept nor have a problem; what stays gets its problem. */
-async function drop(rows: ForgetRow[], { project, lease }: Run, context: Context): Promise<void> {
+async function drop(rows: ForgetRow[], { project, lease }: ForgetRun, context: Context): Promise<void> {
   const going = rows.filter(({ kept, problem }) => !kept && problem === null);
   if (going.length === 0) return;
-  const byKey = new Map(going.map((row) => [project.key(manifestName(row.volume, row.backup)), row]));
-  const remove = (options: RequestOptions) => project.store.delete([...byKey.keys()], options);
+  const byName = new Map(going.map((row) => [manifestName(row.volume, row.backup), row]));
+  const remove = (options: RequestOptions) => project.delete([...byName.keys()], options);
   if (lease !== undefined) await record(going, { project, lease });
   const left = await (lease === undefined ? remove(context) : lease.send(remove));
-  for (const { key, reason } of left) byKey.get(key)!.problem = reason;
+  for (const { key, reason } of left) byName.get(project.nameOf(key))!.problem = reason;
   await assertGone(going, { project }, context);
   await noteForgotten(project, going.filter(({ problem }) => problem === null), context);
 }
@@ -174,18 +180,18 @@ async function assertGone(
   for (const row of going) {
     if (row.problem !== null || !listed.has(manifestName(row.volume, row.backup))) continue;
     if (await isGone(project, row, context)) continue;
-    row.problem = "the store said that it is deleted, and still has it; run it again";
+    row.problem = "the store reported it as deleted but still has it; retry";
   }
 }
 
 async function listNames(
   project: Project,
   rows: readonly ForgetRow[],
-  { signal }: Context,
+  context: Context,
 ): Promise<Set<string>> {
   const names = new Set<string>();
   for (const volume of new Set(rows.map(({ volume }) => volume))) {
-    for await (const { name } of project.list(volumePrefix(volume), { signal })) names.add(name);
+    for await (const { name } of listPointsOnce(project, volume, context)) names.add(name);
   }
   return names;
 }

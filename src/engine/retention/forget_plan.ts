@@ -87,11 +87,13 @@ function excessOf(
   const uncounted = Map.groupBy(points.filter((point) => unlimitedOf(point) !== undefined), unlimitedOf);
   const others = [...uncounted].map(([rule, { length }]) => `${length} ${UNLIMITED.get(rule!)}`).join(", ");
   const settled = all.filter(({ modifiedMs }) => nowMs - modifiedMs >= SETTLED_MS);
-  for (const [which, group] of [["points", all], ["points older than a day", settled]] as const) {
+  for (
+    const [which, group] of [["restore points", all], ["restore points older than a day", settled]] as const
+  ) {
     const count = group.filter((point) => rulesOf(point).length === 0).length;
     if (count <= maxDropped(group.length, maxDropPercent)) continue;
     const left = others === "" ? "" : ` (not counted: ${others})`;
-    return `${count} of ${group.length} ${which}${left} would go at once, more than --max-drop ${maxDropPercent}%; ` +
-      `nothing of the volume goes without --force`;
+    return `${count} of ${group.length} ${which}${left} would be forgotten, more than --max-drop ${maxDropPercent}%; ` +
+      `use --force to forget them`;
   }
 }

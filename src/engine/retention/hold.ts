@@ -8,7 +8,8 @@ import type { Secret } from "../../codec/keys.ts";
 import { VarveError } from "../../errors.ts";
 import { isBackupId } from "../../format/backup_id.ts";
 import { holdName, LEASES_PREFIX } from "../../format/layout.ts";
-import { findBackup, isGone } from "../../project/catalog.ts";
+import { findBackup } from "../../project/find_backup.ts";
+import { isGone } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import { writeHold } from "../../project/holds.ts";
 import type { PointRef } from "../../project/point_ref.ts";
@@ -43,8 +44,8 @@ export async function hold(
   options: HoldOptions & { reason: string | null },
   context: Context,
 ): Promise<HoldReport> {
-  const { volume, reason } = options;
-  const project = await open(repository, options, context);
+  const { project: name, volume, secrets, reason } = options;
+  const project = await openProject(repository, { name, secrets }, context);
   const place = { volume, backup: await findBackup(project, options, context) };
   await writeHold(project, { ...place, reason }, context);
   await assertNoForget(project, place, context);
@@ -58,23 +59,18 @@ export async function release(
   options: HoldOptions,
   context: Context,
 ): Promise<HoldReport> {
-  const { volume, point } = options;
-  const project = await open(repository, options, context);
+  const { project: name, volume, point, secrets } = options;
+  const project = await openProject(repository, { name, secrets }, context);
   // A hold may be left of a backup that is no more, and can be named by the id.
   const backup = isBackupId(point) ? point : await findBackup(project, options, context);
-  const key = project.key(holdName(volume, backup));
+  const held = holdName(volume, backup);
   const cannot = `Cannot release "${project.name}/${volume}@${backup}":`;
-  if (await project.store.head(key, context) === undefined) {
+  if (await project.head(held, context) === undefined) {
     throw new VarveError("failed", `${cannot} it is not held`);
   }
-  const [left] = await project.store.delete([key], context);
+  const [left] = await project.delete([held], context);
   if (left !== undefined) throw new VarveError("failed", `${cannot} ${left.reason}`);
   return { project: project.name, volume, backup, held: false, hold_reason: null };
-}
-
-async function open(repository: Repository, options: HoldOptions, context: Context): Promise<Project> {
-  const { project: name, secrets } = options;
-  return await openProject(repository, { name, secrets }, context);
 }
 
 async function assertNoForget(project: Project, place: PointRef, context: Context): Promise<void> {
@@ -82,18 +78,18 @@ async function assertNoForget(project: Project, place: PointRef, context: Contex
     (work === "forget" || work === "unknown") && [ALL_VOLUMES, place.volume].includes(volume)
   );
   if (leases.length === 0) return;
-  const written = await project.look(holdName(place.volume, place.backup), context);
+  const written = await project.find(holdName(place.volume, place.backup), context);
   // Where the store does not say when the hold was written, none of the leases is known to be dead.
   const writtenMs = written?.modifiedMs ?? -Infinity;
   const isDead = ({ refreshedMs }: SeenLease) => writtenMs - refreshedMs > LEASE_DEAD_MS;
   const running = leases.find((lease) => !isDead(lease)) ?? await findUnburied(project, leases, context);
   if (running === undefined) return;
   const state = running.work === "unknown"
-    ? `the lease ${running.id} cannot be read and may be a forget's that has not seen it; run it again in a day`
-    : `a forget that runs on "${running.host}" may not have seen it; run it again when that has ended`;
+    ? `lease ${running.id} is unreadable and may belong to a forget that has not seen the hold; retry in a day`
+    : `a forget running on "${running.host}" may not have seen the hold; retry when it has ended`;
   throw new VarveError(
     "conflict",
-    `Cannot be sure to hold "${project.name}/${place.volume}@${place.backup}": ${state}`,
+    `Cannot guarantee the hold on "${project.name}/${place.volume}@${place.backup}": ${state}`,
   );
 }
 
@@ -106,16 +102,16 @@ async function findUnburied(
   leases: readonly SeenLease[],
   context: Context,
 ): Promise<SeenLease | undefined> {
-  await project.store.delete(leases.map(({ id }) => project.key(LEASES_PREFIX + id)), context);
+  await project.delete(leases.map(({ id }) => LEASES_PREFIX + id), context);
   const there = new Set((await livingLeases(project, context)).map(({ id }) => id));
   return leases.find(({ id }) => there.has(id));
 }
 
 async function assertStillThere(project: Project, place: PointRef, context: Context): Promise<void> {
   if (!await isGone(project, place, context)) return;
-  await project.store.delete([project.key(holdName(place.volume, place.backup))], context);
+  await project.delete([holdName(place.volume, place.backup)], context);
   throw new VarveError(
     "conflict",
-    `Cannot hold "${project.name}/${place.volume}@${place.backup}": it was forgotten meanwhile`,
+    `Cannot hold "${project.name}/${place.volume}@${place.backup}": it has just been forgotten`,
   );
 }

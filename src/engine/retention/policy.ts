@@ -60,7 +60,9 @@ const BUCKETS: Record<CountRule, (point: PlacedPoint) => string | number> = {
 export function assertPolicy({ counts, withinMs }: RetentionPolicy): void {
   if (withinMs !== undefined || COUNT_RULES.some((rule) => counts[rule] !== undefined)) return;
   const names = COUNT_RULES.map((rule) => `--keep-${rule}`).join(", ");
-  throw new UsageError(`Cannot forget: say what is to stay by one or more of ${names}, --keep-within`);
+  throw new UsageError(
+    `Cannot forget: no rule says which restore points to keep; give one or more of ${names}, --keep-within`,
+  );
 }
 
 /**
@@ -124,8 +126,11 @@ function clockFormat(timeZone: string): Intl.DateTimeFormat {
   try {
     return new Intl.DateTimeFormat("en-US", { timeZone, ...date, ...time });
   } catch (cause) {
-    throw new UsageError(`Cannot use the time zone ${quote(timeZone)}: expected a name like Europe/Berlin`, {
-      cause,
-    });
+    throw new UsageError(
+      `Cannot use the time zone ${quote(timeZone)}: expected a name such as Europe/Berlin`,
+      {
+        cause,
+      },
+    );
   }
 }

@@ -7,13 +7,13 @@ import { describeError, type UnreadableError } from "../../errors.ts";
 import { assertVolumeName } from "../../format/names.ts";
 import type { Context } from "../../context.ts";
 import { noBackups } from "../../project/not_found.ts";
+import { listPointsOnce } from "../../project/points.ts";
 import { openProject } from "../../project/open_project.ts";
 import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 import type { Repository } from "../../project/repository.ts";
 import { MANY } from "./usage_table.ts";
 import {
   listObjects,
-  listStoredPoints,
   type Point,
   type PointStats,
   type VolumeStats,
@@ -35,6 +35,8 @@ export interface StatsProgress {
   objects: number;
   /** Read. */
   pages: number;
+  /** To be read; `undefined` before all manifests were. */
+  ofPages: number | undefined;
 }
 
 /** The JSON of `varve stats PROJECT`. */
@@ -67,11 +69,12 @@ export async function stats(
   if (volume !== undefined) assertVolumeName(volume);
   const project = await openProject(repository, { name, secrets }, context);
   // In this order: whatever a manifest needs was there before it.
-  const places = await listStoredPoints(project, context);
+  const listed = await Array.fromAsync(listPointsOnce(project, undefined, context));
+  const places = Map.groupBy(listed, ({ volume }) => volume);
   if (volume !== undefined && !places.has(volume)) {
     throw await noBackups(project, volume, context);
   }
-  const progress = { objects: 0, pages: 0 };
+  const progress: StatsProgress = { objects: 0, pages: 0, ofPages: undefined };
   const tell = (part: Partial<StatsProgress>) => options.onProgress?.(Object.assign(progress, part));
   const table = await listObjects(project, (objects) => tell({ objects }), context);
   const unreadable = new Map<string, UnreadableError>();
@@ -81,6 +84,7 @@ export async function stats(
     onDamage: (error) => unreadable.set(error.key, error),
   };
   for (const some of places.values()) await walkManifests(project, { walk, places: some }, context);
+  tell({ ofPages: walk.volumes.reduce((sum, { pages }) => sum + pages.length, 0) });
   for (const number of walk.volumes.keys()) await walkPages(project, { walk, number }, context);
   const { size: marked } = await QuarantinedObjects.read(project, context);
   return {

@@ -4,19 +4,11 @@
  */
 import { isUnreadable, MissingError, type UnreadableError } from "../../errors.ts";
 import { type EntryList, refsOf } from "../../format/entries.ts";
-import {
-  chunkName,
-  CHUNKS_PREFIX,
-  manifestName,
-  type ObjectRef,
-  parseChunkName,
-  parseManifestName,
-  VOLUMES_PREFIX,
-} from "../../format/layout.ts";
-import { listBackupIds, type OpenManifest, readManifest } from "../../project/catalog.ts";
+import { chunkName, CHUNKS_PREFIX, type ObjectRef, parseChunkName } from "../../format/layout.ts";
+import { isGone, type OpenManifest, readManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import { manifests } from "../../volume/references.ts";
-import type { PointRef } from "../../project/point_ref.ts";
+import type { ListedPoint } from "../../project/points.ts";
 import { downloadPage } from "../../volume/page_table.ts";
 import type { Project } from "../../project/project.ts";
 import { UsageTable } from "./usage_table.ts";
@@ -59,7 +51,7 @@ export interface Point extends Counted<PointStats> {
   volume: number;
 }
 
-export interface Volume extends Counted<VolumeStats> {
+interface Volume extends Counted<VolumeStats> {
   /** Numbers of its pages, each once. */
   pages: number[];
   /** Of its manifests, and of what they name: what cannot be read. */
@@ -84,24 +76,6 @@ export interface Walk {
   onDamage: (error: UnreadableError) => void;
 }
 
-/** A point, and the size of its manifest in the store. */
-export interface StoredPoint extends PointRef {
-  sizeBytes: number;
-}
-
-/** By volume, each oldest first. */
-export async function listStoredPoints(
-  project: Project,
-  { signal }: Context,
-): Promise<Map<string, StoredPoint[]>> {
-  const places: StoredPoint[] = [];
-  for await (const { name, sizeBytes } of project.list(VOLUMES_PREFIX, { signal })) {
-    const place = parseManifestName(name);
-    if (place !== undefined) places.push({ ...place, sizeBytes });
-  }
-  return Map.groupBy(places, ({ volume }) => volume);
-}
-
 export async function listObjects(
   project: Project,
   onCount: (objects: number) => void,
@@ -120,17 +94,16 @@ export async function listObjects(
 /** Marks the pages of a volume with its points. Only once that is done for all volumes, a page knows all its points. */
 export async function walkManifests(
   project: Project,
-  { walk, places }: { walk: Walk; places: readonly StoredPoint[] },
+  { walk, places }: { walk: Walk; places: readonly ListedPoint[] },
   context: Context,
 ): Promise<void> {
-  const read = async (place: StoredPoint) => ({
+  const read = async (place: ListedPoint) => ({
     place,
     manifest: await readStanding(project, { place, walk }, context),
   });
   const volume = newVolume(places[0]!.volume);
   const number = walk.volumes.push(volume) - 1;
-  const options = { limit: READS_AT_ONCE, drop: () => {} };
-  for await (const { place, manifest } of mapOrdered(inOrder(places), read, options)) {
+  for await (const { place, manifest } of mapOrdered(places, read, { limit: READS_AT_ONCE })) {
     if (manifest === "forgotten") continue;
     walk.manifestBytes += place.sizeBytes;
     volume.hasNewest = manifest !== "unreadable";
@@ -142,31 +115,20 @@ export async function walkManifests(
 /** The manifest, or why there is none: one that was forgotten meanwhile is no damage. */
 async function readStanding(
   project: Project,
-  { place, walk }: { place: StoredPoint; walk: Walk },
+  { place, walk }: { place: ListedPoint; walk: Walk },
   context: Context,
 ): Promise<OpenManifest | "forgotten" | "unreadable"> {
   try {
     return await readManifest(project, place, context);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
-    if (error instanceof MissingError && await isForgotten(project, place, context)) return "forgotten";
+    if (error instanceof MissingError && await isGone(project, place, context)) return "forgotten";
     walk.onDamage(error);
     return "unreadable";
   }
 }
 
-/** By a question and a listing: one look is no proof. */
-async function isForgotten(
-  project: Project,
-  { volume, backup }: PointRef,
-  context: Context,
-): Promise<boolean> {
-  const name = manifestName(volume, backup);
-  if (await project.store.head(project.key(name), { signal: context.signal }) !== undefined) return false;
-  return !(await listBackupIds(project, volume, context)).includes(backup);
-}
-
-function addUnreadable(volume: Volume, { sizeBytes }: StoredPoint): void {
+function addUnreadable(volume: Volume, { sizeBytes }: ListedPoint): void {
   volume.points++;
   volume.stored_bytes += sizeBytes;
   volume.unique_bytes += sizeBytes;
@@ -192,7 +154,7 @@ async function addPoint(
     walk: Walk;
     number: number;
     volume: Volume;
-    place: StoredPoint;
+    place: ListedPoint;
     manifest: OpenManifest;
   },
   context: Context,
@@ -225,16 +187,17 @@ async function addPoint(
 /** A page that the listing lacked: missing, unless the store has it all the same or its point was forgotten meanwhile. */
 async function findUnlisted(
   project: Project,
-  { walk, page, place }: { walk: Walk; page: ObjectRef; place: StoredPoint },
+  { walk, page, place }: { walk: Walk; page: ObjectRef; place: ListedPoint },
   context: Context,
 ): Promise<number | "missing" | "forgotten"> {
-  const key = project.key(chunkName(page));
-  const info = await project.store.head(key, { signal: context.signal });
+  const name = chunkName(page);
+  const info = await project.head(name, context);
   if (info !== undefined) {
     walk.table.add(page, info.sizeBytes);
     return walk.table.find(page)!;
   }
-  if (await isForgotten(project, place, context)) return "forgotten";
+  if (await isGone(project, place, context)) return "forgotten";
+  const key = project.objectKey(name);
   walk.onDamage(new MissingError(key, `Cannot read "${key}": no such object`));
   return "missing";
 }
@@ -258,8 +221,7 @@ export async function walkPages(
     page,
     entries: await readEntries(project, { ref: table.refOf(page), unreadable }, context),
   });
-  const options = { limit: READS_AT_ONCE, drop: () => {} };
-  for await (const { page, entries } of mapOrdered(inOrder(volumes[number]!.pages), read, options)) {
+  for await (const { page, entries } of mapOrdered(volumes[number]!.pages, read, { limit: READS_AT_ONCE })) {
     const points = table.pointsOf(page);
     for (let i = 0; i < (entries?.length ?? 0); i++) {
       const entry = entries!.get(i);
@@ -309,8 +271,4 @@ async function readEntries(
     unreadable.set(name, error);
     return undefined;
   }
-}
-
-async function* inOrder<T>(items: Iterable<T>): AsyncGenerator<T> {
-  yield* items;
 }

@@ -1,23 +1,24 @@
 /** What is not here and another repository of the project has: keys first, then points, then holds. */
-import { hostname } from "node:os";
-import { describeError, isUnreadable, VarveError } from "../../errors.ts";
+import { describeError, isUnreadable, unlessUnreadable, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
-import { HOLDS_PREFIX, manifestName } from "../../format/layout.ts";
+import { holdsPrefix, parseHoldName } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
 import type { Store } from "../../store/store.ts";
 import { copyMissing } from "../../volume/copy_points.ts";
 import { listPoints } from "../../project/points.ts";
+import { nameOf, type PointRef } from "../../project/point_ref.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
+import { withLeaseIfWritable } from "../../project/sharing/with_lease.ts";
 import { listPlans } from "../../project/sharing/plans.ts";
 import { newestHead } from "../../project/sharing/plan_points.ts";
 import type { Project } from "../../project/project.ts";
 import { listKeys } from "../../project/project_keys.ts";
 import { readForgotten } from "../../project/forgotten.ts";
 import { readHold } from "../../project/holds.ts";
-import { checkKey, parseHoldName } from "../../project/check_beside.ts";
+import { checkKey } from "../../project/check_beside.ts";
 import type { Finding } from "./findings.ts";
 import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 
@@ -43,7 +44,7 @@ export async function bringBackKeys(
   if (here.length > 0 && there.length > 0 && !there.some((key) => here.includes(key))) {
     throw new VarveError(
       "conflict",
-      `Cannot repair "${project}" from "${from.url}": the project of that name there is another one, with other keys`,
+      `Cannot repair "${project}" from "${from.url}": that is a different project of the same name, with other keys`,
     );
   }
   const healed: string[] = [];
@@ -54,7 +55,7 @@ export async function bringBackKeys(
       if (await isReadable(to, { key, project }, context)) healed.push(key);
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      context.log.warn({ key }, `the other repository cannot help: ${describeError(error)}`);
+      context.log.warn({ key }, `cannot repair it from the other repository: ${describeError(error)}`);
     }
   }
   return healed;
@@ -74,7 +75,7 @@ async function isReadable(
   }
 }
 
-export interface BringBackOptions {
+interface BringBackOptions {
   project: Project;
   other: Project;
   /** Written before anything of the project was read. */
@@ -90,31 +91,25 @@ export async function bringBackPoints(
   { project, other, lease, volume }: BringBackOptions,
   context: Context,
 ): Promise<BroughtBack> {
-  const options = { work: "repair" as const, volume: volume ?? project.name, host: hostname() };
-  const otherLease = await Lease.tryBegin(other, { ...options, key: other.firstKey }, context);
-  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
-  try {
+  const about = { work: "repair", volume: volume ?? project.name } as const;
+  return await withLeaseIfWritable(other, about, context, async () => {
+    await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "store" }, context);
     await project.assertNotErased({ signal: context.signal });
     const condemned = await CondemnedObjects.read(project, context);
     const marked = await QuarantinedObjects.read(project, context);
-    const here = new Set((await listPoints(project, context)).map(nameOf));
+    const here = new Set((await listPoints(project, undefined, context)).map(({ name }) => name));
     const isMissed = await lossTest(project, lease, context);
-    const elsewhere = (await listPoints(other, context)).filter((place) =>
-      (volume === undefined || place.volume === volume) && !here.has(nameOf(place))
-    );
+    const elsewhere = (await listPoints(other, volume, context)).filter(({ name }) => !here.has(name));
     const wanted = elsewhere.filter(isMissed);
-    const copying = { source: other, target: project, workshop, condemned, marked, lease };
+    const copying = { source: other, target: project, resources, condemned, marked, lease };
     const { damaged } = await copyMissing(copying, wanted, context);
     const left = damaged.map((place) => {
-      return { key: project.key(nameOf(place)), kind: "missing" as const, reason: place.reason };
+      return { key: project.objectKey(nameOf(place)), kind: "missing" as const, reason: place.reason };
     });
-    const keys = wanted.map((place) => project.key(nameOf(place)));
+    const keys = wanted.map((place) => project.objectKey(nameOf(place)));
     const healed = keys.filter((key) => !left.some((point) => point.key === key));
     return { healed, left, notMissed: elsewhere.length - wanted.length };
-  } finally {
-    await workshop.close();
-    await otherLease?.end();
-  }
+  });
 }
 
 /**
@@ -126,7 +121,7 @@ async function lossTest(
   project: Project,
   lease: Lease,
   context: Context,
-): Promise<(place: { volume: string; backup: string }) => boolean> {
+): Promise<(point: PointRef) => boolean> {
   const forgotten = await readForgotten(project, context);
   const head = newestHead(await listPlans(project, context), await lease.storeTimeMs(context.signal));
   const seen = new Set(head?.points);
@@ -137,39 +132,25 @@ async function lossTest(
   };
 }
 
-function nameOf({ volume, backup }: { volume: string; backup: string }): string {
-  return manifestName(volume, backup);
-}
-
 /** Holds of points that are here: those that are not here, and those that cannot be read. */
 export async function bringBackHolds(
   { project, other, volume }: Omit<BringBackOptions, "lease">,
   context: Context,
 ): Promise<string[]> {
   const healed: string[] = [];
-  const prefix = volume === undefined ? HOLDS_PREFIX : `${HOLDS_PREFIX}${volume}/`;
-  const points = new Set((await listPoints(project, context)).map(nameOf));
-  for await (const { name } of other.list(prefix, context)) {
+  const points = new Set((await listPoints(project, undefined, context)).map(({ name }) => name));
+  for await (const { name } of other.list(holdsPrefix(volume), context)) {
     const place = parseHoldName(name);
     if (place === undefined || !points.has(nameOf(place))) continue;
     if (await holdOf(project, place, context) !== undefined) continue;
     if (await holdOf(other, place, context) === undefined) continue;
-    await project.store.put(
-      project.key(name),
-      await other.fetch({ type: OBJECT_TYPE.hold, name }, context),
-      context,
-    );
-    if (await holdOf(project, place, context) !== undefined) healed.push(project.key(name));
+    await project.put(name, await other.fetch({ type: OBJECT_TYPE.hold, name }, context), context);
+    if (await holdOf(project, place, context) !== undefined) healed.push(project.objectKey(name));
   }
   return healed;
 }
 
 /** The hold, where there is one that can be read. */
-async function holdOf(project: Project, place: { volume: string; backup: string }, context: Context) {
-  try {
-    return await readHold(project, place, context);
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    return undefined;
-  }
+async function holdOf(project: Project, point: PointRef, context: Context) {
+  return await readHold(project, point, context).catch(unlessUnreadable);
 }

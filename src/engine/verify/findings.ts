@@ -9,7 +9,7 @@ import {
 } from "../../errors.ts";
 import { toHex } from "../../util/bytes.ts";
 import type { FindingKind } from "../../project/sharing/quarantine.ts";
-import { type EntryList, refsOf } from "../../format/entries.ts";
+import { type ChunkLocation, type EntryList, refsOf } from "../../format/entries.ts";
 import {
   chunkName,
   type ObjectRef,
@@ -18,7 +18,7 @@ import {
   VOLUMES_PREFIX,
 } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
-import type { OpenManifest } from "../../project/catalog.ts";
+import type { OpenManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import { IdSet } from "../../volume/id_set.ts";
 import { downloadPage } from "../../volume/page_table.ts";
@@ -46,7 +46,7 @@ export interface Finding {
   places: FindingPlace[];
 }
 
-export interface FindingPlace {
+interface FindingPlace {
   volume: string;
   backup: string;
   /** How many chunks of the volume it concerns; all of them for a manifest. */
@@ -91,7 +91,7 @@ export function findingOf(error: UnreadableError): Finding {
   return { kind, key: error.key, reason: describeError(error), places: [] };
 }
 
-export interface LocateOptions {
+interface LocateOptions {
   /** By key. */
   findings: ReadonlyMap<string, Finding>;
   scope: ManifestScope;
@@ -129,7 +129,7 @@ export async function locateFindings(
     const place = locateManifest(project, finding);
     if (place !== undefined) points.push({ ...UNREADABLE, ...place });
   }
-  const isOfPoint = ({ key }: Finding) => /^(chunks|volumes)\//.test(key.slice(project.key("").length));
+  const isOfPoint = ({ key }: Finding) => /^(chunks|volumes)\//.test(project.nameOf(key));
   const needed = [...locator.findings.values()].filter((finding) =>
     finding.places.length > 0 || !isOfPoint(finding)
   );
@@ -161,7 +161,7 @@ function byPlace(a: PointReport, b: PointReport): number {
 
 /** A manifest that cannot be read concerns the whole point. */
 function locateManifest(project: Project, finding: Finding) {
-  const place = parseManifestName(finding.key.slice(project.key("").length));
+  const place = parseManifestName(project.nameOf(finding.key));
   if (place !== undefined) finding.places.push({ ...place, chunks: 0, positions: [] });
   return place;
 }
@@ -183,7 +183,7 @@ class Locator {
     this.#context = context;
     this.findings = new Map(findings);
     for (const { key } of findings.values()) {
-      const ref = parseChunkName(key.slice(project.key("").length));
+      const ref = parseChunkName(project.nameOf(key));
       if (ref !== undefined) this.#suspects.add(ref.id);
     }
   }
@@ -195,13 +195,11 @@ class Locator {
   async locate(manifest: OpenManifest): Promise<PointDamage> {
     const damage = new PointDamage(manifest.info);
     const { pages } = manifest;
-    async function* numbers() {
-      for (let page = 0; page < pages.length; page++) if (pages.get(page) !== undefined) yield page;
-    }
-    const read = async (page: number) => ({ page, entries: await this.#read(pages.get(page)!.object) });
-    const options = { limit: READS_AT_ONCE, drop: () => {} };
-    for await (const { page, entries } of mapOrdered(numbers(), read, options)) {
-      const at = { manifest, page, ref: pages.get(page)!.object, damage };
+    const read = async ([page, { object: ref }]: [number, ChunkLocation]) => ({
+      at: { manifest, page, ref, damage },
+      entries: await this.#read(ref),
+    });
+    for await (const { at, entries } of mapOrdered(pages.locations(), read, { limit: READS_AT_ONCE })) {
       if (entries === "clean") continue;
       if (entries === undefined) this.#locatePage(at);
       else this.#locateEntries(at, entries);
@@ -222,21 +220,20 @@ class Locator {
   }
 
   async #download(ref: ObjectRef): Promise<EntryList | undefined> {
-    if (this.findings.has(this.#project.key(chunkName(ref)))) return undefined;
-    try {
-      return (await downloadPage(ref, { project: this.#project, signal: this.#context.signal })).entries;
-    } catch (error) {
+    if (this.findings.has(this.#project.objectKey(chunkName(ref)))) return undefined;
+    const options = { project: this.#project, signal: this.#context.signal };
+    return (await downloadPage(ref, options).catch((error) => {
       if (!isUnreadable(error)) throw error;
       this.onDamage(error);
       return undefined;
-    }
+    }))?.entries;
   }
 
   #locatePage({ manifest, page, ref, damage }: PageAt): void {
-    const { info, key: keys } = manifest;
+    const { info, keys } = manifest;
     const first = page * PAGE_CHUNKS;
     const count = Math.min(PAGE_CHUNKS, damage.point.chunks - first);
-    const finding = this.findings.get(this.#project.key(chunkName(ref)));
+    const finding = this.findings.get(this.#project.objectKey(chunkName(ref)));
     if (finding === undefined) return; // its reading was of another page of that name, which cannot be
     addPlace(finding, { manifest, position: first, chunks: count });
     damage.add(first, count);
@@ -251,26 +248,31 @@ class Locator {
     let isClean = true;
     for (let i = 0; i < count; i++) {
       const entry = entries.get(i);
-      if (entry === undefined) continue;
-      const found = refsOf(entry).filter(({ id }) => this.#suspects.has(id)).flatMap((of) => {
-        const finding = this.findings.get(this.#project.key(chunkName(of)));
-        return finding === undefined ? [] : [{ finding, of }];
-      });
-      for (const { finding, of } of found) {
-        addPlace(finding, { manifest, position: first + i, chunks: 1 });
-        const isPatch = of === entry.object && entry.base !== undefined;
-        const patch = isPatch ? { chunkId: entry.id, base: entry.base! } : undefined;
-        if (patch !== undefined) {
-          finding.patch = { chunk: toHex(entry.id), base: this.#project.key(chunkName(patch.base)) };
-        }
-        this.#need(finding.key, { keys: manifest.key, ref: of, patch });
-      }
-      if (found.length === 0) continue;
+      if (entry === undefined || !this.#locateEntry(entry, { manifest, position: first + i })) continue;
       isClean = false;
       damage.add(first + i, 1);
     }
     // Behind the end of one volume another may go on.
     if (isClean && count === PAGE_CHUNKS && ref.lease === undefined) this.#clean.add(ref.id);
+  }
+
+  /** Whether anything was found of the objects that the entry needs. */
+  #locateEntry(entry: ChunkLocation, at: { manifest: OpenManifest; position: number }): boolean {
+    let isFound = false;
+    for (const object of refsOf(entry)) {
+      if (!this.#suspects.has(object.id)) continue;
+      const finding = this.findings.get(this.#project.objectKey(chunkName(object)));
+      if (finding === undefined) continue;
+      isFound = true;
+      addPlace(finding, { ...at, chunks: 1 });
+      const { base } = entry;
+      const patch = object === entry.object && base !== undefined ? { chunkId: entry.id, base } : undefined;
+      if (patch !== undefined) {
+        finding.patch = { chunk: toHex(entry.id), base: this.#project.objectKey(chunkName(patch.base)) };
+      }
+      this.#need(finding.key, { keys: at.manifest.keys, ref: object, patch });
+    }
+    return isFound;
   }
 
   #need(key: string, about: Omit<Need, "pages">): Need {

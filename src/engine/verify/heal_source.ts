@@ -11,12 +11,11 @@ import type { ObjectRef } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import type { ChunkBuffer } from "../../volume/pool/chunk_pool.ts";
 import type { Source } from "../../sources/source.ts";
-import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
+import { type ChunkPiece, cutChunks, type VolumePiece } from "../../volume/chunker.ts";
 import { LeafReader } from "../../volume/leaves.ts";
-import { OPEN_CHUNKS } from "../../volume/resources.ts";
-import { type Patch, patchOver, sealChunk } from "../../volume/write_chunk.ts";
+import { type Patch, patchOver, sealChunk } from "../../volume/seal_chunk.ts";
 import type { Context } from "../../context.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 import type { Healing, OpenObject } from "./healing.ts";
 import { type PageContent, rebuildPage } from "./rebuild_page.ts";
 
@@ -84,23 +83,27 @@ class Reading {
     this.#healing = healing;
     this.#context = context;
     this.#pages = pages;
-    for (const object of chunks) {
-      const { chunks } = this.#of(object);
-      const content = toHex(object.need.patch?.chunkId ?? object.need.ref.id);
-      chunks.set(content, [...chunks.get(content) ?? [], object]);
-      this.tried.add(object.finding.key);
-    }
-    for (const object of pages) {
-      const { pages } = this.#of(object);
-      for (const page of new Set(object.need.pages.map(({ page }) => page))) {
-        const content = { object, page, entries: new EntryList(PAGE_CHUNKS) };
-        pages.set(page, [...pages.get(page) ?? [], content]);
-      }
-      this.tried.add(object.finding.key);
+    for (const object of chunks) this.#wantChunk(object);
+    for (const object of pages) this.#wantPage(object);
+    for (const { finding } of [...chunks, ...pages]) this.tried.add(finding.key);
+  }
+
+  #wantChunk(object: OpenObject): void {
+    const { chunks } = this.#wantedWith(object);
+    const content = toHex(object.need.patch?.chunkId ?? object.need.ref.id);
+    chunks.set(content, [...chunks.get(content) ?? [], object]);
+  }
+
+  #wantPage(object: OpenObject): void {
+    const { pages } = this.#wantedWith(object);
+    for (const page of new Set(object.need.pages.map(({ page }) => page))) {
+      const content = { object, page, entries: new EntryList(PAGE_CHUNKS) };
+      pages.set(page, [...pages.get(page) ?? [], content]);
     }
   }
 
-  #of({ need: { keys } }: OpenObject): WantedOfKey {
+  /** What is wanted under the same key as the object. */
+  #wantedWith({ need: { keys } }: OpenObject): WantedOfKey {
     const name = toHex(keys.id);
     const known = this.#wanted.get(name) ?? { keys, chunks: new Map(), pages: new Map() };
     this.#wanted.set(name, known);
@@ -108,36 +111,30 @@ class Reading {
   }
 
   async run(source: Source): Promise<void> {
-    const { project, workshop } = this.#healing.parts;
-    const window = new TaskLimiter(workshop.window);
-    const { chunkBytes } = project;
-    const chunker = { chunkBytes, buffers: workshop.chunks, maxOpen: OPEN_CHUNKS, rebuild: [] };
-    try {
-      for await (const diff of source.diffs()) {
-        for await (const piece of cutChunks(diff, chunker)) {
-          if (piece.kind === "zeros") continue;
-          await window.add(async () => {
-            try {
-              await this.#take(piece);
-            } finally {
-              piece.buffer.release();
-            }
-          });
-        }
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
+    const { resources } = this.#healing.parts;
+    for await (const diff of source.diffs()) {
+      const pieces = cutChunks(diff, resources.cutting());
+      await forEachLimited(pieces, resources.window, (piece) => this.#take(piece));
     }
     for (const object of this.#pages) await this.#makePage(object);
   }
 
-  async #take(piece: ChunkPiece): Promise<void> {
-    const { workshop } = this.#healing.parts;
+  async #take(piece: VolumePiece): Promise<void> {
+    if (piece.kind === "zeros") return;
+    try {
+      await this.#healWith(piece);
+    } finally {
+      piece.buffer.release();
+    }
+  }
+
+  /** Heals what is wanted of the content of the chunk. */
+  async #healWith(piece: ChunkPiece): Promise<void> {
+    const { resources } = this.#healing.parts;
     let leavesKnown = false;
     for (const { keys, chunks, pages } of this.#wanted.values()) {
       const known = leavesKnown ? [{ from: 0, to: piece.length }] : [];
-      const id = await workshop.pool.hash(piece, keys, known);
+      const id = await resources.pool.hash(piece, keys, known);
       leavesKnown = true;
       if (id === undefined) return; // zeros, under every key
       for (const { entries } of pages.get(Math.floor(piece.position / PAGE_CHUNKS)) ?? []) {
@@ -151,18 +148,18 @@ class Reading {
 
   /** False where it is a patch, and what it is over cannot be read yet. */
   async #storeAgain(piece: ChunkBuffer, object: OpenObject): Promise<boolean> {
-    const { project, workshop } = this.#healing.parts;
+    const { project, resources } = this.#healing.parts;
     const { ref, keys, patch: about } = object.need;
     const patch = about && await this.#patchAgain(piece, about.base);
     if (about !== undefined && patch === undefined) {
       this.tried.delete(object.finding.key); // once that is healed, it is worth another reading
       return false;
     }
-    const sealed = await workshop.sealed.acquire();
+    const sealed = await resources.sealed.acquire();
     // The content may be wanted under another key too: its buffer is kept.
     const chunk = { length: piece.length, buffer: { bytes: piece.buffer.bytes, release: () => {} } };
     try {
-      await sealChunk(chunk, ref, { project, keys, workshop, sealed, patch, signal: this.#context.signal });
+      await sealChunk(chunk, ref, { project, keys, resources, sealed, patch, signal: this.#context.signal });
       return true;
     } finally {
       sealed.release();
@@ -177,7 +174,7 @@ class Reading {
       return patchOver(base, { chunk, leaves, chunkBytes: project.chunkBytes });
     } catch (error) {
       if (!isUnreadable(error)) throw error;
-      log.warn({ key: error.key }, `cannot heal a patch over it: ${describeError(error)}`);
+      log.warn({ key: error.key }, `cannot repair its patch: ${describeError(error)}`);
       return undefined;
     }
   }

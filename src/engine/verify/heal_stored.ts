@@ -7,7 +7,7 @@ import { describeError, isUnreadable, VarveError } from "../../errors.ts";
 import { equalBytes } from "../../util/bytes.ts";
 import { chunkName, type ObjectRef, parseChunkName, parseManifestName } from "../../format/layout.ts";
 import { decodeHeader, maxObjectBytes, OBJECT_TYPE, objectType } from "../../format/object.ts";
-import { readManifest } from "../../project/catalog.ts";
+import { readManifest } from "../../project/manifests.ts";
 import { openChunkCache } from "../../volume/caches.ts";
 import { readTwice } from "../../project/read_twice.ts";
 import type { Context } from "../../context.ts";
@@ -51,7 +51,7 @@ class StoredHealer {
     const bytes = await find();
     if (bytes === undefined || !await this.#isThat(bytes, ref)) return false;
     return await this.#healing.heal(key, async () => {
-      await project.store.put(key, bytes, this.#context);
+      await project.put(chunkName(ref), bytes, this.#context);
       return true;
     });
   }
@@ -69,28 +69,28 @@ class StoredHealer {
     const name = chunkName(ref);
     if (pages.length === 0) return await openChunkCache(project, this.#context)?.get(name);
     for (const { volume, page } of distinct(pages)) {
-      const cache = await PageCache.open({ project, volume }, this.#context);
-      try {
-        const entries = await cache.find(page, ref, keys);
-        if (entries === undefined) continue;
-        return sealObject({ type: OBJECT_TYPE.page, name, content: entries.encode() }, keys);
-      } finally {
-        await cache.close();
-      }
+      await using cache = await PageCache.open({ project, volume }, this.#context);
+      const entries = await cache.find(page, ref, keys);
+      if (entries === undefined) continue;
+      return sealObject({ type: OBJECT_TYPE.page, name, content: entries.encode() }, keys);
     }
     return undefined;
   }
 
   async #read(from: Project, ref: ObjectRef): Promise<Uint8Array | undefined> {
-    const key = from.key(chunkName(ref));
+    const name = chunkName(ref);
     return await unlessUnreadable(
       readTwice(async () => {
         const range = { offset: 0, length: maxObjectBytes(OBJECT_TYPE.chunk) + 1 };
-        const bytes = await from.store.get(key, { ...this.#context, range });
-        await from.check(bytes, chunkName(ref));
+        const bytes = await from.get(name, { ...this.#context, range });
+        await from.check(bytes, name);
         return bytes;
       }),
-      (error) => this.#context.log.debug({ key }, `it cannot help: ${describeError(error)}`),
+      (error) =>
+        this.#context.log.debug(
+          { key: from.objectKey(name) },
+          `cannot repair from it: ${describeError(error)}`,
+        ),
     );
   }
 
@@ -114,7 +114,7 @@ async function reseal(
   { bytes, from, to }: { bytes: Uint8Array; from: string; to: string },
 ): Promise<Uint8Array> {
   const object = { type: objectType(bytes), name: from };
-  const named = { ...object, key: project.key(from) };
+  const named = { ...object, key: project.objectKey(from) };
   const keys = await project.keyOf(bytes, object);
   const hasFront = decodeHeader(bytes, named).frontBytes > 0;
   const front = hasFront ? await project.front(bytes, object) : new Uint8Array(0);
@@ -127,7 +127,7 @@ export async function healManifests(healing: Healing, context: Context): Promise
   if (other === undefined) return;
   const { signal } = context;
   for (const { key } of [...healing.open.values()]) {
-    const name = key.slice(project.key("").length);
+    const name = project.nameOf(key);
     const place = parseManifestName(name);
     if (place === undefined || healing.parts.healed.has(key)) continue;
     const isReadable = async (from: Project) =>
@@ -138,8 +138,8 @@ export async function healManifests(healing: Healing, context: Context): Promise
     await project.check(bytes, name);
     const isHealed = await isReadable(project);
     // One that was forgotten meanwhile must not come back.
-    if (!isHealed && await project.store.head(key, { signal }) === undefined) continue;
-    if (!isHealed) await lease.send((options) => project.store.put(key, bytes, { ...options, signal }));
+    if (!isHealed && await project.head(name, { signal }) === undefined) continue;
+    if (!isHealed) await lease.send((options) => project.put(name, bytes, { ...options, signal }));
     if (!await isReadable(project)) continue;
     healing.open.delete(key);
     (isHealed ? healing.recovered : healing.healed).push(key);

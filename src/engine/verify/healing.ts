@@ -2,22 +2,22 @@
  * Healing one object: the right bytes go over the wrong ones, which needs no deletion, for objects are named by what they
  * hold. Before it the object is read again, since whoever stores the same content meanwhile heals it, too; and after it.
  */
-import { chunkName, type ObjectRef, parseChunkName } from "../../format/layout.ts";
+import { type ObjectRef, parseChunkName } from "../../format/layout.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import type { Lease } from "../../project/sharing/lease.ts";
 import type { Project } from "../../project/project.ts";
-import { TaskLimiter } from "../../util/task_limiter.ts";
+import { forEachLimited } from "../../util/task_limiter.ts";
 import type { Finding, Need } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
 import type { VerifiedChunks } from "./verified_chunks.ts";
 
-export interface HealingParts {
+interface HealingParts {
   project: Project;
   /** The same project in another repository. */
   other: Project | undefined;
   lease: Lease;
-  workshop: ChunkResources;
+  resources: ChunkResources;
   verified: VerifiedChunks;
   findings: readonly Finding[];
   /** Keys of what was healed and read back before: what is damaged again will not stay whole, and is left. */
@@ -61,22 +61,16 @@ export class Healing {
 
   /** Runs `work` for each of the objects, several at once. */
   async each(objects: readonly OpenObject[], work: (object: OpenObject) => Promise<void>): Promise<void> {
-    const window = new TaskLimiter(this.parts.workshop.jobs);
-    try {
-      for (const object of objects) {
-        this.#context.signal.throwIfAborted();
-        await window.add(() => work(object));
-      }
-      await window.drain();
-    } finally {
-      await window.settle();
-    }
+    await forEachLimited(objects, this.parts.resources.jobs, async (object) => {
+      this.#context.signal.throwIfAborted();
+      await work(object);
+    });
   }
 
   /** Whether the object can be read by now, of whatever it needs on the way, too. */
   async isWhole(ref: ObjectRef): Promise<boolean> {
-    const { project, workshop } = this.parts;
-    return await isWhole(project, { ref, workshop }, this.#context);
+    const { project, resources } = this.parts;
+    return await isWhole(project, { ref, resources }, this.#context);
   }
 
   /**
@@ -91,7 +85,7 @@ export class Healing {
       if (await this.isWhole(ref)) return this.#close(key, ref, this.recovered);
       if (!await write(ref)) return false;
       if (await this.isWhole(ref)) return this.#close(key, ref, this.healed);
-      this.#context.log.warn({ key }, "what was stored anew does not read back whole");
+      this.#context.log.warn({ key }, "the repaired object does not read back intact");
       return false;
     } finally {
       this.#busy.delete(key);
@@ -104,13 +98,9 @@ export class Healing {
   }
 
   refOf(key: string): ObjectRef {
-    const ref = parseChunkName(key.slice(this.parts.project.key("").length));
-    if (ref === undefined) throw new Error(`${key} is no chunk's`);
+    const ref = parseChunkName(this.parts.project.nameOf(key));
+    if (ref === undefined) throw new Error(`${key} is not the key of a chunk`);
     return ref;
-  }
-
-  keyOf(ref: ObjectRef): string {
-    return this.parts.project.key(chunkName(ref));
   }
 
   #close(key: string, { id, lease }: ObjectRef, list: string[]): true {

@@ -1,8 +1,8 @@
 /** A look at one object, past every cache and every earlier answer: is it whole now? */
-import { DamageError, isUnreadable } from "../../errors.ts";
+import { cannotRead, unlessUnreadable } from "../../errors.ts";
 import { chunkName, type ObjectRef } from "../../format/layout.ts";
 import { OBJECT_TYPE, objectType } from "../../format/object.ts";
-import { assertObject } from "../../volume/read_chunk.ts";
+import { ChunkReader } from "../../volume/read_chunk.ts";
 import type { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
 import { downloadPage } from "../../volume/page_table.ts";
@@ -15,30 +15,25 @@ const TYPE_RANGE = { offset: 0, length: 8 };
 /** Whether the chunk, patch or page at `ref` can be read and is what its name says. */
 export async function isWhole(
   project: Project,
-  { ref, workshop }: { ref: ObjectRef; workshop: ChunkResources },
+  { ref, resources }: { ref: ObjectRef; resources: ChunkResources },
   { signal }: Context,
 ): Promise<boolean> {
-  try {
-    const key = project.key(chunkName(ref));
-    await readTwice(() => readWhole(project, { ref, workshop, signal }), { key });
-    return true;
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    return false;
-  }
+  const key = project.objectKey(chunkName(ref));
+  const read = readTwice(() => readWhole(project, { ref, resources, signal }), { key });
+  return await read.then(() => true).catch(unlessUnreadable) ?? false;
 }
 
 async function readWhole(
   project: Project,
-  { ref, workshop, signal }: { ref: ObjectRef; workshop: ChunkResources; signal: AbortSignal },
+  { ref, resources, signal }: { ref: ObjectRef; resources: ChunkResources; signal: AbortSignal },
 ): Promise<void> {
-  const key = project.key(chunkName(ref));
-  const top = await project.store.get(key, { signal, range: TYPE_RANGE });
-  if (top.length === 0) throw new DamageError(key, `Cannot read "${key}": it is empty`);
+  const top = await project.get(chunkName(ref), { signal, range: TYPE_RANGE });
+  const key = project.objectKey(chunkName(ref));
+  if (top.length === 0) throw cannotRead(key, "it is empty");
   if (objectType(top) === OBJECT_TYPE.page) return void await downloadPage(ref, { project, signal });
-  const buffer = await workshop.bases.acquire();
+  const buffer = await resources.bases.acquire();
   try {
-    await assertObject(buffer, ref, { project, workshop, signal });
+    await new ChunkReader({ project, resources }, signal).assertObject(buffer, ref);
   } finally {
     buffer.release();
   }

@@ -7,7 +7,7 @@ import { type ByteRange, ByteRanges } from "../../util/byte_ranges.ts";
  * `whole`: all of it was read back. `there`: all of it is there, and not all was read back. `damaged`: the ranges cannot be
  * restored. `unreadable`: its manifest cannot be read, so nothing of it can.
  */
-export type PointState = "whole" | "there" | "damaged" | "unreadable";
+type PointState = "whole" | "there" | "damaged" | "unreadable";
 
 /** Of an unreadable point only its name is known: what a number would be is `null`. */
 export interface PointReport {

@@ -10,7 +10,8 @@ import { type ChunkLocation, type Entry, EntryList } from "../../format/entries.
 import { chunkName } from "../../format/layout.ts";
 import { PAGE_CHUNKS } from "../../format/limits.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
-import { listBackupIds, readManifest } from "../../project/catalog.ts";
+import { listBackupIds } from "../../project/points.ts";
+import { readManifest } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
 import { downloadPage } from "../../volume/page_table.ts";
 import type { PagePlace } from "./findings.ts";
@@ -43,7 +44,7 @@ export async function rebuildPage(
     return await healing.heal(key, async () => {
       await project.write({ type: OBJECT_TYPE.page, name: chunkName(ref), content }, {
         signal: context.signal,
-        key: keys,
+        keys,
       });
       return true;
     });
@@ -97,9 +98,9 @@ async function* siblings(
     .toSorted((a, b) => a.distance - b.distance).slice(0, MAX_SIBLINGS);
   for (const { backup } of nearest) {
     try {
-      const { pages, key } = await readManifest(project, { volume: place.volume, backup }, context);
+      const { pages, keys } = await readManifest(project, { volume: place.volume, backup }, context);
       const ref = place.page < pages.length ? pages.get(place.page)?.object : undefined;
-      if (ref === undefined || !equalBytes(key.id, object.need.keys.id)) continue;
+      if (ref === undefined || !equalBytes(keys.id, object.need.keys.id)) continue;
       if (chunkName(ref) === chunkName(object.need.ref)) continue;
       yield (await downloadPage(ref, { project, signal: context.signal })).entries;
     } catch (error) {
@@ -133,6 +134,6 @@ async function patchedOver(
   const { project } = healing.parts;
   const base = there.base ?? there.object;
   const patch = { id: patchId(object.need.keys.patchKey, wanted.id, base), lease: undefined };
-  const info = await project.store.head(project.key(chunkName(patch)), { signal });
+  const info = await project.head(chunkName(patch), { signal });
   return info === undefined ? wanted : { id: wanted.id, object: patch, base };
 }

@@ -3,18 +3,17 @@
  * that was healed shows what it refers to. Takes nothing away. What cannot be healed is marked as not to be used: backups
  * then take it for absent, and the next one that has the same content stores it again.
  */
-import { hostname } from "node:os";
-import { VarveError } from "../../errors.ts";
 import type { Source } from "../../sources/source.ts";
 import type { Store } from "../../store/store.ts";
-import { listBackupIds } from "../../project/catalog.ts";
+import { listBackupIds } from "../../project/points.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import type { Context } from "../../context.ts";
-import { Lease } from "../../project/sharing/lease.ts";
+import type { Lease } from "../../project/sharing/lease.ts";
+import { withLease } from "../../project/sharing/with_lease.ts";
 import { noBackups } from "../../project/not_found.ts";
 import { openProject, type Secret } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
-import { openRepository, type Repository } from "../../project/repository.ts";
+import { openSecond, type Repository } from "../../project/repository.ts";
 import { bringBackHolds, bringBackKeys, bringBackPoints, type BroughtBack } from "./bring_back.ts";
 import type { Finding } from "./findings.ts";
 import { Healing } from "./healing.ts";
@@ -57,23 +56,13 @@ export interface RepairReport {
 }
 
 /** What one repair holds while it works. */
-interface Run {
+interface RepairRun {
   options: RepairOptions;
   project: Project;
   other: Project | undefined;
   lease: Lease;
   verified: VerifiedChunks;
   source: SourceHealer | undefined;
-}
-
-/** Throws `conflict` where the other repository cuts volumes otherwise: none of its points could be read here. */
-async function openSecond(store: Store, { chunkBytes }: Repository, context: Context): Promise<Repository> {
-  const second = await openRepository(store, context);
-  if (second.chunkBytes === chunkBytes) return second;
-  throw new VarveError(
-    "conflict",
-    `Cannot repair from "${store.url}": its chunks have ${second.chunkBytes} bytes, here they have ${chunkBytes}`,
-  );
 }
 
 /** Heals what it can. Throws only what stops the work; what is left is in the report. */
@@ -84,19 +73,19 @@ export async function repair(
 ): Promise<RepairReport> {
   const startedMs = context.clock.now();
   const { project: name, volume, secrets, fromStore } = options;
-  const second = fromStore && await openSecond(fromStore, repository, context);
+  const { chunkBytes } = repository;
+  const second = fromStore &&
+    await openSecond(fromStore, { chunkBytes, cannot: "Cannot repair from" }, context);
   const keys = fromStore === undefined
     ? []
     : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);
   const project = await openProject(repository, { name, secrets }, context);
-  const work = { work: "repair" as const, volume: volume ?? name, host: hostname(), key: project.firstKey };
-  const lease = await Lease.begin(project, work, context);
-  const guarded = lease.guard(context);
-  try {
+  const about = { work: "repair", volume: volume ?? name } as const;
+  return await withLease(project, about, context, async (lease, guarded) => {
     const other = second && await openProject(second, { name, secrets }, guarded);
     const verified = await VerifiedChunks.open(project, guarded);
     const source = options.source && new SourceHealer(openerOf(options.source));
-    const run: Run = { options, project, other, lease, verified, source };
+    const run: RepairRun = { options, project, other, lease, verified, source };
     const back = await bringBack(run, guarded);
     const { healed, ...report } = await healAll(run, guarded);
     const all = { healed: [...keys, ...back.healed, ...healed], left: [...back.left, ...report.left] };
@@ -111,16 +100,17 @@ export async function repair(
       not_missed: back.notMissed,
       duration_s: (context.clock.now() - startedMs) / 1000,
     };
-  } finally {
-    await lease.end();
-  }
+  });
 }
 
 function openerOf(source: Source | SourceOpener): SourceOpener {
   return typeof source === "function" ? source : () => Promise.resolve(source);
 }
 
-async function bringBack({ options, project, other, lease }: Run, context: Context): Promise<BroughtBack> {
+async function bringBack(
+  { options, project, other, lease }: RepairRun,
+  context: Context,
+): Promise<BroughtBack> {
   if (other === undefined) return { healed: [], left: [], notMissed: 0 };
   const at = { project, other, lease, volume: options.volume };
   const { healed, ...rest } = await bringBackPoints(at, context);
@@ -128,7 +118,7 @@ async function bringBack({ options, project, other, lease }: Run, context: Conte
 }
 
 /** Rounds, each of a verify and of healing what it found, until one finds nothing that it can heal. */
-async function healAll(run: Run, context: Context) {
+async function healAll(run: RepairRun, context: Context) {
   const healed = new Set<string>();
   for (let round = 0;; round++) {
     const { report, needs } = await verifyRound(run, round, context);
@@ -148,13 +138,13 @@ async function healAll(run: Run, context: Context) {
   }
 }
 
-function isProgress({ source }: Run, { healed, recovered }: Healing): boolean {
+function isProgress({ source }: RepairRun, { healed, recovered }: Healing): boolean {
   return healed.length + recovered.length > 0 || source?.hasMore === true;
 }
 
 /** What the first round has read whole is not read again. */
 async function verifyRound(
-  { options, project, verified }: Run,
+  { options, project, verified }: RepairRun,
   round: number,
   context: Context,
 ): Promise<Verification> {
@@ -164,23 +154,19 @@ async function verifyRound(
 }
 
 async function healRound(
-  run: Run,
+  run: RepairRun,
   found: Pick<Verification, "needs"> & { findings: Finding[]; healed: ReadonlySet<string> },
   context: Context,
 ): Promise<Healing> {
   const { project, other, lease, verified, source } = run;
-  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
-  const healing = new Healing({ project, other, lease, workshop, verified, ...found }, context);
-  try {
-    if (found.findings.length === 0) return healing;
-    await healManifests(healing, context);
-    await healFromStored(healing, context);
-    await source?.heal(healing, context);
-    if (!isProgress(run, healing)) await markOpen(healing, context);
-    return healing;
-  } finally {
-    await workshop.close();
-  }
+  await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  const healing = new Healing({ project, other, lease, resources, verified, ...found }, context);
+  if (found.findings.length === 0) return healing;
+  await healManifests(healing, context);
+  await healFromStored(healing, context);
+  await source?.heal(healing, context);
+  if (!isProgress(run, healing)) await markOpen(healing, context);
+  return healing;
 }
 
 /** Marks what has no right bytes, after one more look at it, and looks once more: who has healed it meanwhile saw no mark. */

@@ -5,14 +5,15 @@
  */
 import type { Secret } from "../../codec/keys.ts";
 import { describeError, isUnreadable, UsageError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { sameBytes } from "../../util/bytes.ts";
 import type { Entry } from "../../format/entries.ts";
 import { chunkLength } from "../../format/limits.ts";
 import { isRbdStream } from "../../rbd/export.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
-import { findBackup, type OpenManifest, readManifest } from "../../project/catalog.ts";
-import { readChunk } from "../../volume/read_chunk.ts";
-import { ChunkResources, OPEN_CHUNKS } from "../../volume/resources.ts";
+import { findBackup } from "../../project/find_backup.ts";
+import { type OpenManifest, readManifest } from "../../project/manifests.ts";
+import { ChunkReader } from "../../volume/read_chunk.ts";
+import { ChunkResources } from "../../volume/resources.ts";
 import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
 import { volumeId } from "../../volume/source_state.ts";
 import type { Context } from "../../context.ts";
@@ -24,11 +25,13 @@ import { PageCache } from "../../volume/page_cache.ts";
 import { mapOrdered } from "../../util/task_limiter.ts";
 import { type ByteRange, ByteRanges } from "../../util/byte_ranges.ts";
 
-export interface VerifySourceOptions {
+interface VerifySourceOptions {
   project: string;
   volume: string;
   point: string | undefined;
   secrets: readonly Secret[];
+  /** Told how many chunks were compared, of `total`. */
+  onProgress?: ((progress: { chunks: number; total: number }) => void) | undefined;
   /** Raw bytes of the whole volume. */
   source: Source;
 }
@@ -68,26 +71,23 @@ export async function verifySource(
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
   await options.source.prepare?.({ id: volumeId(project, volume), points: [manifest.info] });
-  const cache = await PageCache.open({ project, volume }, context);
-  const workshop = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
-  try {
-    const { key } = manifest;
-    const table = new PageTable(manifest.pages, { project, key, local: cache, signal: context.signal });
-    const comparison = new Comparison({ project, manifest, table, workshop }, context);
-    await comparison.run(options.source);
-    const { chunks, differs, unreadable, reason = null } = comparison;
-    return {
-      backup,
-      size_bytes: manifest.info.size_bytes,
-      chunks,
-      differs: reportOf(differs),
-      unreadable: { ...reportOf(unreadable), reason },
-      duration_s: (context.clock.now() - startedMs) / 1000,
-    };
-  } finally {
-    await cache.close();
-    await workshop.close();
-  }
+  await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
+  await using cache = await PageCache.open({ project, volume }, context);
+  const { keys } = manifest;
+  const table = new PageTable(manifest.pages, { project, keys, local: cache, signal: context.signal });
+  const { total } = manifest.info.chunks;
+  const onChunk = (chunks: number) => options.onProgress?.({ chunks, total });
+  const comparison = new Comparison({ project, manifest, table, resources, onChunk }, context);
+  await comparison.run(options.source);
+  const { chunks, differs, unreadable, reason = null } = comparison;
+  return {
+    backup,
+    size_bytes: manifest.info.size_bytes,
+    chunks,
+    differs: reportOf(differs),
+    unreadable: { ...reportOf(unreadable), reason },
+    duration_s: (context.clock.now() - startedMs) / 1000,
+  };
 }
 
 function reportOf({ bytes, told, more }: ByteRanges): RangeReport {
@@ -98,7 +98,8 @@ interface ComparisonParts {
   project: Project;
   manifest: OpenManifest;
   table: PageTable;
-  workshop: ChunkResources;
+  resources: ChunkResources;
+  onChunk: (chunks: number) => void;
 }
 
 /** A position of the source, in a buffer or all zeros. */
@@ -124,11 +125,11 @@ class Comparison {
   }
 
   async run(source: Source): Promise<void> {
-    const { manifest, workshop } = this.#parts;
+    const { manifest, resources } = this.#parts;
     const wanted = manifest.info.size_bytes;
     for await (const diff of source.diffs()) {
       const compare = (chunk: SourceChunk) => this.#compare(chunk, source);
-      const options = { limit: workshop.window, drop: () => {} };
+      const options = { limit: resources.window };
       for await (const outcome of mapOrdered(this.#chunks(diff), compare, options)) {
         assertSize(source, { has: diff.sizeBytes ?? wanted, wanted });
         this.#add(outcome);
@@ -139,16 +140,14 @@ class Comparison {
 
   /** In ascending order, like the bytes of the source. */
   async *#chunks(diff: VolumeDiff): AsyncGenerator<SourceChunk> {
-    const { workshop, project } = this.#parts;
-    const chunker = { chunkBytes: project.chunkBytes, buffers: workshop.chunks, maxOpen: OPEN_CHUNKS };
-    for await (const piece of cutChunks(diff, { ...chunker, rebuild: [] })) {
+    for await (const piece of cutChunks(diff, this.#parts.resources.cutting())) {
       if (piece.kind === "chunk") yield piece;
       else for (let at = 0; at < piece.count; at++) yield { kind: "zeros", position: piece.position + at };
     }
   }
 
   #add(outcome: Outcome): void {
-    this.chunks++;
+    this.#parts.onChunk(++this.chunks);
     if (outcome.kind === "equal") return;
     if (outcome.kind === "unreadable") this.reason ??= outcome.reason;
     const { size_bytes: sizeBytes, chunk_bytes: chunkBytes } = this.#parts.manifest.info;
@@ -165,18 +164,17 @@ class Comparison {
     } catch (error) {
       return unreadable(position, error);
     }
-    const isEqual = id === undefined || entry === undefined ? id === entry : equalBytes(id, entry.id);
-    if (isEqual) return { kind: "equal", position };
+    if (sameBytes(id, entry?.id)) return { kind: "equal", position };
     if (isStream) throw this.#notTheVolume(source);
     return await this.#readBack(position, entry);
   }
 
   /** The id of what the source holds, and whether it begins as a stream of rbd does. */
   async #hash(chunk: ChunkPiece): Promise<{ id: Uint8Array | undefined; isStream: boolean }> {
-    const { workshop, manifest } = this.#parts;
+    const { resources, manifest } = this.#parts;
     try {
       const isStream = chunk.position === 0 && isRbdStream(chunk.buffer.bytes.subarray(0, chunk.length));
-      return { id: await workshop.pool.hash(chunk, manifest.key), isStream };
+      return { id: await resources.pool.hash(chunk, manifest.keys), isStream };
     } finally {
       chunk.buffer.release();
     }
@@ -185,10 +183,10 @@ class Comparison {
   /** Can what was stored for a position in which both differ be read? */
   async #readBack(position: number, entry: Entry): Promise<Outcome> {
     if (entry === undefined) return { kind: "differs", position };
-    const { project, workshop } = this.#parts;
-    const buffer = await workshop.bases.acquire();
+    const { project, resources } = this.#parts;
+    const buffer = await resources.bases.acquire();
     try {
-      await readChunk(buffer, entry, { project, workshop, signal: this.#context.signal });
+      await new ChunkReader({ project, resources }, this.#context.signal).read(buffer, entry);
       return { kind: "differs", position };
     } catch (error) {
       return unreadable(position, error);
@@ -201,7 +199,7 @@ class Comparison {
     const { project, volume, backup } = this.#parts.manifest.info;
     const spec = `${project}/${volume}@${backup}`;
     return new UsageError(
-      `Cannot compare "${spec}" with "${name}": it is a stream of rbd, not the bytes of the volume; ` +
+      `Cannot compare "${spec}" with "${name}": it is an rbd stream, not the raw volume; ` +
         `use "rbd export POOL/IMAGE@SNAP - | varve verify ${spec} --source -"`,
     );
   }
@@ -219,6 +217,6 @@ function assertSize(source: Source, { has, wanted }: { has: number; wanted: numb
   if (has === wanted) return;
   throw new VarveError(
     "damage",
-    `Cannot compare with "${source.name}": it has ${has} bytes, the point has ${wanted}; is it the same snapshot?`,
+    `Cannot compare with "${source.name}": its size is ${has} bytes instead of ${wanted}; check that it is the same snapshot`,
   );
 }

@@ -94,8 +94,8 @@ export class CondemnedObjects {
       if ((await this.#head(id))?.waits.includes(lease.idHex)) continue;
       throw new VarveError(
         "conflict",
-        `Cannot finish the restore point in "${this.#project.name}": what it refers to may be deleted by a gc that this ` +
-          `run did not see when it began; run it again`,
+        `Cannot finish the restore point in "${this.#project.name}": a gc that this run did not see when it started may ` +
+          `delete its objects; retry`,
       );
     }
   }

@@ -6,7 +6,6 @@
  * be trusted is told by every clock there is: those of this host since it was last written, of which the one that says
  * most counts, and the store's, between one look at the lease and the next.
  */
-import type { ProjectKeys } from "../../codec/keys.ts";
 import { describeError, StoreError, VarveError } from "../../errors.ts";
 import { toHex } from "../../util/bytes.ts";
 import { decodeDocument, encodeDocument, oneOf, orNull, record } from "../../format/document.ts";
@@ -28,24 +27,22 @@ export const LEASE_REFRESH_MS = 10 * 60_000;
 /** Who did not manage to refresh for this long must not rely on the lease, nor bring it back to life. */
 export const LEASE_TRUST_MS = LEASE_DEAD_MS / 2;
 
-const WORKS = ["backup", "restore", "copy", "repair", "forget", "gc"] as const;
-export type Work = (typeof WORKS)[number];
+const LEASE_KINDS = ["backup", "restore", "copy", "repair", "forget", "gc"] as const;
+export type LeaseKind = (typeof LEASE_KINDS)[number];
 
 /** Of work that is about all volumes of a project; no volume can be called so. */
 export const ALL_VOLUMES = "*";
 
 export interface LeaseOptions {
-  work: Work;
+  work: LeaseKind;
   /** The volume, or what else the work is about. */
   volume: string;
-  host: string;
-  key: ProjectKeys;
 }
 
 /** What a lease's object holds. */
 export interface LeaseContent {
   state: "running" | "ended";
-  work: Work;
+  work: LeaseKind;
   volume: string;
   host: string;
   pid: number;
@@ -55,7 +52,7 @@ export interface LeaseContent {
 
 const readContent = record<LeaseContent>({
   state: oneOf("running", "ended"),
-  work: oneOf(...WORKS),
+  work: oneOf(...LEASE_KINDS),
   volume: field.name,
   host: field.host,
   pid: field.count,
@@ -67,8 +64,7 @@ export function decodeLease(content: Uint8Array, key: string): LeaseContent {
   return decodeDocument(content, { key, read: readContent });
 }
 
-const GONE =
-  "its lease is gone: the project was erased, or this host stood still until a gc took it for dead";
+const GONE = "its lease has expired: the project was erased, or this host was suspended for too long";
 
 export class Lease {
   readonly id = randomBytes(LEASE_ID_BYTES);
@@ -98,21 +94,6 @@ export class Lease {
     await lease.#write("running", context);
     lease.#refreshing = lease.#keepFresh();
     return lease;
-  }
-
-  /** The same for work that goes on without a lease where the store does not let us write one. */
-  static async tryBegin(
-    project: Project,
-    options: LeaseOptions,
-    context: Context,
-  ): Promise<Lease | undefined> {
-    try {
-      return await Lease.begin(project, options, context);
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.retryable) throw error;
-      context.log.debug({ err: error }, `${options.work} goes on without a lease, which cannot be written`);
-      return undefined;
-    }
   }
 
   /**
@@ -147,7 +128,7 @@ export class Lease {
    */
   async storeTimeMs(signal: AbortSignal | undefined): Promise<number> {
     this.assertFresh();
-    const nowMs = (await this.#project.look(leaseName(this.id), { signal }))?.modifiedMs;
+    const nowMs = (await this.#project.find(leaseName(this.id), { signal }))?.modifiedMs;
     this.assertFresh();
     if (nowMs === undefined) throw this.#lost(GONE);
     const passedMs = nowMs - (this.#storeTimeMs ?? nowMs);
@@ -169,8 +150,8 @@ export class Lease {
   }
 
   async #isListed(signal: AbortSignal | undefined): Promise<boolean> {
-    const key = this.#storeKey;
-    for await (const info of this.#project.store.list(key, { signal })) return info.key === key;
+    const name = leaseName(this.id);
+    for await (const info of this.#project.list(name, { signal })) return info.name === name;
     return false;
   }
 
@@ -202,17 +183,20 @@ export class Lease {
     if (!this.#hasNoPendingRequests) {
       // Nothing for the operator to do: a gc waits a day longer, that is all.
       const lease = toHex(this.id);
-      return this.#context.log.info({ lease }, "a request may still be under way; the lease ends by its age");
+      return this.#context.log.info(
+        { lease },
+        "a request may still be outstanding; the lease is left to expire",
+      );
     }
     try {
       await withGrace(this.#context, (signal) => this.#remove(signal));
     } catch (error) {
-      this.#warn(error, "could not remove the lease; it ends by its age");
+      this.#warn(error, "could not remove the lease; it is left to expire");
     }
   }
 
   async #remove(signal: AbortSignal): Promise<void> {
-    const [left] = await this.#project.store.delete([this.#storeKey], { signal });
+    const [left] = await this.#project.delete([leaseName(this.id)], { signal });
     if (left !== undefined) await this.#write("ended", { signal });
   }
 
@@ -220,26 +204,21 @@ export class Lease {
     const { work, volume } = this.#options;
     const { name } = this.#project;
     const thing = volume === name || volume === ALL_VOLUMES ? name : `${name}/${volume}`;
-    return new VarveError("conflict", `Cannot finish the ${work} of "${thing}": ${why}; run it again`);
-  }
-
-  get #storeKey(): string {
-    return this.#project.key(leaseName(this.id));
+    return new VarveError("conflict", `Cannot finish the ${work} of "${thing}": ${why}; retry`);
   }
 
   async #write(
     state: "running" | "ended",
     { signal, beforeRetry }: Pick<RequestOptions, "signal" | "beforeRetry">,
   ): Promise<void> {
-    const { work, volume, host, key } = this.#options;
-    const about: LeaseContent = { state, work, volume, host, pid: process.pid, started_ms: this.#startedMs };
-    const content = encodeDocument(about, { key: this.#storeKey, read: readContent });
-    const began = readClocks(this.#context.clock);
-    await this.#project.write({ type: OBJECT_TYPE.lease, name: leaseName(this.id), content }, {
-      signal,
-      beforeRetry,
-      key,
-    });
+    const { host, clock } = this.#context;
+    const content = encodeDocument(
+      { state, ...this.#options, host, pid: process.pid, started_ms: this.#startedMs },
+      { key: this.#project.objectKey(leaseName(this.id)), read: readContent },
+    );
+    const began = readClocks(clock);
+    const object = { type: OBJECT_TYPE.lease, name: leaseName(this.id), content };
+    await this.#project.write(object, { signal, beforeRetry, keys: this.#project.firstKey });
     this.#fresh = began;
   }
 
@@ -252,7 +231,7 @@ export class Lease {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof VarveError && error.code === "conflict") return this.#gone.abort(error);
-        this.#warn(error, "could not refresh the lease; trying again later");
+        this.#warn(error, "could not refresh the lease; retrying later");
       }
     }
   }

@@ -9,7 +9,7 @@ import {
   type Lease,
   LEASE_DEAD_MS,
   type LeaseContent,
-  type Work,
+  type LeaseKind,
 } from "./lease.ts";
 import type { Project } from "../project.ts";
 import { mapOrdered } from "../../util/task_limiter.ts";
@@ -25,7 +25,7 @@ export interface SeenLease extends Omit<LeaseContent, "work"> {
   /** When it was written last, by the store's clock. */
   refreshedMs: number;
   /** Of a lease that cannot be read it is not known: it may be any, and need anything. */
-  work: Work | "unknown";
+  work: LeaseKind | "unknown";
   /** Why it cannot be read. */
   problem?: string;
 }
@@ -81,10 +81,12 @@ export async function buryLeases(
   if (survey.dead.length === 0) return 0;
   for (let at = 0; at < survey.dead.length; at += REMOVED_AT_ONCE) {
     const names = survey.dead.slice(at, at + REMOVED_AT_ONCE);
-    const keys = names.map((name) => project.key(name));
-    const left = await lease.send((options) => project.store.delete(keys, options));
+    const left = await lease.send((options) => project.delete(names, options));
     for (const { key, reason } of left) {
-      context.log.warn({ key, reason }, "could not remove a dead lease; what waits for it goes on waiting");
+      context.log.warn(
+        { key, reason },
+        "could not remove an expired lease; jobs waiting for it stay blocked",
+      );
     }
   }
   // The store may only have said that they are gone.
@@ -127,15 +129,12 @@ async function readLeases(
   listed: ReadonlyMap<string, number>,
   { signal }: Context,
 ): Promise<SeenLease[]> {
-  async function* entries() {
-    yield* listed;
-  }
   const read = async ([name, refreshedMs]: [string, number]): Promise<SeenLease | undefined> => {
     const content = await readLease(project, name, signal);
     if (content === undefined || content.state === "ended") return undefined;
     return { ...content, id: name.slice(LEASES_PREFIX.length), refreshedMs };
   };
-  const leases = mapOrdered(entries(), read, { limit: READS_AT_ONCE, drop: () => {} });
+  const leases = mapOrdered(listed, read, { limit: READS_AT_ONCE });
   return (await Array.fromAsync(leases)).filter((lease) => lease !== undefined);
 }
 
@@ -147,11 +146,11 @@ async function readLease(
 ): Promise<Omit<SeenLease, "id" | "refreshedMs"> | undefined> {
   try {
     const { content } = await project.read({ type: OBJECT_TYPE.lease, name }, { signal });
-    return decodeLease(content, project.key(name));
+    return decodeLease(content, project.objectKey(name));
   } catch (error) {
     if (!cannotBeRead(error)) throw error;
     const isGone = error instanceof MissingError &&
-      await project.store.head(project.key(name), { signal }) === undefined;
+      await project.head(name, { signal }) === undefined;
     return isGone ? undefined : { ...UNKNOWN, problem: describeError(error) };
   }
 }

@@ -1,12 +1,12 @@
 /** Points that a gc misses: those that an earlier one saw, which are gone though no forget took them. docs/gc.md. */
 import { counted } from "../../util/counted.ts";
 import { VarveError } from "../../errors.ts";
-import { forgottenName, parseManifestName } from "../../format/layout.ts";
+import { forgottenName, LEASES_PREFIX, parseManifestName } from "../../format/layout.ts";
 import type { Context } from "../../context.ts";
 import type { Project } from "../project.ts";
-import { forgottenRecords, readForgotten } from "../forgotten.ts";
+import { type ForgottenRecord, readForgotten } from "../forgotten.ts";
 import { type Lease, LEASE_DEAD_MS } from "./lease.ts";
-import { livingLeases, oldestStart } from "./leases.ts";
+import { type LeaseSurvey, oldestStart } from "./leases.ts";
 import { type FullHead, listPlans, type StoredPlan } from "./plans.ts";
 
 /** A record is written before its points go: work that begins in between still meets them. No forget takes so long. */
@@ -55,11 +55,11 @@ export async function assertPoints(
     "damage",
     `Cannot collect "${project.name}": ${
       counted(lost.length, "restore point")
-    } seen at ${when} cannot be found, and no forget ` +
-      `took them: ${
+    } seen at ${when} cannot be found, but no forget ` +
+      `deleted them: ${
         named.join(", ")
-      }${more}. Nothing was deleted. Bring them back (varve repair ${project.name} ` +
-      `--from-repo URL), or give them up with --force`,
+      }${more}; nothing was deleted; restore them with "varve repair ${project.name} ` +
+      `--from-repo URL", or use --force to give them up`,
   );
 }
 
@@ -69,23 +69,28 @@ export async function assertPoints(
  */
 export async function dropRecords(
   project: Project,
-  { points, nowMs, lease }: { points: ReadonlySet<string>; nowMs: number; lease: Lease },
+  { records, points, survey: { living, dead }, nowMs, lease }: {
+    records: readonly ForgottenRecord[];
+    points: ReadonlySet<string>;
+    /** Read after the records: who has written one of them is still among these, or is done. */
+    survey: LeaseSurvey;
+    nowMs: number;
+    lease: Lease;
+  },
   context: Context,
 ): Promise<void> {
-  const records = await forgottenRecords(project, context);
   if (records.length === 0) return;
   const plans = await listPlans(project, context);
   if (plans.some(({ head }) => head === "unreadable")) return; // it may remember any point
   const remembered = new Set(plans.flatMap(({ head }) => typeof head === "object" ? head.points : []));
-  // After the records: who has written one of them is still among these, or is done.
-  const living = await livingLeases(project, context);
-  const running = new Set(living.map(({ id }) => forgottenName(id)));
+  const leases = [...living.map(({ id }) => id), ...dead.map((name) => name.slice(LEASES_PREFIX.length))];
+  const running = new Set(leases.map(forgottenName));
   // What was forgotten since this run began may have been seen by it all the same.
   const oldestMs = Math.min(nowMs, oldestStart(living)) - LONGEST_FORGET_MS;
   const isNeeded = (name: string) => remembered.has(name) && !points.has(name);
   const over = records.filter(({ name, names, writtenMs }) =>
     writtenMs < oldestMs && !running.has(name) && !names.some(isNeeded)
   );
-  const keys = over.map(({ name }) => project.key(name));
-  if (keys.length > 0) await lease.send((options) => project.store.delete(keys, options));
+  const names = over.map(({ name }) => name);
+  if (names.length > 0) await lease.send((options) => project.delete(names, options));
 }

@@ -2,7 +2,7 @@
  * Plans in the store. A plan is its shards, which condemn from the moment they are written; its head, last, which makes it
  * one that may be swept; and its end, an object of its own, once it was swept or never will be. docs/gc.md.
  */
-import { isUnreadable } from "../../errors.ts";
+import { isUnreadable, unlessUnreadable } from "../../errors.ts";
 import {
   parsePlanName,
   planEndName,
@@ -61,13 +61,10 @@ export async function listPlans(project: Project, context: Context): Promise<Sto
     else if (part === "end") plan.endedMs = modifiedMs;
     else plan.shards.push(part.shard);
   }
-  async function* listed() {
-    yield* heads;
-  }
   const read = async ([id, writtenMs]: [string, number]) => {
     plans.get(id)!.head = await readHead(project, { plan: id, writtenMs }, context);
   };
-  await Array.fromAsync(mapOrdered(listed(), read, { limit: READS_AT_ONCE, drop: () => {} }));
+  await Array.fromAsync(mapOrdered(heads, read, { limit: READS_AT_ONCE }));
   return [...plans.values()];
 }
 
@@ -80,7 +77,7 @@ export async function readHead(
   const object = { type: OBJECT_TYPE.planHead, name: planHeadName(plan) };
   try {
     const { bytes, content } = await project.read(object, { signal });
-    const key = project.key(object.name);
+    const key = project.objectKey(object.name);
     const head = decodePlanHead(await project.front(bytes, object), key);
     return { ...head, points: decodeNames(content, key), writtenMs };
   } catch (error) {
@@ -98,10 +95,10 @@ export async function writeHead(
   const object = {
     type: OBJECT_TYPE.planHead,
     name,
-    front: encodePlanHead(head, project.key(name)),
+    front: encodePlanHead(head, project.objectKey(name)),
     content: encodeNames(points),
   };
-  await lease.send((options) => project.write(object, { ...options, key: project.firstKey }));
+  await lease.send((options) => project.write(object, { ...options, keys: project.firstKey }));
 }
 
 /** From now on nobody sweeps the plan; it goes on condemning until `removePlan`. */
@@ -110,7 +107,7 @@ export async function writeEnd(
   { lease, plan }: { lease: Lease; plan: string },
 ): Promise<void> {
   const object = { type: OBJECT_TYPE.planEnd, name: planEndName(plan), content: new Uint8Array(0) };
-  await lease.send((options) => project.write(object, { ...options, key: project.firstKey }));
+  await lease.send((options) => project.write(object, { ...options, keys: project.firstKey }));
 }
 
 /**
@@ -123,12 +120,7 @@ export async function readShard(
   { signal }: Context,
 ): Promise<Uint8Array | undefined> {
   const object = { type: OBJECT_TYPE.planShard, name: planShardName(plan, shard) };
-  try {
-    return (await project.read(object, { signal })).content;
-  } catch (error) {
-    if (!isUnreadable(error)) throw error;
-    return undefined;
-  }
+  return (await project.read(object, { signal }).catch(unlessUnreadable))?.content;
 }
 
 /** Removes all of a plan that nobody sweeps any more. Its end goes last: until then it is known as such. */
@@ -137,10 +129,8 @@ export async function removePlan(
   { plan: { id, shards }, lease }: { plan: StoredPlan; lease: Lease },
 ): Promise<void> {
   const names = [...shards.map((shard) => planShardName(id, shard)), planHeadName(id)];
-  const remove = async (names: string[]) => {
-    const keys = names.map((name) => project.key(name));
-    return (await lease.send((options) => project.store.delete(keys, options))).length === 0;
-  };
+  const remove = async (names: string[]) =>
+    (await lease.send((options) => project.delete(names, options))).length === 0;
   for (let at = 0; at < names.length; at += REMOVED_AT_ONCE) {
     if (!await remove(names.slice(at, at + REMOVED_AT_ONCE))) return;
   }

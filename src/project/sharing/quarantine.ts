@@ -2,7 +2,6 @@
  * Marks: small objects `marked/<name below chunks/>`, each of which says that a chunk, patch or page was found missing or
  * damaged and is not to be used. A backup takes it for absent and writes over it. Whoever reads it whole removes the mark.
  */
-import { hostname } from "node:os";
 import { describeError, StoreError } from "../../errors.ts";
 import { utf8 } from "../../util/bytes.ts";
 import { chunkName, MARKED_PREFIX, markName, type ObjectRef, parseMarkName } from "../../format/layout.ts";
@@ -15,7 +14,7 @@ import type { Project } from "../project.ts";
 export type FindingKind = "missing" | "damaged" | "unavailable";
 
 /** What a mark's object holds. */
-export interface QuarantineRecord {
+interface QuarantineRecord {
   found: FindingKind;
   reason: string;
   /** Where the repair ran, or the backup whose write went wrong. */
@@ -63,11 +62,11 @@ export class QuarantinedObjects {
 export async function quarantine(
   project: Project,
   { ref, ...about }: Omit<QuarantineRecord, "host"> & { ref: ObjectRef },
-  { signal }: Context,
+  { signal, host }: Context,
 ): Promise<void> {
-  const content: QuarantineRecord = { ...about, host: hostname() };
+  const content: QuarantineRecord = { ...about, host };
   const object = { type: OBJECT_TYPE.mark, name: markName(ref), content: utf8(JSON.stringify(content)) };
-  await project.write(object, { signal, key: project.firstKey });
+  await project.write(object, { signal, keys: project.firstKey });
 }
 
 /**
@@ -81,11 +80,11 @@ export async function releaseQuarantined(
 ): Promise<number> {
   if (refs.length === 0) return 0;
   try {
-    const left = await project.store.delete(refs.map((ref) => project.key(markName(ref))), { signal });
+    const left = await project.delete(refs.map(markName), { signal });
     return refs.length - left.length;
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    log.debug({ reason: describeError(error) }, "could not remove the marks of what is whole again");
+    log.debug({ reason: describeError(error) }, "could not end the quarantine of repaired objects");
     return 0;
   }
 }

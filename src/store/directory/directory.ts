@@ -45,8 +45,8 @@ export class DirectoryStore implements Store {
 
   get caveat(): string | undefined {
     if (this.#writer.foldersAreDurable) return undefined;
-    return `the file system of "${this.url}" cannot make the entries of folders durable by itself: after a power cut the ` +
-      `newest backups may be gone; what files hold is synced all the same`;
+    return `the file system of "${this.url}" does not sync directory entries by itself: a power failure may lose ` +
+      `the newest restore points; file contents are synced`;
   }
 
   async get(key: string, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
@@ -109,7 +109,7 @@ export class DirectoryStore implements Store {
   #pathOf(key: string): string {
     checkKey(key);
     if (key !== TEMPORARY_FOLDER && !key.startsWith(`${TEMPORARY_FOLDER}/`)) return join(this.url, key);
-    throw new StoreError(`Cannot use key "${key}": "${TEMPORARY_FOLDER}" is for unfinished writes`, {
+    throw new StoreError(`Cannot use key "${key}": "${TEMPORARY_FOLDER}" is reserved for unfinished writes`, {
       retryable: false,
     });
   }
@@ -131,7 +131,7 @@ export class DirectoryStore implements Store {
     if (this.#links.has(path) || this.#links.size >= LINKS_MAX) return;
     this.#links.add(path);
     this.#onWarning(
-      `"${join(this.url, path)}" is a link: none is followed, and what it leads to is left out`,
+      `"${join(this.url, path)}" is a link, which varve does not follow; it is skipped`,
     );
   }
 
@@ -148,7 +148,7 @@ export class DirectoryStore implements Store {
     const entries = await this.#look(key, (folder) => readdir(folder.here, { withFileTypes: true }));
     if (entries?.some((entry) => entry.name === basename(key) && entry.isFile())) {
       throw new StoreError(
-        `Cannot read "${join(this.url, key)}": its folder names it, but it cannot be found`,
+        `Cannot read "${join(this.url, key)}": its directory lists it, but it cannot be found`,
         {
           retryable: true,
         },
@@ -198,7 +198,7 @@ async function readFile(
   try {
     const sizeBytes = Number(file.stats.size);
     if (range === undefined && sizeBytes > OBJECT_BYTES_MAX) {
-      throw new Error(`it has ${sizeBytes} bytes, and no object is as large`);
+      throw new Error(`its ${sizeBytes} bytes are more than any object has`);
     }
     const offset = Math.min(range?.offset ?? 0, sizeBytes);
     const bytes = roomFor(Math.min(range?.length ?? sizeBytes, sizeBytes - offset), into);
@@ -218,7 +218,7 @@ async function readWhole(
     signal?.throwIfAborted();
     const count = await readSome(fd, into.subarray(at), offset + at);
     // A look again tells whether it is shorter, or was only read so.
-    if (count === 0) throw Object.assign(new Error("it ends before its size"), { code: "EIO" });
+    if (count === 0) throw Object.assign(new Error("it ended before its size"), { code: "EIO" });
     at += count;
   }
 }

@@ -109,7 +109,7 @@ export class DurableWriter {
     await rmdir(folder.at(basename(key))).catch((cause) => {
       if (isAbsent(cause)) return;
       const path = join(this.#root.path, key);
-      throw new StoreError(`Cannot write "${path}": a folder is in its place; move it away`, {
+      throw new StoreError(`Cannot write "${path}": a directory is in its place; move it away`, {
         retryable: false,
         cause,
       });
@@ -173,7 +173,7 @@ async function writeSynced(path: string, body: Uint8Array): Promise<void> {
   await using file = await open(path, "wx", FILE_MODE);
   for (let at = 0; at < body.length;) {
     const { bytesWritten } = await file.write(body, at, body.length - at);
-    if (bytesWritten === 0) throw new Error("the file system takes no more bytes, and says not why");
+    if (bytesWritten === 0) throw new Error("the file system accepts no more bytes, without giving a reason");
     at += bytesWritten;
   }
   await file.sync();

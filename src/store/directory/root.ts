@@ -30,7 +30,7 @@ export class DirectoryRoot {
     if (this.#identity === undefined || this.#identity === identity) {
       this.#identity = identity;
       if (folder !== undefined) return folder;
-      throw Object.assign(new Error("there is no such directory"), { code: "ENOENT" });
+      throw Object.assign(new Error("the directory does not exist"), { code: "ENOENT" });
     }
     folder?.[Symbol.dispose]();
     throw new StoreError(`Cannot use "${this.path}": the directory was unmounted or replaced`, {

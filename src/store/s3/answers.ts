@@ -20,7 +20,7 @@ export class PlainTextError extends Error {
 }
 
 /** What is known of an answer before anything is made of it. */
-export interface RawAnswer {
+interface RawAnswer {
   method: string;
   status: number;
   /** By names in lower case. */
@@ -51,7 +51,7 @@ export function assertAnswer(answer: RawAnswer, { root, statuses = [200] }: Expe
   if (status >= 300) return assertFailure(answer);
   if (isPage(headers)) throw new AnswerError(`it is a web page (${headers["content-type"]})`);
   if (!statuses.includes(status)) {
-    throw new AnswerError(`it has the status ${status} instead of ${statuses.join(" or ")}`);
+    throw new AnswerError(`its status is ${status} instead of ${statuses.join(" or ")}`);
   }
   if (answer.body !== undefined) assertBody(answer.body, root);
 }
@@ -61,10 +61,10 @@ function assertFailure({ method, status, headers, body }: RawAnswer): void {
   if (mayPass({ status, code: "" }) || status === 407) return;
   const isRegion = status === 301 || status === 307;
   if (method === "HEAD" || body === undefined || body.length === 0) {
-    if (status < 400 && !isRegion) throw new AnswerError(`it leads elsewhere (${status})`);
+    if (status < 400 && !isRegion) throw new AnswerError(`it is a redirect (${status})`);
     // A body would have said what is missing.
     if (status === 404 && method !== "HEAD") {
-      throw new AnswerError("it is a 404 that does not say what is missing");
+      throw new AnswerError("it is a 404 that does not name the missing object");
     }
     return;
   }
@@ -73,7 +73,7 @@ function assertFailure({ method, status, headers, body }: RawAnswer): void {
   // So say Go's servers, such as MinIO, and nginx.
   if (status === 400 && /HTTP request (was sent )?to (an )?HTTPS/i.test(text)) throw new PlainTextError();
   const kind = isPage(headers) || HTML.test(text) ? "web page" : "text";
-  throw new AnswerError(`it is a ${status} with a ${kind} that is not S3's: ${quote(text)}`);
+  throw new AnswerError(`it is a ${status} with a ${kind} that is not from S3: ${quote(text)}`);
 }
 
 function assertBody(body: Uint8Array, root: string | undefined): void {
@@ -81,16 +81,16 @@ function assertBody(body: Uint8Array, root: string | undefined): void {
   if (HTML.test(text)) throw new AnswerError(`it is a web page: ${quote(text)}`);
   const found = rootOf(text);
   if (found === "Error") {
-    throw new AnswerError(`it is an error under the status of a success: ${quote(text)}`);
+    throw new AnswerError(`it is an error with a success status: ${quote(text)}`);
   }
   if (root === undefined) return;
   if (body.length === 0) throw new AnswerError("it is empty");
   if (found !== root) throw new AnswerError(`it is not XML with the root ${root}: ${quote(text)}`);
-  if (!isClosed(body, root)) throw new AnswerError("its XML ends too early");
+  if (!isClosed(body, root)) throw new AnswerError("its XML is truncated");
 }
 
 /** Whether the content type is that of a web page. */
-export function isPage(headers: Record<string, string>): boolean {
+function isPage(headers: Record<string, string>): boolean {
   return PAGE_TYPE.test(headers["content-type"] ?? "");
 }
 

@@ -18,7 +18,7 @@ const SUMMED_BYTES_MAX = 256 * 1024;
 /** Written by servers that keep how a body was sent, and by those that change nothing. */
 const PLAIN_ENCODINGS = ["", "identity", "aws-chunked"];
 
-export interface ReadBodyOptions {
+interface ReadBodyOptions {
   bucket: string;
   range: GetOptions["range"];
   into?: GetOptions["into"];
@@ -37,7 +37,7 @@ export async function readBody(
   options: ReadBodyOptions,
 ): Promise<Uint8Array> {
   // Every object has one; an answer without may be anybody's, and an empty one would be an empty object.
-  if (!answer.ETag) throw new AnswerError("it has no ETag: it is no object of a store");
+  if (!answer.ETag) throw new AnswerError("it has no ETag, so it is not an object of a store");
   const length = announcedLength(answer, options.range);
   const bytes = length === undefined
     ? await readUnsized(answer, options)
@@ -53,19 +53,19 @@ export async function readBody(
 function announcedLength(answer: GetObjectCommandOutput, range: GetOptions["range"]): number | undefined {
   const { ContentLength, ContentEncoding = "" } = answer;
   if (!PLAIN_ENCODINGS.includes(ContentEncoding.toLowerCase())) {
-    throw new AnswerError(`it was compressed on the way (${ContentEncoding})`);
+    throw new AnswerError(`it was compressed in transit (${ContentEncoding})`);
   }
   const length = range === undefined ? wholeLength(answer) : rangeLength(answer, range);
   if (length === undefined) return undefined;
   if (!isSize(length) || length > OBJECT_BYTES_MAX) throw new AnswerError(`it announces ${length} bytes`);
   if (ContentLength !== undefined && ContentLength !== length) {
-    throw new AnswerError(`it announces ${ContentLength} bytes, and a range of ${length}`);
+    throw new AnswerError(`it announces ${ContentLength} bytes but a range of ${length}`);
   }
   return length;
 }
 
 function wholeLength({ ContentLength, ContentRange }: GetObjectCommandOutput): number | undefined {
-  if (ContentRange) throw new AnswerError(`it is a part, ${ContentRange}, of what was asked for as a whole`);
+  if (ContentRange) throw new AnswerError(`it is only a part, ${ContentRange}, of the object`);
   return ContentLength;
 }
 
@@ -77,7 +77,7 @@ function rangeLength(
   const wanted = `bytes ${range.offset}-${range.offset + range.length - 1}`;
   const [, first, last, total] = (/^bytes (\d+)-(\d+)\/(\d+)$/.exec(ContentRange) ?? []).map(Number);
   if (first === undefined || last === undefined || total === undefined) {
-    throw new AnswerError(`it is not the range that was asked for, ${wanted}`);
+    throw new AnswerError(`it is not the requested range, ${wanted}`);
   }
   const end = Math.min(range.offset + range.length, total);
   if (first !== range.offset || last !== end - 1) {
@@ -112,7 +112,7 @@ async function readUnsized(answer: GetObjectCommandOutput, options: ReadBodyOpti
   for await (const piece of piecesOf(answer, options)) {
     pieces.push(piece);
     length += piece.length;
-    if (length > most) throw new AnswerError(`it announces no length and has more than ${most} bytes`);
+    if (length > most) throw new AnswerError(`it announces no length and exceeds ${most} bytes`);
   }
   const into = roomFor(length, options.into);
   let at = 0;
@@ -142,9 +142,11 @@ function assertSum(
 ): void {
   const md5 = md5OfEtag(answer, bucket);
   if (md5 === undefined) {
-    if (mustProve) throw new AnswerError("it announces no length, and has no MD5 for an ETag: it may be cut");
+    if (mustProve) {
+      throw new AnswerError("it announces no length and has no MD5 as its ETag, so it may be truncated");
+    }
   } else if (md5 !== md5Of(bytes).hex) {
-    throw new AnswerError(`its ETag ${answer.ETag} is not that of its ${bytes.length} bytes`);
+    throw new AnswerError(`its ETag ${answer.ETag} does not match its ${bytes.length} bytes`);
   }
 }
 

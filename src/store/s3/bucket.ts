@@ -10,7 +10,7 @@ import type { AnswerHead, SendOptions } from "./handler.ts";
 /** What the SDK leaves behind for a request, some 100 KiB, beside a task for a worker. */
 const GARBAGE_OF_REQUEST = 2;
 
-export interface Attempt {
+interface Attempt {
   /** Such as `read`, for the error text. */
   action: string;
   /** The object's key in the bucket, or a prefix. */
@@ -20,7 +20,7 @@ export interface Attempt {
   signal?: AbortSignal | undefined;
 }
 
-export interface S3BucketOptions {
+interface S3BucketOptions {
   limitMs?: number | undefined;
   /** `setTimeout`, replaced by tests. */
   startTimer?: StartTimer;
@@ -56,7 +56,7 @@ export class S3Bucket {
   ): Promise<T> {
     noteAllocation(GARBAGE_OF_REQUEST);
     const url = `s3://${this.name}/${path}`;
-    const state = `"${this.#peer.host}" gave no sign of progress for ${this.#limitMs / 1000} s`;
+    const state = `"${this.#peer.host}" made no progress for ${this.#limitMs / 1000} s`;
     const onLimit = () => new StoreError(`Cannot ${action} "${url}": ${state}`, { retryable: true });
     const limit = { limitMs: this.#limitMs, onLimit, signal, startTimer: this.#startTimer };
     let last: AnswerHead | undefined;

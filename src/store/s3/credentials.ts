@@ -12,9 +12,9 @@ export class CredentialsError extends Error {
   override readonly name = "CredentialsError";
 }
 
-export type Provider = Extract<S3Client["config"]["credentials"], (...args: never[]) => unknown>;
+type Provider = Extract<S3Client["config"]["credentials"], (...args: never[]) => unknown>;
 
-export interface CredentialsOptions {
+interface CredentialsOptions {
   /** The profile of the option, if there is one. */
   profile: string | undefined;
   env: Environment;
@@ -61,28 +61,26 @@ async function stateOf(
   const { code, path, name } = (error ?? {}) as { code?: unknown; path?: unknown; name?: unknown };
   if (typeof path === "string" && typeof code === "string" && !path.includes("://")) {
     const source = path === env["AWS_WEB_IDENTITY_TOKEN_FILE"] ? " (AWS_WEB_IDENTITY_TOKEN_FILE)" : "";
-    return `cannot read "${path}"${source}, which the credentials come from: ${
+    return `cannot read the credentials from "${path}"${source}: ${
       code === "ENOENT" ? "no such file" : code
     }`;
   }
   if (name !== "CredentialsProviderError") return undefined;
   const profile = await readProfile(named);
   if (named !== undefined && profile === undefined) {
-    return `there is no profile "${named}" in ${filesOf(env).map((file) => `"${file}"`).join(" or ")}`;
+    return `profile "${named}" is not in ${filesOf(env).map((file) => `"${file}"`).join(" or ")}`;
   }
   const command = profile?.["credential_process"];
   if (command !== undefined) {
     // Node puts the command in front of what it says.
     const words = describeError(error).replace("Command failed: ", "").replace(command, "").trim();
-    return `the credential_process of profile "${named ?? "default"}" failed: ${
-      words || "it does not say why"
-    }`;
+    return `the credential_process of profile "${named ?? "default"}" failed: ${words || "no reason given"}`;
   }
-  if (named !== undefined) return `profile "${named}" gives no credentials: ${describeError(error)}`;
+  if (named !== undefined) return `profile "${named}" provides no credentials: ${describeError(error)}`;
   const [missing] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].filter((variable) => !env[variable]);
   const isHalf = missing !== undefined && (env["AWS_ACCESS_KEY_ID"] || env["AWS_SECRET_ACCESS_KEY"]);
-  if (isHalf) return `there are no credentials: ${missing} is not set`;
-  return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile";
+  if (isHalf) return `no credentials: ${missing} is not set`;
+  return "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile";
 }
 
 function filesOf(env: Environment): string[] {

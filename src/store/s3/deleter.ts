@@ -12,13 +12,13 @@ import { mayPass } from "./passing.ts";
 import type { DeleteFailure } from "../store.ts";
 
 /** What to delete: a key's current state, or one version or delete marker of it. */
-export interface S3Item {
+interface S3Item {
   path: string;
   versionId?: string | undefined;
 }
 
 /** `versionId` as the item had it. */
-export interface S3Failure extends DeleteFailure {
+interface S3Failure extends DeleteFailure {
   versionId: string | undefined;
 }
 
@@ -120,10 +120,10 @@ function failuresOf(
   const asked = new Set(items.map(({ path }) => path));
   const unnamed = new Map(items.map((item) => [nameOf(item), item]));
   for (const { Key: path = "", VersionId: versionId } of [...Deleted, ...Errors]) {
-    if (!asked.has(path)) throw new AnswerError(`it is about "${path}", which was not to be deleted`);
+    if (!asked.has(path)) throw new AnswerError(`it names "${path}", which was not in the request`);
     unnamed.delete(nameOf({ path, versionId }));
   }
-  if (unnamed.size === items.length) throw new AnswerError("it says of nothing that it was deleted");
+  if (unnamed.size === items.length) throw new AnswerError("it does not confirm any deletion");
   return [
     ...failures.map(({ Key: path = "", VersionId: versionId, Code = "", Message }) =>
       failureOf({ path, versionId }, Code, Message)
@@ -132,7 +132,7 @@ function failuresOf(
       key: item.path,
       versionId: item.versionId,
       refused: false,
-      reason: "the answer does not say what became of it",
+      reason: "the answer does not mention it",
     })),
   ];
 }

@@ -27,13 +27,13 @@ const LOOKUPS_MAX = 3;
 
 const STATES: Record<string, string> = {
   AccessDenied: "access denied",
-  InvalidAccessKeyId: "the access key is not known there",
+  InvalidAccessKeyId: "the access key is unknown to the store",
   SignatureDoesNotMatch: "the secret access key is wrong",
   ExpiredToken: "the session token has expired",
   InvalidToken: "the session token is not valid there",
   InvalidTokenId: "the session token is not valid there",
-  RequestTimeTooSkewed: "this host's clock and the store's differ too much",
-  InvalidObjectState: "it is archived, and has to be brought back in the store first",
+  RequestTimeTooSkewed: "the clocks of this host and the store differ too much",
+  InvalidObjectState: "it is archived; restore it in the store first",
   QuotaExceeded: "the quota is used up",
   XMinioAdminBucketQuotaExceeded: "the bucket's quota is used up",
   XMinioStorageFull: "no space left in the store",
@@ -56,7 +56,7 @@ export function s3Error(request: S3Request, error: unknown): VarveError {
   if (unproven !== undefined) return new StoreError(start + unproven, { retryable: true, cause: error });
   if (error instanceof CredentialsError) return new StoreError(start + error.message, { retryable: false });
   if (error instanceof PlainTextError) {
-    return new StoreError(`${start}"${request.peer.host}" wants TLS: its address begins with https://`, {
+    return new StoreError(`${start}"${request.peer.host}" needs TLS; use https:// in its address`, {
       retryable: false,
     });
   }
@@ -116,14 +116,14 @@ function describe(request: S3Request, answer: Verdict, error: unknown): string {
   const { status, code } = answer;
   if (status === undefined) return describeConnection(request, answer, error);
   const numbers = code === "" || code === "NotFound" ? `${status}` : `${status} ${code}`;
-  if (code === "NoSuchBucket") return `there is no bucket "${bucket}" at "${peer.host}" (404)`;
+  if (code === "NoSuchBucket") return `bucket "${bucket}" does not exist at "${peer.host}" (404)`;
   if (status === 407) {
-    return `the proxy "${peer.proxy?.host}" (${peer.proxy?.variable}) wants a password (407)`;
+    return `the proxy "${peer.proxy?.host}" (${peer.proxy?.variable}) requires a password (407)`;
   }
   if (status === 301 || status === 307 || code === "AuthorizationHeaderMalformed") {
-    return `bucket "${bucket}" is in another region: set AWS_REGION (${numbers})`;
+    return `bucket "${bucket}" is in another region; set AWS_REGION (${numbers})`;
   }
-  if (code.startsWith("KMS.")) return `the key that the store encrypts it with cannot be used (${numbers})`;
+  if (code.startsWith("KMS.")) return `the store cannot use its encryption key for it (${numbers})`;
   const state = STATES[code] ??
     (status === 403 ? "access denied" : `"${peer.host}"${through(peer)} answered`);
   return `${state} (${numbers})`;
@@ -132,22 +132,24 @@ function describe(request: S3Request, answer: Verdict, error: unknown): string {
 function describeConnection({ peer }: S3Request, { code }: Verdict, error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   if (code === "EPROTO" && peer.isTls) {
-    return `"${peer.host}"${through(peer)} does not speak TLS (EPROTO): is its address http://${peer.host}?`;
+    return `"${peer.host}"${
+      through(peer)
+    } does not speak TLS (EPROTO); its address may be http://${peer.host}`;
   }
   if (code === TUNNEL_REFUSED) {
-    return `no connection to "${peer.host}"${through(peer)}, which refuses it (${message})`;
+    return `"${peer.host}"${through(peer)} refused the connection (${message})`;
   }
   if (code.includes("CERT") && error instanceof ConnectionError) {
     return `the certificate of "${peer.host}"${
       through(peer)
-    } is not trusted: ${error.detail} (${code}); AWS_CA_BUNDLE ` +
-      `names a file of those that are`;
+    } is not trusted: ${error.detail} (${code}); set AWS_CA_BUNDLE ` +
+      `to a file of certificates to trust`;
   }
   if (!isConnectionCode(code)) {
     return error instanceof ConnectionError ? `${error.detail} (${code})` : message;
   }
   if (code === "ENOTFOUND" && peer.isAws && peer.proxy === undefined) {
-    return `no S3 endpoint is set, so AWS was asked, and "${peer.host}" cannot be found (ENOTFOUND): for another store ` +
+    return `no S3 endpoint is set, so AWS was used, but "${peer.host}" cannot be found (ENOTFOUND); for another store ` +
       `set AWS_ENDPOINT_URL_S3 or --s3-endpoint`;
   }
   return `no connection to "${peer.host}"${through(peer)} (${code})`;

@@ -1,13 +1,13 @@
 /** What an ETag, or a checksum, proves of an object's bytes. Part of the S3 store. */
 
 /** What an answer says beside the ETag itself, as the SDK names it. */
-export interface EtagContext {
+interface EtagContext {
   ETag?: string | undefined;
   ServerSideEncryption?: string | undefined;
   SSECustomerAlgorithm?: string | undefined;
 }
 
-export interface Md5 {
+interface Md5 {
   /** For `Content-MD5`. */
   base64: string;
   /** As an ETag has it. */

@@ -60,7 +60,7 @@ type HandlerArguments = Parameters<FetchHttpHandler["handle"]>;
 type HandleOptions = HandlerArguments[1] & Partial<Omit<SendOptions, "abortSignal">>;
 type Handled = Awaited<ReturnType<FetchHttpHandler["handle"]>>;
 
-export interface HandlerOptions {
+interface HandlerOptions {
   /** Certificates in PEM that sign the server's, instead of those that the system knows. */
   ca?: string | undefined;
 }

@@ -14,14 +14,14 @@ export interface PageRequest {
 }
 
 /** What the listings of objects, versions and uploads have in common, as the SDK names it. */
-export interface PageEcho {
+interface PageEcho {
   /** The bucket that the answer names. */
   name?: string | undefined;
   Prefix?: string | undefined;
   IsTruncated?: boolean | undefined;
 }
 
-export interface ListedObject {
+interface ListedObject {
   Key?: string | undefined;
   Size?: number | undefined;
   LastModified?: Date | undefined;
@@ -32,9 +32,9 @@ const ALIAS = /-s3alias$|--ol-s3$/;
 
 /** Throws `AnswerError` unless the page says whether it is the last, and is of the bucket and prefix asked for. */
 export function assertEcho({ name, Prefix, IsTruncated }: PageEcho, { bucket, prefix }: PageRequest): void {
-  if (IsTruncated === undefined) throw new AnswerError("it does not say whether it is all (IsTruncated)");
-  if (name && name !== bucket && !ALIAS.test(bucket)) throw new AnswerError(`it is of bucket "${name}"`);
-  if (Prefix !== undefined && Prefix !== prefix) throw new AnswerError(`it is of the prefix "${Prefix}"`);
+  if (IsTruncated === undefined) throw new AnswerError("it does not state if it is complete (IsTruncated)");
+  if (name && name !== bucket && !ALIAS.test(bucket)) throw new AnswerError(`it is for bucket "${name}"`);
+  if (Prefix !== undefined && Prefix !== prefix) throw new AnswerError(`it is for prefix "${Prefix}"`);
 }
 
 /** Throws unless each key has the prefix, and comes after the one before it, or, with `repeats`, at the same place. */
@@ -46,7 +46,7 @@ export function assertOrder(
   let last = after;
   for (const key of keys) {
     if (!key) throw new AnswerError("it has an entry without a key");
-    if (!key.startsWith(prefix)) throw new AnswerError(`it has "${key}", which is outside`);
+    if (!key.startsWith(prefix)) throw new AnswerError(`it has "${key}", which is outside the prefix`);
     const isBehind = last === undefined || comesAfter(key, last) || (repeats && key === last);
     if (!isBehind) throw new AnswerError(`its order is wrong: "${key}" comes after "${last}"`);
     last = key;
@@ -55,8 +55,8 @@ export function assertOrder(
 
 /** Throws unless the object has a size and a time that can be. */
 export function assertObject({ Key, Size, LastModified }: ListedObject): void {
-  if (!isSize(Size)) throw new AnswerError(`it gives "${Key}" no size that can be`);
-  if (!isTime(LastModified)) throw new AnswerError(`it gives "${Key}" no time`);
+  if (!isSize(Size)) throw new AnswerError(`it has no valid size for "${Key}"`);
+  if (!isTime(LastModified)) throw new AnswerError(`it has no valid time for "${Key}"`);
 }
 
 /** Throws unless the count that a page gives of its own entries, if it does, is theirs. */
@@ -64,13 +64,13 @@ export function assertCount(count: number | undefined, entries: { objects: numbe
   const { objects, folders } = entries;
   // Ceph counts the objects alone.
   if (count === undefined || count === objects + folders || (folders > 0 && count === objects)) return;
-  throw new AnswerError(`it counts ${count} entries and has ${objects + folders}`);
+  throw new AnswerError(`it claims ${count} entries but has ${objects + folders}`);
 }
 
 /** Where a cut page says to go on; throws where it says nothing, or the place that it was asked for. */
 export function nextOf(next: string | undefined, asked: string | undefined): string {
-  if (!next) throw new AnswerError("it is cut and says not where to go on");
-  if (next === asked) throw new AnswerError("it is cut and goes on where it began");
+  if (!next) throw new AnswerError("it is truncated but has no continuation token");
+  if (next === asked) throw new AnswerError("it is truncated and its continuation token repeats");
   return next;
 }
 

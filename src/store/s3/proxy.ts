@@ -20,7 +20,8 @@ export function proxyOf(endpoint: URL, env: Environment): ProxySetting | undefin
     return undefined;
   }
   const text = env[variable]!;
-  const host = (URL.parse(text) ?? URL.parse(`http://${text}`))?.host;
+  // Without a scheme the host itself would be taken for one.
+  const host = URL.parse(text.includes("://") ? text : `http://${text}`)?.host;
   return { host: host || "?", variable };
 }
 

@@ -212,20 +212,20 @@ export class S3Store implements Store {
       if (await this.#isAbsent(error, path, options)) return undefined;
       throw error;
     }
-    throw new AnswerError(`it is a ${status} to HEAD for an object that GET gives`);
+    throw new AnswerError(`it is a ${status} to HEAD for an object that GET returns`);
   }
 
   /** By the CRC-32 where the store repeats it, for that costs nothing; else by the ETag, where it is an MD5. */
   #assertWritten(answer: PutObjectCommandOutput, body: Uint8Array): void {
     const { ETag, ChecksumCRC32 } = answer;
-    if (!ETag) throw new AnswerError("it has no ETag: it does not say that anything was stored");
+    if (!ETag) throw new AnswerError("it has no ETag, so nothing confirms the write");
     if (ChecksumCRC32 !== undefined) {
       if (ChecksumCRC32 === crc32Of(body)) return;
-      throw new OtherBytesError(`its CRC-32 ${ChecksumCRC32} is that of other bytes than were sent`);
+      throw new OtherBytesError(`its CRC-32 ${ChecksumCRC32} does not match the bytes sent`);
     }
     const stored = md5OfEtag(answer, this.#bucket.name);
     if (stored === undefined || stored === md5Of(body).hex) return;
-    throw new OtherBytesError(`its ETag ${ETag} is that of other bytes than were sent`);
+    throw new OtherBytesError(`its ETag ${ETag} does not match the bytes sent`);
   }
 
   async *#pages(
@@ -241,7 +241,7 @@ export class S3Store implements Store {
         const page = await this.#page({ Prefix: path, ...query, ContinuationToken }, options, last);
         empty = page.Contents?.length || page.CommonPrefixes?.length ? 0 : empty + 1;
         if (!page.IsTruncated || empty < EMPTY_PAGES_MAX) return page;
-        throw new AnswerError(`it goes on, but had no entry on ${EMPTY_PAGES_MAX} pages`);
+        throw new AnswerError(`it continues, but the last ${EMPTY_PAGES_MAX} pages were empty`);
       });
       yield page;
       if (!page.IsTruncated) return;
@@ -272,7 +272,7 @@ function assertPage(page: ListObjectsV2CommandOutput, request: PageRequest, toke
   assertOrder(CommonPrefixes.map(({ Prefix }) => Prefix), request);
   Contents.forEach(assertObject);
   if (IsTruncated) nextOf(NextContinuationToken, token);
-  else if (NextContinuationToken) throw new AnswerError("it says that it is all, and where to go on");
+  else if (NextContinuationToken) throw new AnswerError("it is complete but has a continuation token");
 }
 
 /** The key or folder that the page ends with. */
@@ -287,13 +287,13 @@ function isPastEnd(error: unknown, { offset }: NonNullable<GetOptions["range"]>)
   const { $response } = error as { $response?: { headers?: Record<string, string> } };
   const total = /\/(\d+)$/.exec($response?.headers?.["content-range"] ?? "")?.[1];
   if (total === undefined || Number(total) <= offset) return true;
-  throw new AnswerError(`it has no byte ${offset} of an object of ${total} bytes`);
+  throw new AnswerError(`it rejects offset ${offset} of an object of ${total} bytes`);
 }
 
 function infoOf(key: string, { ContentLength, LastModified, ETag }: HeadObjectCommandOutput): ObjectInfo {
-  if (!ETag) throw new AnswerError("it has no ETag: it is no object of a store");
-  if (!isSize(ContentLength)) throw new AnswerError("it has no length that can be (Content-Length)");
-  if (!isTime(LastModified)) throw new AnswerError("it has no time (Last-Modified)");
+  if (!ETag) throw new AnswerError("it has no ETag, so it is not an object of a store");
+  if (!isSize(ContentLength)) throw new AnswerError("it has no valid length (Content-Length)");
+  if (!isTime(LastModified)) throw new AnswerError("it has no valid time (Last-Modified)");
   return { key, sizeBytes: ContentLength, modifiedMs: LastModified.getTime() };
 }
 

@@ -13,7 +13,7 @@ const DEFAULT_REGION = "us-east-1";
 export const OWN_DEFAULTS = { defaultsMode: "legacy" } as const;
 
 /** A profile's keys; those of a section within it have that in front: `s3.addressing_style`. */
-export type Profile = Record<string, string | undefined>;
+type Profile = Record<string, string | undefined>;
 
 export interface S3Settings {
   region: string;
@@ -69,7 +69,7 @@ async function endpointOf({ endpoint, profile }: S3Options): Promise<URL | undef
   const url = URL.parse(text);
   if (url?.protocol === "http:" || url?.protocol === "https:") return url;
   throw new UsageError(
-    'Cannot use the S3 endpoint: it is not an address such as "https://s3.example.com:9000"',
+    'Cannot use the S3 endpoint: expected an address such as "https://s3.example.com:9000"',
   );
 }
 
@@ -99,5 +99,5 @@ async function readCertificates(path: string | undefined): Promise<string | unde
     throw refuse(error.code === "ENOENT" ? "no such file" : describeError(error));
   });
   if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
-  throw refuse("there is none in it; it has to be in PEM");
+  throw refuse("it has no certificate in PEM format");
 }

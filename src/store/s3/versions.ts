@@ -176,7 +176,7 @@ export class S3Versions implements ObjectVersions {
       if (["NoSuchVersion", "NoSuchKey"].includes(answerOf(error).code)) return;
       throw error;
     }
-    throw new AnswerError("it is a 404 to HEAD for a version that GET gives");
+    throw new AnswerError("it is a 404 to HEAD for a version that GET returns");
   }
 }
 

@@ -1,7 +1,7 @@
 /** A store that reads and writes no more than so many bytes a second; requests without a body are not held up. */
 import type { GetOptions, RequestOptions, Store } from "../store.ts";
 
-export interface RateLimit {
+interface RateLimit {
   bytesPerSecond: number;
   /** Milliseconds of any clock that never goes back. */
   now(): number;

@@ -7,7 +7,7 @@ import { RunningTime } from "./running_time.ts";
 /** Between two lines about one store. */
 const LINE_INTERVAL_MS = 60_000;
 
-export interface OutageOptions {
+interface OutageOptions {
   /** The store's host or path, for the lines. */
   name: string;
   retryForMs: number;
@@ -80,7 +80,7 @@ export class Outage {
     const isFirst = !away.told;
     away.told = true;
     const state = isFirst ? "does not answer" : `has not answered for ${formatSpan(nowMs - away.sinceMs)}`;
-    this.#tell(nowMs, `${name} ${state} (${away.reason}): waiting for it, up to ${formatSpan(retryForMs)}`);
+    this.#tell(nowMs, `${name} ${state} (${away.reason}); retrying for up to ${formatSpan(retryForMs)}`);
   }
 
   /** Says that the store, which answers others, goes on failing a request; at most once a minute. */
@@ -88,7 +88,7 @@ export class Outage {
     if (nowMs - this.#lineMs < LINE_INTERVAL_MS) return;
     const { name } = this.#options;
     const wait = formatSpan(untilMs);
-    this.#tell(nowMs, `${name} answers, but not each request (${reasonOf(error, name)}): trying for ${wait}`);
+    this.#tell(nowMs, `${name} fails some requests (${reasonOf(error, name)}); retrying for ${wait}`);
   }
 
   #tell(nowMs: number, line: string): void {
@@ -97,7 +97,7 @@ export class Outage {
   }
 }
 
-export interface FailedAttempt {
+interface FailedAttempt {
   startedMs: number;
   nowMs: number;
   /** The longest that an attempt or a wait lasts while the process runs. */

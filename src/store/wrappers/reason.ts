@@ -7,10 +7,10 @@ const WORDS: Record<string, string> = {
   ConnectionRefused: "connection refused",
   ECONNRESET: "connection reset",
   ConnectionClosed: "connection closed",
-  ENOTFOUND: "its name is not known",
-  EAI_AGAIN: "its name cannot be looked up now",
+  ENOTFOUND: "unknown host name",
+  EAI_AGAIN: "host name lookup failed",
   ETIMEDOUT: "timed out",
-  EHOSTUNREACH: "no route to it",
+  EHOSTUNREACH: "no route to host",
   ENETUNREACH: "the network is down",
 };
 
@@ -18,6 +18,6 @@ const WORDS: Record<string, string> = {
 export function reasonOf({ message }: StoreError, name: string): string {
   const state = message.replace(/^Cannot [^"]*"[^"]*": /, "");
   const [, code] = /^no connection to "[^"]*" \((\w+)\)$/.exec(state) ?? [];
-  if (code !== undefined) return WORDS[code] ?? `no connection, ${code}`;
+  if (code !== undefined) return WORDS[code] ?? `no connection (${code})`;
   return state.replaceAll(`"${name}"`, "it").replace(/[0-9a-f]{64}/g, "…");
 }

@@ -4,6 +4,7 @@
  * requests are under way. A request that fails while others are answered is given up by itself.
  */
 import { describeError, MissingError, StoreError, UnavailableError } from "../../errors.ts";
+import { counted } from "../../util/counted.ts";
 import { Outage } from "./outage.ts";
 import { PROGRESS_LIMIT_MS } from "../progress_limit.ts";
 import { RunningTime } from "./running_time.ts";
@@ -35,7 +36,7 @@ const PROBE_KEY = "varve.json";
 /** An outage that is over sooner is not worth a line. */
 const TELL_AFTER_MS = 5000;
 
-export interface RetryOptions {
+interface RetryOptions {
   /** Told each attempt that failed (`debug`), and when the store goes, stays away and is back (`warn`). */
   onRetry: (line: string, level: "debug" | "warn") => void;
   /** Waits, and rejects early when the signal aborts. */
@@ -275,7 +276,7 @@ export class RetryStore implements Store {
     const sinceMs = this.#outage.sinceMs ?? nowMs;
     const since = new Date((this.#options.wallClock ?? Date.now)() - (nowMs - sinceMs));
     const time = since.toISOString().replace("T", " ").replace(/\..*$/, " UTC");
-    const message = `${error.message}; nothing was answered well since ${time}, for more than ` +
+    const message = `${error.message}; no request succeeded since ${time}, for more than ` +
       `${formatSpan(this.#retryForMs)} (--retry-for)`;
     return withMessage(message, error);
   }
@@ -318,7 +319,7 @@ export class RetryStore implements Store {
 
 /** The error of one request: of an object that cannot be read, or of what the store did not do. */
 function givenUp(error: StoreError, { key, count, alone }: Attempts): StoreError {
-  const message = `${error.message} (${count} attempts in ${formatSpan(alone?.countedMs ?? 0)})`;
+  const message = `${error.message} (${counted(count, "attempt")} in ${formatSpan(alone?.countedMs ?? 0)})`;
   if (key === undefined) return withMessage(message, error);
   return new UnavailableError(key, message, { cause: error.cause });
 }

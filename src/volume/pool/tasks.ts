@@ -5,7 +5,7 @@
 import { chunkId, LeafHasher, patchId } from "../../codec/ids.ts";
 import type { ProjectKeys } from "../../codec/keys.ts";
 import { type ObjectName, openContentInto, openFront, sealInto } from "../../codec/seal.ts";
-import { DamageError, type ErrorCode, VarveError } from "../../errors.ts";
+import { cannotRead, type ErrorCode, VarveError } from "../../errors.ts";
 import { equalBytes, toHex } from "../../util/bytes.ts";
 import type { Range } from "../../util/ranges.ts";
 import type { ObjectRef } from "../../format/layout.ts";
@@ -23,7 +23,7 @@ interface ChunkParts {
 }
 
 /** Hashes the chunk, and writes the leaves; those of the ranges `known` are there. */
-export interface HashTask extends ChunkParts {
+interface HashTask extends ChunkParts {
   op: "hash";
   known: readonly Range[];
   keys: ProjectKeys;
@@ -32,7 +32,7 @@ export interface HashTask extends ChunkParts {
 export type HashResult = Uint8Array | undefined;
 
 /** Compresses and seals a hashed chunk into `sealed`: whole, or just some blocks of it over another chunk. */
-export interface SealTask extends ChunkParts {
+interface SealTask extends ChunkParts {
   op: "seal";
   patch: { base: ObjectRef; bits: Uint8Array } | undefined;
   sealed: Shared;
@@ -53,7 +53,7 @@ interface ObjectParts {
 }
 
 /** Opens the object into `chunk`, writes its leaves, and checks that it is the chunk `id`. */
-export interface OpenTask extends ObjectParts, Omit<ChunkParts, "length"> {
+interface OpenTask extends ObjectParts, Omit<ChunkParts, "length"> {
   op: "open";
   id: Uint8Array;
 }
@@ -69,7 +69,7 @@ interface Refusal {
  * Applies the patch to `chunk`, whose leaves are those of the patch's base: writes the blocks, or only those that begin
  * in the ranges `wanted`, and the leaves of all of them, and checks that it is the patch `id`.
  */
-export interface ApplyTask extends ObjectParts, Omit<ChunkParts, "length"> {
+interface ApplyTask extends ObjectParts, Omit<ChunkParts, "length"> {
   op: "apply";
   id: Uint8Array;
   wanted: readonly Range[] | undefined;
@@ -153,7 +153,7 @@ function open(task: OpenTask): OpenResult {
   const length = openContentInto(task.chunk, sealed, { object, key: task.keys, scratch });
   new LeafHasher(task.keys).write(task.chunk.subarray(0, length), task.leaves);
   if (equalBytes(chunkId(task.keys.idKey, length, task.leaves), task.id)) return { length };
-  throw damaged(task.key, `its content is not the chunk ${toHex(task.id)}`);
+  throw cannotRead(task.key, `its content is not the chunk ${toHex(task.id)}`);
 }
 
 function apply(task: ApplyTask): ApplyResult {
@@ -169,7 +169,7 @@ function apply(task: ApplyTask): ApplyResult {
   }
   const id = chunkId(task.keys.idKey, length, task.leaves);
   if (equalBytes(patchId(task.keys.patchKey, id, base), task.id)) return { chunkId: id };
-  throw damaged(task.key, `it is not the patch ${toHex(task.id)} of its base`);
+  throw cannotRead(task.key, `it is not the patch ${toHex(task.id)} of its base`);
 }
 
 function openPatch({ sealed, sealedLength, chunk, name, key, keys }: ApplyTask) {
@@ -177,13 +177,13 @@ function openPatch({ sealed, sealedLength, chunk, name, key, keys }: ApplyTask) 
   const bytes = sealed.subarray(0, sealedLength);
   try {
     const front = decodePatchFront(openFront(bytes, object, keys));
-    if (front.length > chunk.length) throw new RangeError("it is of a longer chunk");
+    if (front.length > chunk.length) throw new RangeError("it belongs to a longer chunk");
     const content = blocksScratchOf(front.blocks.bytes);
     const length = openContentInto(content, bytes, { object, key: keys, scratch: scratchOf(sealed.length) });
-    if (length !== content.length) throw new RangeError("it does not hold the blocks that it says");
+    if (length !== content.length) throw new RangeError("its blocks do not match its bitmap");
     return { ...front, content };
   } catch (error) {
-    if (error instanceof RangeError) throw damaged(key, error.message);
+    if (error instanceof RangeError) throw cannotRead(key, error.message);
     throw error;
   }
 }
@@ -196,8 +196,4 @@ function rangeFilter(ranges: readonly Range[] | undefined): (at: number) => bool
     while (next < ranges.length && ranges[next]!.to <= at) next++;
     return next < ranges.length && ranges[next]!.from <= at;
   };
-}
-
-function damaged(key: string, state: string): DamageError {
-  return new DamageError(key, `Cannot read "${key}": ${state}`);
 }

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { VARVE, varve } from "../varve.ts";
+import { VARVE, varve } from "../../kit/varve_from_source.ts";
 
 const NO_FILES = ":4";
 const FILES = ":0";

@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import type { ForgetRow } from "../../../src/engine/retention/forget_plan.ts";
-import { varve } from "../varve.ts";
+import { varve } from "../../kit/varve_from_source.ts";
 
 /** For a busy machine. */
 const LIMIT_MS = 60_000;

@@ -1,11 +1,5 @@
 import { expect, test } from "bun:test";
-import {
-  formatDuration,
-  formatSize,
-  parseDuration,
-  parseSize,
-  parseWait,
-} from "../../../src/cli/terminal/units.ts";
+import { formatAge, formatDuration, formatSize, parseSize } from "../../../src/cli/terminal/units.ts";
 
 test("parseSize() reads powers of 1024 when there is a unit", () => {
   const sizes = ["4194304", "4M", "4m", "4MB", "4MiB", "4 MiB", "0.5K", "1GiB", "2T", "1P", "7B", "0"].map(
@@ -49,21 +43,24 @@ test("formatDuration() shows hours only when there are some", () => {
   ]);
 });
 
-test("parseDuration() reads hours, days, weeks and years", () => {
-  expect(["12h", "30d", "8w", "1y", "0d"].map(parseDuration)).toEqual(
-    [12, 720, 1344, 8760, 0].map((h) => h * 3600_000),
-  );
-});
-
-test("parseDuration() returns undefined when it is no duration", () => {
-  for (const text of ["", "30", "d", "1.5d", "-1d", "3m", "1d12h", "1 d", "123456d"]) {
-    expect([text, parseDuration(text)]).toEqual([text, undefined]);
-  }
-});
-
-test("parseWait() reads seconds, minutes and hours, and nothing else", () => {
-  expect(["90s", "15m", "2h", "0s"].map(parseWait)).toEqual([90_000, 900_000, 7_200_000, 0]);
-  for (const text of ["", "15", "1.5h", "-1s", "2 h", "1d", "1ms", "9999999s"]) {
-    expect([text, parseWait(text)]).toEqual([text, undefined]);
-  }
+test("formatAge() has one unit, which grows with the age", () => {
+  const [minute, hour, day] = [60, 3600, 86_400];
+  const ages = [
+    -30,
+    0,
+    59,
+    minute,
+    59 * minute,
+    hour,
+    47 * hour,
+    2 * day,
+    99 * day,
+    100 * day,
+    729 * day,
+    730 * day,
+  ];
+  expect(ages.map(formatAge)).toEqual([
+    ...["0s", "0s", "59s", "1m", "59m", "1h", "47h", "2d", "99d", "14w", "104w", "2y"],
+  ]);
+  expect(formatAge(-2 * minute)).toBe("future");
 });

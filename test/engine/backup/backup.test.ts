@@ -175,13 +175,13 @@ describe("backup()", () => {
     for (const to of ["a", "b\n", undefined]) await backUp(repository, [full(noiseChunks(1), to)]);
     const error = await errorOf(backUp(repository, [{ from: "x", sizeBytes: 1, extents: [] }]));
     expect(error.message).toBe(
-      `Cannot back up "${PROJECT}/${VOLUME}": the stream begins at snapshot "x", of which there is no backup; ` +
-        'it has backups of "b\\x0a", "a". Export from one of these, or without --from-snap',
+      `Cannot back up "${PROJECT}/${VOLUME}": the stream starts at snapshot "x", which has not been backed up; ` +
+        'these have been: "b\\x0a", "a"; export from one of them, or without --from-snap',
     );
     const none = await errorOf(
       backUp(repository, [{ from: "x", sizeBytes: 1, extents: [] }], { volume: "new" }),
     );
-    expect(none.message).toContain("it has no backup of any snapshot");
+    expect(none.message).toContain("no snapshot has been; ");
     expect((await keysOf(repository.store, MANIFESTS)).length).toBe(3);
   });
 

@@ -1,6 +1,5 @@
 /** Which point an increment continues: names, ids, and where they do not tell. */
 import { describe, expect, test } from "bun:test";
-import { hostname } from "node:os";
 import { backup, type BackupReport } from "../../../src/engine/backup/backup.ts";
 import { Lease } from "../../../src/project/sharing/lease.ts";
 import { openProject } from "../../../src/project/open_project.ts";
@@ -63,10 +62,8 @@ describe("an increment without ids", () => {
     const error = await errorOf(one(since("a")));
     expect(error).toMatchObject({ code: "conflict" });
     expect(error.message).toBe(
-      `Cannot back up "${PROJECT}/${VOLUME}": the stream begins at snapshot "a", and its backups of that name differ: ` +
-        `${points[1]}, ${
-          points[0]
-        }; name the right one with --base, or export without --from-snap for a full backup`,
+      `Cannot back up "${PROJECT}/${VOLUME}": the stream starts at snapshot "a", but there are different restore points of that name: ` +
+        `${points[1]}, ${points[0]}; choose one with --base, or export without --from-snap for a full backup`,
     );
   });
 
@@ -114,7 +111,7 @@ describe("--base", () => {
     const error = await errorOf(one(since("a"), { base: "latest" }));
     expect(error).toMatchObject({ code: "conflict" });
     expect(error.message).toContain(
-      `"${PROJECT}/${VOLUME}@${other.backup}" is not of that one; name another base`,
+      `"${PROJECT}/${VOLUME}@${other.backup}" was made from another one; choose another base`,
     );
   });
 
@@ -152,7 +149,7 @@ describe("an increment with ids", () => {
       const error = await errorOf(one(since("a"), { ids, ...base === undefined ? {} : { base } }));
       expect(error).toMatchObject({ code: "conflict" });
       expect(error.message).toContain(
-        `the stream begins at snapshot "a", but the backup of that name, ${backup}, is of ${says}; export without --from-snap`,
+        `the stream starts at snapshot "a", but the restore point of that name, ${backup}, was made from ${says}; export without --from-snap`,
       );
     }
   });
@@ -206,8 +203,8 @@ describe("an increment with ids", () => {
 
 describe("a snapshot's name that an older point has", () => {
   const says = (names: string) =>
-    `"${PROJECT}/${VOLUME}" had backups of snapshots called ${names} already; an increment that begins at such a name may ` +
-    "have to say which one is meant, with --base";
+    `"${PROJECT}/${VOLUME}" already has restore points of snapshots named ${names}; an incremental stream from such a ` +
+    "name may need --base";
 
   test("is said, and the point is committed", async () => {
     const { warnings, one, take } = await setUp();
@@ -275,7 +272,7 @@ describe("a source that chooses its own base", () => {
   test.each([
     ["another host's", "other", VOLUME, false],
     ["another host's of another volume", "other", "else", true],
-    ["a process of this number that ended", hostname(), VOLUME, true],
+    ["a process of this number that ended", testContext().host, VOLUME, true],
   ])("is told whether it is alone beside the lease of %s", async (_, host, volume, isAlone) => {
     const { repository, one } = await setUp();
     await one(full("a", 1));
@@ -287,8 +284,8 @@ describe("a source that chooses its own base", () => {
     );
     const lease = await Lease.begin(
       project,
-      { work: "backup", volume, host, key: project.firstKey },
-      context,
+      { work: "backup", volume },
+      testContext({ host }),
     );
     const told: unknown[] = [];
     const options = { project: PROJECT, volume: VOLUME, secrets: [], tags: [] };

@@ -1,6 +1,7 @@
 /** What a backup is dated, and what `latest`, `~N` and times mean, after the store's clock was wrong. */
 import { describe, expect, test } from "bun:test";
-import { findBackup, listBackups, showBackup } from "../../../src/project/catalog.ts";
+import { findBackup } from "../../../src/project/find_backup.ts";
+import { listBackups, showBackup } from "../../../src/project/catalog.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
 import { openProject } from "../../../src/project/open_project.ts";
 import type { Repository } from "../../../src/project/repository.ts";
@@ -60,7 +61,7 @@ describe("backup() after the store's clock was in 2030 once", () => {
     const second = await take(2026, 3);
     const third = await take(2027, 4);
     expect([wrong, second, third].map((id) => id.slice(0, 4))).toEqual(["2030", "2026", "2027"]);
-    const state = "is dated later than the store's clock; it is left out of the order";
+    const state = "is dated in the future by the store's clock; it is ignored in the order";
     expect(warnings).toEqual([`"acme/rbd/vm-1@${wrong}" ${state}`, `"acme/rbd/vm-1@${wrong}" ${state}`]);
     const points = ["latest", "~1", "~2", "2026-12-31", "2027-06-01", "2031-01-01", wrong];
     const expected = [third, second, first, second, third, third, wrong];

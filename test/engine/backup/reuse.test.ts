@@ -139,7 +139,7 @@ describe("backup() by a host that remembers nothing", () => {
     bytes.set(noise(11, CHUNK_BYTES), 0);
     const [report] = await backUp(repository, [full(bytes, "c")], { context });
     expect(report!.chunks).toMatchObject({ total: 5, new: 2, reused: 3 });
-    expect(warnings).toEqual([expect.stringContaining("the chunks that it names are looked for one by one")]);
+    expect(warnings).toEqual([expect.stringContaining("its chunks are looked up one by one")]);
     await expectWhole(repository, bytes);
   });
 
@@ -151,8 +151,8 @@ describe("backup() by a host that remembers nothing", () => {
     expect(error).toBeInstanceOf(DamageError);
     const id = before[1]!.slice(before[1]!.lastIndexOf("/") + 1);
     expect(error.message).toBe(
-      `Cannot back up "acme/rbd/vm-1": the stream needs an object of "acme/rbd/vm-1@${id}" that cannot be read; ` +
-        `back up in full, or see "varve repair acme"`,
+      `Cannot back up "acme/rbd/vm-1": an object of the base "acme/rbd/vm-1@${id}" cannot be read; ` +
+        `back up in full, or run "varve repair acme"`,
     );
     expect(await keysOf(store, MANIFESTS)).toEqual(before);
   });
@@ -189,8 +189,8 @@ describe("backup() of an increment", () => {
     });
     const id = (await keysOf(store, MANIFESTS))[1]!.split("/").at(-1);
     expect(warnings).toEqual([
-      `the base "acme/rbd/vm-1@${id}" refers to 4 chunks that were found damaged, and so does the new point; ` +
-      `back up "acme/rbd/vm-1" in full to heal them`,
+      `the base "acme/rbd/vm-1@${id}" and the new restore point refer to 4 damaged chunks; ` +
+      `back up "acme/rbd/vm-1" in full to repair them`,
     ]);
   });
 
@@ -230,7 +230,7 @@ describe("backup() into a store that says it stored what it did not", () => {
       const changed = isNew ? [full(noiseChunks(21, 22, 23))] : source;
       const error = await errorOf(backUp(through(repository, liar), changed, options));
       expect(error).toBeInstanceOf(StoreError);
-      expect(describeError(error)).toMatch(/it said that it holds "projects.acme.chunks.*run it again$/);
+      expect(describeError(error)).toMatch(/it reported "projects.acme.chunks.*retry$/);
       expect(await keysOf(store, MANIFESTS)).toEqual(before);
       await backUp(repository, changed, options);
     }

@@ -70,7 +70,7 @@ describe("backup({ checkSample })", () => {
     const error = await errorOf(check(repository, readableSource(increment(content), content), ALL));
     expect(error.code).toBe("conflict");
     expect(error.message).toMatch(
-      /^Cannot back up "acme\/rbd\/vm-1": the stream does not continue "acme\/rbd\/vm-1@\w+-\w+"/,
+      /^Cannot back up "acme\/rbd\/vm-1": the stream does not follow "acme\/rbd\/vm-1@\w+-\w+"/,
     );
     expect(error.message).toContain(`at offset ${Math.floor(chunk) * CHUNK_BYTES},`);
     expect(error.message).toMatch(/nothing was committed; back up in full, with --full$/);
@@ -97,7 +97,7 @@ describe("backup({ checkSample })", () => {
     const error = await errorOf(check(repository, readableSource(full, content), ALL));
     expect(error).toMatchObject({
       code: "conflict",
-      message: expect.stringContaining("the stream left out what is in"),
+      message: expect.stringContaining("the stream misses the data in"),
     });
     content.fill(0, 20 * CHUNK_BYTES);
     expect(await check(repository, readableSource(full, content), ALL)).toBe(20);
@@ -150,7 +150,10 @@ describe("backup({ checkSample })", () => {
       throw new Error("it was read");
     });
     const error = await errorOf(check(repository, source, ALL));
-    expect(error).toMatchObject({ code: "usage", message: expect.stringContaining("name the image itself") });
+    expect(error).toMatchObject({
+      code: "usage",
+      message: expect.stringContaining("back up the image itself"),
+    });
     expect(await keysOf(store, "")).toEqual(before);
   });
 

@@ -147,7 +147,7 @@ describe("copy()", () => {
     const error = await errorOf(copyTo(source.store));
     expect([error.code, error.message]).toEqual([
       "usage",
-      expect.stringContaining("it is the same repository"),
+      expect.stringContaining("are the same repository"),
     ]);
     expect(await keysOf(source.store, LEASES)).toEqual([]);
   });
@@ -167,7 +167,7 @@ describe("copy()", () => {
     expect(await keysOf(to, MANIFESTS)).toEqual([`${MANIFESTS}rbd/vm-1/${first}`]);
     await copyTo(to, { volume: "rbd/vm-1" });
     expect(await keysOf(to, MANIFESTS)).toHaveLength(2);
-    expect((await errorOf(copyTo(to, { volume: "rbd/vm-9" }))).message).toContain("no backups");
+    expect((await errorOf(copyTo(to, { volume: "rbd/vm-9" }))).message).toContain("no restore points");
   });
 
   test("writes a point's chunks before its pages, and its manifest last", async () => {
@@ -238,7 +238,10 @@ describe("copy() and the second repository's keys", () => {
     await backUp(other, [{ to: "x", sizeBytes: CHUNK_BYTES, extents: [data(0, noise(9, CHUNK_BYTES))] }]);
     const before = await objects(to, "");
     const { code, message } = await errorOf(copyTo(to));
-    expect({ code, message }).toEqual({ code: "conflict", message: expect.stringContaining("another one") });
+    expect({ code, message }).toEqual({
+      code: "conflict",
+      message: expect.stringContaining("a different project"),
+    });
     expect(await objects(to, "")).toEqual(before);
   });
 

@@ -165,7 +165,7 @@ describe("erase() of a project that is made anew meanwhile", () => {
       const { code, message } = await errorOf(eraseProject(hooked));
       expect({ code, message }).toEqual({
         code: "conflict",
-        message: expect.stringContaining("it was made anew meanwhile"),
+        message: expect.stringContaining("the project was created again while it was being erased"),
       });
       expect(await bytesOf(repository)).toEqual(CONTENT);
       expect(await keysOf(store, KEYS)).toHaveLength(1);
@@ -258,7 +258,7 @@ describe("erase() on a versioned store", () => {
     const { code, message } = await errorOf(bytesOf(repository));
     expect({ code, message }).toEqual({
       code: "not_found",
-      message: expect.stringContaining("there is none"),
+      message: expect.stringContaining("it does not exist"),
     });
   });
 });
@@ -324,7 +324,10 @@ describe("erase() beside running work", () => {
       writes.length = 0;
       backup.resume();
       const { code, message } = await errorOf(backup.done);
-      expect({ code, message }).toEqual({ code: "conflict", message: expect.stringContaining("is gone") });
+      expect({ code, message }).toEqual({
+        code: "conflict",
+        message: expect.stringContaining("has expired"),
+      });
     };
     const report = await eraseProject(repository, testContext({ clock }));
     expect(clock.slept).toEqual([NOTICE_MS]);
@@ -366,7 +369,7 @@ describe("erase() beside running work", () => {
     const { code, message } = await errorOf(backUp(through(repository, hooked), volumeOf(CONTENT)));
     expect({ code, message }).toEqual({
       code: "conflict",
-      message: expect.stringContaining("erased meanwhile"),
+      message: expect.stringContaining("has been erased"),
     });
     expect(await keysOf(store, PREFIX)).toEqual([]);
   });

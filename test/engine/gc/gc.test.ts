@@ -73,8 +73,7 @@ async function isWhole(repository: Repository): Promise<boolean> {
 }
 
 async function announce(project: Project): Promise<Lease> {
-  const about = { work: "backup", volume: "rbd/vm-1", host: "h", key: project.firstKey } as const;
-  return await Lease.begin(project, about, testContext());
+  return await Lease.begin(project, { work: "backup", volume: "rbd/vm-1" }, testContext({ host: "h" }));
 }
 
 /** A plan that a later gc sweeps. */
@@ -248,7 +247,7 @@ describe("gc() that sees what looks like a mistake", () => {
     await backUp(repository, [{ sizeBytes: more.length, extents: [data(0, more)] }], { volume: "older" });
     await inner.delete(await keysOf(inner, `${MANIFESTS}older/`));
     const stopped = expect.stringMatching(
-      /^Cannot collect "acme": 7 of 10 objects .* more than half; .* --force/,
+      /^Cannot collect "acme": 7 of 10 objects, more than half, .* --force/,
     );
     expect(await collect(careful)).toMatchObject({ condemned: 0, deleted: 0, stopped });
     expect([await deleted(), await keysOf(inner, PLANS)]).toEqual([-4, []]);
@@ -343,7 +342,7 @@ describe("gc() that is told something wrong once", () => {
       ...infos,
       { key: `${MANIFESTS}z/${ghost}`, sizeBytes: 1, modifiedMs: 0 },
     ]);
-    expect((await errorOf(run())).message).toContain("no forget took it");
+    expect((await errorOf(run())).message).toContain("no forget deleted it");
     expect(await deleted()).toBe(0);
   });
 });
@@ -358,7 +357,7 @@ const UNREADABLE: Record<string, (project: Project) => Promise<void>> = {
       { name: PROJECT, secrets: [] },
       testContext(),
     );
-    await project.write(leaseObject(utf8("{}")), { key: other.firstKey });
+    await project.write(leaseObject(utf8("{}")), { keys: other.firstKey });
   },
   "is another's under its name": async (project) => {
     await announce(project);
@@ -378,7 +377,7 @@ function leaseObject(content: Uint8Array) {
 }
 
 async function writeLease(project: Project, text: string): Promise<void> {
-  await project.write(leaseObject(utf8(text)), { key: project.firstKey });
+  await project.write(leaseObject(utf8(text)), { keys: project.firstKey });
 }
 
 describe("gc() beside a lease that cannot be read", () => {
@@ -452,11 +451,11 @@ describe("gc() and a plan that is damaged", () => {
       const key = parts.plan.find((key) => key.endsWith("/head"))!;
       const object = {
         type: OBJECT_TYPE.planHead,
-        name: key.slice(project.key("").length),
+        name: key.slice(project.objectKey("").length),
         front: utf8(text),
         content: new Uint8Array(),
       };
-      await project.write(object, { key: project.firstKey });
+      await project.write(object, { keys: project.firstKey });
       await isGivenUp(parts);
     },
   );

@@ -2,9 +2,8 @@
  * What a host remembers, as backups and restores use it: nothing is read from the store again, and whatever a damaged,
  * old or foreign memory says, the result is right.
  */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pageCachePath } from "../../../src/cache/cache_folder.ts";
 import { pathOf } from "../../../src/os/own_path.ts";
@@ -29,9 +28,9 @@ import { data, type TestDiff } from "../../kit/memory_source.ts";
 import { random } from "../../kit/random.ts";
 import { expectContent, restoreFile, warnings } from "../../kit/restores.ts";
 import { applied } from "../../kit/volume_history.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 const SIZE_BYTES = 20 * CHUNK_BYTES + 1000;
 const HEAD_BYTES = 4096;
@@ -123,7 +122,7 @@ describe("with what a host remembers", () => {
   });
 });
 
-const DAMAGED = "the local hash cache is damaged; it is rebuilt";
+const DAMAGED = "the local hash cache is damaged; rebuilding it";
 const overwrite = (bytes: Uint8Array | string) => fs.writeFileSync(cacheFile(), bytes);
 const flipAt = (bit: number) => overwrite(flipBit(fs.readFileSync(cacheFile()), bit));
 
@@ -220,7 +219,7 @@ describe("a chunk cache that lies", () => {
     const chunks = join(context.cacheRoot!, repository.id, PROJECT, "chunks");
     return fs.readdirSync(chunks).map((name) => join(chunks, name));
   };
-  const LINE = "a chunk in the local cache is damaged; it is fetched from the store";
+  const LINE = "a chunk in the local cache is damaged; downloading it";
 
   test.each<[string, (bytes: Buffer) => Uint8Array]>([
     ["has another bit in its header", (bytes) => flipBit(bytes, 13)],

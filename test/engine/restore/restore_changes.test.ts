@@ -1,7 +1,6 @@
 /** restore() onto what is known to be a backup except for a stream of changes: it reads and fetches no more than that. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PAGE_CHUNKS } from "../../../src/format/limits.ts";
 import { describeError } from "../../../src/errors.ts";
@@ -24,9 +23,9 @@ import { data, memorySource, type TestDiff, type TestExtent, zeros } from "../..
 import { encodeDiff, encodeExport, type TestRecord } from "../../kit/rbd_stream.ts";
 import { changed, expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
 import { applied } from "../../kit/volume_history.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 const { signal } = new AbortController();
 const SIZE_BYTES = 9 * CHUNK_BYTES + 1000;
@@ -77,7 +76,7 @@ describe("restore() with a stream of changes", () => {
     ]);
     expect(report).toMatchObject({
       way: "changes",
-      reason: `"${path}" is taken for ${backup} except for the changes: only these are looked at`,
+      reason: `"${path}" is assumed to match ${backup} apart from the changes`,
       chunks: { total: 10, written: 2, zero: 1, matched: 7 },
       read_bytes: 3 * CHUNK_BYTES,
       written_bytes: 2 * CHUNK_BYTES,
@@ -189,12 +188,12 @@ const REFUSED: [what: string, bytes: Uint8Array, line: RegExp][] = [
   [
     "begins at another snapshot",
     stream({ tag: "f", name: "sunday" }),
-    /the stream begins at snapshot "sunday", the backup \S+ is of snapshot "tuesday"$/,
+    /the stream starts at snapshot "sunday", but restore point \S+ has snapshot "tuesday"$/,
   ],
   [
     "is a full one",
     stream({ tag: "t", name: "tuesday" }),
-    /the stream is a full one, the backup \S+ is of snapshot "tuesday"$/,
+    /the stream is a full export, but restore point \S+ has snapshot "tuesday"$/,
   ],
   ["is cut in its data", GOOD.slice(0, -10), /stream offset/],
   ["is cut before its end record", GOOD.slice(0, -1), /stream offset/],
@@ -206,7 +205,7 @@ const REFUSED: [what: string, bytes: Uint8Array, line: RegExp][] = [
     encodeExport(
       [1, 2].map(() => [{ tag: "f", name: "tuesday" }, { tag: "s", sizeBytes: SIZE_BYTES }, { tag: "e" }]),
     ),
-    /it holds more than one difference$/,
+    /it contains more than one difference$/,
   ],
 ];
 
@@ -238,7 +237,7 @@ describe("restore() with a stream of changes that cannot be used", () => {
     const error = await errorOf(
       restoreFile(repository, path, { point: "monday", known: { point: "latest", changes } }),
     );
-    expect(error.message).toMatch(/the backup \S+ is of no snapshot$/);
+    expect(error.message).toMatch(/restore point \S+ has no snapshot$/);
     expectContent(path, tuesday);
   });
 
@@ -255,7 +254,9 @@ describe("restore() with a stream of changes that cannot be used", () => {
         restoreFile(repository, path, { point: "tuesday", known: { point: "tuesday", changes } }),
       );
       expect(error.message).toMatch(
-        new RegExp(`it is not \\S+ with changes, of whose ${SIZE_BYTES} bytes it has ${sizeBytes ?? 0}$`),
+        new RegExp(
+          `it is too small \\(${sizeBytes ?? 0} bytes\\) to be restore point \\S+ \\(${SIZE_BYTES} bytes\\)$`,
+        ),
       );
     },
   );

@@ -1,7 +1,6 @@
 /** restore() of a part: the part is as the volume has it, and nothing else of the target changes. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Repository } from "../../../src/project/repository.ts";
 import {
@@ -15,9 +14,9 @@ import {
 } from "../../kit/engine.ts";
 import { data } from "../../kit/memory_source.ts";
 import { contentOf, expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 
 /** Data, zeros, data, and a short piece. */
@@ -121,7 +120,7 @@ describe("restore() of a part", () => {
     const error = await errorOf(restored({ offset, length }));
     expect(error.code).toBe("usage");
     expect(error.message).toBe(
-      `Cannot restore ${told} bytes at offset ${offset} of "rbd/vm-1": it has ${SIZE_BYTES} bytes`,
+      `Cannot restore ${told} bytes at offset ${offset} of "rbd/vm-1": its size is ${SIZE_BYTES} bytes`,
     );
     expect(contentOf(path)).toBeUndefined();
   });

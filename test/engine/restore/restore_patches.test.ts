@@ -1,7 +1,6 @@
 /** restore() of chunks that are stored as block patches: what it downloads for them, from the store and onto what targets. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Repository } from "../../../src/project/repository.ts";
 import { BLOCK_BYTES } from "../../../src/format/limits.ts";
@@ -18,10 +17,10 @@ import {
 } from "../../kit/engine.ts";
 import { HookedStore } from "../../kit/hooked_store.ts";
 import { data } from "../../kit/memory_source.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
 const CHUNKS = 24;
-const caches = fs.mkdtempSync(join(tmpdir(), "varve-patches-"));
-afterAll(() => fs.rmSync(caches, { recursive: true }));
+const caches = scratchFolder();
 
 let repository: Repository;
 let store: HookedStore;

@@ -1,7 +1,6 @@
 /** restore() and the store: whose keys it touches, with which rights, how much at once, and how it goes on when it broke off. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Repository } from "../../../src/project/repository.ts";
 import { verify } from "../../../src/engine/verify/verify.ts";
@@ -18,15 +17,14 @@ import {
   PROJECT,
   restoreTo,
   testContext,
-  through,
 } from "../../kit/engine.ts";
-import { HookedStore, type StoreCall, type StoreHooks } from "../../kit/hooked_store.ts";
+import { hooked, type StoreCall } from "../../kit/hooked_store.ts";
 import { data } from "../../kit/memory_source.ts";
 import { random } from "../../kit/random.ts";
 import { expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 const TOTAL = 24;
 const VOLUME = noise(1, TOTAL * CHUNK_BYTES);
@@ -40,11 +38,6 @@ beforeEach(async () => {
 
 const full = (bytes = VOLUME) => ({ sizeBytes: bytes.length, extents: [data(0, bytes)] });
 
-function hooked(hooks: StoreHooks = {}): { store: HookedStore; repository: Repository } {
-  const store = new HookedStore(repository.store, hooks);
-  return { store, repository: through(repository, store) };
-}
-
 const ofChunks = (op: StoreCall["op"]) => (call: StoreCall) => call.op === op && call.key.startsWith(CHUNKS);
 const isChunk = ofChunks("get");
 const isUpload = ofChunks("put");
@@ -55,7 +48,7 @@ describe("restore()", () => {
   test("touches no key of another project", async () => {
     await backUp(repository, [full(noise(2, 3 * CHUNK_BYTES))], { project: "other" });
     await backUp(repository, [full(noise(2, 3 * CHUNK_BYTES))], { project: "acme-2" });
-    const { store, repository: recorded } = hooked();
+    const { store, repository: recorded } = hooked(repository);
     await restoreFile(recorded, path, { verifyTarget: true });
     await restoreFile(recorded, path, { known: { point: "latest" } });
     expect(store.calls.length).toBeGreaterThan(TOTAL);
@@ -64,7 +57,7 @@ describe("restore()", () => {
 
   test("writes and removes nothing but its own lease", async () => {
     const before = await keysOf(repository.store, "");
-    const { store, repository: recorded } = hooked();
+    const { store, repository: recorded } = hooked(repository);
     await restoreFile(recorded, path);
     const changed = [...store.keys("put"), ...store.keys("delete")];
     expect(new Set(changed).size).toBe(1);
@@ -78,7 +71,7 @@ describe("restore()", () => {
         throw new StoreError("Cannot write: access denied (403)", { retryable: false });
       }
     };
-    const { repository: readOnly } = hooked({ before: refuse });
+    const { repository: readOnly } = hooked(repository, { before: refuse });
     expect(await restoreFile(readOnly, path, { verifyTarget: true })).toMatchObject({ damaged: [] });
     expectContent(path, VOLUME);
   });
@@ -87,7 +80,7 @@ describe("restore()", () => {
     const fail = ({ op }: StoreCall) => {
       if (op === "put") throw new StoreError("Cannot write: it answered 500", { retryable: true });
     };
-    const { repository: failing } = hooked({ before: fail });
+    const { repository: failing } = hooked(repository, { before: fail });
     expect(await restoreFile(failing, path).catch((error) => error.message)).toBe(
       "Cannot write: it answered 500",
     );
@@ -99,7 +92,7 @@ describe("restore()", () => {
     const late = async (call: StoreCall) => {
       if (isChunk(call)) { for (let turns = next(30); turns > 0; turns--) await nextTurn(); }
     };
-    const { repository: slow } = hooked({ before: late });
+    const { repository: slow } = hooked(repository, { before: late });
     const { target } = await restoreTo(slow, { context: testContext({ threads: 2 }) });
     expect(target.writes.map(({ offset }) => offset)).toEqual(
       Array.from({ length: TOTAL }, (_, i) => i * CHUNK_BYTES),
@@ -110,7 +103,7 @@ describe("restore()", () => {
   test("downloads the next chunks while one is written", async () => {
     let underWay = 0;
     const atWrites: number[] = [];
-    const { repository: slow } = hooked({
+    const { repository: slow } = hooked(repository, {
       before: async (call) => {
         if (!isChunk(call)) return;
         underWay++;
@@ -135,7 +128,7 @@ describe("restore() of which one chunk is slow", () => {
     content[0]! ^= 1;
     const read = new Set<number>();
     let readMeanwhile = 0;
-    const { repository: slow } = hooked({
+    const { repository: slow } = hooked(repository, {
       before: async (call) => {
         if (!isChunk(call)) return;
         for (let turns = 0; turns < 30 * MAX_TURNS && read.size < TOTAL; turns++) await nextTurn();
@@ -151,7 +144,7 @@ describe("restore() of which one chunk is slow", () => {
     "begins nothing more once that is damaged (%d, others %d)",
     async (first, others) => {
       let slow: string | undefined;
-      const { store, repository: bad } = hooked({
+      const { store, repository: bad } = hooked(repository, {
         before: async (call) => {
           // The first one is the page.
           if (!isChunk(call) || store.calls.filter(isChunk).length === 1) return;
@@ -174,7 +167,7 @@ describe("jobs", () => {
     work: (repository: Repository) => Promise<unknown>,
   ) {
     const count = { now: 0, most: 0 };
-    const { repository: held } = hooked({
+    const { repository: held } = hooked(repository, {
       before: async (call) => {
         if (!counted(call)) return;
         count.most = Math.max(count.most, ++count.now);
@@ -201,7 +194,7 @@ describe("jobs", () => {
 
   test("does not keep backup() from asking for the next chunks while one is uploaded", async () => {
     let askedMeanwhile = 0;
-    const { store, repository: slow } = hooked({
+    const { store, repository: slow } = hooked(repository, {
       before: async (call) => {
         if (!isUpload(call)) return;
         const asked = () => store.calls.filter(isQuestion).length;
@@ -242,7 +235,7 @@ describe("restore() that broke off", () => {
     let done = 0;
     const onProgress = ({ writtenBytes }: { writtenBytes: number }) =>
       void (done = writtenBytes / CHUNK_BYTES);
-    const { repository: failing } = hooked({ before: fail });
+    const { repository: failing } = hooked(repository, { before: fail });
     const failed = restoreFile(failing, path, { onProgress });
     expect(await failed.catch((error) => error.message)).toBe("Cannot read: the store is gone");
     expect(done).toBeGreaterThan(0);

@@ -1,7 +1,6 @@
 /** restore() with verifyTarget, and onto a file that something else writes to: what is wrong is never called good. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Repository } from "../../../src/project/repository.ts";
 import { PAGE_CHUNKS } from "../../../src/format/limits.ts";
@@ -19,9 +18,9 @@ import {
 } from "../../kit/engine.ts";
 import { data } from "../../kit/memory_source.ts";
 import { changed, expectContent, type FileRestore, restoreFile } from "../../kit/restores.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 const SIZE_BYTES = 5 * CHUNK_BYTES + 1000;
 /** Zeros in the first chunk and in the third. */
@@ -98,8 +97,7 @@ describe("restore() with verifyTarget", () => {
     const length = Math.min(CHUNK_BYTES, SIZE_BYTES - at);
     expect({ code: error.code, message: error.message }).toEqual({
       code: "damage",
-      message:
-        `Cannot verify "${path}": ${length} bytes at offset ${at} do not read back as they were written`,
+      message: `Cannot verify "${path}": ${length} bytes at offset ${at} differ from the data written`,
     });
     // It was not noted as good.
     expect(await restored()).toMatchObject({ way: "compare" });
@@ -132,7 +130,7 @@ describe("restore() with verifyTarget", () => {
     expect(await restored()).toMatchObject({ way: "unchanged", chunks: { matched: PAGE_CHUNKS } });
     const error = await errorOf(restored({ verifyTarget: true }));
     expect(error.code).toBe("damage");
-    expect(error.message).toStartWith(`Cannot verify "${path}": what belongs at offset 0 is not known: `);
+    expect(error.message).toStartWith(`Cannot verify "${path}": the content at offset 0 is not known: `);
   });
 
   test("verifies a part of whole chunks, and refuses another", async () => {
@@ -144,7 +142,7 @@ describe("restore() with verifyTarget", () => {
       const error = await errorOf(restored({ part, verifyTarget: true }));
       expect(error).toMatchObject({
         code: "usage",
-        message: expect.stringContaining("only whole chunks of 65536 bytes"),
+        message: expect.stringContaining("must be multiples of 65536 bytes"),
       });
     }
   });
@@ -167,7 +165,7 @@ describe("restore() onto a file that something else writes to", () => {
     const error = await errorOf(restored(options));
     expect({ code: error.code, message: error.message }).toEqual({
       code: "failed",
-      message: `Cannot restore to "${path}": something else wrote to it meanwhile`,
+      message: `Cannot restore to "${path}": another process wrote to it`,
     });
     // Nothing is believed of it afterwards.
     expect(await restored()).toMatchObject({ way: "compare" });

@@ -1,16 +1,15 @@
 /** restore() onto real files: which way is taken, what is read, fetched and written, and that the file then is right. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Repository } from "../../../src/project/repository.ts";
 import type { RestoreReport } from "../../../src/engine/restore/restore.ts";
 import { openSource } from "../../../src/sources/open.ts";
 import { backUp, CHUNK_BYTES, newRepository, noise, noiseChunks, testContext } from "../../kit/engine.ts";
-import { contentOf, expectContent, restoreFile } from "../../kit/restores.ts";
+import { contentOf, differing, expectContent, restoreFile } from "../../kit/restores.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = fs.mkdtempSync(join(tmpdir(), "varve-restore-"));
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 const path = join(folder, "disk");
 const { signal } = new AbortController();
 
@@ -73,7 +72,7 @@ describe("restore() to a new target", () => {
         written_bytes: 3 * CHUNK_BYTES + 1000,
         fetched: true,
       });
-      expect(report.reason).toBe(`"${path}" has nothing to compare with`);
+      expect(report.reason).toBe(`"${path}" is empty; there is nothing to compare`);
       expectContent(path, VOLUME);
       expect(allocatedBytes()).toBeLessThanOrEqual(3 * CHUNK_BYTES + 8192);
     },
@@ -108,7 +107,7 @@ describe("restore() that compares", () => {
     const report = await restored();
     expect(report).toMatchObject({
       way: "compare",
-      reason: `"${path}" is read and compared: nothing is known of it`,
+      reason: `"${path}" is read and compared, because its content is not known`,
       chunks: { total: TOTAL, written, matched: TOTAL - written - zero },
     });
     expect(report.downloaded_bytes > 0).toBe(written > 0);
@@ -169,7 +168,7 @@ describe("restore() of a file that was not written to", () => {
     const report = await restored();
     expect(report.way).toBe("unchanged");
     expect(report.reason).toBe(
-      `"${path}" was not written to since it was ${report.backup}: it is not read again`,
+      `"${path}" is unchanged since it was restored to ${report.backup}; it is not read again`,
     );
     expect(cost(report)).toMatchObject({ matched: TOTAL, read_bytes: 0, written_bytes: 0, fetched: false });
     expect(await restored()).toMatchObject({ way: "unchanged" });
@@ -280,14 +279,3 @@ describe("restore() of a file that was not written to", () => {
     expect(await restored()).toMatchObject({ way: "compare", chunks: { written: 1 } });
   });
 });
-
-/** Chunks of `wanted` that `there` does not have as they are, zeros apart. */
-function differing(there: Uint8Array, wanted: Uint8Array): number {
-  let count = 0;
-  for (let at = 0; at < wanted.length; at += CHUNK_BYTES) {
-    const chunk = wanted.subarray(at, at + CHUNK_BYTES);
-    const same = Buffer.compare(chunk, there.subarray(at, at + chunk.length)) === 0;
-    if (!same && chunk.some((byte) => byte !== 0)) count++;
-  }
-  return count;
-}

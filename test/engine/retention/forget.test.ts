@@ -20,10 +20,9 @@ import {
   noiseChunks,
   PROJECT,
   testContext,
-  through,
   VOLUME,
 } from "../../kit/engine.ts";
-import { HookedStore, type StoreCall, type StoreHooks } from "../../kit/hooked_store.ts";
+import { hooked, type StoreCall } from "../../kit/hooked_store.ts";
 import { data } from "../../kit/memory_source.ts";
 const HOUR_MS = 3600_000;
 const HOLDS = `projects/${PROJECT}/holds/`;
@@ -47,11 +46,6 @@ async function addPoint(repository: Repository, volume: string, clock: { now: nu
     volume,
   });
   return report!.backup;
-}
-
-function hooked(repository: Repository, hooks: StoreHooks = {}) {
-  const store = new HookedStore(repository.store, hooks);
-  return { store, repository: through(repository, store) };
 }
 
 function keepLast(
@@ -220,7 +214,9 @@ describe("forget()", () => {
 
   test("throws when the volume has no backups, or the time zone is none", async () => {
     const { repository, ids } = await setUp();
-    expect((await errorOf(keepLast(repository, 1, { volume: "other" }))).message).toContain("no backups");
+    expect((await errorOf(keepLast(repository, 1, { volume: "other" }))).message).toContain(
+      "no restore points",
+    );
     expect((await errorOf(keepLast(repository, 1, { timeZone: "Mars" }))).code).toBe("usage");
     expect(await idsOf(repository)).toEqual(ids);
   });

@@ -81,7 +81,10 @@ describe("planForget()", () => {
 
   test("refuses to drop more than the share, and does not when that is forced", () => {
     expect(outcome(daily(10, 1), 5)).toEqual({ dropped: 5, problems: [null] });
-    expect(outcome(daily(10, 1), 4)).toEqual({ dropped: 6, problems: refused("6 of 10 points would go") });
+    expect(outcome(daily(10, 1), 4)).toEqual({
+      dropped: 6,
+      problems: refused("6 of 10 restore points would be forgotten"),
+    });
     expect(outcome(daily(10, 1), 4, { force: true })).toEqual({ dropped: 6, problems: [null] });
     expect(outcome(daily(10, 1), 4, { maxDropPercent: 60 })).toEqual({ dropped: 6, problems: [null] });
     expect(outcome(daily(10, 1), 8, { maxDropPercent: 19 })).toEqual({
@@ -99,7 +102,7 @@ describe("planForget()", () => {
   test("refuses when a flood of new points would push out the old, though it is half of all", () => {
     const good = daily(20, 2);
     const flood = Array.from({ length: 20 }, (_, i) => point(i / 100, { backup: `flood ${i}` }));
-    const problems = refused("19 of 19 points older than a day");
+    const problems = refused("19 of 19 restore points older than a day");
     expect(outcome([...good, ...flood], 20)).toEqual({ dropped: 19, problems });
     // The same with dates of long ago: the store knows when it got them.
     const backdated = good.map((old) => ({

@@ -19,10 +19,9 @@ import {
   newRepository,
   PROJECT,
   testContext,
-  through,
   VOLUME,
 } from "../../kit/engine.ts";
-import { HookedStore, type StoreHooks } from "../../kit/hooked_store.ts";
+import { hooked } from "../../kit/hooked_store.ts";
 /** For many runs on a busy machine. */
 const LIMIT_MS = 60_000;
 const HOLDS = `projects/${PROJECT}/holds/`;
@@ -38,11 +37,6 @@ async function setUp() {
     ids.push(report!.backup);
   }
   return { repository, inner, clock, ids };
-}
-
-function hooked(repository: Repository, hooks: StoreHooks = {}) {
-  const store = new HookedStore(repository.store, hooks);
-  return { store, repository: through(repository, store) };
 }
 
 function holdPoint(repository: Repository, point: string, reason: string | null = null) {
@@ -71,8 +65,7 @@ async function announceForget(repository: Repository, volume: string): Promise<v
     { name: PROJECT, secrets: [] },
     testContext(),
   );
-  const options = { work: "forget", volume, host: "host-1", key: project.firstKey } as const;
-  await Lease.begin(project, options, testContext());
+  await Lease.begin(project, { work: "forget", volume }, testContext({ host: "host-1" }));
 }
 
 async function heldOf(repository: Repository): Promise<boolean[]> {
@@ -138,7 +131,10 @@ describe("hold()", () => {
       },
     });
     const error = await errorOf(holdPoint(late, ids[0]!));
-    expect([error.code, error.message]).toEqual(["conflict", expect.stringContaining("forgotten meanwhile")]);
+    expect([error.code, error.message]).toEqual([
+      "conflict",
+      expect.stringContaining("it has just been forgotten"),
+    ]);
     expect(await keysOf(inner, HOLDS)).toEqual([]);
   });
 
@@ -157,7 +153,7 @@ describe("hold()", () => {
     const { repository, inner, clock } = await setUp();
     await inner.put(`${LEASES}${"5e".repeat(16)}`, new Uint8Array(3));
     const error = await errorOf(holdPoint(repository, "s0"));
-    expect([error.code, error.message]).toEqual(["conflict", expect.stringContaining("cannot be read")]);
+    expect([error.code, error.message]).toEqual(["conflict", expect.stringContaining("is unreadable")]);
     expect(await heldOf(repository)).toEqual([true, false, false]);
     clock.now += LEASE_DEAD_MS;
     await holdPoint(repository, "s0");

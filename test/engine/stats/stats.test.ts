@@ -107,7 +107,7 @@ describe("stats()", () => {
     expect(volumes).toHaveLength(1);
     expect(volumes[0]).toMatchObject({ volume: "b", backups: [{ backup, size_bytes: CHUNK_BYTES }] });
     expect((await errorOf(count("c"))).message).toBe(
-      `Cannot find "${PROJECT}/c": it has no backups; "${PROJECT}" has "a", "b"`,
+      `Cannot find "${PROJECT}/c": it has no restore points; "${PROJECT}" has "a", "b"`,
     );
   });
 

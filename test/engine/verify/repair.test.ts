@@ -14,7 +14,7 @@ import { UnavailableError } from "../../../src/errors.ts";
 import { OBJECT_TYPE } from "../../../src/format/object.ts";
 import type { MemoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
-import { flipBit } from "../../kit/damage.ts";
+import { flipBit, flipStored } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -70,10 +70,7 @@ const hooked = (hooks: StoreHooks) => new HookedStore(store, hooks);
 const sourceOf = (content: Uint8Array) =>
   memorySource([{ sizeBytes: content.length, extents: [data(0, content)] }]);
 
-async function flip(key: string, on: Store = store): Promise<void> {
-  const bytes = await on.get(key);
-  await on.put(key, flipBit(bytes, 8 * (bytes.length - 50)));
-}
+const flip = (key: string, on: Store = store) => flipStored(on, key, (length) => length - 50);
 
 /** A second repository with all that the first one has now. */
 async function copyOf(from: Store): Promise<MemoryStore> {
@@ -424,7 +421,7 @@ describe("repair() from another repository", () => {
     const error = await errorOf(heal({ fromStore: other }));
     expect([error.code, error.message]).toEqual([
       "conflict",
-      `Cannot repair from "${other.url}": its chunks have 131072 bytes, here they have 65536`,
+      `Cannot repair from "${other.url}": its chunk size is 131072 bytes instead of 65536`,
     ]);
     expect(await keysOf(store, "")).toEqual(before);
   });

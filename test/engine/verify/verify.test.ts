@@ -8,7 +8,7 @@ import { verify, type VerifyOptions } from "../../../src/engine/verify/verify.ts
 import { verifySource } from "../../../src/engine/verify/verify_source.ts";
 import type { Repository } from "../../../src/project/repository.ts";
 import type { Store } from "../../../src/store/store.ts";
-import { flipBit } from "../../kit/damage.ts";
+import { flipBit, flipStored } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -54,10 +54,7 @@ async function chunkKeys(store: Store, repository: Repository): Promise<string[]
   return all.filter((_, i) => sizes[i]! >= CHUNK_BYTES);
 }
 
-async function flip(store: Store, key: string): Promise<void> {
-  const bytes = await store.get(key);
-  await store.put(key, flipBit(bytes, 8 * (bytes.length - 100)));
-}
+const flip = (store: Store, key: string) => flipStored(store, key, (length) => length - 100);
 
 describe("verify()", () => {
   test("counts every different chunk once when nothing is wrong, and reads none back when told so", async () => {
@@ -239,7 +236,7 @@ describe("verifySource()", () => {
     const options = { project: PROJECT, volume: VOLUME, point: "a", secrets: [], source };
     expect(await errorOf(verifySource(repository, options, testContext()))).toMatchObject({
       code: "damage",
-      message: expect.stringContaining(`it has ${content.length} bytes, the point has ${SIZE}`),
+      message: expect.stringContaining(`its size is ${content.length} bytes instead of ${SIZE}`),
     });
   });
 
@@ -252,7 +249,7 @@ describe("verifySource()", () => {
       expect(await errorOf(compare(repository, content))).toMatchObject({
         code: "usage",
         message: expect.stringMatching(
-          /it is a stream of rbd, .* use "rbd export POOL\/IMAGE@SNAP - \| varve verify acme/,
+          /it is an rbd stream, .* use "rbd export POOL\/IMAGE@SNAP - \| varve verify acme/,
         ),
       });
       await backUp(repository, [{ to: "a", sizeBytes: SIZE, extents: [data(0, content)] }]);

@@ -6,7 +6,7 @@ import { verify } from "../../../src/engine/verify/verify.ts";
 import { HEADER_BYTES } from "../../../src/format/object.ts";
 import type { MemoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
-import { flipBit } from "../../kit/damage.ts";
+import { flipStored } from "../../kit/damage.ts";
 import {
   backUp,
   bytesOf,
@@ -44,13 +44,8 @@ beforeEach(async () => {
   [patch, base] = [objectKey(place.object), objectKey(place.base!)];
 });
 
-async function flip(key: string, at: (length: number) => number): Promise<void> {
-  const bytes = await store.get(key);
-  await store.put(key, flipBit(bytes, 8 * at(bytes.length)));
-}
-
-const content = (key: string) => flip(key, (length) => length - 100);
-const front = (key: string) => flip(key, () => HEADER_BYTES + 20);
+const content = (key: string) => flipStored(store, key, (length) => length - 100);
+const front = (key: string) => flipStored(store, key, () => HEADER_BYTES + 20);
 const missing = (key: string) => store.delete([key]);
 
 async function findings() {

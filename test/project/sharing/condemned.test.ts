@@ -165,7 +165,7 @@ describe("backup() under a gc plan", () => {
     await condemn(repository, keys);
     const error = await errorOf(backUp(hooked, [NOTHING]));
     expect(error.code).toBe("conflict");
-    expect(error.message).toContain("its base was forgotten meanwhile; run it again");
+    expect(error.message).toContain("its base was forgotten while it was running; retry");
   });
 
   test("says what is missing when the base is there and its chunks are not", async () => {

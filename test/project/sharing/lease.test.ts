@@ -114,14 +114,14 @@ describe("backup()", () => {
     const error = await errorOf(backUp(hooked, [NEXT]));
     expect(error.code).toBe("conflict");
     expect(error.message).toStartWith(
-      `Cannot finish the backup of "${PROJECT}/rbd/vm-1": its lease is gone`,
+      `Cannot finish the backup of "${PROJECT}/rbd/vm-1": its lease has expired`,
     );
     expect(store.keys("put").filter((key) => key.startsWith(MANIFESTS))).toEqual([]);
     expect((await keysOf(inner, MANIFESTS)).length).toBe(1);
     expect(await keysOf(inner, LEASES)).toEqual([]);
   });
 
-  test("stays when its lease is gone right behind its manifest and nothing of it is", async () => {
+  test("stays when its lease has expired right behind its manifest and nothing of it is", async () => {
     const warnings: string[] = [];
     const log = { ...testContext().log, warn: (_: object, text: string) => void warnings.push(text) };
     const { inner, hooked } = await setUp({
@@ -133,7 +133,7 @@ describe("backup()", () => {
     const [, stored] = await keysOf(inner, MANIFESTS);
     const id = stored!.split("/").at(-1);
     expect(warnings).toEqual([
-      `the backup ${id} is stored: its lease was lost, and the whole point was checked instead`,
+      `restore point ${id} is stored; its lease had expired, so all its objects were checked`,
     ]);
   });
 
@@ -159,7 +159,7 @@ describe("backup()", () => {
     },
   );
 
-  test("says conflict and withdraws its manifest when its lease is gone and a plan condemns its chunk", async () => {
+  test("says conflict and withdraws its manifest when its lease has expired and a plan condemns its chunk", async () => {
     const { inner, repository, hooked } = await setUp({
       after: async ({ op, key }) => {
         if (op !== "put" || !key.startsWith(MANIFESTS)) return;
@@ -195,7 +195,7 @@ describe("backup()", () => {
     const error = await errorOf(backUp(hooked, [NEXT]));
     expect(error.code).toBe("conflict");
     expect(error.message).toEndWith(
-      "gone, and nobody deleted it, which looks as if the store had been put back to an older copy; run it again",
+      "missing but was not deleted, so the store may have been reset to an older copy; retry",
     );
     expect(await keysOf(inner, MANIFESTS)).toEqual(before);
   });
@@ -336,7 +336,7 @@ describe("Lease", () => {
       sleeps[1]!.end();
     };
     await backUp(hooked, source, { context });
-    expect(warnings).toEqual(["could not refresh the lease; trying again later"]);
+    expect(warnings).toEqual(["could not refresh the lease; retrying later"]);
   });
 });
 

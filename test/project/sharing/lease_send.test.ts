@@ -14,8 +14,7 @@ async function setUp() {
   const inner = newStore();
   const repository = await newRepository(inner);
   const project = await openProject(repository, { name: PROJECT, secrets: [] }, context);
-  const options = { work: "gc", volume: PROJECT, host: "h", key: project.firstKey } as const;
-  const lease = await Lease.begin(project, options, context);
+  const lease = await Lease.begin(project, { work: "gc", volume: PROJECT }, context);
   /** Ends it and says whether it is still there. */
   const stays = async () => {
     await lease.end();

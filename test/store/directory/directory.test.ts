@@ -19,9 +19,10 @@ import { MissingError, StoreError, UnavailableError } from "../../../src/errors.
 import { DirectoryStore } from "../../../src/store/directory/directory.ts";
 import { LEFTOVER_AGE_MS } from "../../../src/store/directory/leftovers.ts";
 import { describeWith } from "../../kit/parts.ts";
-import { bytes, describeContract, keysOf, rejection } from "../contract.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes, describeContract, keysOf } from "../../kit/store_contract.ts";
 
-const NOT_FOLLOWED = "none is followed: put what it leads to in its place, or remove it";
+const NOT_FOLLOWED = "which varve does not follow; replace it with its target, or remove it";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -78,11 +79,11 @@ describe("DirectoryStore", () => {
     expect(await keysOf(store, "")).toEqual(["a/b", "a/d"]);
     expect(await Array.fromAsync(store.folders("a/"))).toEqual([]);
     expect(await rejection(keysOf(store, "a/b/"))).toMatchObject({
-      message: `Cannot list "${root}/a/b/": "b" is a link, and ${NOT_FOLLOWED}`,
+      message: `Cannot list "${root}/a/b/": "b" is a link, ${NOT_FOLLOWED}`,
       retryable: false,
     });
     expect(warnings).toEqual([
-      `"${root}/a/b" is a link: none is followed, and what it leads to is left out`,
+      `"${root}/a/b" is a link, which varve does not follow; it is skipped`,
     ]);
   });
   test("nothing outside is read, written or removed through a link in a folder's place", async () => {
@@ -99,9 +100,9 @@ describe("DirectoryStore", () => {
       store.put("link/new/file", bytes("ours")),
     ].map(rejection);
     for (const error of await Promise.all(failures)) {
-      expect((error as Error).message).toEndWith(`: "link" is a link, and ${NOT_FOLLOWED}`);
+      expect((error as Error).message).toEndWith(`: "link" is a link, ${NOT_FOLLOWED}`);
     }
-    const reason = `"link" is a link, and ${NOT_FOLLOWED}`;
+    const reason = `"link" is a link, ${NOT_FOLLOWED}`;
     expect(await store.delete(["link/file", "link/empty/none"])).toEqual([
       { key: "link/file", refused: false, reason },
       { key: "link/empty/none", refused: false, reason },
@@ -158,7 +159,7 @@ describe("DirectoryStore", () => {
     const error = await rejection(store.put("a/b", bytes("x")));
     expect(error).toBeInstanceOf(StoreError);
     expect((error as Error).message).toBe(
-      `Cannot write "${root}/a/b": a part of the path is no folder (ENOTDIR)`,
+      `Cannot write "${root}/a/b": a part of the path is not a directory (ENOTDIR)`,
     );
     expect(await readdir(join(root, "tmp"))).toEqual([]);
   });
@@ -227,8 +228,8 @@ describe("DirectoryStore", () => {
       const error = await rejection(store.get(key));
       expect(error).toBeInstanceOf(UnavailableError);
       expect((error as Error).message).toBe(
-        `Cannot read "${root}/${key}": "${key}" is a ${kind}, and ${
-          key === "link" ? NOT_FOLLOWED : "nothing of varve's: remove it"
+        `Cannot read "${root}/${key}": "${key}" is a ${kind}, ${
+          key === "link" ? NOT_FOLLOWED : "which varve never creates; remove it"
         }`,
       );
       expect(await store.head(key)).toMatchObject({ key, sizeBytes: 0 });
@@ -254,7 +255,7 @@ describe("DirectoryStore", () => {
     const error = await rejection(store.get("huge"));
     expect(error).toBeInstanceOf(UnavailableError);
     expect((error as Error).message).toBe(
-      `Cannot read "${root}/huge": it has 1099511627776 bytes, and no object is as large`,
+      `Cannot read "${root}/huge": its 1099511627776 bytes are more than any object has`,
     );
     expect((await store.get("huge", { range: { offset: 2 ** 39, length: 5 } })).length).toBe(5);
   });
@@ -265,7 +266,7 @@ describe("DirectoryStore", () => {
     await utimes(join(victim, name), 1, 1);
     await symlink(victim, join(root, "tmp"));
     expect((await rejection(new DirectoryStore(root).put("a", bytes("x"))) as Error).message).toBe(
-      `Cannot write "${root}/a": "tmp" is a link, and ${NOT_FOLLOWED}`,
+      `Cannot write "${root}/a": "tmp" is a link, ${NOT_FOLLOWED}`,
     );
     expect(await readdir(victim)).toEqual([name]);
   });

@@ -1,14 +1,14 @@
-import { afterAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { mkdtemp, rename, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { DirectoryRoot } from "../../../src/store/directory/root.ts";
 import { DurableWriter } from "../../../src/store/directory/durable_writer.ts";
-import { bytes, rejection } from "../contract.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes } from "../../kit/store_contract.ts";
+import { scratchFolder } from "../../kit/scratch.ts";
 
-const folder = await mkdtemp(join(tmpdir(), "varve-writer-"));
-afterAll(() => rm(folder, { recursive: true }));
+const folder = scratchFolder();
 
 test("write() makes the root at first, and not again when it went away meanwhile", async () => {
   const root = join(folder, "made/by/write");

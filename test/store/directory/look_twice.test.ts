@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { lookTwice } from "../../../src/store/directory/look_twice.ts";
-import { rejection } from "../contract.ts";
+import { rejection } from "../../kit/rejection.ts";
 
 const failure = (code: string) => Object.assign(new Error(code), { code });
 

@@ -69,7 +69,7 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
         `await store.put("a/b/c", body); await store.put("a/d", body); await store.delete(["a/d"]);
         process.stdout.write(String(store.caveat))`;
       const message = await trace({ root, program, strace });
-      expect(message).toStartWith(`the file system of "${root}" cannot make the entries of folders durable`);
+      expect(message).toStartWith(`the file system of "${root}" does not sync directory entries`);
       expect(await readdir(join(root, "a/b"))).toEqual(["c"]);
     },
   );
@@ -81,7 +81,7 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
     expect(message).toBe(`StoreError: Cannot write "${root}/a/b": input/output error (EIO)`);
   });
   test.each([
-    ["ENOENT", "openat,open:error=ENOENT", "StoreError", "its folder names it, but it cannot be found"],
+    ["ENOENT", "openat,open:error=ENOENT", "StoreError", "its directory lists it, but it cannot be found"],
     ["an early end", "read,pread64,preadv:retval=0", "UnavailableError", "input/output error (EIO)"],
     ["ESTALE", "openat,open:error=ESTALE", "StoreError", "stale file handle (ESTALE)"],
   ])(

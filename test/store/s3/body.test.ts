@@ -2,7 +2,8 @@ import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { expect, test } from "bun:test";
 import { AnswerError } from "../../../src/store/s3/answers.ts";
 import { readBody } from "../../../src/store/s3/body.ts";
-import { bytes, rejection } from "../contract.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes } from "../../kit/store_contract.ts";
 
 /** An answer as the SDK gives it, with a body of these pieces. */
 function answer(
@@ -86,26 +87,26 @@ const REFUSED: [
   ["goes on", "it is longer than the 3 bytes that it announces", answer(["ab", "cd"], 3)],
   [
     "has no length and no MD5",
-    "it announces no length, and has no MD5",
+    "it announces no length and has no MD5",
     answer(["abcd"], undefined, { ETag: "x-2" }),
   ],
   [
     "has no length and is cut",
-    "is not that of its 3 bytes",
+    "does not match its 3 bytes",
     answer(["abc"], undefined, { ETag: MD5_OF_ABCD }),
   ],
-  ["is another object's", "is not that of its 4 bytes", answer(["abce"], 4, { ETag: MD5_OF_ABCD })],
-  ["is compressed", "it was compressed on the way (gzip)", answer(["abcd"], 4, { ContentEncoding: "gzip" })],
+  ["is another object's", "does not match its 4 bytes", answer(["abce"], 4, { ETag: MD5_OF_ABCD })],
+  ["is compressed", "it was compressed in transit (gzip)", answer(["abcd"], 4, { ContentEncoding: "gzip" })],
   ["has a length that cannot be", "it announces -1 bytes", answer(["abcd"], -1)],
   ["has a length that no object has", "it announces 1000000000000000 bytes", answer(["abcd"], 1e15)],
   [
     "is a part of what was asked for",
-    "it is a part, bytes 0-3/9",
+    "it is only a part, bytes 0-3/9",
     answer(["abcd"], 4, {
       ContentRange: "bytes 0-3/9",
     }),
   ],
-  ["is the whole instead of a range", "it is not the range that was asked for", answer(["cde"], 3), range],
+  ["is the whole instead of a range", "it is not the requested range", answer(["cde"], 3), range],
   [
     "is another range",
     "it is the range bytes 0-2/9",
@@ -126,7 +127,7 @@ const REFUSED: [
   ],
   [
     "has a range of another length",
-    "it announces 2 bytes, and a range of 3",
+    "it announces 2 bytes but a range of 3",
     answer(["cd"], 2, {
       ContentRange: "bytes 2-4/9",
     }),

@@ -56,8 +56,8 @@ describe("s3Error()", () => {
     const failed = (unresolved: number) =>
       s3Error({ ...request, unresolved }, new ConnectionError("ENOTFOUND", "getaddrinfo ENOTFOUND"));
     expect(failed(1).message).toBe(
-      'Cannot read "s3://bucket/pre/a": no S3 endpoint is set, so AWS was asked, and "s3.us-east-1.amazonaws.com" cannot ' +
-        "be found (ENOTFOUND): for another store set AWS_ENDPOINT_URL_S3 or --s3-endpoint",
+      'Cannot read "s3://bucket/pre/a": no S3 endpoint is set, so AWS was used, but "s3.us-east-1.amazonaws.com" cannot ' +
+        "be found (ENOTFOUND); for another store set AWS_ENDPOINT_URL_S3 or --s3-endpoint",
     );
     // A name that has been found before is looked for as long as any other failure of the line.
     expect([0, 1, 2, 3].map((count) => (failed(count) as StoreError).retryable)).toEqual([

@@ -12,8 +12,9 @@ import { S3Store } from "../../../src/store/s3/s3.ts";
 import { S3Bucket } from "../../../src/store/s3/bucket.ts";
 import { connectS3 } from "../../../src/store/s3/client.ts";
 import { PROGRESS_LIMIT_MS } from "../../../src/store/progress_limit.ts";
-import { bytes, keysOf, rejection } from "../contract.ts";
-import { connectBucket, withEnv } from "./connection.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes, keysOf } from "../../kit/store_contract.ts";
+import { connectBucket, withEnv } from "../../kit/s3_connection.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -134,13 +135,13 @@ describe("S3Store.put()", () => {
   test.each([
     [403, "AccessDenied", "access denied (403 AccessDenied)"],
     [403, "", "access denied (403)"],
-    [403, "InvalidAccessKeyId", "the access key is not known there (403 InvalidAccessKeyId)"],
+    [403, "InvalidAccessKeyId", "the access key is unknown to the store (403 InvalidAccessKeyId)"],
     [403, "SignatureDoesNotMatch", "the secret access key is wrong (403 SignatureDoesNotMatch)"],
-    [404, "NoSuchBucket", 'there is no bucket "bucket" at "HOST" (404)'],
+    [404, "NoSuchBucket", 'bucket "bucket" does not exist at "HOST" (404)'],
     [
       301,
       "PermanentRedirect",
-      'bucket "bucket" is in another region: set AWS_REGION (301 PermanentRedirect)',
+      'bucket "bucket" is in another region; set AWS_REGION (301 PermanentRedirect)',
     ],
     [400, "InvalidArgument", '"HOST" answered (400 InvalidArgument)'],
   ])("is final, with a clear message, when the server answers %d %s", async (status, code, state) => {
@@ -161,7 +162,7 @@ describe("S3Store.put()", () => {
       const error = await rejection(store.put("a", bytes("hello"))) as StoreError;
       expect([error.isOfOtherBytes, error.message]).toEqual([
         true,
-        expect.stringContaining("of other bytes"),
+        expect.stringContaining("does not match the bytes sent"),
       ]);
     }
   });
@@ -243,7 +244,7 @@ describe("S3Store.get()", () => {
     const error = await rejection(store.get("a"));
     expect(error).toMatchObject({ retryable: true });
     expect((error as Error).message).toContain(
-      `Cannot read "s3://bucket/pre/a": no connection to "${host}" (ECONNREFUSED); nothing was answered well since `,
+      `Cannot read "s3://bucket/pre/a": no connection to "${host}" (ECONNREFUSED); no request succeeded since `,
     );
     expect(lines.length).toBe(30);
   });
@@ -314,8 +315,8 @@ describe("S3Store.get() of an object that the store withholds", () => {
   test("throws UnavailableError when it is archived, or its key cannot be used", async () => {
     for (
       const [status, code, state] of [
-        [403, "InvalidObjectState", "it is archived, and has to be brought back in the store first"],
-        [400, "KMS.DisabledException", "the key that the store encrypts it with cannot be used"],
+        [403, "InvalidObjectState", "it is archived; restore it in the store first"],
+        [400, "KMS.DisabledException", "the store cannot use its encryption key for it"],
         [403, "AccessDenied", "access denied"],
       ] as const
     ) {
@@ -351,7 +352,7 @@ describe("S3Store.get() of an object that the store withholds", () => {
     expect(await rejection(store.get("a", { range: { offset: 8, length: 1 } }))).toMatchObject({
       retryable: true,
     });
-    expect(lines[0]).toContain("it has no byte 8 of an object of 9 bytes");
+    expect(lines[0]).toContain("it rejects offset 8 of an object of 9 bytes");
   });
 });
 
@@ -373,7 +374,7 @@ describe("S3Store.head()", () => {
     const { store, host } = await serveMissing(() => failed(404, "NoSuchBucket"));
     const error = await rejection(store.head("a"));
     expect((error as Error).message).toBe(
-      `Cannot look up "s3://bucket/pre/a": there is no bucket "bucket" at "${host}" (404)`,
+      `Cannot look up "s3://bucket/pre/a": bucket "bucket" does not exist at "${host}" (404)`,
     );
   });
   test("is tried again when HEAD says that an object is missing and GET gives it", async () => {
@@ -382,17 +383,19 @@ describe("S3Store.head()", () => {
     );
     expect(await rejection(store.head("a"))).toMatchObject({ retryable: true });
     expect(lines).toHaveLength(30);
-    expect(lines[0]).toContain("it is a 404 to HEAD for an object that GET gives");
+    expect(lines[0]).toContain("it is a 404 to HEAD for an object that GET returns");
   });
   test("is tried again when nobody says what a 404 is about", async () => {
     const { store, lines } = await serveMissing(() => failed(404));
     expect(await rejection(store.head("a"))).toMatchObject({ retryable: true });
-    expect(lines[0]).toContain("it is a 404 that does not say what is missing");
+    expect(lines[0]).toContain("it is a 404 that does not name the missing object");
   });
   test("says what S3 says when HEAD is refused", async () => {
     const { store } = await serve(({ method }) => failed(403, method === "HEAD" ? "" : "InvalidAccessKeyId"));
     const error = await rejection(store.head("a"));
-    expect((error as Error).message).toContain("the access key is not known there (403 InvalidAccessKeyId)");
+    expect((error as Error).message).toContain(
+      "the access key is unknown to the store (403 InvalidAccessKeyId)",
+    );
   });
 });
 
@@ -407,17 +410,20 @@ describe("S3Store.list()", () => {
   test("throws when a page is cut but does not say where to go on", async () => {
     const { store } = await serve(() => listing(["pre/a"], "<IsTruncated>true</IsTruncated>"));
     const error = await rejection(keysOf(store, ""));
-    expect((error as Error).message).toContain("it is cut and says not where to go on");
+    expect((error as Error).message).toContain("it is truncated but has no continuation token");
   });
   test("throws when the pages go on where they began, repeat themselves, or have no end", async () => {
     const cut = (token: string) =>
       `<IsTruncated>true</IsTruncated><NextContinuationToken>${token}</NextContinuationToken>`;
     const lies: [says: string, answer: Answer][] = [
-      ["it is cut and goes on where it began", (_, index) => listing([`pre/${100 + index}`], cut("same"))],
-      ['"pre/a" comes after "pre/a"', (_, index) => listing(["pre/a"], cut(`${index}`))],
-      ["had no entry on 100 pages", (_, index) => listing([], cut(`${index}`))],
       [
-        "it says that it is all, and where to go on",
+        "it is truncated and its continuation token repeats",
+        (_, index) => listing([`pre/${100 + index}`], cut("same")),
+      ],
+      ['"pre/a" comes after "pre/a"', (_, index) => listing(["pre/a"], cut(`${index}`))],
+      ["the last 100 pages were empty", (_, index) => listing([], cut(`${index}`))],
+      [
+        "it is complete but has a continuation token",
         () => listing([], "<IsTruncated>false</IsTruncated><NextContinuationToken>t</NextContinuationToken>"),
       ],
     ];
@@ -530,7 +536,7 @@ describe("S3Store.delete()", () => {
         : deleted(request)
     );
     expect(await store.delete(["a"])).toEqual([]);
-    expect(lines[0]).toContain('it is about "pre/b", which was not to be deleted');
+    expect(lines[0]).toContain('it names "pre/b", which was not in the request');
   });
   test("takes what is not there as deleted", async () => {
     const { store } = await serve((request) => deleted(request, { "pre/a": "NoSuchKey" }));
@@ -640,7 +646,7 @@ describe("the limit without progress", () => {
       return await new Promise<Response>(() => {});
     }, timer.start);
     expect(await store.get("a")).toEqual(bytes("ok"));
-    const state = `"${host}" gave no sign of progress for 60 s`;
+    const state = `"${host}" made no progress for 60 s`;
     expect(lines).toEqual([`Attempt 1 failed, the next in 0.0 s: Cannot read "s3://bucket/pre/a": ${state}`]);
   });
   test("starts anew with each piece when a download comes slowly, and ends it when it stops", async () => {
@@ -657,7 +663,7 @@ describe("the limit without progress", () => {
     }, timer.start);
     expect(await store.get("a")).toEqual(bytes("done"));
     expect(lines.length).toBe(1);
-    expect(lines[0]).toContain("no sign of progress");
+    expect(lines[0]).toContain("made no progress");
   });
   test("starts anew while an upload moves, and ends it when the server stops reading", async () => {
     const timer = new ManualTimer();
@@ -676,7 +682,7 @@ describe("the limit without progress", () => {
     expect(error).toMatchObject({ retryable: false });
     expect(lines.length).toBe(1);
     expect(lines[0]).toContain('Cannot write "s3://bucket/pre/a": ');
-    expect(lines[0]).toContain("no sign of progress");
+    expect(lines[0]).toContain("made no progress");
     expect(startedAtStop).toBeGreaterThan(2);
     expect(startedAtStop).toBeLessThan(sizeBytes / (128 * 1024));
   });

@@ -1,8 +1,8 @@
 import { S3Store } from "../../../src/store/s3/s3.ts";
 import { startMinio } from "../../kit/minio.ts";
 import { describeWith } from "../../kit/parts.ts";
-import { describeContract } from "../contract.ts";
-import { connectBucket } from "./connection.ts";
+import { describeContract } from "../../kit/store_contract.ts";
+import { connectBucket } from "../../kit/s3_connection.ts";
 
 describeWith(["MinIO"], "on MinIO", () => {
   describeContract("S3Store", async () => {

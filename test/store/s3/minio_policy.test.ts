@@ -8,8 +8,9 @@ import { startMinio } from "../../kit/minio.ts";
 import { assumeRole } from "../../kit/minio_session.ts";
 import { describeWith } from "../../kit/parts.ts";
 import { awsEnv, type S3Server } from "../../kit/s3_server.ts";
-import { bytes, keysOf, rejection } from "../contract.ts";
-import { withEnv } from "./connection.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes, keysOf } from "../../kit/store_contract.ts";
+import { withEnv } from "../../kit/s3_connection.ts";
 
 describeWith(["MinIO"], "a MinIO user with the policy of examples/minio-policy.json", () => {
   let minio: S3Server;
@@ -93,7 +94,7 @@ describeWith(["MinIO"], "a MinIO user with the policy of examples/minio-policy.j
     );
     for (const error of await Promise.all(failures)) {
       expect(error).not.toBeInstanceOf(MissingError);
-      expect((error as Error).message).toContain('there is no bucket "no-such-bucket"');
+      expect((error as Error).message).toContain('bucket "no-such-bucket" does not exist');
     }
   });
 });

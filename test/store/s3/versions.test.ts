@@ -14,8 +14,8 @@ import { startRadosgw } from "../../kit/ceph.ts";
 import { startMinio } from "../../kit/minio.ts";
 import { describeWith } from "../../kit/parts.ts";
 import { rootClient, type S3Server } from "../../kit/s3_server.ts";
-import { bytes, keysOf } from "../contract.ts";
-import { connectBucket } from "./connection.ts";
+import { bytes, keysOf } from "../../kit/store_contract.ts";
+import { connectBucket } from "../../kit/s3_connection.ts";
 
 const ROOT = "a/prefix";
 const LIMIT_MS = 60_000;

@@ -5,7 +5,8 @@ import { limitRate } from "../../../src/store/wrappers/limit_rate.ts";
 import { MemoryStore } from "../../../src/store/memory.ts";
 import { HookedStore } from "../../kit/hooked_store.ts";
 import { random } from "../../kit/random.ts";
-import { describeContract, rejection } from "../contract.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { describeContract } from "../../kit/store_contract.ts";
 
 const BYTES_PER_SECOND = 1000;
 

@@ -1,59 +1,69 @@
-import { describe, expect, test } from "bun:test";
-import { StoreError } from "../../../src/errors.ts";
-import { reasonOf } from "../../../src/store/wrappers/reason.ts";
-import { RunningTime } from "../../../src/store/wrappers/running_time.ts";
-import { formatSpan } from "../../../src/store/wrappers/span.ts";
+/** What an outage logs: when the store goes, once a minute while it is away, and when it is back. */
+import { beforeEach, describe, expect, test } from "bun:test";
+import { Outage } from "../../../src/store/wrappers/outage.ts";
+import { unavailable } from "../../kit/faulty_store.ts";
 
-test.each([
-  [0, "0 s"],
-  [900, "1 s"],
-  [42_000, "42 s"],
-  [60_000, "1 minute"],
-  [90_000, "90 s"],
-  [119_600, "2 minutes"],
-  [15 * 60_000, "15 minutes"],
-  [60 * 60_000, "1 hour"],
-  [90 * 60_000, "90 minutes"],
-  [150 * 60_000, "2 hours and 30 minutes"],
-  [24 * 3600_000, "24 hours"],
-])("formatSpan(%d) is %s", (ms, text) => expect(formatSpan(ms)).toBe(text));
+const MINUTE_MS = 60_000;
+/** Longer than any gap of these tests, so that none counts as standing still. */
+const LONGEST_MS = MINUTE_MS;
 
-describe("reasonOf()", () => {
-  const HEX = "0123456789abcdef".repeat(4);
-  test.each([
-    [`Cannot write "s3://b/${HEX}": no connection to "h:9000" (ECONNREFUSED)`, "connection refused"],
-    [`Cannot write "s3://b/${HEX}": no connection to "h:9000" (EWHATEVER)`, "no connection, EWHATEVER"],
-    [
-      `Cannot read "s3://b/x": "h:9000" gave no sign of progress for 60 s`,
-      "it gave no sign of progress for 60 s",
-    ],
-    [`Cannot read "s3://b/x": "h:9000" answered (503 SlowDown)`, "it answered (503 SlowDown)"],
-    ['Cannot open "/mnt/nas": stale file handle (ESTALE)', "stale file handle (ESTALE)"],
-    [`Something with ${HEX} in it`, "Something with … in it"],
-  ])("of %p is %p", (message, reason) => {
-    expect(reasonOf(new StoreError(message, { retryable: true }), "h:9000")).toBe(reason);
-  });
+let lines: string[];
+let outage: Outage;
+beforeEach(() => {
+  lines = [];
+  outage = new Outage({ name: "nas", retryForMs: 15 * MINUTE_MS, onLine: (line) => lines.push(line) });
 });
 
-describe("RunningTime", () => {
-  test("counts what passes, and of a longer gap no more than may pass without a word", () => {
-    const time = new RunningTime(1000);
-    time.pass(1500, 100_000);
-    expect(time.countedMs).toBe(500);
-    time.pass(201_500, 100_000);
-    expect(time.countedMs).toBe(100_500);
+function failAt(nowMs: number, startedMs = nowMs): void {
+  outage.failed(unavailable(), { startedMs, nowMs, longestMs: LONGEST_MS });
+}
+
+describe("Outage", () => {
+  test("lasts from the start of the first request that failed to the next good answer", () => {
+    expect({ awayMs: outage.awayMs, sinceMs: outage.sinceMs }).toEqual({ awayMs: 0, sinceMs: undefined });
+    failAt(3000, 1000);
+    failAt(9000, 8000);
+    expect({ awayMs: outage.awayMs, sinceMs: outage.sinceMs }).toEqual({ awayMs: 8000, sinceMs: 1000 });
+    outage.good(10_000);
+    expect({ awayMs: outage.awayMs, sinceMs: outage.sinceMs }).toEqual({ awayMs: 0, sinceMs: undefined });
   });
-  test("begins anew when the process stood still", () => {
-    const time = new RunningTime(0);
-    time.pass(50_000, 70_000);
-    time.pass(3 * 3600_000, 70_000);
-    expect(time.countedMs).toBe(0);
+
+  test("counts the time of a request that waits", () => {
+    failAt(0);
+    outage.pass(30_000, LONGEST_MS);
+    expect(outage.awayMs).toBe(30_000);
   });
-  test("is not confused when an earlier time comes later", () => {
-    const time = new RunningTime(1000);
-    time.pass(2000, 70_000);
-    time.pass(500, 70_000);
-    time.pass(2100, 70_000);
-    expect(time.countedMs).toBe(1100);
+
+  test("counts good answers, with and without an outage before", () => {
+    outage.good(0);
+    failAt(1);
+    outage.good(2);
+    expect(outage.answers).toBe(2);
+  });
+
+  test("logs once that the store is away, then once a minute, then that it is back", () => {
+    failAt(0);
+    for (let nowMs = 0; nowMs <= 2 * MINUTE_MS; nowMs += 10_000) outage.tellAway(nowMs);
+    outage.good(2 * MINUTE_MS + 5000);
+    expect(lines).toHaveLength(4);
+    expect(lines.every((line) => line.startsWith("nas "))).toBe(true);
+    expect(lines[0]).toContain("15 minutes");
+    expect(lines[1]).toContain("for 1 minute");
+    expect(lines[2]).toContain("for 2 minutes");
+    expect(lines[3]).toMatch(/back.* 2 minutes$/);
+  });
+
+  test("logs nothing about an outage that nobody was told of", () => {
+    outage.tellAway(0);
+    failAt(0);
+    outage.good(1000);
+    expect(lines).toEqual([]);
+  });
+
+  test("logs a request that fails while others are answered at most once a minute", () => {
+    for (let nowMs = 0; nowMs < 2 * MINUTE_MS; nowMs += 10_000) {
+      outage.tellFailing(unavailable(), { nowMs, untilMs: MINUTE_MS });
+    }
+    expect(lines).toHaveLength(2);
   });
 });

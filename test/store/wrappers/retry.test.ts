@@ -11,8 +11,9 @@ import {
 } from "../../../src/store/wrappers/retry.ts";
 import type { DeleteFailure } from "../../../src/store/store.ts";
 import { VirtualClock } from "../../kit/virtual_clock.ts";
-import { bytes, describeContract, keysOf, rejection } from "../contract.ts";
-import { type Call, type Fault, FaultyStore, refused, unavailable } from "../faulty_store.ts";
+import { rejection } from "../../kit/rejection.ts";
+import { bytes, describeContract, keysOf } from "../../kit/store_contract.ts";
+import { type Call, type Fault, FaultyStore, refused, unavailable } from "../../kit/faulty_store.ts";
 
 const HOUR_MS = 3600_000;
 /** What the clock of the wall shows at the virtual clock's zero. */
@@ -169,13 +170,13 @@ describe("RetryStore over a store that is away", () => {
     await clock.run(puts(store, 64));
     expect(lines).toEqual([
       expect.stringMatching(
-        /^memory: does not answer \(it answered 500\): waiting for it, up to 15 minutes$/,
+        /^memory: does not answer \(it answered 500\); retrying for up to 15 minutes$/,
       ),
       expect.stringMatching(
-        /^memory: has not answered for \d+ s \(it answered 500\): waiting for it, up to 15 /,
+        /^memory: has not answered for \d+ s \(it answered 500\); retrying for up to 15 /,
       ),
       expect.stringMatching(
-        /^memory: has not answered for (2 minutes|\d+ s) \(it answered 500\): waiting for /,
+        /^memory: has not answered for (2 minutes|\d+ s) \(it answered 500\); retrying for /,
       ),
       expect.stringMatching(/^memory: is back after (\d+ s|[23] minutes)$/),
     ]);
@@ -187,7 +188,7 @@ describe("RetryStore over a store that is away", () => {
       expect(error).toBeInstanceOf(StoreError);
       expect(error).toMatchObject({ retryable: true });
       expect((error as Error).message).toBe(
-        `${unavailable().message}; nothing was answered well since 2026-11-28 18:00:01 UTC, for more than ` +
+        `${unavailable().message}; no request succeeded since 2026-11-28 18:00:01 UTC, for more than ` +
           "15 minutes (--retry-for)",
       );
       expect(clock.nowMs).toBeGreaterThanOrEqual(RETRY_FOR_MS);
@@ -285,7 +286,7 @@ describe("RetryStore over a store that is away", () => {
     await new Promise(setImmediate);
     clock.nowMs += 1;
     const error = await rejection(clock.run(store.put("a", bytes("x"))));
-    expect((error as Error).message).toContain("nothing was answered well since");
+    expect((error as Error).message).toContain("no request succeeded since");
     expect(clock.nowMs).toBeLessThan(60_000 + 3 * DELAY_MAX_MS);
     await clock.run(slowly);
   });
@@ -300,7 +301,7 @@ describe("RetryStore over a store that is away", () => {
     );
     await clock.run(store.put(`chunks/${hex}`, bytes("x")));
     expect(lines[0]).toBe(
-      "memory: does not answer (it answered (500) for …): waiting for it, up to 15 minutes",
+      "memory: does not answer (it answered (500) for …); retrying for up to 15 minutes",
     );
     expect(lines.join("\n")).not.toMatch(/[0-9a-f]{64}/);
   });
@@ -324,7 +325,7 @@ describe("RetryStore when one request fails and others are answered", () => {
       expect(clock.nowMs).toBeLessThan(ALONE_MAX_MS + 3 * DELAY_MAX_MS);
       // It stays failing: that is said, but never that the store is away.
       expect(lines[0]).toMatch(
-        /^memory: answers, but not each request \(it answered 500\): trying for 2 minutes$/,
+        /^memory: fails some requests \(it answered 500\); retrying for 2 minutes$/,
       );
       expect(lines.join("\n")).not.toContain("does not answer");
       expect(lines.length).toBeLessThanOrEqual(3);
