@@ -20,7 +20,8 @@
 #
 #   ceph auth get-or-create client.backup mon 'profile rbd' osd 'profile rbd pool=rbd'
 #
-# It says nothing when all went well, so that cron mails only what failed. The file system in the image is caught as it
+# It says nothing when all went well, so that cron mails only failures, and full images of a volume that has restore points,
+# because the snapshots that were backed up last are gone. The file system in the image is caught as it
 # would be after a power cut; for more, freeze it around the snapshot (fsfreeze, or the guest agent's fs-freeze).
 #
 # Exit codes:
@@ -128,15 +129,17 @@ show() {
   return "$code"
 }
 
-# find_base LIST: sets `base` and `base_id` to the snapshot of the newest point that the image still has.
+# find_base LIST: sets `base` and `base_id` to the snapshot of the newest point that the image still has. Says so where there
+# are points, and none of them can be the base.
 find_base() {
-  local list=$1 n code point name id point_source point_id
+  local list=$1 n code point name id point_source point_id looked=0
   base='' base_id=''
   for ((n = 0; n <= LOOK_BACK; n++)); do
     code=0
     point=$(show "~$n" backup) || code=$?
-    if [[ $code == 4 ]]; then return; fi
+    if [[ $code == 4 ]]; then break; fi
     if [[ $code != 0 ]]; then exit "$code"; fi
+    ((++looked))
     if [[ -z $point ]]; then continue; fi
     name=$(show "id:$point" to_snapshot) || exit
     if [[ -z $name ]]; then continue; fi
@@ -144,12 +147,17 @@ find_base() {
     if [[ -z $id ]]; then continue; fi
     point_source=$(show "id:$point" source_id) || exit
     point_id=$(show "id:$point" source_snapshot_id) || exit
-    if [[ ${point_source:-$source_id} == "$source_id" && ${point_id:-$id} == "$id" ]]; then
+    if [[ $point_source == "$source_id" && $point_id == "$id" ]]; then
       base=$name base_id=$id
       return
     fi
-    complain "the snapshot $name is not the one that was backed up under this name, and is no base"
+    if [[ -z $point_source || -z $point_id ]]; then
+      complain "the backup of the snapshot $name does not say which image it is of, and is no base"
+    else
+      complain "the snapshot $name is not the one that was backed up under this name, and is no base"
+    fi
   done
+  [[ $looked == 0 ]] || complain "sending the full image: it no longer has the snapshot of any recent restore point"
 }
 
 # Which image that is, whatever it is called: cluster, pool and image by their ids, as `varve backup … rbd:` has it.
@@ -180,6 +188,13 @@ remove_taken() {
   new=
 }
 
+# A snapshot may have been made though `snap create` failed, as when the connection broke: then it goes, too.
+drop_unmade() {
+  local list
+  list=$(snapshots) || list=
+  [[ -n $(id_of "$new" "$list") ]] || new=
+}
+
 # One attempt. Returns varve's exit code, or CONFLICT where another host removed what it read. (`set -e` does not count in
 # here: whatever may fail is asked.)
 back_up() {
@@ -187,7 +202,7 @@ back_up() {
   list=$(snapshots) || exit
   find_base "$list"
   new=$own$(date --utc +%Y%m%dT%H%M%S%3NZ)-$(printf %04x "$RANDOM")
-  ask 'make a snapshot' rbd snap create --no-progress "$image" --snap "$new" || { new= && exit "$CEPH_FAILED"; }
+  ask 'make a snapshot' rbd snap create --no-progress "$image" --snap "$new" || { drop_unmade; exit "$CEPH_FAILED"; }
   list=$(snapshots) || exit
   new_id=$(id_of "$new" "$list")
   [[ -n $new_id ]] || fail "$CEPH_FAILED" "cannot find the snapshot $new, which was just made"

@@ -12,26 +12,26 @@
 # From the moment that the image is changed until it is known to be the point, the image has the metadata varve-restore
 # (`rbd image-meta list`): it is a mixture then, and neither rbd-backup.sh nor `varve backup … rbd:` makes a backup of it. The
 # same command goes on, also after kill -9, with the point that it began with: "the latest" may be another one by then. Every
-# failure ends with a line that says which state the image is in, and how to go on. A signal is waited out where the image
-# is being changed.
+# failure ends with a line that says which state the image is in, and how to go on; so does a run that stops early and finds
+# the mark. A signal is waited out where the image is being changed.
 #
 # Where the backups are comes from varve's own environment (VARVE_REPO and so on), which image from Ceph's (CEPH_ARGS).
 #
 # Exit codes:
 #
 #     0   the image is what the point holds, which was compared
-#     2   the command line or the environment is wrong; nothing was changed
+#     2   the command line or the environment is wrong; this run changed nothing
 #    20   rbd or ceph failed; the line says which state the image is in
 #    22   somebody uses the image; the line says which state it is in
-#    23   no snapshot of the image was backed up to the volume; nothing was changed
+#    23   no snapshot of the image was backed up to the volume; this run changed nothing
 #    24   the image is not what the point holds; the line says how to go on
-#    75   a backup or another restore of this image is going on here (EX_TEMPFAIL); nothing was changed
+#    75   a backup or another restore of this image is going on here (EX_TEMPFAIL); this run changed nothing
 #   else  varve's exit code: 4 there is no such point, 3 damage, 13 wrong passphrase, 130 interrupted, and so on; the line
 #         says which state the image is in
 set -euo pipefail
 
 readonly CEPH_FAILED=20 IN_USE=22 NOTHING_COMMON=23 DIFFERS=24 BUSY=75
-readonly MARK=varve-restore
+readonly MARK=varve-restore MIXTURE='a mixture. To go on: run the same command again'
 
 complain() {
   printf 'rbd-restore: %s (%s): %s\n' "$image" "$spec" "$1" >&2
@@ -118,7 +118,7 @@ identify() {
 find_point() {
   local code=0
   point=$(varve show "$spec" --field backup) || code=$?
-  [[ $code == 0 || ($code == 3 && -n $point) ]] || fail "$code" 'nothing was changed: the point cannot be read'
+  [[ $code == 0 || ($code == 3 && -n $point) ]] || fail "$code" "$stopped: the point cannot be read"
 }
 
 # Sets `base` to a snapshot that the image has, and `base_point` to the point that is of it: the wanted point's own, or else
@@ -139,8 +139,10 @@ find_base() {
     [[ ${point_source:-$source_id} == "$source_id" && ${point_id:-$id} == "$id" ]] || continue
     if [[ -z $base || $found == "$point" ]]; then base=$name base_point=$found; fi
   done <<<"$list"
-  [[ -n $base ]] || fail "$NOTHING_COMMON" \
-    "nothing was changed: no snapshot of the image was backed up to the volume; restore to a new image: $new_image"
+  [[ -z $base ]] || return 0
+  local instead="restore to a new image: $new_image"
+  if [[ -n $changing ]]; then changing="a mixture. To go on: $instead"; fi
+  fail "$NOTHING_COMMON" "$stopped: no snapshot of the image was backed up to the volume; $instead"
 }
 
 refuse_users() {
@@ -150,10 +152,14 @@ refuse_users() {
   [[ -z $users ]] || fail "$1" "$2: the image is in use at $users; stop the machine, or unmap it"
 }
 
-# What the last restore of the image left, where it was not finished: the name of its safety snapshot, or `none`, and
-# VOLUME@POINT.
+# Sets `left` to what the last restore of the image left, where it was not finished: the name of its safety snapshot, or
+# `none`, and VOLUME@POINT. From here on this run ends with the image's state, too.
 read_mark() {
-  ask 'read the metadata' rbd image-meta list --format json "$image" | sed -nE "s/.*\"$MARK\":\"([^\"]*)\".*/\1/p"
+  left=$(ask 'read the metadata' rbd image-meta list --format json "$image" |
+    sed -nE "s/.*\"$MARK\":\"([^\"]*)\".*/\1/p")
+  [[ -n $left ]] || return 0
+  safety=${left%% *}
+  changing=$MIXTURE stopped='cannot go on'
 }
 
 # Whatever happens, the image's state is the last that is said.
@@ -167,10 +173,9 @@ say_state() {
   exit "$code"
 }
 
-# Sets `safety` and `point` to those of the restore that was not finished. Another point has to be named by its id.
+# Sets `point` to that of the restore that was not finished. Another point has to be named by its id.
 take_over() {
-  local wanted=${1#* }
-  safety=${1%% *}
+  local wanted=${left#* }
   [[ $wanted == "$volume@"* && $spec != *"$point" ]] || return 0
   [[ $wanted == "$volume@$point" ]] || complain "going on with the restore of $wanted, which was not finished"
   point=${wanted#*@}
@@ -184,8 +189,8 @@ take_safety_snapshot() {
 
 bring_to_point() {
   wait_out_signals
-  ask 'mark the image; nothing was changed' rbd image-meta set "$image" "$MARK" "$safety $volume@$point" >/dev/null
-  changing='a mixture. To go on: run the same command again'
+  ask "mark the image; $stopped" rbd image-meta set "$image" "$MARK" "$safety $volume@$point" >/dev/null
+  changing=$MIXTURE
   end_if_signalled
   ask "roll back to $base" rbd snap rollback --no-progress "$image" --snap "$base" >/dev/null
   end_if_signalled
@@ -218,7 +223,8 @@ lock() {
     fail 2 "the lock folder $1 has to be ours, and closed to everybody else (mode 0700)"
   local name=${image//%/%25}
   exec 9>>"$1/${name//\//%2F}.lock"
-  flock --nonblock 9 || fail "$BUSY" 'nothing was changed: a backup or restore of the image is going on'
+  flock --nonblock 9 ||
+    fail "$BUSY" 'this run changed nothing: a backup or restore of the image is going on; wait until it has ended'
 }
 
 safety=
@@ -231,17 +237,17 @@ fi
 [[ -n ${VARVE_REPO-} ]] || usage 'VARVE_REPO is not set, which says where the backups are'
 
 readonly spec=$1 image=$2 volume=${1%%@*}
-changing='' pending=''
+changing='' pending='' left='' stopped='nothing was changed'
+trap say_state EXIT
 lock "${RBD_BACKUP_LOCK_FOLDER:-${XDG_STATE_HOME:-$HOME/.local/state}/rbd-backup}"
+read_mark
 identify
 find_point
-left=$(read_mark)
-if [[ -n $left ]]; then take_over "$left"; fi
+if [[ -n $left ]]; then take_over; fi
 readonly new_image="varve restore '$volume@id:$point' --exec -- rbd import --no-progress - NEW-IMAGE"
 find_base
-refuse_users "$IN_USE" 'nothing was changed'
+refuse_users "$IN_USE" "$stopped"
 if [[ -z $left ]]; then take_safety_snapshot; fi
-trap say_state EXIT
 bring_to_point
 compare
 ask 'take the mark off the image' rbd image-meta remove "$image" "$MARK" >/dev/null

@@ -56,6 +56,23 @@ export class MissingError extends VarveError {
   }
 }
 
+/** A project that a command over all projects could not work on. */
+export interface LeftOut {
+  project: string;
+  code: ErrorCode;
+  message: string;
+}
+
+/** Projects were left out; the rest was done. */
+export class LeftOutError extends VarveError {
+  readonly leftOut: readonly LeftOut[];
+
+  constructor(code: ErrorCode, message: string, leftOut: readonly LeftOut[]) {
+    super(code, message);
+    this.leftOut = leftOut;
+  }
+}
+
 interface StoreErrorOptions {
   retryable: boolean;
   isFull?: boolean;

@@ -4,7 +4,7 @@ import { createProgram, runProgram } from "./cli/commands/program.ts";
 import { standardError } from "./cli/terminal/screen.ts";
 import { watchProcessSignals } from "./cli/signals.ts";
 import { INTERRUPTED_EXIT_CODE, UNWAITED } from "./cli/watchdog.ts";
-import { describeError, type ErrorCode, VarveError } from "./errors.ts";
+import { describeError, type ErrorCode, LeftOutError, VarveError } from "./errors.ts";
 import { hideOwnVariables } from "./os/child_environment.ts";
 import { forbidDumps } from "./os/dumps.ts";
 
@@ -31,7 +31,8 @@ function report(error: unknown): number {
   if (logLevel === "debug" || logLevel === "trace") screen.write(stacks(error));
   const code = error instanceof VarveError ? error.code : "failed";
   const exit = exitCode(code);
-  screen.write(lastLine({ code, exit, message: describeError(error) }, { json }));
+  const skipped = error instanceof LeftOutError ? error.leftOut : undefined;
+  screen.write(lastLine({ code, exit, message: describeError(error), skipped }, { json }));
   return exit;
 }
 

@@ -34,6 +34,11 @@ describe("describeError()", () => {
     expect(describeError(caused("Cannot write: the disk is full (ENOSPC)", call)))
       .toBe("Cannot write: the disk is full (ENOSPC)");
     expect(describeError(renamed)).toBe("no such file or directory (ENOENT)");
+    const read = new Error("EISDIR: illegal operation on a directory, read");
+    expect(
+      describeError(caused("Cannot read", caused("ENOENT: no such file or directory, open '/it's'", read))),
+    )
+      .toBe("Cannot read: no such file or directory (ENOENT): illegal operation on a directory (EISDIR)");
   });
 
   test("takes a cause's message when it is no error", () => {

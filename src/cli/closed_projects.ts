@@ -1,18 +1,25 @@
 /** Projects that a command over all of them could not work on: it goes on with the others. */
 import { counted } from "../util/counted.ts";
-import { describeError, InterruptedError, StoreError, VarveError } from "../errors.ts";
+import {
+  describeError,
+  InterruptedError,
+  type LeftOut,
+  LeftOutError,
+  StoreError,
+  VarveError,
+} from "../errors.ts";
 import type { Screen } from "./terminal/screen.ts";
 
 export class ClosedProjects {
   readonly #screen: Screen;
-  readonly #errors: VarveError[] = [];
+  readonly #leftOut: LeftOut[] = [];
 
   constructor(screen: Screen) {
     this.#screen = screen;
   }
 
   get none(): boolean {
-    return this.#errors.length === 0;
+    return this.#leftOut.length === 0;
   }
 
   /** What `work` gives of each project; those that it fails for are named and left out. */
@@ -34,18 +41,20 @@ export class ClosedProjects {
 
   /** To be called also for a project that was not wholly worked on. */
   leaveOut(project: string, error: VarveError): void {
-    this.#screen.write(`skipped: ${project}: ${describeError(error)}\n`);
-    this.#errors.push(error);
+    const message = describeError(error);
+    this.#screen.write(`skipped: ${project}: ${message}\n`);
+    this.#leftOut.push({ project, code: error.code, message });
   }
 
   /** Throws where there were any: damage comes first, and a wrong secret, which may be meant, last. */
   check(thing: string): void {
-    const worst = this.#errors.toSorted((a, b) => rank(a) - rank(b))[0];
+    const worst = this.#leftOut.toSorted((a, b) => rank(a) - rank(b))[0];
     if (worst === undefined) return;
-    const were = `${counted(this.#errors.length, "project")} named above ${
-      this.#errors.length === 1 ? "was" : "were"
+    const were = `${counted(this.#leftOut.length, "project")} named above ${
+      this.#leftOut.length === 1 ? "was" : "were"
     } skipped`;
-    throw new VarveError(worst.code, `Cannot process all projects of "${thing}": ${were}`);
+    const message = `Cannot process all projects of "${thing}": ${were}`;
+    throw new LeftOutError(worst.code, message, this.#leftOut);
   }
 }
 
@@ -55,6 +64,6 @@ function isOfOne(error: unknown): error is VarveError {
   return !(error instanceof StoreError && error.retryable);
 }
 
-function rank({ code }: VarveError): number {
+function rank({ code }: LeftOut): number {
   return code === "damage" ? 0 : code === "wrong_secret" ? 2 : 1;
 }

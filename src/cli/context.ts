@@ -10,13 +10,15 @@ import { ClosedProjects } from "./closed_projects.ts";
 import { Problems } from "./problems.ts";
 import type { GlobalOptions, Invocation } from "./root.ts";
 import { adviseNoRepository } from "./no_repository.ts";
-import { type Environment, readSecrets } from "./secrets.ts";
+import { type Environment, type ReadSecrets, readSecrets } from "./secrets.ts";
 
 export interface Session {
   context: Context;
   store: Store;
   /** Each project takes what fits. */
   secrets: readonly Secret[];
+  /** What a new project is made with one of. */
+  preferred: readonly Secret[];
   /** Where the command is over all projects: those that it could not work on. */
   closed: ClosedProjects;
 }
@@ -31,12 +33,13 @@ interface Command {
 }
 
 /**
- * Opens what the options name, runs the command, and closes the store whatever happened. Throws in the end where the
+ * Opens what the options name, runs the command, and closes the store whatever happened. What `run` returns says what was
+ * done in spite of problems. Throws in the end where the
  * engine has told of problems on the way (`damage`), or projects were left out.
  */
 export async function withSession(
   { options, invocation, interrupted, needsNoSecret }: Command,
-  run: (session: Session) => Promise<void>,
+  run: (session: Session) => Promise<string | void>,
 ): Promise<void> {
   const problems = new Problems(invocation.screen);
   const closed = new ClosedProjects(invocation.screen);
@@ -44,16 +47,16 @@ export async function withSession(
   const secrets = readSecretsUnless(needsNoSecret === true, { options, invocation, context });
   const store = await openNamedStore(options, { context, invocation });
   try {
-    await run({ context, store, secrets, closed });
-    problems.check(store.url);
+    const done = await run({ context, store, ...secrets, closed });
+    problems.check(store.url, done ?? undefined);
     closed.check(store.url);
   } catch (error) {
     if (error instanceof NoRepositoryError) {
       // What else lies near is nobody's business.
       const quiet = { ...context, log: { debug() {}, info() {}, warn() {}, error() {} } };
-      const open = (url: string) => openOtherStore(url, { options, context: quiet });
+      const open = (url: string) => openOtherStore(url, { options, context: quiet, origin: undefined });
       const isNamed = options.repo !== undefined || error.url !== store.url;
-      throw await adviseNoRepository(error, { isNamed, open, signal: context.signal });
+      throw await adviseNoRepository(error, { isNamed, open, context: quiet });
     }
     if (!invocation.signal.aborted || saysMore(error, invocation.signal)) throw error;
     // Whatever fails after Ctrl-C (a child that got it too, a closed socket) was interrupted.
@@ -67,12 +70,12 @@ export async function withSession(
 function readSecretsUnless(
   isSpared: boolean,
   { options, invocation, context }: Pick<Command, "options" | "invocation"> & { context: Context },
-): Secret[] {
+): ReadSecrets {
   try {
     return readSecrets(options, invocation.env, (line) => context.log.warn({}, line));
   } catch (error) {
     if (!isSpared) throw error;
-    return [];
+    return { secrets: [], preferred: [] };
   }
 }
 
@@ -85,15 +88,16 @@ async function openNamedStore(
   options: GlobalOptions,
   { context, invocation }: { context: Context; invocation: Invocation },
 ): Promise<Store> {
-  return await openOtherStore(options.repo ?? defaultRepository(invocation.env, homedir()), {
-    options,
-    context,
-  });
+  const { repo = defaultRepository(invocation.env, homedir()) } = options;
+  const origin = repo === invocation.env.VARVE_REPO ? "VARVE_REPO" : "--repo";
+  return await openOtherStore(repo, { options, context, origin });
 }
 
 interface OtherStoreOptions {
   options: GlobalOptions;
   context: Context;
+  /** The option or variable that names it. */
+  origin: string | undefined;
   /** Where S3 is, and as whom, instead of what the options and the environment say. */
   s3?: { endpoint: string | undefined; profile: string | undefined } | undefined;
 }
@@ -101,7 +105,7 @@ interface OtherStoreOptions {
 /** Opens any store as the options say: a command may work with a second one. */
 export async function openOtherStore(
   url: string,
-  { options, context, s3 }: OtherStoreOptions,
+  { options, context, origin, s3 }: OtherStoreOptions,
 ): Promise<Store> {
   const { openStore } = await import("../store/open.ts");
   return await openStore(url, {
@@ -111,6 +115,7 @@ export async function openOtherStore(
     s3TimeoutMs: options.s3Timeout === undefined ? undefined : options.s3Timeout * 1000,
     retryForMs: options.retryFor,
     bytesPerSecond: options.limitRate,
+    origin,
     onRetry: (line, level) => context.log[level]({}, line),
     onWarning: (line) => context.log.warn({}, line),
     onRequest: options.logLevel === "trace"

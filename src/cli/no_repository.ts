@@ -1,7 +1,9 @@
 /** What to do where there is no repository: most often it was named wrong, or not at all. */
 import * as path from "node:path";
+import type { Context } from "../context.ts";
 import { NoRepositoryError } from "../errors.ts";
 import { REPOSITORY_KEY } from "../format/layout.ts";
+import { namesOf } from "../project/not_found.ts";
 import type { Store } from "../store/store.ts";
 
 /** Folders that are looked into, of each place. */
@@ -13,14 +15,24 @@ interface Advice {
   /** The operator has named a repository. */
   isNamed: boolean;
   open: (url: string) => Promise<Store>;
-  signal: AbortSignal;
+  context: Context;
 }
 
-/** The same error with the advice that fits: how to name the repository, which ones are near, or how to make it. */
+/** The same error with the advice that fits: what is left of a lost one, how to name the repository, which ones are near, or how to make it. */
 export async function adviseNoRepository(
   error: NoRepositoryError,
   advice: Advice,
 ): Promise<NoRepositoryError> {
+  const left = await findLeft(error.url, advice);
+  if (left.length > 0) {
+    return new NoRepositoryError(
+      error.url,
+      `its "${REPOSITORY_KEY}" is missing, but its projects are there (${
+        namesOf(left)
+      }): restore it from a copy, ` +
+        'or recreate it with "varve init" and a secret that opens one of them',
+    );
+  }
   const near = await findNear(error.url, advice);
   if (near.length > 0) {
     return new NoRepositoryError(error.url, `nearby: ${near.slice(0, MAX_NAMED).join(", ")}`);
@@ -32,13 +44,24 @@ export async function adviseNoRepository(
   );
 }
 
+/** The projects of a repository that has lost its `varve.json`; none where that cannot be seen. */
+async function findLeft(url: string, { open, context }: Advice): Promise<string[]> {
+  const { lostProjects } = await import("../project/lost_repository.ts");
+  try {
+    const store = await open(url);
+    return await lostProjects(store, context).finally(() => store.close());
+  } catch {
+    return [];
+  }
+}
+
 /** The addresses of repositories beneath `url` and beside it, of its parent if it is one; nothing where that cannot be seen. */
-async function findNear(url: string, { open, signal }: Advice): Promise<string[]> {
+async function findNear(url: string, { open, context }: Advice): Promise<string[]> {
   const parent = parentOf(url);
   const places = await Promise.all([url, ...parent === undefined ? [] : [parent]].map(async (place) => {
     try {
       const store = await open(place);
-      return await repositoriesIn(store, place, signal).finally(() => store.close());
+      return await repositoriesIn(store, place, context).finally(() => store.close());
     } catch {
       return [];
     }
@@ -46,7 +69,7 @@ async function findNear(url: string, { open, signal }: Advice): Promise<string[]
   return [...new Set(places.flat())].map((place) => `"${place}"`);
 }
 
-async function repositoriesIn(store: Store, url: string, signal: AbortSignal): Promise<string[]> {
+async function repositoriesIn(store: Store, url: string, { signal }: Context): Promise<string[]> {
   const found: string[] = [];
   const join = (name: string) => url.endsWith("/") ? url + name : `${url}/${name}`;
   if (await store.head(REPOSITORY_KEY, { signal }) !== undefined) found.push(url);
@@ -58,7 +81,8 @@ async function repositoriesIn(store: Store, url: string, signal: AbortSignal): P
   return found;
 }
 
-function parentOf(url: string): string | undefined {
+/** The folder or prefix above; `undefined` for a bucket, a root directory for itself. */
+export function parentOf(url: string): string | undefined {
   if (!url.startsWith(S3)) return path.dirname(path.resolve(url));
   const trimmed = url.replace(/\/+$/, "");
   const parent = trimmed.slice(0, trimmed.lastIndexOf("/"));

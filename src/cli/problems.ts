@@ -18,13 +18,15 @@ export class Problems {
     this.#screen.write(`${problem instanceof UnavailableError ? "unavailable" : "damaged"}: ${line}\n`);
   };
 
-  /** Throws `damage` where there was any; `thing` is what was worked on. */
-  check(thing: string): void {
+  /** Throws `damage` where there was any; `thing` is what was worked on, `done` what was done all the same. */
+  check(thing: string, done?: string): void {
     if (this.#lines.size === 0) return;
     const count = this.#lines.size === 1 ? "1 object" : `${this.#lines.size} objects`;
     throw new VarveError(
       "damage",
-      `Cannot read all of "${thing}": ${count} named above cannot be read`,
+      `Cannot read all of "${thing}": ${count} named above cannot be read${
+        done === undefined ? "" : `; ${done}`
+      }`,
     );
   }
 }

@@ -1,10 +1,13 @@
 /** Where the operator's secrets come from: files or the environment, never an argument. */
 import * as fs from "node:fs";
 import type { Secret } from "../project/open_project.ts";
-import { UsageError } from "../errors.ts";
+import { describeError, UsageError } from "../errors.ts";
+import { MIB } from "../format/limits.ts";
 import { counted } from "../util/counted.ts";
 
 const KEY_BYTES = 32;
+/** A file that is longer is none that was made to hold a secret. */
+const MAX_FILE_BYTES = MIB;
 /** A passphrase that has fewer bytes can be guessed by whoever has a copy of the store. */
 const SHORT_BYTES = 12;
 const OTHERS_MODE = 0o077;
@@ -23,13 +26,33 @@ export interface SecretOptions {
 /** What is told of a secret that works, and yet should be another. */
 type Warn = (line: string) => void;
 
+export interface ReadSecrets {
+  /** Of the options and of the environment: each project takes what fits. */
+  secrets: Secret[];
+  /** What a new project is made with one of: those of the options, or if there are none, of the environment. */
+  preferred: Secret[];
+}
+
 /**
- * All secrets that the options name, or if they name none, the environment; each project takes what fits. Throws
- * `UsageError` where a file cannot be read, a passphrase is empty, or a key file does not hold exactly 32 bytes.
+ * All secrets that the options and the environment name. Throws `UsageError` where a file cannot be read, is too long, a
+ * passphrase is empty, or a key file does not hold exactly 32 bytes. Where options name secrets, what is wrong with those of
+ * the environment is a warning.
  */
-export function readSecrets(options: SecretOptions, env: Environment, warn: Warn): Secret[] {
+export function readSecrets(options: SecretOptions, env: Environment, warn: Warn): ReadSecrets {
   const named = readFiles(options.passphraseFile ?? [], options.keyFile ?? [], warn);
-  if (named.length > 0) return named;
+  if (named.length === 0) {
+    const secrets = readEnvironment(env, warn);
+    return { secrets, preferred: secrets };
+  }
+  try {
+    return { secrets: [...named, ...readEnvironment(env, warn)], preferred: named };
+  } catch (error) {
+    warn(`${describeError(error)}; only the secrets of the options are used`);
+    return { secrets: named, preferred: named };
+  }
+}
+
+function readEnvironment(env: Environment, warn: Warn): Secret[] {
   const list = (value: string | undefined) => value === undefined ? [] : [value];
   const secrets = readFiles(list(env.VARVE_PASSPHRASE_FILE), list(env.VARVE_KEY_FILE), warn);
   if (env.VARVE_PASSPHRASE === undefined) return secrets;
@@ -108,8 +131,25 @@ function readFile(path: string, kind: string, warn: Warn): Uint8Array {
       const mode = (file.mode & 0o777).toString(8).padStart(4, "0");
       warn(`the ${kind} "${path}" is readable by other users (mode ${mode}); run chmod 600`);
     }
-    return new Uint8Array(fs.readFileSync(path));
+    return readShort(path, kind);
   } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
     throw new UsageError(`Cannot read the ${kind} "${path}"`, { cause });
+  }
+}
+
+/** A device or pipe may give bytes without end. */
+function readShort(path: string, kind: string): Uint8Array {
+  const fd = fs.openSync(path, "r");
+  try {
+    const bytes = Buffer.alloc(MAX_FILE_BYTES + 1);
+    let length = 0;
+    for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+      read = fs.readSync(fd, bytes, length, bytes.length - length, null);
+    }
+    if (length <= MAX_FILE_BYTES) return new Uint8Array(bytes.subarray(0, length));
+    throw new UsageError(`Cannot use "${path}" as a ${kind}: it has more than ${MAX_FILE_BYTES} bytes`);
+  } finally {
+    fs.closeSync(fd);
   }
 }

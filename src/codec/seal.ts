@@ -189,8 +189,8 @@ function openSection(
   transform(cipher, section.subarray(NONCE_BYTES, end), out);
   try {
     cipher.final();
-  } catch (cause) {
-    throw cannotRead(options.object.key, "it was changed, or encrypted with another key", cause);
+  } catch {
+    throw cannotRead(options.object.key, "it was changed, or encrypted with another key");
   }
 }
 

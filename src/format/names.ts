@@ -29,12 +29,20 @@ export function parseVolumeSpec(text: string): VolumeSpec {
 /** Throws `UsageError` unless `name` can name a project. */
 export function assertProjectName(name: string): void {
   assertLength("project", name);
+  if (name.includes("/")) {
+    throw new UsageError(
+      `Cannot use ${quote(name)} as a project: expected a project without a volume, so no "/"`,
+    );
+  }
   if (!SEGMENT.test(name)) throw new UsageError(`Cannot use ${quote(name)} as a project: ${ALLOWED}`);
+  if (isBackupId(name)) {
+    throw new UsageError(`Cannot use ${quote(name)} as a project: it looks like the id of a restore point`);
+  }
 }
 
 /** Whether `name` can name a project. */
 export function isProjectName(name: string): boolean {
-  return Buffer.byteLength(name) <= MAX_NAME_BYTES && SEGMENT.test(name);
+  return Buffer.byteLength(name) <= MAX_NAME_BYTES && isSegment(name);
 }
 
 /** Throws `UsageError` unless `name` can name a volume: segments as of a project, with `/` between. */
@@ -54,8 +62,11 @@ export function assertVolumeName(name: string): void {
 
 /** Whether `name` can name a volume. */
 export function isVolumeName(name: string): boolean {
-  const isPart = (part: string) => SEGMENT.test(part) && !isBackupId(part);
-  return Buffer.byteLength(name) <= MAX_NAME_BYTES && name.split("/").every(isPart);
+  return Buffer.byteLength(name) <= MAX_NAME_BYTES && name.split("/").every(isSegment);
+}
+
+function isSegment(text: string): boolean {
+  return SEGMENT.test(text) && !isBackupId(text);
 }
 
 function assertLength(kind: string, name: string): void {

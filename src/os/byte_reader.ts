@@ -3,7 +3,7 @@
  * Every read runs in the runtime's thread pool, so that a slow pipe holds up nothing else.
  */
 import fs from "node:fs";
-import { describeError, VarveError } from "../errors.ts";
+import { VarveError } from "../errors.ts";
 
 /** Reads of at least this go past the buffer. */
 const BUFFER_BYTES = 128 * 1024;
@@ -150,7 +150,7 @@ export class ByteReader {
   #readError(cause: Error): VarveError {
     const offset = this.#position ?? this.#offset + this.#end - this.#start;
     const what = `"${this.name}" at offset ${offset}`;
-    return new VarveError("failed", `Cannot read ${what}: ${describeError(cause)}`, { cause });
+    return new VarveError("failed", `Cannot read ${what}`, { cause });
   }
 
   #closedError(): VarveError {

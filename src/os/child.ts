@@ -1,6 +1,6 @@
 /** Runs the command of `--exec`, which makes a stream or takes one: its end is part of what makes that whole. */
 import fs from "node:fs";
-import { describeError, UsageError, VarveError } from "../errors.ts";
+import { UsageError, VarveError } from "../errors.ts";
 import { childEnvironment } from "./child_environment.ts";
 import { type EndingSignal, ignoredSignals } from "./signals.ts";
 import { makePipe, preparePipe } from "./pipes.ts";
@@ -25,7 +25,7 @@ export class ExitError extends VarveError {
   readonly end: string;
 
   constructor(program: string, { exitCode, end }: { exitCode: number | null; end: string }) {
-    super("failed", `Cannot run "${program}": it ${end}`);
+    super("failed", `Cannot complete "${program}": it ${end}`);
     this.exitCode = exitCode;
     this.end = end;
   }
@@ -147,7 +147,7 @@ function spawn(command: readonly string[], program: string, { stream, ours, thei
     });
   } catch (cause) {
     fs.closeSync(ours);
-    throw new VarveError("failed", `Cannot run "${program}": ${describeError(cause)}`, { cause });
+    throw new VarveError("failed", `Cannot run "${program}"`, { cause });
   } finally {
     fs.closeSync(theirs);
   }

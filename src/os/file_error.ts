@@ -3,7 +3,7 @@ import { systemCode } from "./fd.ts";
 
 /** Short words for the states an operator meets most. */
 const STATES: Readonly<Record<string, string>> = {
-  ENOTDIR: "a part of the path is not a directory",
+  ENOTDIR: "not a directory",
   ENOSPC: "no space left on the device",
   EDQUOT: "the disk quota is used up",
   EACCES: "permission denied",

@@ -121,9 +121,7 @@ async function choose(
   } catch (error) {
     // It may be one that cannot be read; of an id nothing but the name has to be known.
     const isCertain = cause === undefined || isBackupId(point);
-    if (
-      isCertain || !(error instanceof VarveError) || (error.code !== "not_found" && error.code !== "failed")
-    ) throw error;
+    if (isCertain || !(error instanceof VarveError) || error.code !== "not_found") throw error;
     throw new DamageError(
       cause.key,
       `${error.message}; ${damaged.size} of its restore points cannot be read`,

@@ -9,22 +9,27 @@ import { listPoints } from "./points.ts";
 import { listProjects, openProject } from "./open_project.ts";
 import type { Repository } from "./repository.ts";
 
+/** The names of the projects that there are in the store, ascending. */
+export async function lostProjects(store: Store, context: Context): Promise<string[]> {
+  const names = new Set<string>();
+  for (let look = 1; look <= 2; look++) { // one look is no proof
+    for await (const name of listProjects(lostRepository(store), context)) names.add(name);
+  }
+  return [...names].sort();
+}
+
 /**
- * The chunk size that the projects in the store have; `undefined` where there are no backups. Throws `wrong_secret` where
- * none of these can be opened.
+ * The chunk size that the projects have; `undefined` where there are no backups. Throws `wrong_secret` where none of these can
+ * be opened.
  */
 export async function findChunkBytes(
   store: Store,
-  secrets: readonly Secret[],
+  { projects, secrets }: { projects: readonly string[]; secrets: readonly Secret[] },
   context: Context,
 ): Promise<number | undefined> {
-  const lost = { id: "", store, chunkBytes: DEFAULT_CHUNK_BYTES };
-  const names = new Set<string>();
-  for (let look = 1; look <= 2; look++) { // one look is no proof
-    for await (const name of listProjects(lost, context)) names.add(name);
-  }
+  const lost = lostRepository(store);
   let isClosed = false;
-  for (const name of names) {
+  for (const name of projects) {
     const found = await chunkBytesOf(lost, { name, secrets }, context);
     if (typeof found === "number") return found;
     isClosed ||= found === "closed";
@@ -35,6 +40,11 @@ export async function findChunkBytes(
     `Cannot create a repository in "${store.url}": it has projects of unknown chunk size; ` +
       `give the --passphrase-file or --key-file of one of them, or --chunk-size`,
   );
+}
+
+/** Its id and chunk size are not known. */
+function lostRepository(store: Store): Repository {
+  return { id: "", store, chunkBytes: DEFAULT_CHUNK_BYTES };
 }
 
 /** `closed` where the project has backups, and none of them can be read. */

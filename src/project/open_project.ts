@@ -31,7 +31,8 @@ export async function* listProjects(repository: Repository, context: Context): A
   }
 }
 
-async function isProject(repository: Repository, name: string, context: Context): Promise<boolean> {
+/** Whether there is a key of the project, or anything else that lost it. */
+export async function isProject(repository: Repository, name: string, context: Context): Promise<boolean> {
   return (await listKeys(repository.store, name, context)).length > 0 ||
     await holdsAnything(repository, name, context);
 }
@@ -50,6 +51,13 @@ export async function noProject(repository: Repository, what: string, context: C
   return new VarveError("not_found", `${what} in "${repository.store.url}"; ${there}`);
 }
 
+export interface OpenOptions {
+  name: string;
+  secrets: readonly Secret[];
+  /** The operator has named this project: that it is not encrypted although there are secrets is worth a line, once. */
+  isNamed?: boolean | undefined;
+}
+
 /**
  * Opens a project with whatever of the secrets fits. A key that cannot be used is told of, and the project is opened by its
  * others. Throws `wrong_secret` where the secrets do not open it, `not_found` where there is no such project, `DamageError`
@@ -57,14 +65,15 @@ export async function noProject(repository: Repository, what: string, context: C
  */
 export async function openProject(
   repository: Repository,
-  { name, secrets }: { name: string; secrets: readonly Secret[] },
+  { name, secrets, isNamed = false }: OpenOptions,
   context: Context,
 ): Promise<Project> {
   assertProjectName(name);
   const stored = await findKeys(repository, name, context);
   if (stored.length === 0) throw await noKey(repository, name, context);
   const opened = await openKeys(repository.store, { name, secrets, stored }, context);
-  await assertEncryption(repository, { name, secrets, encryption: opened.encryption }, context);
+  const isUnused = opened.encryption === "none" && secrets.length > 0;
+  await assertEncryption(repository, { name, encryption: opened.encryption, isUnused, isNamed }, context);
   const mayBeOpen = opened.encryption === "none";
   const findKey = (id: string) => findLater(repository, { name, secrets, id, mayBeOpen }, context);
   return new Project(repository, name, { ...opened, findKey });
@@ -73,7 +82,13 @@ export async function openProject(
 /** A project that was encrypted stays so: a key that lies open in its place is somebody else's. */
 async function assertEncryption(
   repository: Repository,
-  { name, secrets, encryption }: { name: string; secrets: readonly Secret[]; encryption: HolderKind },
+  { name, encryption, isUnused, isNamed }: {
+    name: string;
+    encryption: HolderKind;
+    /** There are secrets. */
+    isUnused: boolean;
+    isNamed: boolean;
+  },
   context: Context,
 ): Promise<void> {
   const { stateRoot: root, log, onStateTrouble } = context;
@@ -89,7 +104,8 @@ async function assertEncryption(
         `restore the original key, or if the project was created again without encryption, remove "${path}"`,
     );
   }
-  if (encryption === "none" && secrets.length > 0) {
+  if (isUnused) {
+    if (!isNamed) return;
     log.warn(
       {},
       `project "${name}" is not encrypted, so the given secret protects nothing: anyone with read access to the store can read it`,

@@ -38,7 +38,7 @@ const TIME_FORMS = 'a time is written "2026-11-28", "2026-11-28 16:30", "yesterd
 /**
  * The id that `point` means: `latest`, `~N` (N before the latest), an id, a snapshot's name (its newest
  * backup), the unique beginning of an id or of its random end, or a time (the last backup at or before it); `snap:`, `id:` and
- * `time:` before it say which of these it is. Throws `not_found` where nothing matches, `failed` where too much does.
+ * `time:` before it say which of these it is. Throws `not_found` where nothing or too much matches.
  */
 export async function resolvePoint(point: string, choices: PointChoices): Promise<string> {
   return (await findPoint(point, choices)).id;
@@ -53,8 +53,8 @@ export async function findPoint(point: string, choices: PointChoices): Promise<F
   const id = await findId(point, { kind, rest, choices });
   if (id !== undefined) return { id, untilMs: Infinity };
   const timeMs = kind === undefined || kind === "time" ? parseTime(rest, choices.nowMs) : undefined;
-  if (timeMs === undefined) throw unclear("not_found", choices, { point, why: MISSING[kind ?? "any"] });
-  if (Number.isNaN(timeMs)) throw unclear("not_found", choices, { point, why: "there is no such date" });
+  if (timeMs === undefined) throw unclear(choices, { point, why: MISSING[kind ?? "any"] });
+  if (Number.isNaN(timeMs)) throw unclear(choices, { point, why: "there is no such date" });
   return { id: atTime(choices, { point, timeMs }), untilMs: timeMs };
 }
 
@@ -88,7 +88,7 @@ async function findId(
   if (matches.length === 1) return matches[0];
   const isTime = kind === undefined && parseTime(rest, choices.nowMs) !== undefined;
   if (matches.length > 1 && !isTime) {
-    throw unclear("failed", choices, { point, why: `${matches.length} restore points match` });
+    throw unclear(choices, { point, why: `${matches.length} restore points match` });
   }
 }
 
@@ -105,12 +105,11 @@ async function ofSnapshot(
 }
 
 function unclear(
-  code: "failed" | "not_found",
   { thing }: PointChoices,
   { point, why }: { point: string; why: string },
 ): VarveError {
   return new VarveError(
-    code,
+    "not_found",
     `Cannot find ${quote(`${thing}@${point}`)}: ${why}; see "varve list ${thing}"`,
   );
 }

@@ -208,11 +208,10 @@ async function openHolder(
   holder: WrappedSecret,
   { secrets, place }: { secrets: readonly Secret[]; place: KeyPlace },
 ): Promise<ProjectKeys | undefined> {
-  const candidates = [openSecret(holder)];
-  for (const secret of secrets) candidates.push(await unwrapSecret(holder, secret, place));
-  for (const candidate of candidates) {
-    if (candidate === undefined) continue;
-    const keys = deriveKeys(candidate, place.project);
+  for (const secret of [undefined, ...secrets]) {
+    const opened = secret === undefined ? openSecret(holder) : await unwrapSecret(holder, secret, place);
+    if (opened === undefined) continue;
+    const keys = deriveKeys(opened, place.project);
     if (equalBytes(keys.id, place.keyId)) return keys;
   }
   return undefined;

@@ -12,6 +12,9 @@ import { randomBytes } from "../util/random.ts";
 import { readTwice } from "./read_twice.ts";
 
 const REPOSITORY_ID_BYTES = 16;
+/** docs/operating.md, "A lost varve.json". */
+const REMEDY =
+  'restore it from a copy, or remove it and run "varve init", which leaves all projects unchanged';
 
 export interface Repository {
   /** 32 hex digits; names local caches. */
@@ -20,7 +23,7 @@ export interface Repository {
   chunkBytes: number;
 }
 
-/** Makes a repository. Throws `conflict` where the store holds one already. */
+/** Makes a repository. Throws `conflict` where the store holds one already, or gets one at the same time. */
 export async function initRepository(
   store: Store,
   { chunkBytes }: { chunkBytes: number },
@@ -34,13 +37,16 @@ export async function initRepository(
   if (await isThere(store, context)) {
     throw new VarveError("conflict", `Cannot create a repository in "${store.url}": it already has one`);
   }
-  const body = encodeCheckedJson({
-    repository: toHex(randomBytes(REPOSITORY_ID_BYTES)),
-    chunk_bytes: chunkBytes,
-  });
-  await store.put(REPOSITORY_KEY, body, context);
-  // Read back: where two hosts make it at once, both go on with the one that stayed.
-  return await openRepository(store, context);
+  const id = toHex(randomBytes(REPOSITORY_ID_BYTES));
+  const body = encodeCheckedJson({ repository: id, chunk_bytes: chunkBytes });
+  await store.put(REPOSITORY_KEY, body, { signal: context.signal, ifAbsent: true });
+  // Read back: an attempt before the last may have written it, or another host.
+  const repository = await openRepository(store, context);
+  if (repository.id === id) return repository;
+  throw new VarveError(
+    "conflict",
+    `Cannot create a repository in "${store.url}": another host created one at the same time; retry`,
+  );
 }
 
 /** Looked at twice: what is there must not be written over. */
@@ -64,7 +70,7 @@ export async function openRepository(store: Store, context: Context): Promise<Re
   if (fields === undefined) {
     throw new DamageError(
       REPOSITORY_KEY,
-      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve`,
+      `Cannot open the repository "${store.url}": its "${REPOSITORY_KEY}" was not written by varve; ${REMEDY}`,
     );
   }
   return { id: fields.repository, store, chunkBytes: fields.chunk_bytes };
@@ -96,7 +102,10 @@ async function readRepositoryFile(store: Store, { signal }: Context): Promise<Re
       )
     );
   } catch (cause) {
-    if (!(cause instanceof MissingError)) throw cause;
-    throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
+    if (cause instanceof MissingError) {
+      throw new NoRepositoryError(store.url, 'check --repo, or create it with "varve init"');
+    }
+    if (!(cause instanceof DamageError)) throw cause;
+    throw new DamageError(REPOSITORY_KEY, `${cause.message}; ${REMEDY}`);
   }
 }

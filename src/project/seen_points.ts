@@ -16,6 +16,7 @@ import {
   notedProjects,
   notedVolumes,
   projectStateFolder,
+  putNoteAside,
   type StatePlace,
 } from "../state/state_folder.ts";
 import type { Context } from "../context.ts";
@@ -152,7 +153,7 @@ async function goneProjects(
 }
 
 /** What is to be said of a project that cannot be found, if this host has seen points of it; else `undefined`. */
-async function goneProject(
+export async function goneProject(
   repository: Repository,
   project: string,
   { stateRoot: root, onStateTrouble = () => {} }: Context,
@@ -163,7 +164,9 @@ async function goneProject(
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
   return `project "${project}", of which this host has seen restore points of ${seen}, is missing: it was lost, or ` +
-    `erased elsewhere; if it was erased, remove "${pathOf(projectStateFolder(place))}"`;
+    `erased elsewhere; copy it back from a second repository with "varve copy", or, if it was erased, remove "${
+      pathOf(projectStateFolder(place))
+    }"`;
 }
 
 /** To be thrown on: says it where the error is that a project cannot be found which this host has seen points of. */
@@ -177,6 +180,16 @@ export async function sayIfProjectIsGone(
     if (state !== undefined) context.log.warn({}, state);
   }
   throw error;
+}
+
+/** Throws `damage` where this host has seen points of the project, which is not there: one of that name would hide the loss. */
+export async function assertNotGone(
+  repository: Repository,
+  project: string,
+  context: Context,
+): Promise<void> {
+  const state = await goneProject(repository, project, context);
+  if (state !== undefined) throw new VarveError("damage", `Cannot create project "${project}": ${state}`);
 }
 
 /** The same for who has to vouch for the project: to him it is damage. */
@@ -259,6 +272,7 @@ function notePlace(place: StatePlace, volume: string): NotePlace {
   return { file: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
 }
 
+/** A note that is none of the project's is kept aside: by it somebody may find out what was lost. */
 async function readSeen(
   project: Project,
   at: NotePlace,
@@ -269,7 +283,12 @@ async function readSeen(
   if (content === undefined) return { newest: null, missed: [] };
   const note = tryRead(content, readNoteContent);
   if (note !== undefined) return note;
-  log.warn({ path: pathOf(at.file) }, "this note was not written for this project; it is recreated");
+  const aside = pathOf(await putNoteAside(at.file).catch(() => at.file));
+  log.warn(
+    { path: aside },
+    `this note was not written for this project: it is kept as "${aside}" and recreated, ` +
+      "so the loss of a restore point recorded only there goes unnoticed",
+  );
   return { newest: null, missed: [] };
 }
 

@@ -51,8 +51,8 @@ export class RbdImage {
       throw notFound(name, `the pool "${spec.pool}" does not exist; see "ceph osd lspools"`);
     }
     if (info.status === "rejected") {
-      const list = [spec.pool, ...spec.namespace === undefined ? [] : [spec.namespace]].join("/");
-      throw missingOr(info.reason, `the image does not exist; see "rbd ls ${list}"`, name);
+      if (!isMissing(info.reason)) throw failed(`read "${name}"`, info.reason);
+      throw notFound(name, await whatIsMissing(spec, signal));
     }
     return new RbdImage(spec, {
       cluster: field(fsid, "fsid", "string"),
@@ -182,6 +182,16 @@ export class RbdImage {
 
 function nameOf(spec: RbdSpec): string {
   return `rbd:${imageText(spec)}`;
+}
+
+/** Of an image that is not there. */
+async function whatIsMissing({ pool, namespace }: RbdSpec, signal: AbortSignal): Promise<string> {
+  if (namespace === undefined) return `the image does not exist; see "rbd ls ${pool}"`;
+  const namespaces = await askCeph(["rbd", "namespace", "ls", `--pool=${pool}`], signal);
+  if (!Array.isArray(namespaces)) throw unexpected("namespaces");
+  return namespaces.some((found) => field(found, "name", "string") === namespace)
+    ? `the image does not exist; see "rbd ls ${pool}/${namespace}"`
+    : `the pool has no namespace "${namespace}"; see "rbd namespace ls ${pool}"`;
 }
 
 /** Each word with its option, so that none is taken for something else. */

@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import { isatty } from "node:tty";
 import { promisify } from "node:util";
-import { describeError, UsageError, VarveError } from "../errors.ts";
+import { UsageError, VarveError } from "../errors.ts";
 import { ByteReader } from "../os/byte_reader.ts";
 import { Producer, type ProducerOptions } from "../os/child.ts";
 import { type Input, producerInput } from "../os/input.ts";
@@ -57,7 +57,7 @@ async function openImage(
 ): Promise<Source> {
   const image = await RbdImage.open(spec, signal);
   const { snapshot } = spec;
-  if (format === "raw") return await RbdExportSource.open(image, { snapshot, signal, warn });
+  if (format === "raw") return await RbdExportSource.open(image, { snapshot, signal });
   return new RbdSource(image, { snapshot, isFull, signal, warn });
 }
 
@@ -124,7 +124,7 @@ function openForReading(path: string, signal: AbortSignal): Promise<number> {
     fs.open(path, "r", (cause, fd) => {
       signal.removeEventListener("abort", onAbort);
       if (cause) {
-        return reject(new VarveError("failed", `Cannot open "${path}": ${describeError(cause)}`, { cause }));
+        return reject(new VarveError("failed", `Cannot open "${path}"`, { cause }));
       }
       if (signal.aborted) fs.closeSync(fd);
       resolve(fd);

@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { describeError } from "../errors.ts";
+import { idsDiffer } from "../format/source_ids.ts";
 import type { Input } from "../os/input.ts";
 import type { RbdImage, RbdSnapshot } from "../rbd/image.ts";
 import type { RbdReader } from "../rbd/reader.ts";
@@ -59,6 +60,12 @@ export class RbdSource implements Source {
     const { sourceId } = this.#image;
     const { snapshot, reason } = chooseSince({ sourceId, to, snapshots }, points);
     this.#since = snapshot;
+    const [last] = points;
+    if (snapshot !== undefined && idsDiffer(last?.source_id, sourceId)) {
+      this.#options.warn(
+        `the restore point before this one, ${last!.backup}, is of another image than "${this.#image.name}"`,
+      );
+    }
     if (reason !== undefined) this.#options.warn(`"${this.#image.name}" is backed up in full: ${reason}`);
   }
 

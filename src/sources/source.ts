@@ -67,6 +67,8 @@ export interface Source {
    * began at. Never throws.
    */
   committed?(state: { isAlone: boolean }): Promise<void>;
+  /** Of a source that is all bytes of one snapshot: which one. */
+  readonly ids?: SourceIds | undefined;
   /** The path, where the source is the bytes of a regular file. */
   readonly file?: string | undefined;
   /** Bytes read so far. */

@@ -1,7 +1,15 @@
 /** A store in memory: for tests and simulations, and the shortest account of what the interface means. */
 import { MissingError } from "../errors.ts";
 import { assertPrefix, assertRange, checkKey } from "./key.ts";
-import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "./store.ts";
+import type {
+  DeleteFailure,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  PutOptions,
+  RequestOptions,
+  Store,
+} from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly url: string;
@@ -23,9 +31,10 @@ export class MemoryStore implements Store {
     return object.bytes.slice(range?.offset ?? 0, range && range.offset + range.length);
   }
 
-  async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
+  async put(key: string, body: Uint8Array, { signal, ifAbsent }: PutOptions = {}): Promise<void> {
     checkKey(key);
     signal?.throwIfAborted();
+    if (ifAbsent === true && this.#objects.has(key)) return;
     this.#objects.set(key, { bytes: new Uint8Array(body), modifiedMs: this.#now() });
   }
 

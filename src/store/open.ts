@@ -25,6 +25,8 @@ interface OpenStoreOptions {
   s3TimeoutMs?: number | undefined;
   /** How long a store that answers nothing well is waited for. */
   retryForMs?: number | undefined;
+  /** The option or variable that names it, for messages. */
+  origin?: string | undefined;
   /** No more than so much is sent and received. */
   bytesPerSecond?: number | undefined;
   /** Told each attempt that failed (`debug`), and when the store goes, stays away and is back (`warn`). */
@@ -43,7 +45,7 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
   const { bytesPerSecond, onWarning, onRequest } = options;
   const opened = /^s3:/i.test(url)
     ? await openS3(url, options)
-    : new DirectoryStore(directoryOf(url), { onWarning });
+    : new DirectoryStore(directoryOf(url, options), { onWarning });
   const now = () => performance.now();
   const store = onRequest === undefined ? opened : traceRequests(opened, { onRequest, now });
   const limited = bytesPerSecond === undefined ? store : limitRate(store, {
@@ -62,16 +64,18 @@ export async function openStore(url: string, options: OpenStoreOptions): Promise
 
 async function openS3(
   url: string,
-  { s3Endpoint, s3Profile, s3Addressing, s3TimeoutMs, onWarning }: OpenStoreOptions,
+  { s3Endpoint, s3Profile, s3Addressing, s3TimeoutMs, onWarning, origin }: OpenStoreOptions,
 ): Promise<Store> {
   const [, bucket = "", prefix = ""] = /^s3:\/\/([a-z0-9._-]+)(?:\/(.*?))?\/*$/i.exec(url) ?? [];
   // The text may hold a secret, if someone wrote one in front of an "@": it is not repeated.
   if (bucket === "") {
-    throw new UsageError('Cannot open the store: an S3 store is written "s3://bucket/prefix"');
+    throw new UsageError(`Cannot open ${storeOf(origin)}: an S3 store is written "s3://bucket/prefix"`);
   }
   if (!/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/i.test(bucket)) {
     throw new UsageError(
-      `Cannot open the store: "${bucket}" is not a valid bucket name; expected 3 to 63 letters, digits, dots and ` +
+      `Cannot open ${
+        storeOf(origin)
+      }: "${bucket}" is not a valid bucket name; expected 3 to 63 letters, digits, dots and ` +
         `hyphens, starting and ending with a letter or digit`,
     );
   }
@@ -87,8 +91,12 @@ async function openS3(
   return new S3Store(new S3Bucket(bucket, connected, { limitMs: s3TimeoutMs }), prefix);
 }
 
-function directoryOf(url: string): string {
-  if (url === "") throw new UsageError("Cannot open the store: its path is empty");
+function storeOf(origin: string | undefined): string {
+  return origin === undefined ? "the store" : `the store of ${origin}`;
+}
+
+function directoryOf(url: string, { origin }: OpenStoreOptions): string {
+  if (url === "") throw new UsageError(`Cannot open ${storeOf(origin)}: its path is empty`);
   if (/^file:/i.test(url)) return pathOf(url);
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url) ?? [];
   if (scheme === undefined) return resolve(url);

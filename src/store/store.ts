@@ -22,6 +22,14 @@ export interface GetOptions extends RequestOptions {
   into?: Uint8Array | undefined;
 }
 
+export interface PutOptions extends RequestOptions {
+  /**
+   * Leaves an object of that key as it is, if there is one: the caller reads back which one it is. A store that cannot do
+   * that in one step replaces it.
+   */
+  ifAbsent?: boolean | undefined;
+}
+
 export interface ListOptions extends RequestOptions {
   /** Only keys that sort after this one. */
   after?: string | undefined;
@@ -102,8 +110,11 @@ export interface Store {
    */
   get(key: string, options?: GetOptions): Promise<Uint8Array>;
 
-  /** `body` may be backed by shared memory and must not change until the promise settles. Replaces what is there. */
-  put(key: string, body: Uint8Array, options?: RequestOptions): Promise<void>;
+  /**
+   * `body` may be backed by shared memory and must not change until the promise settles. Replaces what is there, unless
+   * `ifAbsent` is set.
+   */
+  put(key: string, body: Uint8Array, options?: PutOptions): Promise<void>;
 
   /** `undefined` where there is definitely no such object: what does not say so for certain is asked again in another way. */
   head(key: string, options?: RequestOptions): Promise<ObjectInfo | undefined>;

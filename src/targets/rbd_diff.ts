@@ -8,6 +8,7 @@ import { VarveError } from "../errors.ts";
 import { concat, utf8 } from "../util/bytes.ts";
 import { openFd } from "../os/fd.ts";
 import { assertCreatable } from "./new_file.ts";
+import { assertFileUnused } from "./regular_file.ts";
 import { standardOutput, StreamTarget, unlessAborted } from "./stream.ts";
 import type { Target } from "./target.ts";
 
@@ -22,19 +23,27 @@ export interface DiffOptions {
 export interface RbdDiffOptions extends DiffOptions {
   /** Only to count what it would hold: nothing is made or written. */
   dryRun: boolean;
+  /** Also overwrite a file that has content, or that a loop device uses. */
+  force: boolean;
   signal: AbortSignal;
 }
 
-/** `name` is a file to make or overwrite, a FIFO, or `-` for standard output. */
+/**
+ * `name` is a new or empty file, a FIFO, or `-` for standard output. Throws `VarveError` for a block device, whose content a
+ * stream of differences would destroy, and for a file that has content without `force`.
+ */
 export async function openRbdDiffTarget(name: string, options: RbdDiffOptions): Promise<Target> {
   return new RbdDiffTarget(await openOutput(name, options), options);
 }
 
-async function openOutput(name: string, { dryRun, signal }: RbdDiffOptions): Promise<StreamTarget> {
+async function openOutput(name: string, { dryRun, force, signal }: RbdDiffOptions): Promise<StreamTarget> {
   if (name === "-") return standardOutput({ startOffset: 0, signal });
-  if (!fs.existsSync(name)) assertCreatable(name);
+  const { O_WRONLY, O_CREAT, O_TRUNC } = fs.constants;
   try {
-    const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_TRUNC;
+    const present = fs.statSync(name, { throwIfNoEntry: false });
+    if (present === undefined) assertCreatable(name);
+    else assertWritable(name, { present, force });
+    const flags = O_WRONLY | (present === undefined ? O_CREAT : present.isFile() ? O_TRUNC : 0);
     const path = dryRun ? devNull : name;
     return new StreamTarget(await unlessAborted(openFd(path, flags, 0o600), signal), {
       name,
@@ -42,8 +51,26 @@ async function openOutput(name: string, { dryRun, signal }: RbdDiffOptions): Pro
       signal,
     });
   } catch (cause) {
+    if (cause instanceof VarveError) throw cause;
     throw new VarveError("failed", `Cannot write the stream "${name}"`, { cause });
   }
+}
+
+function assertWritable(name: string, { present, force }: { present: fs.Stats; force: boolean }): void {
+  if (present.isBlockDevice()) {
+    throw new VarveError(
+      "failed",
+      `Cannot restore to "${name}": it is a block device; write the stream to a file, a FIFO or standard output, ` +
+        `or use --format raw`,
+    );
+  }
+  if (!present.isFile() || force) return;
+  assertFileUnused(name);
+  if (present.size === 0) return;
+  throw new VarveError(
+    "failed",
+    `Cannot restore to "${name}": it has ${present.size} bytes; use --force to overwrite it`,
+  );
 }
 
 /** Begins its stream with the first record: where nothing can be restored, nothing is written. */

@@ -31,7 +31,7 @@ interface FileOptions {
  * without `force`.
  */
 export async function openRegularFile(name: string, options: FileOptions): Promise<Target> {
-  if (!options.readOnly) assertUnused(name, options);
+  if (!options.readOnly && options.presentBytes !== undefined && !options.force) assertFileUnused(name);
   assertNotLarger(name, options);
   if (options.readOnly) return await openToCompare(name, options);
   const presentBytes = options.presentBytes ?? 0;
@@ -73,8 +73,8 @@ function assertNotLarger(name: string, { presentBytes = 0, sizeBytes, ending }: 
   );
 }
 
-function assertUnused(name: string, options: FileOptions): void {
-  if (options.presentBytes === undefined || options.force) return;
+/** Throws `VarveError` if a loop device uses the file. */
+export function assertFileUnused(name: string): void {
   const use = describeFileUse(name);
   if (use === undefined) return;
   throw new VarveError(

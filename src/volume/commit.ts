@@ -36,7 +36,9 @@ export async function commitManifest(
     project.assertNotErased({ signal: context.signal }),
     condemned.assertUnseen(lease),
   ]);
-  const info = { ...manifest.info, lease_ms: lease.startedMs ?? undefined };
+  // A file system tells fractions. Earlier is on the safe side: what a gc condemned since is looked at.
+  const lease_ms = lease.startedMs === null ? undefined : Math.floor(lease.startedMs);
+  const info = { ...manifest.info, lease_ms };
   try {
     await lease.send((options) => writeManifest(project, { ...manifest, info }, options));
   } catch (error) {

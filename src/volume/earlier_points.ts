@@ -3,7 +3,6 @@ import type { DamageError } from "../errors.ts";
 import { equalBytes } from "../util/bytes.ts";
 import { snapshotFromJson, type SnapshotJson, snapshotText } from "../format/snapshot_name.ts";
 import type { ManifestInfo } from "../format/manifest.ts";
-import { idsMatch } from "../format/source_ids.ts";
 import type { EarlierPoint } from "../sources/source.ts";
 import { readPoints } from "../project/read_points.ts";
 import type { Context } from "../context.ts";
@@ -66,31 +65,26 @@ export function isOfSnapshot({ to_snapshot }: Pick<EarlierPoint, "to_snapshot">,
 }
 
 /**
- * A line that says which of the new points' snapshots are called as those of older points; `undefined` where none is. Where
- * ids say that it is the same snapshot there is nothing to say.
+ * A line that says which of the new points' snapshots are called as those of older points; `undefined` where none is. A point
+ * that has its snapshot's id is told from others by that, whatever they are called.
  */
 export async function namesUsedAgain(
   earlier: EarlierPoints,
   made: readonly ManifestInfo[],
   context: Context,
 ): Promise<string | undefined> {
-  const named = made.filter(({ to_snapshot }) => to_snapshot !== null);
+  const named = made.filter((point) => point.to_snapshot !== null && point.source_snapshot_id === undefined);
   if (named.length === 0) return undefined;
   const { points } = await earlier.read(context);
-  const used = named.filter((point) => points.some((old) => isCalledAs(old, point)));
+  const used = named.filter(({ to_snapshot }) =>
+    points.some((old) => isOfSnapshot(old, snapshotFromJson(to_snapshot)!))
+  );
   if (used.length === 0) return undefined;
   const names = used.slice(0, MAX_NAMES).map(({ to_snapshot }) => `"${nameText(to_snapshot)}"`).join(", ");
   const more = used.length > MAX_NAMES ? ` and ${used.length - MAX_NAMES} more` : "";
   const { project, volume } = used[0]!;
   return `"${project}/${volume}" already has restore points of snapshots named ${names}${more}; an incremental stream from ` +
     `such a name may need --base`;
-}
-
-/** Whether another snapshot, for all that is known, has the same name. */
-function isCalledAs(old: EarlierPoint, point: ManifestInfo): boolean {
-  if (!isOfSnapshot(old, snapshotFromJson(point.to_snapshot)!)) return false;
-  return !idsMatch(old.source_id, point.source_id) ||
-    !idsMatch(old.source_snapshot_id, point.source_snapshot_id);
 }
 
 function nameText(name: SnapshotJson): string {

@@ -25,7 +25,7 @@ export async function prepareSource(
 }
 
 /** Names a volume among those of all repositories. */
-export function volumeId(project: Project, volume: string): string {
+function volumeId(project: Project, volume: string): string {
   return `${project.repositoryId}/${project.name}/${volume}`;
 }
 

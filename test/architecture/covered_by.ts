@@ -25,6 +25,7 @@ export const COVERED_BY: Readonly<Record<string, string>> = {
   "src/cli/commands/verify.ts": "test/e2e/verify_source.test.ts",
   "src/cli/log_options.ts": "test/cli/commands/program.test.ts",
   "src/cli/no_repository.ts": "test/e2e/not_found.test.ts",
+  "src/cli/outer_repository.ts": "test/e2e/init.test.ts",
   "src/cli/problems.ts": "test/e2e/failures_catalog.test.ts",
   "src/cli/root.ts": "test/cli/commands/program.test.ts",
   "src/cli/sample.ts": "test/e2e/rbd_check_sample.test.ts",

@@ -216,6 +216,69 @@ describe("varve list and show", () => {
     expect(stdout).toMatch(/^Held +yes: a\\x1b\[31m\\x07b$/m);
   });
 
+  test("hold says which reason it replaces", () => {
+    expect(varve(["hold", "acme/disk@latest", "--reason", "a"], { env }).stderr).toBe("");
+    expect(varve(["hold", "acme/disk@latest", "--reason", "b"], { env }).stderr).toMatch(
+      /^acme\/disk@\S+: the former reason was "a"\n$/,
+    );
+    varve(["release", "acme/disk@latest"], { env });
+  });
+
+  test("what cannot name a repository is said with the option or variable that gave it", () => {
+    const cases: [VARVE_REPO: string, args: string[], line: string][] = [
+      ["", ["list"], "Cannot open the store of VARVE_REPO: its path is empty"],
+      [
+        "s3:/x/y",
+        ["list"],
+        'Cannot open the store of VARVE_REPO: an S3 store is written "s3://bucket/prefix"',
+      ],
+      ["", ["list", "--repo", "s3:x"], 'Cannot open the store of --repo: an S3 store is written "s3:'],
+      [repo, ["copy", "acme", "--to", ""], "Cannot open the store of --to: its path is empty"],
+      [
+        repo,
+        ["repair", "acme", "--from-repo", ""],
+        "Cannot open the store of --from-repo: its path is empty",
+      ],
+      [
+        repo,
+        ["gc", "acme/disk"],
+        'Cannot use "acme/disk" as a project: expected a project without a volume, so no "/"',
+      ],
+    ];
+    for (const [VARVE_REPO, args, line] of cases) {
+      const { code, stderr } = varve(args, { env: { ...env, VARVE_REPO } });
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(`varve: ${line}`) });
+    }
+  });
+
+  test("a source that cannot be opened is a line without the runtime's own words", () => {
+    for (
+      const args of [["verify", "acme/disk", "--source"], ["repair", "acme", "--source"], [
+        "backup",
+        "acme/x",
+      ]]
+    ) {
+      for (
+        const [path, why] of [["/none", "no such file or directory (ENOENT)"], [
+          `${volume}/x`,
+          "not a directory (ENOTDIR)",
+        ]]
+      ) {
+        const { code, stderr } = varve([...args, path!], { env });
+        const wanted = args[0] === "repair" ? [0, ""] : [1, `varve: Cannot open "${path}": ${why}\n`];
+        expect([code, stderr]).toEqual(wanted as [number, string]);
+      }
+    }
+  });
+
+  test("the time that a backup took begins before its source does", () => {
+    const producer = ["--exec", "--", "sh", "-c", "sleep 1; echo x"];
+    const { stdout } = varve(["--json", "backup", "acme/slow", "--format", "raw", ...producer], { env });
+    const made = JSON.parse(stdout);
+    expect(made.duration_s).toBeGreaterThanOrEqual(1);
+    expect(Number.isInteger(json(["show", "acme/slow"]).lease_ms)).toBe(true);
+  });
+
   test("show prints one field when it is asked for", () => {
     const field = (name: string) => varve(["show", "acme/disk", "--field", name], { env });
     expect(field("size_bytes").stdout).toBe(`${VOLUME_BYTES}\n`);

@@ -115,7 +115,13 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     ok(SCRIPT, image, volume);
     ok("rbd", "snap", "rm", "--no-progress", image, "--snap", snapshots()[0]!);
     write();
-    ok(SCRIPT, image, volume);
+    const { status, stderr } = call(SCRIPT, image, volume);
+    expect({ status, stderr }).toEqual({
+      status: 0,
+      stderr:
+        `rbd-backup: ${image} (${volume}): sending the full image: it no longer has the snapshot of any ` +
+        "recent restore point\n",
+    });
     expect(backups()).toMatchObject([{ from_snapshot: null }, {
       from_snapshot: null,
       to_snapshot: snapshots()[0],
@@ -123,24 +129,54 @@ describeWith(["Ceph"], "examples/rbd-backup.sh", () => {
     expectRestored();
   }, TEST_LIMIT_MS);
 
+  const exportOf = (snapshot: string) =>
+    ["rbd", "export-diff", "--no-progress", `${image}@${snapshot}`, "-"] as const;
+
   test("a snapshot of another name is a base, and stays", () => {
     ok("rbd", "snap", "create", "--no-progress", `${image}@monday`);
-    ok(
-      "varve",
-      "backup",
-      volume,
-      "--exec",
-      "--",
-      "rbd",
-      "export-diff",
-      "--no-progress",
-      `${image}@monday`,
-      "-",
-    );
+    ok("varve", "backup", volume, `rbd:${image}@monday`, "--quiet");
     write();
     ok(SCRIPT, image, volume);
     expect(snapshots()).toEqual(["monday", expect.stringMatching(OWN)]);
     expect(backups()).toMatchObject([{}, { from_snapshot: "monday" }]);
+    expectRestored();
+  }, TEST_LIMIT_MS);
+
+  test(
+    "a point that does not say of which image it is is no base, though another image has its snapshot",
+    () => {
+      ok("rbd", "snap", "create", "--no-progress", `${image}@monday`);
+      ok("varve", "backup", volume, "--exec", "--", ...exportOf("monday"));
+      ok("rbd", "snap", "rm", "--no-progress", `${image}@monday`);
+      ok("rbd", "rm", "--no-progress", image);
+      ok("rbd", "create", "--size", `${IMAGE_BYTES}B`, image);
+      write();
+      ok("rbd", "snap", "create", "--no-progress", `${image}@monday`);
+      write();
+      expect(call(SCRIPT, image, volume)).toMatchObject({
+        status: 0,
+        stderr:
+          `rbd-backup: ${image} (${volume}): the backup of the snapshot monday does not say which image it ` +
+          "is of, and is no base\n",
+      });
+      expect(backups()).toMatchObject([{}, { from_snapshot: null }]);
+      expectRestored();
+      write();
+      const [, last] = snapshots();
+      ok(SCRIPT, image, volume);
+      expect(backups().at(-1)).toMatchObject({ from_snapshot: last });
+      expectRestored();
+    },
+    TEST_LIMIT_MS,
+  );
+
+  test("a snapshot that was made by a command that failed is removed", () => {
+    expect(nightWith(`[[ "$1 $2" != "snap create" ]] || { /usr/bin/rbd "$@"; echo lost >&2; exit 110; }`))
+      .toMatchObject({
+        status: 20,
+        stderr: `rbd-backup: ${image} (${volume}): cannot make a snapshot: lost\n`,
+      });
+    expect(snapshots()).toEqual([]);
   }, TEST_LIMIT_MS);
 
   test("a night that fails leaves the older snapshot, and the next one goes on from it", () => {

@@ -20,7 +20,7 @@ function file(name: string, content: string | Uint8Array, mode = 0o600): string 
 /** What is read, and what is said of it. */
 function read(options: SecretOptions, env: Record<string, string> = {}) {
   const warnings: string[] = [];
-  return { secrets: readSecrets(options, env, (line) => warnings.push(line)), warnings };
+  return { ...readSecrets(options, env, (line) => warnings.push(line)), warnings };
 }
 
 function failure(options: SecretOptions, env: Record<string, string> = {}): string {
@@ -36,7 +36,7 @@ const phrase = (text: string | Uint8Array) =>
   ({ kind: "passphrase", passphrase: typeof text === "string" ? utf8(text) : text }) as const;
 
 test("readSecrets() returns nothing when nothing is given", () => {
-  expect(read({}, { HOME: "/root" })).toEqual({ secrets: [], warnings: [] });
+  expect(read({}, { HOME: "/root" })).toEqual({ secrets: [], preferred: [], warnings: [] });
 });
 
 test("readSecrets() cuts exactly one newline from a passphrase file, and takes all other bytes as they are", () => {
@@ -50,6 +50,7 @@ test("readSecrets() cuts exactly one newline from a passphrase file, and takes a
   for (const [content, passphrase] of contents) {
     expect(read({ passphraseFile: [file("pass", content)] })).toEqual({
       secrets: [phrase(passphrase)],
+      preferred: [phrase(passphrase)],
       warnings: [],
     });
   }
@@ -79,17 +80,41 @@ test("readSecrets() reads 32 bytes of a key file, and throws where there are not
   }
 });
 
-test("readSecrets() reads all that the options name, and the environment where they name none", () => {
+test("readSecrets() reads all that options and environment name, and prefers the options", () => {
   const [a, b] = [file("a", "a"), file("b", "b")];
   const keyFile = file("k", new Uint8Array(32));
   const key = { kind: "key-file", key: new Uint8Array(32) } as const;
   const env = { VARVE_PASSPHRASE_FILE: b, VARVE_KEY_FILE: keyFile, VARVE_PASSPHRASE: "c" };
-  expect(read({ passphraseFile: [a, b], keyFile: [keyFile] }, env).secrets).toEqual([
-    phrase("a"),
-    phrase("b"),
-    key,
-  ]);
-  expect(read({}, env).secrets).toEqual([phrase("b"), key, phrase("c")]);
+  const ofEnv = [phrase("b"), key, phrase("c")];
+  expect(read({ passphraseFile: [a], keyFile: [keyFile] }, env)).toEqual({
+    secrets: [phrase("a"), key, ...ofEnv],
+    preferred: [phrase("a"), key],
+    warnings: [],
+  });
+  expect(read({}, env)).toEqual({ secrets: ofEnv, preferred: ofEnv, warnings: [] });
+});
+
+test("readSecrets() goes on without the environment's where the options have some", () => {
+  const secrets = [phrase("a")];
+  expect(read({ passphraseFile: [file("a", "a")] }, { VARVE_KEY_FILE: "/none" })).toEqual({
+    secrets,
+    preferred: secrets,
+    warnings: [
+      'Cannot read the key file "/none": no such file or directory (ENOENT); only the secrets of the options are used',
+    ],
+  });
+});
+
+test("readSecrets() takes no file of more than a MiB, and reads no device to its end", () => {
+  const size = 1024 * 1024;
+  const long = new Uint8Array(size);
+  expect(read({ passphraseFile: [file("long", long)] }).secrets).toEqual([phrase(long)]);
+  for (const path of [file("longer", new Uint8Array(size + 1)), "/dev/zero"]) {
+    expect(failure({ passphraseFile: [path] })).toBe(
+      `Cannot use "${path}" as a passphrase file: it has more than ${size} bytes`,
+    );
+    expect(failure({ keyFile: [path] })).toContain("more than");
+  }
 });
 
 test("readSecrets() throws when what is set is empty or absent", () => {

@@ -50,6 +50,19 @@ describe("varve over all projects", () => {
     });
   }
 
+  test("the JSON of the error names those that were left out, and why", async () => {
+    const { stderr } = await repository.run(["--json", "list"]);
+    const { error } = JSON.parse(stderr.trimEnd().split("\n").at(-1)!);
+    expect(error).toMatchObject({
+      code: "wrong_secret",
+      skipped: [{
+        project: "beta",
+        code: "wrong_secret",
+        message: expect.stringContaining("needs a passphrase"),
+      }],
+    });
+  });
+
   test("damage to another one comes first, whatever is found first", async () => {
     const volumes = join(repository.url, "projects/gamma/keys");
     const [key] = await Array.fromAsync(new Bun.Glob("*").scan(volumes));

@@ -121,7 +121,7 @@ function expectDamage({ code, stderr }: { code: number | null; stderr: string },
     /^varve: Cannot read all of ".*": \d+ objects? named above cannot be read/,
   );
   // What this host had noted under a key that cannot be read any more is noted anew: a line of the log.
-  const said = lastLineText({ code, stderr }).split("\n").filter((line) => !line.includes("it is recreated"));
+  const said = lastLineText({ code, stderr }).split("\n").filter((line) => !line.includes("goes unnoticed"));
   expect({ code, lines: said }).toEqual({
     code: 3,
     lines: [...lines, last, ""],
@@ -171,7 +171,9 @@ describe("varve beside a damaged newest manifest", () => {
     ],
   ])("takes the newest that can be read for the latest, and says so, when %s", async (_, damage) => {
     damage(manifest(2));
-    expectDamage(await restore("latest", "tuesday"), ids[2]!);
+    const restored = await restore("latest", "tuesday");
+    expectDamage(restored, ids[2]!);
+    expect(restored.stderr).toEndWith(`; "${VOLUME}@${ids[1]}" was restored\n`);
     const listed = await list();
     expect(listed.ids.length).toBe(3);
     expectDamage(listed, ids[2]!);

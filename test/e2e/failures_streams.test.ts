@@ -206,37 +206,42 @@ describe("varve backup --exec", () => {
   beforeAll(() => writeFile(repository.path("good.diff"), GOOD));
 
   test("exits with 1 when the producer exits with 3 after a whole stream", async () => {
-    expectOneLine(await producing('cat "$1"; exit 3'), { code: 1, line: /Cannot run "sh".*code 3/ });
+    expectOneLine(await producing('cat "$1"; exit 3'), { code: 1, line: /Cannot complete "sh".*code 3/ });
     await expectNothingCommitted();
   });
 
   test("exits with 1 and passes on what the producer said when it fails", async () => {
     const { code, stderr } = await producing('cat "$1"; echo "rbd: pool is gone" >&2; exit 3');
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^rbd: pool is gone\nvarve: Cannot run "sh": [^\n]*code 3: rbd: pool is gone\n$/);
+    expect(stderr).toMatch(
+      /^rbd: pool is gone\nvarve: Cannot complete "sh": [^\n]*code 3: rbd: pool is gone\n$/,
+    );
     await expectNothingCommitted();
   });
 
   test("exits with 1 when a signal ends the producer after a whole stream", async () => {
-    expectOneLine(await producing('cat "$1"; kill -9 $$'), { code: 1, line: /Cannot run "sh".*SIGKILL/ });
+    expectOneLine(await producing('cat "$1"; kill -9 $$'), {
+      code: 1,
+      line: /Cannot complete "sh".*SIGKILL/,
+    });
     await expectNothingCommitted();
   });
 
   test("exits with 1 when the producer dies in the middle of the stream", async () => {
     const result = await producing('head -c 100000 "$1"; kill -9 $$');
-    expectOneLine(result, { code: 1, line: /Cannot run "sh".*SIGKILL/ });
+    expectOneLine(result, { code: 1, line: /Cannot complete "sh".*SIGKILL/ });
     await expectNothingCommitted();
   });
 
   test("exits with 1 when there is no such command", async () => {
     const result = await repository.run(["backup", VOLUME, "--exec", "--", "no-such-producer"]);
-    expectOneLine(result, { code: 1, line: /Cannot run "no-such-producer".*(not found|ENOENT)/ });
+    expectOneLine(result, { code: 1, line: /Cannot run "no-such-producer".*not found/ });
     await expectNothingCommitted();
   });
 
   test("exits with 1 when the source is not there", async () => {
     const result = await repository.run(["backup", VOLUME, repository.path("missing.diff")]);
-    expectOneLine(result, { code: 1, line: /Cannot open ".*missing\.diff".*ENOENT/ });
+    expectOneLine(result, { code: 1, line: /Cannot open ".*missing\.diff": no such file or directory/ });
     await expectNothingCommitted();
   });
 });

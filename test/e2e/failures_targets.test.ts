@@ -65,6 +65,11 @@ describe("varve restore writes nothing when the target", () => {
     expect(existsSync(repository.path("no"))).toBe(false);
   });
 
+  test("is an image, or standard output with an option of files", async () => {
+    expectOneLine(await restore("rbd:rbd/new"), { code: 2, line: /--exec -- rbd import - rbd\/new\n$/ });
+    expectOneLine(await restore("-", "--resize"), { code: 2, line: "--resize is for a file" });
+  });
+
   test("is a folder", async () => {
     mkdirSync(repository.path("folder"));
     const to = repository.path("folder");
@@ -102,10 +107,7 @@ describe("varve restore writes nothing when the target", () => {
   });
 
   test("is a device that takes nothing", async () => {
-    expectOneLine(await restore("/dev/full"), {
-      code: 1,
-      line: /Cannot write "\/dev\/full": no space left on device \(ENOSPC\)/,
-    });
+    expectOneLine(await restore("/dev/full"), { code: 1, line: /Cannot write "\/dev\/full": no space left/ });
   });
 
   test("would be another point, which there is not", async () => {
@@ -150,6 +152,31 @@ describe("varve restore to a file that is larger than the volume", () => {
   });
 });
 
+describe("varve restore --format rbd-diff", () => {
+  const stream = ["--format", "rbd-diff"];
+
+  test("leaves a file that has content, and overwrites it with --force", async () => {
+    const to = repository.path("kept.diff");
+    writeFileSync(to, "precious");
+    const line = `Cannot restore to "${to}": it has 8 bytes; use --force to overwrite it`;
+    expectOneLine(await restore(to, ...stream), { code: 1, line });
+    expect(readFileSync(to, "utf8")).toBe("precious");
+    expect(await restore(to, ...stream, "--force")).toMatchObject({ code: 0, stderr: "" });
+    expect(readFileSync(to).subarray(0, 12).toString()).toBe("rbd diff v1\n");
+  });
+
+  test("writes to a FIFO and to a new file", async () => {
+    const [fifo, copy, file] = ["fifo", "fifo.copy", "new.diff"].map((name) => repository.path(name));
+    const { codes, stderr } = await inShell(
+      `mkfifo '${fifo}'; cat '${fifo}' >'${copy}' & ` +
+        `varve restore ${VOLUME} ${stream.join(" ")} --quiet --to '${fifo}'; code=$?; wait; (exit $code)`,
+    );
+    expect({ codes, stderr }).toEqual({ codes: "0", stderr: "" });
+    expect(await restore(file!, ...stream)).toMatchObject({ code: 0, stderr: "" });
+    expect(readFileSync(copy!).equals(readFileSync(file!))).toBe(true);
+  });
+});
+
 test("varve restore tells by its exit code alone that it failed when standard error is closed", async () => {
   const { codes, stderr } = await inShell(`varve restore ${VOLUME} --to /dev/full 2>&-`);
   expect({ codes, stderr }).toEqual({ codes: "1", stderr: "" });
@@ -172,7 +199,7 @@ describeWith(["root"], "varve restore to a full file system", () => {
     const to = `${mount}/restored.img`;
     expectOneLine(await restore(to), {
       code: 1,
-      line: /Cannot write ".*restored.img" at offset \d+: no space left on device \(ENOSPC\)/,
+      line: /Cannot write ".*restored.img" at offset \d+: no space left/,
     });
     await repository.expectIntact();
   });
@@ -222,6 +249,28 @@ describeWith(["root", "filesystems"], "varve restore to a block device", () => {
     expect(runAsRoot(["blkid", "-o", "value", "-s", "TYPE", device])).toBe("ext4\n");
 
     expect(await restore(device, "--force")).toMatchObject({ code: 0, stderr: "" });
+    unmount(mount);
+  });
+
+  test("writes no stream of differences to it, nor to the file that it is made of", async () => {
+    attach(2 * BYTES.length);
+    runAsRoot(["mkfs.ext4", "-q", device]);
+    const mount = repository.path("mount");
+    mkdirSync(mount, { recursive: true });
+    runAsRoot(["mount", device, mount]);
+    const stream = ["--format", "rbd-diff"];
+    for (const options of [stream, [...stream, "--force"], [...stream, "--dry-run"]]) {
+      expectOneLine(await restore(device, ...options), {
+        code: 1,
+        line: `Cannot restore to "${device}": it is a block device; write the stream to a file`,
+      });
+    }
+    expectOneLine(await restore(image, ...stream), {
+      code: 1,
+      line:
+        `Cannot restore to "${image}": it is the file behind ${device}, which is mounted at "${mount}"; use --force`,
+    });
+    expect(runAsRoot(["blkid", "-p", "-o", "value", "-s", "TYPE", device])).toBe("ext4\n");
     unmount(mount);
   });
 

@@ -296,7 +296,8 @@ describeWith(["MinIO"], "varve forget that is interrupted while its deletion is 
       proxy.reset();
       expectOneLine(await repository.run(["hold", `acme/db@${backup}`, "--reason", "legal"]), {
         code: 11,
-        line: /^varve: Cannot guarantee the hold on ".*": a forget running on ".*" may not have seen it/,
+        line:
+          /^varve: Cannot guarantee the hold on ".*": a forget running on ".*" may not have seen the hold/,
       });
     } finally {
       proxy.goAway();

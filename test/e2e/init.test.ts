@@ -1,5 +1,5 @@
 /** What is made on purpose, and by nothing else: repositories and projects. And what keys a project is believed to have. */
-import { beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   cpSync,
@@ -15,6 +15,9 @@ import { encodeCheckedJson } from "../../src/format/checked_json.ts";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { noise } from "../kit/engine.ts";
+import { describeWith } from "../kit/parts.ts";
+import { type Place, PLACES } from "../kit/places.ts";
+import { RUN_LIMIT_MS } from "../kit/repository.ts";
 import { Terminal } from "../kit/terminal.ts";
 import { scratchFolder } from "../kit/scratch.ts";
 import { Workbench } from "../kit/workbench.ts";
@@ -93,6 +96,55 @@ describe("varve init", () => {
     }
   });
 
+  test("makes nothing where a part of it is there already, and says so, whatever secret it has", async () => {
+    const bench = newBench("there");
+    await bench.json(["init", "acme", "beta"], { env: sealed(bench) });
+    await backUp(bench, "acme/db", sealed(bench));
+    const cases: [words: string[], state: RegExp][] = [
+      [[], /^varve: Cannot create a repository in ".*": it already has one\n$/],
+      [["zeta", "acme", "eta"], /"acme".*: it already exists; "zeta", "eta" were not created either\n$/],
+    ];
+    for (const [words, state] of cases) {
+      for (const env of [{}, sealed(bench), { VARVE_PASSPHRASE_FILE: bench.path("other") }]) {
+        if (words.length > 0 && !("VARVE_PASSPHRASE_FILE" in env)) continue;
+        const { code, stderr } = await bench.run(["init", ...words], { env });
+        expect({ code, stderr }).toEqual({ code: 11, stderr: expect.stringMatching(state) });
+      }
+    }
+    expect(readdirSync(bench.path("repository/projects")).sort()).toEqual(["acme", "beta"]);
+  });
+
+  test("takes the secret of the options before that of the environment, which opens projects too", async () => {
+    const bench = newBench("options");
+    await bench.json(["init", "acme"], { env: sealed(bench) });
+    await backUp(bench, "acme/db", sealed(bench));
+    const words = ["--passphrase-file", bench.path("other")];
+    await bench.json(["init", "beta", ...words], { env: sealed(bench) });
+    expect((await bench.run(["list", "acme", ...words], { env: sealed(bench) })).code).toBe(0);
+    expect((await bench.run(["list", "acme", ...words])).code).toBe(13);
+    expect((await bench.run(["list", "beta"], { env: sealed(bench) })).code).toBe(13);
+    const lost = { VARVE_PASSPHRASE_FILE: bench.path("none") };
+    expect(await bench.run(["list", "beta", ...words], { env: lost })).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("only the secrets of the options are used"),
+    });
+  });
+
+  test("says what to do about a varve.json that is damaged, and makes none in its place", async () => {
+    const bench = newBench("damaged");
+    await bench.json(["init", "acme"], { env: sealed(bench) });
+    for (const text of ["", "{}", "garbage"]) {
+      writeFileSync(bench.path("repository/varve.json"), text);
+      for (const words of [["list"], ["init"], ["init", "beta"]]) {
+        const { code, stderr } = await bench.run(words, { env: sealed(bench) });
+        expect({ code, stderr }).toEqual({
+          code: 3,
+          stderr: expect.stringMatching(/restore it from a copy, or remove it and run "varve init"/),
+        });
+      }
+    }
+  });
+
   test("goes on with the chunk size of the backups where varve.json is lost", async () => {
     const bench = newBench("lost");
     await bench.json(["init", "acme", "--chunk-size", "64K"], { env: sealed(bench) });
@@ -104,11 +156,82 @@ describe("varve init", () => {
       code: 13,
       stderr: expect.stringContaining("it has projects of unknown chunk size"),
     });
-    const made = await bench.json(["init"], { env: sealed(bench) });
-    expect(made).toMatchObject({ chunk_size_bytes: 65_536 });
+    expect((await bench.run(["init"], { env: { ...sealed(bench), VARVE_KEY_FILE: "" } })).code).toBe(2);
+    const again = await bench.run(["init", "acme", "beta"], { env: sealed(bench) });
+    expect({ code: again.code, stderr: again.stderr }).toEqual({
+      code: 11,
+      stderr: expect.stringMatching(
+        /lost its "varve.json"; recreate that with "varve init" without a project\n$/,
+      ),
+    });
+    expect((await bench.run(["list"], { env: sealed(bench) })).stderr).toMatch(
+      /its "varve.json" is missing, but its projects are there \("acme"\): restore it from a copy, or /,
+    );
+    const made = await bench.run(["init", "beta", "--json"], { env: sealed(bench) });
+    expect(JSON.parse(made.stdout)).toMatchObject({ chunk_size_bytes: 65_536 });
+    expect(made.stderr).toContain('its projects are there: \\"acme\\"');
     await bench.json(["restore", "acme/db", "--to", bench.path("back.img")], { env: sealed(bench) });
     expect(Buffer.compare(await Bun.file(bench.path("back.img")).bytes(), BYTES)).toBe(0);
   });
+});
+
+for (const [name, parts, start] of PLACES) {
+  describeWith(parts, `varve init in ${name}`, () => {
+    let place: Place;
+    let bench: Workbench;
+    beforeAll(async () => {
+      place = await start();
+      const at = join(folder, `init in ${name}`);
+      mkdirSync(at);
+      bench = new Workbench(at, place.env);
+    });
+    afterAll(() => place?.stop());
+
+    test("makes one repository of several at once, and the others say conflict", async () => {
+      const sizes = [64, 128, 256, 512].map((kib) => kib * 1024);
+      const runs = await Promise.all(
+        sizes.map((size, at) => bench.run(["init", `p${at}`, "--no-encryption", "--chunk-size", `${size}`])),
+      );
+      const won = runs.findIndex(({ code }) => code === 0);
+      expect(runs.map(({ code }) => code)).toEqual(sizes.map((_, at) => at === won ? 0 : 11));
+      expect(runs.map(({ stderr }) => stderr).join("")).not.toContain("    at ");
+      expect(await bench.json<object[]>(["list"])).toEqual([]);
+      const report = await bench.json(["init", "more", "--no-encryption"]);
+      expect(report).toMatchObject({ chunk_size_bytes: sizes[won]! });
+    }, RUN_LIMIT_MS);
+
+    test("makes none below the projects of another, and names that", async () => {
+      const outer = bench.env.VARVE_REPO!.replace(/\/$/, "");
+      const before = (await place.keys()).toSorted();
+      for (const inner of ["projects", "projects/acme", "projects/acme/chunks/00/deep/"]) {
+        const { code, stderr } = await bench.run([
+          "init",
+          "x",
+          "--no-encryption",
+          "--repo",
+          `${outer}/${inner}`,
+        ]);
+        expect({ code, stderr }).toEqual({
+          code: 11,
+          stderr: expect.stringContaining(
+            `it is inside the repository "${outer}"; choose another location\n`,
+          ),
+        });
+      }
+      expect((await place.keys()).toSorted()).toEqual(before);
+      expect((await bench.run(["init", "--repo", `${outer}/beside/projects`])).code).toBe(0);
+    }, RUN_LIMIT_MS);
+  });
+}
+
+test("varve init makes no project that is called like a backup", async () => {
+  const bench = newBench("backup-id");
+  const { code, stderr } = await bench.run(["init", "20261129T050502000Z-1b4fa8a0", "--no-encryption"]);
+  expect({ code, stderr }).toEqual({
+    code: 2,
+    stderr: expect.stringContaining("it looks like the id of a restore point"),
+  });
+  expect(existsSync(bench.path("repository"))).toBe(false);
 });
 
 describe("a backup", () => {
@@ -279,8 +402,16 @@ describe("a project that this host knows as encrypted", () => {
     });
     expect(first.code).toBe(0);
     expect(first.stderr).toContain("is not encrypted, so the given secret protects nothing");
+    // It is worth no line where nobody has named the project.
+    const all = await bench.run(["verify"], {
+      env: { ...sealed(bench), XDG_STATE_HOME: bench.path("fourth") },
+    });
+    expect({ code: all.code, stderr: all.stderr }).toEqual({ code: 0, stderr: "" });
     // But where it is made anew, on purpose, it is another one.
     rmSync(bench.path("repository/projects/acme"), { recursive: true });
+    const refused = await bench.run(["init", "acme", "--no-encryption"]);
+    expect(refused.code).toBe(3);
+    rmSync(/remove "([^"]+)"/.exec(refused.stderr)![1]!, { recursive: true });
     expect((await bench.run(["init", "acme", "--no-encryption"])).code).toBe(0);
     expect((await backUp(bench, "acme/new")).code).toBe(0);
   });

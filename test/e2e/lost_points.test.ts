@@ -171,9 +171,25 @@ describe("more than a point that is gone", () => {
       expect({ args, code: result.code }).toEqual({ args, code });
       expect(result.stderr).toContain(text);
     }
+    // Nor is one of that name made, which would hide the loss.
+    for (
+      const args of [["backup", "beta/db", "--format", "raw", "-"], [
+        "init",
+        "gamma",
+        "beta",
+        "--no-encryption",
+      ]]
+    ) {
+      const result = await run(args);
+      expect({ args, code: result.code }).toEqual({ args, code: args[0] === "init" ? 3 : 4 });
+      expect(result.stderr).toContain(text);
+      expect(result.stderr).not.toContain("varve init");
+    }
+    expect(existsSync(folder("gamma"))).toBe(false);
     const { stderr } = await run(["verify", "beta"]);
     rmSync(/remove "([^"]+)"/.exec(stderr)![1]!, { recursive: true });
     expect((await run(["verify"])).code).toBe(0);
+    expect((await run(["init", "beta", "--no-encryption"])).code).toBe(0);
   });
 
   test("a store that was put back to yesterday: all that was made since", async () => {
@@ -211,6 +227,8 @@ describe("what this host has seen", () => {
     const distrusted = await run(["list"]);
     expect(distrusted.code).toBe(0);
     expect(distrusted.stderr).toContain("this note was not written for this project");
+    expect(readFileSync(`${note}.other`).equals(readFileSync(deep))).toBe(true);
+    expect((await run(["list"])).stderr).not.toContain("this note");
     writeFileSync(note, whole);
     expect((await run(["verify"])).code).toBe(3);
   });

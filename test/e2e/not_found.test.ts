@@ -47,6 +47,11 @@ describe("a name that does not exist is exit code 4, with what there is instead"
     });
   }
 
+  test("varve show of the beginning of several ids", async () => {
+    await repository.backUp("acme/db", noise(CHUNK_BYTES, 2));
+    expectOneLine(await repository.run(["show", "acme/db@2"]), { code: 4, line: /2 restore points match; / });
+  });
+
   test("varve copy to the same repository, by whatever name, is refused", async () => {
     await symlink(repository.url, repository.path("alias"));
     for (const to of [repository.url, repository.path("alias")]) {

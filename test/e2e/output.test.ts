@@ -135,7 +135,7 @@ describe("an error with --json is one line of JSON, the last on standard error",
 });
 
 describe("an output that cannot be written", () => {
-  const SINKS = [[">/dev/full", "ENOSPC"], [">&-", "it is closed"]] as const;
+  const SINKS = [[">/dev/full", "no space left on device"], [">&-", "it is closed"]] as const;
 
   for (const [sink, reason] of SINKS) {
     test(`is no failure of what was done, and is said: ${sink}`, async () => {

@@ -110,21 +110,57 @@ describeWith(["Ceph"], "examples/rbd-restore.sh", () => {
     }
   }, TEST_LIMIT_MS);
 
-  test("leaves an image that is in use", async () => {
-    const [head, names] = [await image.exported(), await snapshots()];
+  /** While somebody uses the image. */
+  async function whileInUse(work: () => Promise<void>): Promise<void> {
     const user = Bun.spawn(["rbd", "watch", image.spec], { env: bench.env, stdin: "pipe" });
     try {
       while (!Buffer.from(await image.rbd("status", image.spec)).includes("watcher=")) await Bun.sleep(50);
+      await work();
+    } finally {
+      user.kill("SIGINT");
+      await user.exited;
+    }
+  }
+
+  test("leaves an image that is in use", async () => {
+    const [head, names] = [await image.exported(), await snapshots()];
+    await whileInUse(async () => {
       const result = await restore("@~1");
       expect(result).toMatchObject({ code: 22, stdout: "" });
       expect(result.stderr).toMatch(
         /^rbd-restore: .*: nothing was changed: the image is in use at [\d.:/]+; .*\n$/,
       );
-    } finally {
-      user.kill("SIGINT");
-      await user.exited;
-    }
+    });
     await expectUnchanged(head, names);
+  }, TEST_LIMIT_MS);
+
+  test("says that a mixture is one where it stops early, and how to go on and back", async () => {
+    await image.change([write(9, 0, 9 * MIB)]);
+    rbdIs("[[ $1 != import-diff ]] || exit 5");
+    expect((await restore("@~1")).code).not.toBe(0);
+    rmSync(join(bin, "rbd"));
+    const [safety] = await safetySnapshots();
+    const back =
+      `; to go back: rbd snap rollback ${image.spec}@${safety} && rbd image-meta remove ${image.spec} ` +
+      "varve-restore";
+    const expectMixture = (result: Result, code: number, next: string) => {
+      expect({ code: result.code, stdout: result.stdout }).toEqual({ code, stdout: "" });
+      expect(result.stderr).toContain("cannot go on: ");
+      expect(result.stderr).not.toContain("nothing was changed");
+      expect(lastLine(result)).toEndWith(`NOT USABLE: the image is a mixture. To go on: ${next}${back}`);
+    };
+    const again = "run the same command again";
+    await whileInUse(async () => expectMixture(await restore("@~1"), 22, again));
+    expectMixture(await restore("@nosuch"), 4, again);
+    const wanted = (await bench.list(volume))[0]!.backup;
+    const others = (await snapshots()).filter((name) => name !== safety);
+    for (const name of others) {
+      await image.rbd("snap", "rm", "--no-progress", `${image.spec}@${name}`);
+    }
+    const instead = `restore to a new image: varve restore '${volume}@id:${wanted}' --exec -- rbd import ` +
+      "--no-progress - NEW-IMAGE";
+    expectMixture(await restore("@~1"), 23, instead);
+    expect(await isMarked()).toBe(true);
   }, TEST_LIMIT_MS);
 
   test("leaves an image of which no snapshot was backed up, and says how to make a new one", async () => {

@@ -176,7 +176,7 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       const own = (await image.snapshots()).filter((name) => name !== first);
       expect({ ...ended, own }).toEqual({ code: 1, stdout: "", own: [] });
       expect(lastLineText({ code: ended.code, stderr })).toMatch(
-        /^varve: Cannot read "rbd:\S+@varve-\S+": Cannot run "rbd": it exited with code 5: it broke\n$/,
+        /^varve: Cannot read "rbd:\S+@varve-\S+": Cannot complete "rbd": it exited with code 5: it broke\n$/,
       );
     }, TEST_LIMIT_MS);
 

@@ -204,7 +204,9 @@ describeWith(["Ceph"], "varve and real streams", () => {
       const { code, stderr } = await repository.run(["backup", volume.name, "--exec", "--", ...producer]);
       expect({ code, stderr }).toEqual({
         code: 1,
-        stderr: expect.stringMatching(/varve: Cannot run "timeout": it exited with code 2: .*No such file/),
+        stderr: expect.stringMatching(
+          /varve: Cannot complete "timeout": it exited with code 2: .*No such file/,
+        ),
       });
       await volume.assertPoints();
     }, TEST_LIMIT_MS);

@@ -50,7 +50,7 @@ describeWith(["Ceph"], "varve verify --source", () => {
         code: 3,
         range: `differs: ${8 * MIB} bytes at offset ${4 * MIB}`,
       });
-      expect(stderr).toMatch(/the backup used a wrong base: back up in full\n$/);
+      expect(stderr).toMatch(/the backup was made over another base: back up in full\n$/);
     },
     TEST_LIMIT_MS,
   );

@@ -1,7 +1,7 @@
 /** The built program on a repository that is damaged: what verify, repair, stats and the next backups say and do. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepairReport } from "../../src/engine/verify/repair.ts";
@@ -107,6 +107,25 @@ describe("varve repair", () => {
     expect(healed.toSorted()).toEqual(lost.map(keyOf).toSorted());
     await expectWhole();
     expect(await repository.json(["list", "acme"])).toMatchObject([{ held: true }]);
+  });
+
+  test("brings back no project that was erased, and says how to have it here", async () => {
+    const second = copyTo("second");
+    report(await run("erase", "acme", "--yes-erase", "acme", "--json"), 0);
+    const before = readdirSync(repository.url, { recursive: true }).toSorted();
+    for (const name of ["acme", "acme/vm"]) {
+      const { code, stdout, stderr } = await run("repair", name, "--from-repo", second);
+      expect({ code, stdout, stderr }).toEqual({
+        ...{ code: 4, stdout: "" },
+        stderr: expect.stringContaining(
+          `it does not exist in "${repository.url}"; the repository has no projects; create it with "varve init acme", ` +
+            `or copy it with "varve copy acme --repo ${second} --to ${repository.url}"\n`,
+        ),
+      });
+    }
+    expect(readdirSync(repository.url, { recursive: true }).toSorted()).toEqual(before);
+    expect((await run("copy", "acme", "--repo", second, "--to", repository.url)).code).toBe(0);
+    await expectWhole();
   });
 
   test("without a source marks what is damaged, says what that means, and the next backup heals it", async () => {
@@ -216,6 +235,12 @@ describe("varve verify", () => {
     expect(code).toBe(3);
     expect(stdout).toMatch(/^acme\/vm +\d{8}T\S+ +UNREADABLE {2}its manifest is damaged$/m);
     expect(stdout).toMatch(/^acme\/vm +\S+ \S+ +whole$/m);
+    // No source has a manifest.
+    expect(stdout).toMatch(/^next: varve repair acme --from-repo URL$/m);
+    rmSync(chunks[1]!);
+    expect((await run("verify", "acme")).stdout).toMatch(
+      /^next: varve repair acme --source DEVICE, or --from-repo URL; 1 object can only come from a repository$/m,
+    );
   });
 });
 
@@ -224,9 +249,9 @@ describe("varve stats", () => {
     rmSync(pages[0]!);
     const { code, stdout, stderr } = await run("stats", "acme");
     expect(code).toBe(3);
-    expect(stdout.trimEnd()).toEndWith("?");
+    expect(stdout).toMatch(/^acme .* \?$/m);
     expect(stderr).toBe(
-      'varve: Cannot count all of "acme": incomplete: 1 page cannot be read; ' +
+      'varve: Cannot count all of "acme": 1 page cannot be read; ' +
         'run "varve verify acme" to see the effect\n',
     );
     expect(report<ProjectStats>(await run("stats", "acme", "--json"), 3)).toMatchObject({

@@ -143,7 +143,7 @@ describe("varve restore --exec", () => {
   ])("fails with what the command says where that fails %s", async (_, script, end) => {
     const { code, stdout, stderr } = await restore(["acme/vm", "--quiet"], script);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr.trimEnd().split("\n").at(-1)).toBe(`varve: Cannot run "bash": it ${end}`);
+    expect(stderr.trimEnd().split("\n").at(-1)).toBe(`varve: Cannot complete "bash": it ${end}`);
   });
 
   test("fails where the command is content with a part, or cannot be run", async () => {

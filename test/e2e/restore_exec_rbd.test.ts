@@ -35,7 +35,7 @@ describeWith(["Ceph"], "varve restore --exec and images of a real cluster", () =
       const again = await bench.run(importing(point === "monday" ? "tuesday" : "monday", image));
       expect(again.code).toBe(1);
       expect(again.stderr.trimEnd().split("\n").at(-1)).toMatch(
-        /^varve: Cannot run "rbd": it exited with code 17: .*exists$/,
+        /^varve: Cannot complete "rbd": it exited with code 17: .*exists$/,
       );
       expect(await image.exported()).toEqual(await volume.image.exported(point));
     }

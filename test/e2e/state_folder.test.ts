@@ -83,7 +83,7 @@ const PLANTED: [name: string, path: () => string, make: (path: string) => void, 
     "a file for the volumes",
     () => `${state}/acme/volumes`,
     (path) => fs.writeFileSync(path, ""),
-    "is not a directory (ENOTDIR)",
+    "not a directory (ENOTDIR)",
   ],
   [
     "a link for the volumes",
@@ -199,8 +199,6 @@ test("a folder that cannot be made is said", async () => {
   const env = { XDG_STATE_HOME: repository.path("file") };
   const { code, stderr } = await repository.run(["list", "acme", "--log-format", "json"], { env });
   expect(code).toBe(0);
-  const state = `the state in "${
-    repository.path("file/varve")
-  }" is not used: a part of the path is not a directory`;
+  const state = `the state in "${repository.path("file/varve")}" is not used: not a directory`;
   expect(linesOf(stderr)).toEqual([expect.stringContaining(state)]);
 });

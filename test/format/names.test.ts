@@ -6,6 +6,7 @@ import { backupId } from "../../src/format/backup_id.ts";
 import {
   assertProjectName,
   assertVolumeName,
+  isProjectName,
   isVolumeName,
   parseVolumeSpec,
   quote,
@@ -39,6 +40,13 @@ describe("assertProjectName()", () => {
   test.each(HOSTILE)("refuses %s", (_, name) => expect(() => assertProjectName(name)).toThrow(UsageError));
 
   test("refuses a slash", () => expect(() => assertProjectName("a/b")).toThrow(UsageError));
+
+  test("refuses a backup's id", () => {
+    const id = "20261129T050502000Z-1b4fa8a0";
+    expect(() => assertProjectName(id)).toThrow("it looks like the id of a restore point");
+    expect(isProjectName(id)).toBe(false);
+    expect(isProjectName(`${id}x`)).toBe(true);
+  });
 
   test.each(["a", "_a", "0", "Acme-2.db:x+y=z,~", "x".repeat(200)])("takes %s", (name) => {
     assertProjectName(name);

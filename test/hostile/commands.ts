@@ -136,6 +136,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       ];
       const ran = await round.varve(args, { mayWait: true });
       const listed = ran.code === 0 ? await round.victim.keys(`projects/${project}/`) : [];
+      // The host forgets a project that it erases: what is put back later is new to it.
+      if (ran.code === 0) round.hasForgotten = true;
       const left = listed.find(isKey); // other names are no object's
       if (left !== undefined) round.fail(ran.args, `it ends with exit code 0, and "${left}" is left`);
     },

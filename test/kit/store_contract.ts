@@ -132,6 +132,24 @@ function describeWriting(check: Check): void {
     expect(bodies.some((body) => Buffer.compare(body, back) === 0)).toBe(true);
     expect(await keysOf(store, "put/race")).toEqual(["put/race"]);
   });
+  check("put() leaves what is there when only an absent object is to be written", async (store) => {
+    await store.put("put/absent", bytes("first"), { ifAbsent: true });
+    expect(text(await store.get("put/absent"))).toBe("first");
+    await store.put("put/absent", bytes("second"), { ifAbsent: true });
+    expect(text(await store.get("put/absent"))).toBe("first");
+    await store.delete(["put/absent"]);
+    await store.put("put/absent", bytes("third"), { ifAbsent: true });
+    expect(text(await store.get("put/absent"))).toBe("third");
+  });
+  check("put() lets one of many win for good when only an absent object is to be written", async (store) => {
+    const winners = await Promise.all(
+      Array.from({ length: 8 }, async (_, index) => {
+        await store.put("put/first", bytes(`${index}`), { ifAbsent: true });
+        return text(await store.get("put/first"));
+      }),
+    );
+    expect(new Set(winners).size).toBe(1);
+  });
 }
 
 /** Names in which a blank, `-` and `.` sort before `/`, and everything else after it. */

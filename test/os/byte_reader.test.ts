@@ -1,6 +1,7 @@
 /** The reader over pipes and files: what it hands out, how it ends, and that nobody waits for a silent pipe. */
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
+import { describeError } from "../../src/errors.ts";
 import { ByteReader } from "../../src/os/byte_reader.ts";
 import { makePipe } from "../../src/os/pipes.ts";
 import { scratchPaths } from "../kit/scratch.ts";
@@ -111,13 +112,13 @@ describe("ByteReader", () => {
   test("an error of the system names the thing, the place and the cause", async () => {
     const { signal } = new AbortController();
     const reader = new ByteReader(fs.openSync("/", "r"), { name: "/", signal });
-    expect((await errorOf(reader.take(1))).message).toStartWith(
+    expect(describeError(await errorOf(reader.take(1)))).toBe(
       'Cannot read "/" at offset 0: illegal operation on a directory (EISDIR)',
     );
     const positioned = new ByteReader(fs.openSync("/", "r"), { name: "/", signal, position: 0 });
     positioned.skip(4096);
     const failed = await errorOf(positioned.fill(new Uint8Array(1 << 20)));
-    expect(failed.message).toStartWith(
+    expect(describeError(failed)).toBe(
       'Cannot read "/" at offset 4096: illegal operation on a directory (EISDIR)',
     );
     reader.close();

@@ -1,6 +1,7 @@
 /** Producers that end well, badly, not at all; and that a stream is whole only with a good end. */
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
+import { describeError } from "../../src/errors.ts";
 import { encodeDiff, type TestRecord } from "../kit/rbd_stream.ts";
 import { scratchPaths } from "../kit/scratch.ts";
 import { errorOf, open, readAll } from "../kit/sources.ts";
@@ -43,12 +44,12 @@ describe("openSource() of a command", () => {
     ["an exit code behind text", "echo no; exit 4", "it exited with code 4"],
     ["a signal behind a whole stream", 'cat "$0"; kill -9 $$', "it was killed by SIGKILL"],
   ])("throws what ended it at %s", async (_, text, says) => {
-    expect((await errorOf(readAll(await open(script(text))))).message).toBe(`Cannot run "sh": ${says}`);
+    expect((await errorOf(readAll(await open(script(text))))).message).toBe(`Cannot complete "sh": ${says}`);
   });
 
   test("throws what ended it when it gives raw bytes", async () => {
     const source = await open(script("echo part; exit 5"), { format: "raw" });
-    expect((await errorOf(readAll(source))).message).toBe('Cannot run "sh": it exited with code 5');
+    expect((await errorOf(readAll(source))).message).toBe('Cannot complete "sh": it exited with code 5');
   });
 
   test("throws what is wrong with the stream when the command is content with it", async () => {
@@ -59,7 +60,7 @@ describe("openSource() of a command", () => {
   test("waits for what comes on stderr behind the command's end", async () => {
     const text = '(exec >&-; while kill -0 $$; do :; done 2>&-; echo late >&2) & cat "$0"; exit 6';
     const error = await errorOf(readAll(await open(script(text))));
-    expect(error.message).toBe('Cannot run "sh": it exited with code 6: late');
+    expect(error.message).toBe('Cannot complete "sh": it exited with code 6: late');
   });
 
   test("passes stderr on as it comes", async () => {
@@ -71,8 +72,10 @@ describe("openSource() of a command", () => {
 
   test("says so when there is no such command, or it is none", async () => {
     const missing = await errorOf(open({ command: ["varve-no-such-command", "x"] }));
-    expect(missing.message).toStartWith('Cannot run "varve-no-such-command": ');
-    expect((await errorOf(open({ command: [STREAM] }))).message).toStartWith(`Cannot run "${STREAM}": `);
+    expect(describeError(missing)).toStartWith('Cannot run "varve-no-such-command": ');
+    expect(describeError(await errorOf(open({ command: [STREAM] })))).toBe(
+      `Cannot run "${STREAM}": permission denied (EACCES)`,
+    );
     expect(await errorOf(open({ command: [] }))).toMatchObject({ code: "usage" });
   });
 

@@ -24,7 +24,7 @@ import {
   testContext,
   through,
 } from "../kit/engine.ts";
-import { HookedStore } from "../kit/hooked_store.ts";
+import { HookedStore, type StoreCall } from "../kit/hooked_store.ts";
 import { data, type TestDiff } from "../kit/memory_source.ts";
 
 const VOLUME = noiseChunks(1, 2);
@@ -167,7 +167,8 @@ describe("what no varve wrote", () => {
     const error = await errorOf(openRepository(repository.store, testContext()));
     expect([error.code, error.message]).toEqual([
       "damage",
-      'Cannot open the repository "hooked:": its "varve.json" was not written by varve',
+      'Cannot open the repository "hooked:": its "varve.json" was not written by varve; restore it from a copy, or remove it ' +
+      'and run "varve init", which leaves all projects unchanged',
     ]);
   });
 
@@ -242,18 +243,35 @@ describe("initRepository()", () => {
     expect((await openRepository(first.store, testContext())).id).toBe(first.id);
   });
 
-  test("goes on with the one that stays when two hosts make it at once", async () => {
+  test.each(["before", "after"] as const)(
+    "says conflict when another host makes one just %s it does",
+    async (moment) => {
+      const inner = newStore();
+      let other: string | undefined;
+      const store = new HookedStore(inner, {
+        [moment]: async ({ op }: StoreCall) => {
+          if (op !== "put" || other !== undefined) return;
+          const racing = newStore();
+          other = (await emptyRepository(racing)).id;
+          await inner.put("varve.json", await racing.get("varve.json"));
+        },
+      });
+      expect((await errorOf(emptyRepository(store))).code).toBe("conflict");
+      expect((await openRepository(inner, testContext())).id).toBe(other!);
+    },
+  );
+
+  test("takes its own for its own when the store wrote it and the answer was lost", async () => {
     const inner = newStore();
-    let other: string | undefined;
     const store = new HookedStore(inner, {
-      after: async ({ op }) => {
-        if (op !== "put" || other !== undefined) return;
-        const racing = newStore();
-        other = (await emptyRepository(racing)).id;
-        await inner.put("varve.json", await racing.get("varve.json"));
+      before: async ({ op }) => {
+        if (op === "put") await inner.put("varve.json", ours!);
       },
     });
-    expect((await emptyRepository(store)).id).toBe(other!);
+    let ours: Uint8Array | undefined;
+    const put = store.put.bind(store);
+    store.put = (key, body, options) => put(key, ours = body, options);
+    expect((await emptyRepository(store)).id).toMatch(/^[0-9a-f]{32}$/);
   });
 
   test("gives every repository an id of its own", async () => {

@@ -63,7 +63,7 @@ describeWith(["Ceph"], "RbdReader", () => {
   ])("says in one line that there is no such %s", async (_, other, why) => {
     const [message] = await read({ options: { ...options, ...other } });
     expect(message).toMatch(
-      /^Cannot read "rbd\/[\w-]+" to compare with it: Cannot run "\/usr\/bin\/python3": [^\n]+$/,
+      /^Cannot read "rbd\/[\w-]+" to compare with it: Cannot complete "\/usr\/bin\/python3": [^\n]+$/,
     );
     expect(message).toMatch(why);
   });

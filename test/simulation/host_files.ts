@@ -2,6 +2,7 @@
  * Stands in for src/os/own_files.ts: files in memory, so that a seed always gives the same run, two hosts can share one
  * cache, and a host can be put back to what it was.
  */
+import { dirname } from "node:path";
 import { type OwnPath, pathOf } from "../../src/os/own_path.ts";
 
 const files = new Map<string, { bytes: Uint8Array }>();
@@ -92,6 +93,12 @@ export async function listOwn(place: OwnPath) {
 }
 
 export async function touchOwn() {}
+
+export async function renameOwn(place: OwnPath, name: string) {
+  const [from, to] = [pathOf(place), pathOf({ ...place, path: `${dirname(place.path)}/${name}` })];
+  files.set(to, found(from));
+  files.delete(from);
+}
 
 export async function removeOwn(place: OwnPath) {
   files.delete(pathOf(place));

@@ -1,6 +1,7 @@
 /** What is opened how, and what is refused before a byte is read. */
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
+import { describeError } from "../../src/errors.ts";
 import { encodeDiff } from "../kit/rbd_stream.ts";
 import { scratchPaths } from "../kit/scratch.ts";
 import { errorOf, makeFifo, open, readAll, readStdin } from "../kit/sources.ts";
@@ -27,7 +28,7 @@ describe("openSource()", () => {
   test("names what is not there, and a folder", async () => {
     const missing = await errorOf(open(scratch("missing")));
     expect(missing).toMatchObject({ code: "failed" });
-    expect(missing.message).toStartWith(
+    expect(describeError(missing)).toBe(
       `Cannot open "${scratch("missing")}": no such file or directory (ENOENT)`,
     );
     expect(await errorOf(open("/"))).toMatchObject({

@@ -115,7 +115,7 @@ describe("writeNote()", () => {
   test("fails where it cannot write, and leaves what was there", async () => {
     const nowhere = { ...AT, file: { root: "/dev/null", path: "note" } };
     await expect(writeNote(nowhere, { keys: KEY, content: CONTENT })).rejects.toThrow(
-      'Cannot write "/dev/null/note": a part of the path is not a directory (ENOTDIR)',
+      'Cannot write "/dev/null/note": not a directory (ENOTDIR)',
     );
     chmodSync(PATH, 0o600);
     expect(await read()).toEqual(CONTENT);

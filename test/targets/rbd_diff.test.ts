@@ -1,5 +1,5 @@
 /** openRbdDiffTarget(): the stream that a restore writes, decoded again. */
-import { expect, test } from "bun:test";
+import { beforeEach, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describeError } from "../../src/errors.ts";
@@ -12,6 +12,7 @@ import { scratchFolder } from "../kit/scratch.ts";
 const MIB = 1 << 20;
 const folder = scratchFolder();
 const file = join(folder, "stream");
+beforeEach(() => rmSync(file, { force: true }));
 const FROM = bytes("tuesday");
 const TO = new Uint8Array([0xff, 0x20, 0xfe]); // no UTF-8
 
@@ -21,7 +22,8 @@ async function streamOf(
   options: Partial<RbdDiffOptions> = {},
 ): Promise<Uint8Array> {
   const { signal } = new AbortController();
-  const defaults = { sizeBytes: 10 * MIB, fromSnapshot: FROM, toSnapshot: TO, dryRun: false, signal };
+  const names = { fromSnapshot: FROM, toSnapshot: TO };
+  const defaults = { sizeBytes: 10 * MIB, ...names, dryRun: false, force: false, signal };
   const target = await openRbdDiffTarget(file, { ...defaults, ...options });
   try {
     await work(target);
@@ -56,6 +58,7 @@ test("a stream has no record of a snapshot when there is none, and is for an emp
     await target.sync();
   }, { fromSnapshot: undefined, toSnapshot: undefined });
   expect(full).toEqual(encodeDiff([{ tag: "s", sizeBytes: 10 * MIB }, { tag: "e" }]));
+  rmSync(file);
   await streamOf(async (target) => expect(target.empty).toBe(false));
 });
 
@@ -85,15 +88,30 @@ test("close() leaves a stream without its end when there was no sync()", async (
   expect(() => decodeAll(stream)).toThrow();
 });
 
-test("openRbdDiffTarget() overwrites a file that is longer", async () => {
+test("openRbdDiffTarget() overwrites a file that is longer with force", async () => {
   writeFileSync(file, noise(1, MIB));
-  const stream = await streamOf((target) => target.sync());
+  const stream = await streamOf((target) => target.sync(), { force: true });
   expect(decodeAll(stream).at(-1)).toEqual({ kind: "end" });
+});
+
+test("openRbdDiffTarget() leaves a file that has content without force, and takes an empty one", async () => {
+  writeFileSync(file, "before");
+  for (const dryRun of [false, true]) {
+    expect(await streamOf((target) => target.sync(), { dryRun }).catch(describeError)).toBe(
+      `Cannot restore to "${file}": it has 6 bytes; use --force to overwrite it`,
+    );
+  }
+  expect(readFileSync(file, "utf8")).toBe("before");
+  writeFileSync(file, "");
+  expect(decodeAll(await streamOf((target) => target.sync())).at(-1)).toEqual({ kind: "end" });
 });
 
 test("openRbdDiffTarget() leaves a file as it is in a dry run, and makes none", async () => {
   writeFileSync(file, "before");
-  const left = await streamOf(async (target) => expect(target.name).toBe(file), { dryRun: true });
+  const left = await streamOf(async (target) => expect(target.name).toBe(file), {
+    dryRun: true,
+    force: true,
+  });
   expect(Buffer.from(left).toString()).toBe("before");
   rmSync(file);
   const opened = streamOf(async () => {}, { dryRun: true });
@@ -103,7 +121,14 @@ test("openRbdDiffTarget() leaves a file as it is in a dry run, and makes none", 
 test("openRbdDiffTarget() throws and names the path when it cannot be made", async () => {
   const path = join(folder, "none", "stream");
   const { signal } = new AbortController();
-  const options = { sizeBytes: 1, fromSnapshot: undefined, toSnapshot: undefined, dryRun: false, signal };
+  const options = {
+    sizeBytes: 1,
+    fromSnapshot: undefined,
+    toSnapshot: undefined,
+    dryRun: false,
+    force: false,
+    signal,
+  };
   const error = await openRbdDiffTarget(path, options).catch((error) => error);
   expect(describeError(error)).toStartWith(`Cannot restore to "${path}": the directory "`);
 });
@@ -123,6 +148,7 @@ test("openRbdDiffTarget() makes no file in the place of a device that is not the
     sizeBytes: MIB,
     fromSnapshot: undefined,
     toSnapshot: undefined,
+    force: false,
     signal: new AbortController().signal,
   };
   for (const dryRun of [false, true]) {

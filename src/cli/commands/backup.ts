@@ -9,7 +9,7 @@ import { parseVolumeSpec } from "../../format/names.ts";
 import { counted } from "../../util/counted.ts";
 import { isSourceId, MAX_SOURCE_ID_CHARS, type SourceIds } from "../../format/source_ids.ts";
 import { identified } from "../../sources/identified.ts";
-import type { RbdSpec } from "../../rbd/spec.ts";
+import { isRbdSpec, type RbdSpec } from "../../rbd/spec.ts";
 import { sourceOf, type SourceSpec } from "../../sources/source_spec.ts";
 import { type Session, withSession } from "../context.ts";
 import { isForPeople, printJson, printStatus, reportDone } from "../terminal/output.ts";
@@ -173,6 +173,11 @@ function progressState(
 }
 
 function readVolume(text: string): { project: string; volume: string } {
+  if (isRbdSpec(text)) {
+    throw new UsageError(
+      `Cannot back up to "${text}": that is an image; the volume comes first, as in "varve backup PROJECT/VOLUME ${text}"`,
+    );
+  }
   const { project, volume, point } = parseVolumeSpec(text);
   if (point === undefined) return { project, volume };
   throw new UsageError(

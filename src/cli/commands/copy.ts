@@ -86,7 +86,12 @@ async function run(
 async function openSecond(options: CopyOptions, context: Context): Promise<Store> {
   const { to, toS3Endpoint, toProfile: profile, s3Endpoint } = options;
   const endpoint = toS3Endpoint ?? (profile === undefined ? s3Endpoint : undefined);
-  return await openOtherStore(to, { options, context, s3: { endpoint, profile } });
+  return await openOtherStore(to, {
+    options,
+    context,
+    origin: "--to",
+    s3: { endpoint, profile },
+  });
 }
 
 function progressState({ point, points, sizeBytes, doneBytes, copiedBytes }: CopyProgress): ProgressState {

@@ -5,7 +5,7 @@ import { UsageError } from "../../errors.ts";
 import { MAX_REASON_BYTES } from "../../format/limits.ts";
 import { parseVolumeSpec, quote } from "../../format/names.ts";
 import { type Session, withSession } from "../context.ts";
-import { printJson, printStatus, reportDone } from "../terminal/output.ts";
+import { printJson, printRemark, printStatus, reportDone } from "../terminal/output.ts";
 import { examples, type GlobalOptions, type Invocation, POINT_FORMS, type Root } from "../root.ts";
 
 const POINT = `PROJECT/VOLUME@POINT; POINT is ${POINT_FORMS}`;
@@ -69,6 +69,11 @@ async function run(
     const done = await work(session, { project, volume, point, secrets: session.secrets });
     const { screen } = invocation;
     if (options.json) reportDone(screen, () => printJson(done));
-    printStatus(`${project}/${volume}@${done.backup}: ${verb}\n`, { screen, options });
+    const name = `${project}/${volume}@${done.backup}`;
+    printStatus(`${name}: ${verb}\n`, { screen, options });
+    const { former_reason: former } = done;
+    if (former !== undefined) {
+      printRemark(`${name}: the former reason was ${quote(former)}\n`, { screen, options });
+    }
   });
 }

@@ -5,7 +5,10 @@ import type { Repository } from "../../project/repository.ts";
 import { NoRepositoryError, UsageError, VarveError } from "../../errors.ts";
 import { DEFAULT_CHUNK_BYTES } from "../../format/limits.ts";
 import { assertProjectName } from "../../format/names.ts";
-import { type Session, withSession } from "../context.ts";
+import type { Context } from "../../context.ts";
+import { namesOf } from "../../project/not_found.ts";
+import { openOtherStore, type Session, withSession } from "../context.ts";
+import { assertNotNested } from "../outer_repository.ts";
 import { printJson, printStatus, reportDone } from "../terminal/output.ts";
 import { examples, type GlobalOptions, type Invocation, type Root } from "../root.ts";
 import { type Secret, warnOfShort } from "../secrets.ts";
@@ -64,10 +67,9 @@ interface Run {
 
 async function run(names: readonly string[], { options, session, invocation }: Run): Promise<void> {
   const { store, context } = session;
-  const { createProject, assertNoProject } = await import("../../project/open_project.ts");
+  const { createProject } = await import("../../project/open_project.ts");
   const secret = chooseSecret(names, options, session);
   const { repository, isNew } = await openOrMake(names, options, session);
-  for (const name of names) await assertNoProject(repository, name, context);
   const projects: Project[] = [];
   for (const name of names) projects.push(await createProject(repository, { name, secret }, context));
   if (store.caveat !== undefined) context.log.warn({}, store.caveat);
@@ -96,7 +98,7 @@ const ENCRYPTION_TEXT = {
 function chooseSecret(
   names: readonly string[],
   options: InitOptions,
-  { secrets, context }: Session,
+  { preferred, context }: Session,
 ): Secret | undefined {
   const cannot = `Cannot create ${names.length === 1 ? `project "${names[0]}"` : "the projects"}`;
   if (!options.encryption) {
@@ -105,7 +107,7 @@ function chooseSecret(
       `${cannot}: --no-encryption contradicts --passphrase-file and --key-file; give only one of them`,
     );
   }
-  const [secret, ...others] = secrets;
+  const [secret, ...others] = preferred;
   if (names.length === 0) return undefined;
   if (secret === undefined) {
     throw new UsageError(
@@ -113,38 +115,95 @@ function chooseSecret(
     );
   }
   if (others.length > 0) {
-    throw new UsageError(`${cannot}: ${secrets.length} secrets were given; give only one`);
+    throw new UsageError(`${cannot}: ${preferred.length} secrets were given; give only one`);
   }
   warnOfShort(secret, (line) => context.log.warn({}, line));
   return secret;
 }
 
-/** The repository that is there, where projects are to be made in it; else a new one. */
+/** The repository that is there, else a new one. Throws before anything is made where a project cannot be made in it. */
 async function openOrMake(
   names: readonly string[],
-  { chunkSize }: InitOptions,
-  { store, secrets, context }: Session,
+  options: InitOptions,
+  session: Session,
 ): Promise<{ repository: Repository; isNew: boolean }> {
-  const { initRepository, openRepository } = await import("../../project/repository.ts");
-  if (names.length > 0) {
-    const repository = await openRepository(store, context).catch((error) => {
-      if (!(error instanceof NoRepositoryError)) throw error;
-    });
-    if (repository !== undefined) {
-      if (chunkSize === undefined || chunkSize === repository.chunkBytes) return { repository, isNew: false };
-      const size = formatSize(repository.chunkBytes);
-      throw new VarveError(
-        "conflict",
-        `Cannot change the chunk size of "${store.url}": it is fixed at ${size}; leave out --chunk-size`,
-      );
-    }
+  const { store, context } = session;
+  const { openRepository } = await import("../../project/repository.ts");
+  const repository = await openRepository(store, context).catch((error) => {
+    if (!(error instanceof NoRepositoryError)) throw error;
+  });
+  if (repository === undefined) return { repository: await make(names, options, session), isNew: true };
+  if (names.length === 0) {
+    throw new VarveError("conflict", `Cannot create a repository in "${store.url}": it already has one`);
   }
-  const { findChunkBytes } = await import("../../project/lost_repository.ts");
+  const { chunkSize = repository.chunkBytes } = options;
+  if (chunkSize !== repository.chunkBytes) {
+    const size = formatSize(repository.chunkBytes);
+    throw new VarveError(
+      "conflict",
+      `Cannot change the chunk size of "${store.url}": it is fixed at ${size}; leave out --chunk-size`,
+    );
+  }
+  await assertNone(names, repository, context);
+  return { repository, isNew: false };
+}
+
+/** A new repository, or one that has lost its `varve.json`. */
+async function make(
+  names: readonly string[],
+  options: InitOptions,
+  { store, secrets, context }: Session,
+): Promise<Repository> {
+  const { chunkSize } = options;
+  const open = (url: string) => openOtherStore(url, { options, context, origin: undefined });
+  await assertNotNested(store.url, { open, signal: context.signal });
+  const { initRepository } = await import("../../project/repository.ts");
+  const { findChunkBytes, lostProjects } = await import("../../project/lost_repository.ts");
   const { refillReserve } = await import("../../project/reserve.ts");
-  const chunkBytes = chunkSize ?? await findChunkBytes(store, secrets, context) ?? DEFAULT_CHUNK_BYTES;
+  const lost = await lostProjects(store, context);
+  const there = names.find((name) => lost.includes(name));
+  if (there !== undefined) {
+    throw new VarveError(
+      "conflict",
+      `Cannot create project "${there}": it already exists, in a repository that has lost its "varve.json"; ` +
+        'recreate that with "varve init" without a project',
+    );
+  }
+  const found = chunkSize ?? await findChunkBytes(store, { projects: lost, secrets }, context);
+  const chunkBytes = found ?? DEFAULT_CHUNK_BYTES;
   const repository = await initRepository(store, { chunkBytes }, context);
   await refillReserve(store, context);
-  return { repository, isNew: true };
+  if (lost.length > 0) {
+    context.log.warn(
+      {},
+      `the repository had lost its "varve.json" and has a new one; its projects are there: ${
+        namesOf(lost)
+      }; ` +
+        "what hosts have recorded of its newest restore points no longer applies",
+    );
+  }
+  return repository;
+}
+
+/** Throws `conflict` where a project is there, `damage` where this host has seen points of it that are gone. */
+async function assertNone(
+  names: readonly string[],
+  repository: Repository,
+  context: Context,
+): Promise<void> {
+  const { assertNoProject } = await import("../../project/open_project.ts");
+  const { assertNotGone } = await import("../../project/seen_points.ts");
+  for (const name of names) {
+    try {
+      await assertNoProject(repository, name, context);
+      await assertNotGone(repository, name, context);
+    } catch (error) {
+      const others = names.filter((other) => other !== name);
+      if (others.length === 0 || !(error instanceof VarveError)) throw error;
+      const were = others.length === 1 ? "was" : "were";
+      throw new VarveError(error.code, `${error.message}; ${namesOf(others)} ${were} not created either`);
+    }
+  }
 }
 
 function readSize(text: string): number {

@@ -73,7 +73,7 @@ async function run(
   const source = sourceOpener(options, invocation);
   const fromStore = options.fromRepo === undefined
     ? undefined
-    : await openOtherStore(options.fromRepo, { options, context });
+    : await openOtherStore(options.fromRepo, { options, context, origin: "--from-repo" });
   try {
     return await repair(repository, { ...scope, secrets, source, fromStore }, context);
   } finally {
@@ -87,8 +87,7 @@ function sourceOpener(
   { signal, screen }: Invocation,
 ): SourceOpener | undefined {
   if (path === undefined) return undefined;
-  const stats = path === "-" ? undefined : statSync(path, { throwIfNoEntry: false });
-  const isReadAgain = stats?.isFile() === true || stats?.isBlockDevice() === true || isRbdSpec(path);
+  const isReadAgain = isRbdSpec(path) || isFileOrDevice(path);
   let isRead = false;
   return async () => {
     if (isRead && !isReadAgain) return undefined;
@@ -96,6 +95,16 @@ function sourceOpener(
     const { openSource } = await import("../../sources/open.ts");
     return await openSource(sourceOf(path), { format: "raw", signal, stderr: screen });
   };
+}
+
+/** What cannot be looked at cannot be opened either, which says why. */
+function isFileOrDevice(path: string): boolean {
+  try {
+    const stats = statSync(path);
+    return stats.isFile() || stats.isBlockDevice();
+  } catch {
+    return false;
+  }
 }
 
 function readScope(spec: string): { project: string; volume?: string } {

@@ -69,7 +69,7 @@ export function addRestore(program: Root, invocation: Invocation): void {
         .choices(["raw", "rbd-diff"]).default("raw" as const),
     )
     .option("--resize", "truncate a file that is larger than the volume")
-    .option("--force", "write to a device even if it is mounted or in use")
+    .option("--force", "write to a device or file in use; with rbd-diff, overwrite a file")
     .optionsGroup("Differential restore:")
     .option("--from <point>", "with rbd-diff: restore point whose snapshot the image still has")
     .option("--head", "with rbd-diff: do not create the snapshot of the restore point on the image")
@@ -155,7 +155,8 @@ interface Run {
   invocation: Invocation;
 }
 
-async function run(spec: string, { destination, options, session, invocation }: Run): Promise<void> {
+/** What was restored: with problems on the way it may be an older point than the one that was meant. */
+async function run(spec: string, { destination, options, session, invocation }: Run): Promise<string> {
   const { context, store } = session;
   const { screen } = invocation;
   const { openRepository } = await import("../../project/repository.ts");
@@ -180,6 +181,9 @@ async function run(spec: string, { destination, options, session, invocation }: 
     if (options.json && options.dryRun) printJson(report);
     else if (options.json) reportDone(screen, () => printJson(report));
     assertUndamaged(report, { spec, destination, screen });
+    const { project, volume } = parseVolumeSpec(spec);
+    const verb = options.dryRun === true ? "compared" : "restored";
+    return `"${project}/${volume}@${report.backup}" was ${verb}`;
   } finally {
     progress.end();
     await changes?.close();

@@ -2,6 +2,7 @@
 import type { TargetRequest } from "../../engine/restore/restore.ts";
 import { describeError, InterruptedError, UsageError, VarveError } from "../../errors.ts";
 import { snapshotFromJson } from "../../format/snapshot_name.ts";
+import { imageText, isRbdSpec, parseRbdSpec } from "../../rbd/spec.ts";
 import type { CommandTarget } from "../../targets/command.ts";
 import type { DiffOptions } from "../../targets/rbd_diff.ts";
 import { assertOutside } from "../../targets/outside.ts";
@@ -24,7 +25,7 @@ export interface TargetOptions {
 }
 
 /** `words` is what follows the point. Throws `UsageError` where that is not one destination. */
-export function readDestination({ to, exec }: TargetOptions, words: readonly string[]): Destination {
+export function readDestination({ to, exec, resize }: TargetOptions, words: readonly string[]): Destination {
   const refused = (state: string) => new UsageError(`Cannot restore: ${state}`);
   if (exec !== true && words.length > 0) {
     throw refused(`the argument "${words[0]}" is not expected; a command needs --exec`);
@@ -32,6 +33,13 @@ export function readDestination({ to, exec }: TargetOptions, words: readonly str
   if ((to === undefined) === (exec === undefined)) {
     throw refused("the target is missing; give either --to or --exec");
   }
+  if (to !== undefined && isRbdSpec(to)) {
+    const image = imageText(parseRbdSpec(to));
+    throw new UsageError(
+      `Cannot restore to "${to}": --to takes a file or a device; create an image with --exec -- rbd import - ${image}`,
+    );
+  }
+  if (to === "-" && resize === true) throw refused("--resize is for a file, not for standard output");
   if (to !== undefined) return { path: to };
   if (words.length === 0) throw refused("--exec needs a command after --");
   return { command: words };
@@ -77,7 +85,7 @@ export class NamedTarget {
     const { format, dryRun = false, resize, force = false } = this.#options;
     if (format === "rbd-diff") {
       const { openRbdDiffTarget } = await import("../../targets/rbd_diff.ts");
-      return await openRbdDiffTarget(path, { ...this.#diffOptions(wanted), dryRun, signal });
+      return await openRbdDiffTarget(path, { ...this.#diffOptions(wanted), dryRun, force, signal });
     }
     const { openTarget } = await import("../../targets/open.ts");
     const options = {

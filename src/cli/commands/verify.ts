@@ -5,7 +5,7 @@ import type { Sample } from "../../engine/verify/sample.ts";
 import type { VerifyProgress } from "../../engine/verify/verifier.ts";
 import type { VerifyReport } from "../../engine/verify/verify.ts";
 import { UsageError, VarveError } from "../../errors.ts";
-import { projectPrefix } from "../../format/layout.ts";
+import { CHUNKS_PREFIX, projectPrefix } from "../../format/layout.ts";
 import { assertProjectName, parseVolumeSpec } from "../../format/names.ts";
 import { sourceOf } from "../../sources/source_spec.ts";
 import { withSession } from "../context.ts";
@@ -175,7 +175,7 @@ function rangeLines(what: string, { ranges, more_ranges }: RangeReport): string[
 
 /** What can be read is what was backed up: which of the two is right, nobody can tell from here. */
 function assertNoDifferences(
-  { differs, unreadable }: VerifySourceReport,
+  { differs, unreadable, is_same_snapshot }: VerifySourceReport,
   { spec, source }: { spec: string; source: string },
 ): void {
   const states: string[] = [];
@@ -183,14 +183,16 @@ function assertNoDifferences(
     states.push(`${formatSize(unreadable.bytes)} of it cannot be read; see "varve verify ${spec}"`);
   }
   if (differs.bytes > 0) {
-    states.push(
-      `${
-        formatSize(differs.bytes)
-      } differ from "${source}": it may have changed since or be another snapshot; ` +
-        "if it is the same snapshot, unchanged, the backup used a wrong base: back up in full",
-    );
+    states.push(`${formatSize(differs.bytes)} differ from "${source}": ${whyItDiffers(is_same_snapshot)}`);
   }
   if (states.length > 0) throw new VarveError("damage", `Cannot verify "${spec}": ${states.join("; ")}`);
+}
+
+function whyItDiffers(isSameSnapshot: boolean | null): string {
+  if (isSameSnapshot === false) return "its id shows that it is not the snapshot that was backed up";
+  const remedy = "the backup was made over another base: back up in full";
+  if (isSameSnapshot) return `it is the snapshot that was backed up, so ${remedy}`;
+  return `it may have changed since or be another snapshot; if it is the same snapshot, unchanged, ${remedy}`;
 }
 
 /** A share of the chunks by chance; or the part of today, counted from 1970 in UTC. */
@@ -228,7 +230,12 @@ function printReports(reports: readonly VerifyReport[], sample: Sample): void {
 
 function nextLines({ project, findings }: VerifyReport): string[] {
   if (findings.length === 0) return [];
-  return [`next: varve repair ${project} --source DEVICE, or --from-repo URL\n`];
+  // Keys, manifests and holds are nowhere but in a copy of the repository.
+  const inSource = projectPrefix(project) + CHUNKS_PREFIX;
+  const others = findings.filter(({ key }) => !key.startsWith(inSource)).length;
+  if (others === findings.length) return [`next: varve repair ${project} --from-repo URL\n`];
+  const but = others === 0 ? "" : `; ${counted(others, "object")} can only come from a repository`;
+  return [`next: varve repair ${project} --source DEVICE, or --from-repo URL${but}\n`];
 }
 
 function objectLines({ project, findings }: VerifyReport): string[] {

@@ -16,7 +16,7 @@ import type { OpenManifest } from "../../project/manifests.ts";
 import { openProject } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import type { Repository } from "../../project/repository.ts";
-import { noteOwn, sayIfProjectIsGone } from "../../project/seen_points.ts";
+import { goneProject, noteOwn } from "../../project/seen_points.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
 import { QuarantinedObjects } from "../../project/sharing/quarantine.ts";
 import { withLease } from "../../project/sharing/with_lease.ts";
@@ -66,21 +66,22 @@ export async function backup(
   options: BackupRequest,
   context: Context,
 ): Promise<BackupReport[]> {
+  const sinceMs = context.clock.now();
   const { volume } = options;
   assertVolumeName(volume);
   if (options.checkSample !== undefined) assertReadable(options.source);
   // Whatever else of the project is damaged, the new point is whole: that is logged, and is no reason to fail.
   const onProblem = (problem: VarveError) => context.log.warn({}, describeError(problem));
   const logging = { ...context, onProblem };
-  const project = await openMade(repository, options, logging)
-    .catch((error) => sayIfProjectIsGone(repository, { project: options.project, error }, logging));
+  const project = await openMade(repository, options, logging);
   return await withLease(project, { work: "backup", volume }, logging, async (lease, guarded) => {
     await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
     await using cache = await PageCache.open({ project, volume }, context);
     await using chunkCache = openChunkCache(project, context);
     await using leafCache = await openLeafCache(project, volume, context);
     const look = options.source.file === undefined ? undefined : await lookOf(options.source.file);
-    const run = await beginRun({ options, project, lease, resources, cache, chunkCache, leafCache }, guarded);
+    const parts = { options, project, lease, resources, cache, chunkCache, leafCache, sinceMs };
+    const run = await beginRun(parts, guarded);
     await prepareSource(run, guarded);
     const prepared = await prepareAll(run, guarded);
     const infos = prepared.map(({ manifest }) => manifest.info);
@@ -105,9 +106,11 @@ async function openMade(
   context: Context,
 ): Promise<Project> {
   try {
-    return await openProject(repository, { name, secrets }, context);
+    return await openProject(repository, { name, secrets, isNamed: true }, context);
   } catch (cause) {
     if (!(cause instanceof VarveError) || cause.code !== "not_found") throw cause;
+    const gone = await goneProject(repository, name, context);
+    if (gone !== undefined) throw new VarveError("not_found", `Cannot back up to "${name}": ${gone}`);
     throw new VarveError("not_found", `${cause.message}; create it with "varve init ${name}"`);
   }
 }

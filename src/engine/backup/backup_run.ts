@@ -57,4 +57,6 @@ export interface BackupRun {
   earlier: EarlierPoints;
   /** By the store's clock. */
   startedMs: number;
+  /** By this host's clock: when the run began, or its last point was prepared. */
+  sinceMs: number;
 }

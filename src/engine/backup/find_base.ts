@@ -1,6 +1,6 @@
 /** Which backup a difference stream continues. */
 import { DamageError, UsageError, VarveError } from "../../errors.ts";
-import { equalBytes } from "../../util/bytes.ts";
+import { equalBytes, utf8 } from "../../util/bytes.ts";
 import { snapshotFromJson, snapshotText } from "../../format/snapshot_name.ts";
 import { idsDiffer, idsMatch, type SourceIds } from "../../format/source_ids.ts";
 import type { EarlierPoint, VolumeDiff } from "../../sources/source.ts";
@@ -71,7 +71,9 @@ async function ofThatName(
   context: Context,
 ): Promise<EarlierPoint[]> {
   const all = points.filter((point) => isOfSnapshot(point, fromSnapshot));
-  if (named === undefined) return all;
+  // The snapshot's name says no more than the stream does.
+  const isName = named !== undefined && equalBytes(utf8(named.replace(/^snap:/, "")), fromSnapshot);
+  if (named === undefined || isName) return all;
   const backup = await findBackup(project, { volume, point: named }, context);
   const damage = damaged.get(backup);
   if (damage !== undefined) throw withAdvice(thing, damage);
@@ -174,7 +176,7 @@ function ambiguous({ thing, fromSnapshot }: Increment, fitting: readonly Earlier
     `the stream starts at snapshot "${
       snapshotText(fromSnapshot)
     }", but there are different restore points of that name: ${points}${rest}; ` +
-      `choose one with --base, or export without --from-snap for a full backup`,
+      `choose one of these ids with --base, or export without --from-snap for a full backup`,
   );
 }
 

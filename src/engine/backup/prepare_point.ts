@@ -55,7 +55,6 @@ export async function preparePoint(
   context: Context,
 ): Promise<PreparedPoint> {
   const { project, options } = run;
-  const beganMs = context.clock.now();
   assertSize(run, preparation.diff.sizeBytes);
   const basis = await findBasis(run, preparation, context);
   const { base, keys, table, writer } = basis;
@@ -79,10 +78,18 @@ export async function preparePoint(
     size_bytes: sizeBytes,
     chunks: counts,
     uploaded_bytes: writer.uploadedBytes,
-    duration_s: Math.max(0, context.clock.now() - beganMs) / 1000,
+    duration_s: durationOf(run, context) / 1000,
   };
   const { newest } = writer;
   return { manifest: { pages, keys, info }, newest, downloadedBytes: volume.downloadedBytes, checkedChunks };
+}
+
+/** Milliseconds since the run began, or its last point was prepared: waiting for the source is a part of it. */
+function durationOf(run: BackupRun, { clock }: Context): number {
+  const now = clock.now();
+  const durationMs = Math.max(0, now - run.sinceMs);
+  run.sinceMs = now;
+  return durationMs;
 }
 
 async function findBasis(

@@ -105,7 +105,11 @@ export async function restore(
 ): Promise<RestoreReport> {
   const startedMs = context.clock.now();
   const name = options.project;
-  const project = await openProject(repository, { name, secrets: options.secrets }, context);
+  const project = await openProject(
+    repository,
+    { name, secrets: options.secrets, isNamed: true },
+    context,
+  );
   const about = { work: "restore", volume: options.volume } as const;
   const work = () => restoreInto(project, options, context);
   // A gc waits for it; where we may not write, the restore goes on all the same. A dry run writes nothing at all.

@@ -5,13 +5,13 @@
  * least one of the two sees the other: no backup is forgotten after `hold` said that it is held.
  */
 import type { Secret } from "../../codec/keys.ts";
-import { VarveError } from "../../errors.ts";
+import { isUnreadable, VarveError } from "../../errors.ts";
 import { isBackupId } from "../../format/backup_id.ts";
 import { holdName, LEASES_PREFIX } from "../../format/layout.ts";
 import { findBackup } from "../../project/find_backup.ts";
 import { isGone } from "../../project/manifests.ts";
 import type { Context } from "../../context.ts";
-import { writeHold } from "../../project/holds.ts";
+import { readHold, writeHold } from "../../project/holds.ts";
 import type { PointRef } from "../../project/point_ref.ts";
 import { ALL_VOLUMES, LEASE_DEAD_MS } from "../../project/sharing/lease.ts";
 import { livingLeases, type SeenLease } from "../../project/sharing/leases.ts";
@@ -33,6 +33,8 @@ export interface HoldReport {
   backup: string;
   held: boolean;
   hold_reason: string | null;
+  /** Of the hold that this one has replaced. */
+  former_reason?: string | undefined;
 }
 
 /**
@@ -47,10 +49,14 @@ export async function hold(
   const { project: name, volume, secrets, reason } = options;
   const project = await openProject(repository, { name, secrets }, context);
   const place = { volume, backup: await findBackup(project, options, context) };
+  const former = await readHold(project, place, context).catch((error) => {
+    if (!isUnreadable(error)) throw error; // it is written anew
+  });
   await writeHold(project, { ...place, reason }, context);
   await assertNoForget(project, place, context);
   await assertStillThere(project, place, context);
-  return { project: project.name, ...place, held: true, hold_reason: reason };
+  const former_reason = former?.reason === reason ? undefined : former?.reason ?? undefined;
+  return { project: project.name, ...place, held: true, hold_reason: reason, former_reason };
 }
 
 /** Lets a backup be forgotten again. Throws `failed` where it is not held or the store refuses. */

@@ -3,6 +3,7 @@
  * that was healed shows what it refers to. Takes nothing away. What cannot be healed is marked as not to be used: backups
  * then take it for absent, and the next one that has the same content stores it again.
  */
+import { VarveError } from "../../errors.ts";
 import type { Source } from "../../sources/source.ts";
 import type { Store } from "../../store/store.ts";
 import { listBackupIds } from "../../project/points.ts";
@@ -11,7 +12,7 @@ import type { Context } from "../../context.ts";
 import type { Lease } from "../../project/sharing/lease.ts";
 import { withLease } from "../../project/sharing/with_lease.ts";
 import { noBackups } from "../../project/not_found.ts";
-import { openProject, type Secret } from "../../project/open_project.ts";
+import { isProject, noProject, openProject, type Secret } from "../../project/open_project.ts";
 import type { Project } from "../../project/project.ts";
 import { openSecond, type Repository } from "../../project/repository.ts";
 import { bringBackHolds, bringBackKeys, bringBackPoints, type BroughtBack } from "./bring_back.ts";
@@ -76,9 +77,7 @@ export async function repair(
   const { chunkBytes } = repository;
   const second = fromStore &&
     await openSecond(fromStore, { chunkBytes, cannot: "Cannot repair from" }, context);
-  const keys = fromStore === undefined
-    ? []
-    : await bringBackKeys({ from: fromStore, to: repository.store, project: name }, context);
+  const keys = fromStore === undefined ? [] : await healKeys(repository, { name, fromStore }, context);
   const project = await openProject(repository, { name, secrets }, context);
   const about = { work: "repair", volume: volume ?? name } as const;
   return await withLease(project, about, context, async (lease, guarded) => {
@@ -101,6 +100,27 @@ export async function repair(
       duration_s: (context.clock.now() - startedMs) / 1000,
     };
   });
+}
+
+/** A project of which nothing is here was not damaged: it was never made, or was erased. Throws `not_found` for it. */
+async function healKeys(
+  repository: Repository,
+  { name, fromStore }: { name: string; fromStore: Store },
+  context: Context,
+): Promise<string[]> {
+  const { store } = repository;
+  const isHere = async () => await isProject(repository, name, context);
+  if (await isHere() || await isHere()) { // one look is no proof
+    return await bringBackKeys({ from: fromStore, to: store, project: name }, context);
+  }
+  const missing = await noProject(
+    repository,
+    `Cannot repair project "${name}": it does not exist`,
+    context,
+  );
+  const copying = `varve copy ${name} --repo ${fromStore.url} --to ${store.url}`;
+  const advice = `create it with "varve init ${name}", or copy it with "${copying}"`;
+  throw new VarveError("not_found", `${missing.message}; ${advice}`);
 }
 
 function openerOf(source: Source | SourceOpener): SourceOpener {

@@ -8,6 +8,7 @@ import { describeError, isUnreadable, UsageError, VarveError } from "../../error
 import { sameBytes } from "../../util/bytes.ts";
 import type { Entry } from "../../format/entries.ts";
 import { chunkLength } from "../../format/limits.ts";
+import { idsDiffer, idsMatch, type SourceIds } from "../../format/source_ids.ts";
 import { isRbdStream } from "../../rbd/export.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
 import { findBackup } from "../../project/find_backup.ts";
@@ -15,7 +16,6 @@ import { type OpenManifest, readManifest } from "../../project/manifests.ts";
 import { ChunkReader } from "../../volume/read_chunk.ts";
 import { ChunkResources } from "../../volume/resources.ts";
 import { type ChunkPiece, cutChunks } from "../../volume/chunker.ts";
-import { volumeId } from "../../volume/source_state.ts";
 import type { Context } from "../../context.ts";
 import { PageTable } from "../../volume/page_table.ts";
 import { openProject } from "../../project/open_project.ts";
@@ -40,6 +40,8 @@ interface VerifySourceOptions {
 export interface VerifySourceReport {
   backup: string;
   size_bytes: number;
+  /** Whether the source is the snapshot that was backed up, by ids; `null` where these do not tell. */
+  is_same_snapshot: boolean | null;
   /** Compared. */
   chunks: number;
   /** Where the source holds something else. */
@@ -70,7 +72,10 @@ export async function verifySource(
   const project = await openProject(repository, { name, secrets }, context);
   const backup = await findBackup(project, { volume, point }, context);
   const manifest = await readManifest(project, { volume, backup }, context);
-  await options.source.prepare?.({ id: volumeId(project, volume), points: [manifest.info] });
+  const isSameSnapshot = isSame(manifest.info, options.source.ids);
+  if (isSameSnapshot === false) {
+    context.log.warn({}, `"${options.source.name}" has another snapshot id than restore point ${backup}`);
+  }
   await using resources = new ChunkResources({ chunkBytes: project.chunkBytes, from: "stream" }, context);
   await using cache = await PageCache.open({ project, volume }, context);
   const { keys } = manifest;
@@ -83,11 +88,18 @@ export async function verifySource(
   return {
     backup,
     size_bytes: manifest.info.size_bytes,
+    is_same_snapshot: isSameSnapshot,
     chunks,
     differs: reportOf(differs),
     unreadable: { ...reportOf(unreadable), reason },
     duration_s: (context.clock.now() - startedMs) / 1000,
   };
+}
+
+function isSame(point: SourceIds, source: SourceIds = {}): boolean | null {
+  const names = ["source_id", "source_snapshot_id"] as const;
+  if (names.some((name) => idsDiffer(point[name], source[name]))) return false;
+  return names.every((name) => idsMatch(point[name], source[name])) ? true : null;
 }
 
 function reportOf({ bytes, told, more }: ByteRanges): RangeReport {

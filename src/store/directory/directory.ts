@@ -16,7 +16,15 @@ import { DurableWriter, folderOf, TEMPORARY_FOLDER } from "./durable_writer.ts";
 import { assertPrefix, assertRange, checkKey } from "../key.ts";
 import { lookTwice } from "./look_twice.ts";
 import { roomFor } from "../room.ts";
-import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "../store.ts";
+import type {
+  DeleteFailure,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  PutOptions,
+  RequestOptions,
+  Store,
+} from "../store.ts";
 
 /** Files that are deleted at the same time. */
 const DELETE_WINDOW = 32;
@@ -61,14 +69,14 @@ export class DirectoryStore implements Store {
     throw new MissingError(key, `Cannot read "${path}": no such object`);
   }
 
-  async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
+  async put(key: string, body: Uint8Array, { signal, ifAbsent }: PutOptions = {}): Promise<void> {
     const path = this.#pathOf(key);
     await this.#attempt({ action: "write", path, signal }, async () => {
       try {
-        await this.#writer.write(key, body, signal);
+        await this.#writer.write(key, body, { signal, ifAbsent });
       } catch (error) {
         if (errnoOf(error) !== "EIO") throw error;
-        await this.#writer.write(key, body, signal); // another file, perhaps on better sectors
+        await this.#writer.write(key, body, { signal, ifAbsent }); // another file, perhaps on better sectors
       }
     });
   }

@@ -2,12 +2,13 @@
  * Durable changes of a directory: temporary file, write, fsync, rename, fsync of the folder and of every folder above
  * it that is new. Part of the directory store; the order follows what POSIX leaves open about rename and power loss.
  */
-import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { link, lstat, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Folder } from "../../os/folder.ts";
 import { syncFolder } from "../../os/sync_folder.ts";
 import { StoreError } from "../../errors.ts";
 import { errnoOf, isAbsent } from "./errors.ts";
+import type { PutOptions } from "../store.ts";
 import { type DirectoryRoot, folderIdentity } from "./root.ts";
 import { removeLeftovers, temporaryName } from "./leftovers.ts";
 
@@ -15,6 +16,8 @@ import { removeLeftovers, temporaryName } from "./leftovers.ts";
 export const TEMPORARY_FOLDER = "tmp";
 /** What a rename onto a folder ends with. */
 const IN_THE_WAY = new Set(["EISDIR", "ENOTEMPTY", "EEXIST"]);
+/** What a hard link ends with on file systems without them: vfat, exFAT, some of FUSE and CIFS. */
+const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK"]);
 /** How often another process may delete the emptied folder between its making and the rename into it. */
 const RENAME_ATTEMPTS_MAX = 16;
 /** Folders remembered as durable; beyond that they are synced once more, which costs time and nothing else. */
@@ -44,8 +47,8 @@ export class DurableWriter {
     return this.#foldersAreDurable;
   }
 
-  /** Writes `body` as the object `key`, replacing what is there. Nothing of it is visible until all of it is. */
-  async write(key: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
+  /** Writes `body` as the object `key`, as a store's `put` does. Nothing of it is visible until all of it is. */
+  async write(key: string, body: Uint8Array, { signal, ifAbsent = false }: PutOptions = {}): Promise<void> {
     using root = await this.#openRoot();
     using unfinished = await root.make(TEMPORARY_FOLDER, FOLDER_MODE);
     await this.#removeLeftovers(unfinished);
@@ -53,7 +56,7 @@ export class DurableWriter {
     try {
       await writeSynced(temporary, body);
       signal?.throwIfAborted();
-      using folder = await this.#moveInto(root, key, temporary);
+      using folder = await this.#moveInto(root, key, { temporary, ifAbsent });
       await this.#syncFolders(folderOf(key), folder);
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to tell
@@ -87,12 +90,17 @@ export class DurableWriter {
   }
 
   /** Resolves to the folder that it is in now. */
-  async #moveInto(root: Folder, key: string, temporary: string): Promise<Folder> {
+  async #moveInto(
+    root: Folder,
+    key: string,
+    { temporary, ifAbsent }: { temporary: string; ifAbsent: boolean },
+  ): Promise<Folder> {
     for (let attempt = 1;; attempt++) {
       let folder: Folder | undefined;
       try {
         folder = await root.make(folderOf(key), FOLDER_MODE);
-        await rename(temporary, folder.at(basename(key)));
+        if (ifAbsent) await moveUnlessThere(temporary, folder.at(basename(key)));
+        else await rename(temporary, folder.at(basename(key)));
         return folder;
       } catch (error) {
         folder?.[Symbol.dispose]();
@@ -166,6 +174,17 @@ export class DurableWriter {
       return isAbsent(error);
     }
   }
+}
+
+/** A rename that replaces nothing, where the file system has hard links; of the two names the old one goes in any case. */
+async function moveUnlessThere(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch (error) {
+    if (NO_LINKS.has(errnoOf(error) ?? "")) return await rename(from, to);
+    if (errnoOf(error) !== "EEXIST" || (await lstat(to)).isDirectory()) throw error;
+  }
+  await rm(from);
 }
 
 /** `path` is new. */

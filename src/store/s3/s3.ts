@@ -33,7 +33,15 @@ import {
   type PageRequest,
 } from "./listing.ts";
 import { mayPass } from "./passing.ts";
-import type { DeleteFailure, GetOptions, ListOptions, ObjectInfo, RequestOptions, Store } from "../store.ts";
+import type {
+  DeleteFailure,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  PutOptions,
+  RequestOptions,
+  Store,
+} from "../store.ts";
 
 /** Gateways that answer a write with "Created" have written it, too. */
 const WRITTEN = { statuses: [200, 201] };
@@ -84,21 +92,29 @@ export class S3Store implements Store {
     });
   }
 
-  async put(key: string, body: Uint8Array, { signal }: RequestOptions = {}): Promise<void> {
+  async put(key: string, body: Uint8Array, { signal, ifAbsent = false }: PutOptions = {}): Promise<void> {
     const path = this.#pathOf(key);
-    const command = (isCrc32: boolean) => {
+    const command = (isCrc32: boolean, isConditional: boolean) => {
       const sum = isCrc32 ? { ChecksumCRC32: crc32Of(body) } : { ContentMD5: md5Of(body).base64 };
-      return new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body, ...sum });
+      const condition = isConditional ? { IfNoneMatch: "*" } : {};
+      return new PutObjectCommand({ Bucket: this.#bucket.name, Key: path, Body: body, ...sum, ...condition });
     };
+    let isConditional = ifAbsent;
     await this.#bucket.request({ action: "write", path, signal }, async (options) => {
       for (let denials = 1;; denials++) {
         const isCrc32 = this.#takesCrc32;
         try {
-          const answer = await this.#bucket.client.send(command(isCrc32), expecting(options, WRITTEN));
+          const sent = command(isCrc32, isConditional);
+          const answer = await this.#bucket.client.send(sent, expecting(options, WRITTEN));
           return this.#assertWritten(answer, body);
         } catch (error) {
-          if (isCrc32 && mayBeOfChecksum(error)) {
+          if (isConditional && answerOf(error).code === "PreconditionFailed") return;
+          if (isCrc32 && mayBeOfHeader(error)) {
             this.#takesCrc32 = false;
+            continue;
+          }
+          if (isConditional && mayBeOfHeader(error)) {
+            isConditional = false;
             continue;
           }
           if (answerOf(error).code !== "AccessDenied" || denials === PUT_DENIALS_MAX) throw error;
@@ -297,8 +313,8 @@ function infoOf(key: string, { ContentLength, LastModified, ETag }: HeadObjectCo
   return { key, sizeBytes: ContentLength, modifiedMs: LastModified.getTime() };
 }
 
-/** The store may not know the checksum, or ask for an MD5: whatever it says, it refuses the write for good. */
-function mayBeOfChecksum(error: unknown): boolean {
+/** The store may not know the checksum or the condition, or ask for an MD5: whatever it says, it refuses the write for good. */
+function mayBeOfHeader(error: unknown): boolean {
   const { status = 0, code } = answerOf(error);
   return (status === 400 || status === 501) && !mayPass({ status, code });
 }

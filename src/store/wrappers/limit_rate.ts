@@ -1,5 +1,5 @@
 /** A store that reads and writes no more than so many bytes a second; requests without a body are not held up. */
-import type { GetOptions, RequestOptions, Store } from "../store.ts";
+import type { GetOptions, PutOptions, Store } from "../store.ts";
 
 interface RateLimit {
   bytesPerSecond: number;
@@ -23,7 +23,7 @@ export function limitRate(store: Store, limit: RateLimit): Store {
       await turn.take(bytes.length, options?.signal);
       return bytes;
     },
-    async put(key: string, body: Uint8Array, options?: RequestOptions) {
+    async put(key: string, body: Uint8Array, options?: PutOptions) {
       await turn.take(body.length, options?.signal);
       await store.put(key, body, options);
     },

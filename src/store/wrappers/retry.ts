@@ -15,6 +15,7 @@ import type {
   ListOptions,
   ObjectInfo,
   ObjectVersions,
+  PutOptions,
   RequestOptions,
   Store,
 } from "../store.ts";
@@ -121,7 +122,7 @@ export class RetryStore implements Store {
     return this.#retry({ key, options }, () => this.#inner.get(key, options));
   }
 
-  put(key: string, body: Uint8Array, options?: RequestOptions): Promise<void> {
+  put(key: string, body: Uint8Array, options?: PutOptions): Promise<void> {
     return this.#retry({ options }, () => this.#inner.put(key, body, options));
   }
 

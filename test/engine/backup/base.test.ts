@@ -63,8 +63,23 @@ describe("an increment without ids", () => {
     expect(error).toMatchObject({ code: "conflict" });
     expect(error.message).toBe(
       `Cannot back up "${PROJECT}/${VOLUME}": the stream starts at snapshot "a", but there are different restore points of that name: ` +
-        `${points[1]}, ${points[0]}; choose one with --base, or export without --from-snap for a full backup`,
+        `${points[1]}, ${
+          points[0]
+        }; choose one of these ids with --base, or export without --from-snap for a full backup`,
     );
+  });
+
+  test("is refused where --base gives nothing but that name", async () => {
+    const { one } = await setUp();
+    const [first] = [await one(full("a", 1)), await one(full("a", 3))];
+    for (const base of ["a", "snap:a"]) {
+      expect(await errorOf(one(since("a"), { base }))).toMatchObject({
+        code: "conflict",
+        message: expect.stringContaining(`${first!.backup}; choose one of these ids with --base`),
+      });
+    }
+    await one(full("b", 1));
+    expect((await one(since("b"), { base: "b" })).base).not.toBeNull();
   });
 
   test("is refused where they differ in size alone", async () => {
@@ -217,7 +232,7 @@ describe("a snapshot's name that an older point has", () => {
     expect(warnings).toEqual([says('"a"'), says('"a", "b"')]);
   });
 
-  test("is not where ids say that it is the same snapshot, nor in another volume", async () => {
+  test("is not where its snapshot's id tells it from others, nor in another volume", async () => {
     const { warnings, one } = await setUp();
     const ids = { source_id: "x", source_snapshot_id: "1" };
     await one(full("a", 1), { ids });
@@ -225,6 +240,8 @@ describe("a snapshot's name that an older point has", () => {
     await one(full("a", 3), { volume: "other" });
     expect(warnings).toEqual([]);
     await one(full("a", 3), { ids: { ...ids, source_snapshot_id: "2" } });
+    expect(warnings).toEqual([]);
+    await one(full("a", 3), { ids: { source_id: "x" } });
     expect(warnings).toEqual([says('"a"')]);
   });
 

@@ -102,8 +102,10 @@ describe("hold()", () => {
     expect(await heldOf(repository)).toEqual([false, true, false]);
     expect(await show("~1")).toEqual({ held: true, hold_reason: "case 4711" });
     expect(await show("~0")).toEqual({ held: false, hold_reason: null });
-    await holdPoint(repository, "~1");
+    const again = await holdPoint(repository, "~1");
+    expect(again).toMatchObject({ hold_reason: null, former_reason: "case 4711" });
     expect(await show("~1")).toEqual({ held: true, hold_reason: null });
+    expect((await holdPoint(repository, "~1")).former_reason).toBeUndefined();
   });
 
   test("costs a listing one request", async () => {

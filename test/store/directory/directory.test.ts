@@ -158,9 +158,7 @@ describe("DirectoryStore", () => {
     await store.put("a", bytes("x"));
     const error = await rejection(store.put("a/b", bytes("x")));
     expect(error).toBeInstanceOf(StoreError);
-    expect((error as Error).message).toBe(
-      `Cannot write "${root}/a/b": a part of the path is not a directory (ENOTDIR)`,
-    );
+    expect((error as Error).message).toBe(`Cannot write "${root}/a/b": not a directory (ENOTDIR)`);
     expect(await readdir(join(root, "tmp"))).toEqual([]);
   });
   test("put() removes only old temporary files of its own when it is the store's first", async () => {

@@ -39,6 +39,19 @@ describeWith(["strace"], "DirectoryStore under strace", () => {
     expect(await trace({ root, program: `await store.put("a/b", body)`, strace })).toBe("");
     expect(await readdir(join(root, "a"))).toEqual(["b"]);
   });
+  test.each(["EPERM", "EOPNOTSUPP"])(
+    "put() writes an absent object where the file system has no hard links (%s)",
+    async (code) => {
+      const root = join(folder, `no-links-${code}`);
+      const calls = "link,linkat";
+      const strace = ["-e", `trace=${calls}`, "-e", `inject=${calls}:error=${code}`];
+      expect(await trace({ root, program: `await store.put("a/b", body, { ifAbsent: true })`, strace })).toBe(
+        "",
+      );
+      expect(await readdir(join(root, "a"))).toEqual(["b"]);
+      expect(await readdir(join(root, "tmp"))).toEqual([]);
+    },
+  );
   test("put() leaves nothing behind when the file cannot be synced", async () => {
     const root = join(folder, "broken");
     await trace({ root, program: `await store.put("first", body)`, strace: ["-e", "trace=none"] });
