@@ -3,11 +3,12 @@
  * points, is not taken at its word. docs/operating.md, "What a host keeps".
  */
 import { counted } from "../util/counted.ts";
-import { describeError, VarveError } from "../errors.ts";
+import { VarveError } from "../errors.ts";
 import { list, orNull, record, tryRead } from "../format/document.ts";
 import * as field from "../format/fields.ts";
 import { manifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
+import { pathOf } from "../os/own_path.ts";
 import { type NotePlace, readNote, writeNote } from "../state/sealed_note.ts";
 import {
   eraseNote,
@@ -70,7 +71,7 @@ export async function findMissed(
   const place = statePlace(project, context);
   if (place === undefined) return [];
   const there = Map.groupBy(points, (point) => point.volume);
-  const volumes = volume === undefined ? await volumesOf(place, there) : [volume];
+  const volumes = volume === undefined ? await volumesOf(place, there, context) : [volume];
   const look = new Look(project, place, context);
   const missed: MissedPoint[] = [];
   for (const name of volumes) missed.push(...await look.at(name, there.get(name) ?? []));
@@ -79,8 +80,12 @@ export async function findMissed(
 }
 
 /** The volumes that have a note, and others that there are: they may be called like anything, and be any number. */
-async function volumesOf(place: StatePlace, there: ReadonlyMap<string, unknown>): Promise<string[]> {
-  const noted = new Set(await notedVolumes(place));
+async function volumesOf(
+  place: StatePlace,
+  there: ReadonlyMap<string, unknown>,
+  { onStateTrouble = () => {} }: Context,
+): Promise<string[]> {
+  const noted = new Set(await notedVolumes(place, onStateTrouble));
   const others = [...there.keys()].filter((name) => isVolumeName(name) && !noted.has(name));
   return [...noted, ...others.slice(0, Math.max(0, VOLUMES_MAX - noted.size))];
 }
@@ -136,10 +141,10 @@ async function goneProjects(
   there: ReadonlySet<string>,
   context: Context,
 ): Promise<string[]> {
-  const { stateRoot: root } = context;
+  const { stateRoot: root, onStateTrouble = () => {} } = context;
   if (root === undefined) return [];
   const gone: string[] = [];
-  for (const project of await notedProjects({ root, repositoryId: repository.id })) {
+  for (const project of await notedProjects({ root, repositoryId: repository.id }, onStateTrouble)) {
     if (!isProjectName(project) || there.has(project)) continue;
     const isSeen = await goneProject(repository, project, context) !== undefined;
     if (isSeen && (await listKeyIds(repository.store, project, context)).length === 0) gone.push(project);
@@ -151,16 +156,16 @@ async function goneProjects(
 export async function goneProject(
   repository: Repository,
   project: string,
-  { stateRoot: root }: Context,
+  { stateRoot: root, onStateTrouble = () => {} }: Context,
 ): Promise<string | undefined> {
   if (root === undefined) return undefined;
   const place = { root, repositoryId: repository.id, project };
-  const volumes = await notedVolumes(place);
+  const volumes = await notedVolumes(place, onStateTrouble);
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
   return `project "${project}", of which this host has seen restore points of ${seen}, is missing: it was lost, or ` +
     `erased elsewhere; copy it back from a second repository with "varve copy", or, if it was erased, remove "${
-      projectStateFolder(place)
+      pathOf(projectStateFolder(place))
     }"`;
 }
 
@@ -250,7 +255,7 @@ function sayMissed(
       {},
       `"${name}/${volume}@${backup}", which this host has seen, is missing, but no forget recorded it: ` +
         `it was lost, or the store was reset to an older state; if it was forgotten on purpose, ` +
-        `remove "${newestNotePath(place, volume)}"`,
+        `remove "${pathOf(newestNotePath(place, volume))}"`,
     );
   }
   const more = missed.length - SAID_MAX;
@@ -264,16 +269,21 @@ function statePlace(project: Project, { stateRoot: root }: Context): StatePlace 
 
 function notePlace(place: StatePlace, volume: string): NotePlace {
   const { repositoryId, project } = place;
-  return { path: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
+  return { file: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
 }
 
 /** A note that is none of the project's is kept aside: by it somebody may find out what was lost. */
-async function readSeen(project: Project, at: NotePlace, { log }: Context): Promise<SeenNote> {
-  const content = await readNote(at, (id) => project.knownKey(id));
+async function readSeen(
+  project: Project,
+  at: NotePlace,
+  { log, onStateTrouble }: Context,
+): Promise<SeenNote> {
+  const content = await readNote(at, (id) => project.knownKey(id))
+    .catch((error) => onStateTrouble?.(error));
   if (content === undefined) return { newest: null, missed: [] };
   const note = tryRead(content, readNoteContent);
   if (note !== undefined) return note;
-  const aside = await putNoteAside(at.path).catch(() => at.path);
+  const aside = pathOf(await putNoteAside(at.file).catch(() => at.file));
   log.warn(
     { path: aside },
     `this note was not written for this project: it is kept as "${aside}" and recreated, ` +
@@ -294,13 +304,13 @@ interface NoteToWrite {
 async function writeSeen(
   project: Project,
   { place, volume, note, isDurable }: NoteToWrite,
-  { log }: Context,
+  { onStateTrouble }: Context,
 ): Promise<void> {
   const at = notePlace(place, volume);
   try {
-    if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
+    if (note.newest === null && note.missed.length === 0) await eraseNote(at.file);
     else await writeNote(at, { keys: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
-    log.debug({ path: at.path, reason: describeError(error) }, "could not record the newest restore point");
+    onStateTrouble?.(error);
   }
 }
