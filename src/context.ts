@@ -50,6 +50,8 @@ export interface Context {
   cacheRoot?: string | undefined;
   /** The folder of what this host must not forget; without one it misses nothing that a store has lost. */
   stateRoot?: string | undefined;
+  /** Told of what cannot be read or written there: the work goes on, and a point that is lost may go unnoticed. */
+  onStateTrouble?: ((error: unknown) => void) | undefined;
 }
 
 /** Goes on after the problem where somebody wants to be told of it; otherwise throws it. */

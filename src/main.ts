@@ -5,6 +5,7 @@ import { standardError } from "./cli/terminal/screen.ts";
 import { watchProcessSignals } from "./cli/signals.ts";
 import { INTERRUPTED_EXIT_CODE, UNWAITED } from "./cli/watchdog.ts";
 import { describeError, type ErrorCode, LeftOutError, VarveError } from "./errors.ts";
+import { hideOwnVariables } from "./os/child_environment.ts";
 import { forbidDumps } from "./os/dumps.ts";
 
 forbidDumps();
@@ -16,7 +17,8 @@ const unwaited = lastLine(
   { json },
 );
 const signal = watchProcessSignals({ exit: endAtOnce, lastLine: unwaited });
-const program = createProgram({ env: process.env, screen, signal });
+const program = createProgram({ env: { ...process.env }, screen, signal })
+  .hook("preAction", hideOwnVariables); // the command line is read, with what it has from the environment
 
 process.on("uncaughtException", (error) => process.exit(report(error)));
 process.on("unhandledRejection", (error) => process.exit(report(error)));

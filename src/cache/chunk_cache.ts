@@ -3,19 +3,19 @@
  * bounded folder, the ones used longest ago go first. What comes out is opened and verified like anything downloaded.
  */
 import { basename } from "node:path";
-import { pathOf, within } from "./cache_folder.ts";
-import { type CachePath, listOwn, readOwn, removeOwn, replaceOwn, touchOwn } from "./own_files.ts";
+import { type OwnPath, pathOf, within } from "../os/own_path.ts";
+import { listOwn, readOwn, removeOwn, replaceOwn, touchOwn } from "../os/own_files.ts";
 
 const MAX_BYTES = 512 * 1024 * 1024;
 
 export class ChunkCache {
-  readonly #folder: CachePath;
+  readonly #folder: OwnPath;
   readonly #maxBytes: number;
   readonly #onDamage: (path: string) => void;
   #putBytes = 0;
 
   /** `onDamage` is told of each object that had to be dropped. */
-  constructor(folder: CachePath, options: { maxBytes?: number; onDamage: (path: string) => void }) {
+  constructor(folder: OwnPath, options: { maxBytes?: number; onDamage: (path: string) => void }) {
     this.#folder = folder;
     this.#maxBytes = options.maxBytes ?? MAX_BYTES;
     this.#onDamage = options.onDamage;
@@ -23,7 +23,7 @@ export class ChunkCache {
 
   /** The object's bytes, if they are here. */
   async get(name: string): Promise<Uint8Array | undefined> {
-    const bytes = await readOwn(this.#file(name));
+    const bytes = await readOwn(this.#file(name)).catch(() => undefined);
     if (bytes !== undefined) await touchOwn(this.#file(name));
     return bytes;
   }
@@ -51,7 +51,7 @@ export class ChunkCache {
     }
   }
 
-  #file(name: string): CachePath {
+  #file(name: string): OwnPath {
     return within(this.#folder, basename(name));
   }
 }

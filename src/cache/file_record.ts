@@ -10,9 +10,10 @@ import { equalBytes, fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { decodeDocument, record, text } from "../format/document.ts";
 import * as field from "../format/fields.ts";
 import { settleTimes } from "../os/file_times.ts";
-import { type CachePlace, fileRecordsFolder, within } from "./cache_folder.ts";
+import { type CachePlace, fileRecordsFolder } from "./cache_folder.ts";
+import { type OwnPath, within } from "../os/own_path.ts";
 import { macOf } from "./mac.ts";
-import { type CachePath, readOwn, replaceOwn } from "./own_files.ts";
+import { readOwn, replaceOwn } from "../os/own_files.ts";
 
 /**
  * File times come from a clock that ticks every 10 ms at worst, and two changes within a tick look the same. So a look is
@@ -107,7 +108,7 @@ export async function recordFile(
 export async function recordedContent(place: CachePlace, path: string): Promise<FileContent | undefined> {
   const look = await readLook(path);
   if (look === undefined) return undefined;
-  const bytes = await readOwn(recordPath(place, look));
+  const bytes = await readOwn(recordPath(place, look)).catch(() => undefined);
   const record = bytes === undefined ? undefined : decodeRecord(bytes, place.key);
   return record !== undefined && sameLook(record.look, look) ? record.content : undefined;
 }
@@ -150,7 +151,7 @@ function recordMac(line: string, key: Uint8Array): Uint8Array {
 }
 
 /** By inode: a file keeps its record when it is renamed, and names tell nothing of what it holds. */
-function recordPath({ root }: CachePlace, { dev, ino }: FileLook): CachePath {
+function recordPath({ root }: CachePlace, { dev, ino }: FileLook): OwnPath {
   const name = createHash("sha256").update(`${dev}:${ino}`).digest("hex").slice(0, 32);
   return within(fileRecordsFolder(root), name);
 }

@@ -6,7 +6,8 @@
  */
 import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { MIB } from "../format/limits.ts";
-import { type CachePath, readOwn, replaceOwn } from "./own_files.ts";
+import { readOwn, replaceOwn } from "../os/own_files.ts";
+import type { OwnPath } from "../os/own_path.ts";
 
 /** Infos kept, mostly about 1 KiB each; what is beyond that is read again. */
 const MAX_INFOS = 50_000;
@@ -14,20 +15,20 @@ const MAX_BYTES = 64 * MIB;
 const HEAD_BYTES = 6;
 
 export class InfoCache {
-  readonly #place: CachePath | undefined;
+  readonly #place: OwnPath | undefined;
   #known: Map<string, Uint8Array>;
   #changed = false;
   #sizeBytes: number;
 
-  private constructor(place: CachePath | undefined, known: Map<string, Uint8Array>) {
+  private constructor(place: OwnPath | undefined, known: Map<string, Uint8Array>) {
     this.#place = place;
     this.#known = known;
     this.#sizeBytes = known.values().reduce((sum, { length }) => sum + length, 0);
   }
 
   /** Never fails: without a place or a readable file it begins empty. */
-  static async open(place: CachePath | undefined): Promise<InfoCache> {
-    const bytes = place === undefined ? undefined : await readOwn(place);
+  static async open(place: OwnPath | undefined): Promise<InfoCache> {
+    const bytes = place === undefined ? undefined : await readOwn(place).catch(() => undefined);
     return new InfoCache(place, bytes === undefined ? new Map() : decode(bytes));
   }
 

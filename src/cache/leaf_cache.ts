@@ -4,7 +4,8 @@
  * about 0.4 % of the volume; positions beyond the last slot share those of others. What comes out is opened and verified
  * like anything downloaded, so nothing is written with care: a torn or foreign slot is as good as an empty one.
  */
-import { type CachePath, openOrMakeOwn, type OwnFile } from "./own_files.ts";
+import { openOrMakeOwn, type OwnFile } from "../os/own_files.ts";
+import type { OwnPath } from "../os/own_path.ts";
 
 /** 1 GiB at a chunk size of 4 MiB: 256 GiB of volume. */
 const MAX_SLOTS = 65_536;
@@ -19,7 +20,7 @@ export class LeafCache {
   }
 
   /** `slotBytes`: the most that a front can have. `undefined` where there cannot be such a file. */
-  static async open(place: CachePath, slotBytes: number): Promise<LeafCache | undefined> {
+  static async open(place: OwnPath, slotBytes: number): Promise<LeafCache | undefined> {
     const file = await openOrMakeOwn(place);
     return file && new LeafCache(file, slotBytes);
   }

@@ -17,7 +17,8 @@ import { decodeDocument, record, whole } from "../format/document.ts";
 import * as field from "../format/fields.ts";
 import { MAX_PAGES } from "../format/limits.ts";
 import { maxParts, OBJECT_TYPE } from "../format/object.ts";
-import { type CachePath, openOwn, type OwnFile, replaceOwn } from "./own_files.ts";
+import { openOwn, type OwnFile, replaceOwn } from "../os/own_files.ts";
+import type { OwnPath } from "../os/own_path.ts";
 
 const HEAD_BYTES = 4096;
 const SUM_BYTES = 32;
@@ -54,8 +55,8 @@ export class PageCacheFile {
   }
 
   /** `undefined` where there is no file; `damaged` where it cannot be used. */
-  static async open(place: CachePath): Promise<PageCacheFile | "damaged" | undefined> {
-    const file = await openOwn(place);
+  static async open(place: OwnPath): Promise<PageCacheFile | "damaged" | undefined> {
+    const file = await openOwn(place).catch(() => undefined);
     if (file === undefined) return undefined;
     try {
       const cache = await PageCacheFile.#read(file, place.path);
@@ -96,7 +97,7 @@ export class PageCacheFile {
 
 /** Writes a cache anew, from all encoded pages of a backup in order; `undefined` stands for a page of zeros. */
 export async function writePageCache(
-  place: CachePath,
+  place: OwnPath,
   head: PageCacheHead,
   pages: AsyncIterable<Uint8Array | undefined>,
 ): Promise<void> {

@@ -2,9 +2,9 @@
 import { statSync } from "node:fs";
 import { availableParallelism, homedir, hostname } from "node:os";
 import * as path from "node:path";
-import { type Context, systemClock } from "../context.ts";
+import { type Context, type Logger, systemClock } from "../context.ts";
 import type { Secret } from "../project/open_project.ts";
-import { InterruptedError, NoRepositoryError } from "../errors.ts";
+import { describeError, InterruptedError, NoRepositoryError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
 import { ClosedProjects } from "./closed_projects.ts";
 import { Problems } from "./problems.ts";
@@ -152,16 +152,50 @@ async function createContext(options: GlobalOptions, { env, screen, signal }: In
     level: options.logLevel ?? (options.quiet ? "error" : "warn"),
     format: options.logFormat ?? (options.json ? "json" : "pretty"),
   });
-  const { openCacheRoot } = await import("../cache/cache_root.ts");
-  const cacheRoot = await openCacheRoot(cacheFolder(env, homedir()), {
-    onWarning: (line) => log.warn({}, line),
-    onDebug: (line) => log.debug({}, line),
-  });
-  const stateRoot = stateFolder(env, homedir());
-  if (stateRoot === undefined) log.debug({}, "no home directory: the restore points seen are not recorded");
+  const cacheRoot = await openCacheRoot(env, log);
+  const onStateTrouble = stateTrouble(log);
+  const stateRoot = await openStateRoot(env, { log, onStateTrouble });
   const { jobs } = options;
   return {
     ...{ signal, log, clock: systemClock, host: hostname(), threads: availableParallelism() },
-    ...{ jobs, cacheRoot, stateRoot },
+    ...{ jobs, cacheRoot, stateRoot, onStateTrouble },
+  };
+}
+
+async function openCacheRoot(env: Environment, log: Logger): Promise<string | undefined> {
+  const { openOwnRoot } = await import("../os/own_root.ts");
+  const root = cacheFolder(env, homedir());
+  return await openOwnRoot(root, {
+    below: path.dirname(path.dirname(root)),
+    ...{ name: "cache", variable: "XDG_CACHE_HOME" },
+    onStrange: (line) => log.warn({}, line),
+    onMissing: (line) => log.debug({}, line),
+  });
+}
+
+async function openStateRoot(
+  env: Environment,
+  { log, onStateTrouble }: { log: Logger; onStateTrouble: (error: unknown) => void },
+): Promise<string | undefined> {
+  const root = stateFolder(env, homedir());
+  if (root === undefined) {
+    log.debug({}, "no home directory: the restore points seen are not recorded");
+    return undefined;
+  }
+  const { openOwnRoot } = await import("../os/own_root.ts");
+  return await openOwnRoot(root, {
+    ...{ name: "state", variable: "XDG_STATE_HOME" },
+    onStrange: onStateTrouble,
+    onMissing: onStateTrouble,
+  });
+}
+
+/** One line in a run: what hinders one note hinders most of them. */
+function stateTrouble(log: Logger): (error: unknown) => void {
+  let isTold = false;
+  return (error) => {
+    const level = isTold ? "debug" : "warn";
+    log[level]({}, `${describeError(error)}; a restore point that is lost may go unnoticed`);
+    isTold = true;
   };
 }

@@ -113,6 +113,11 @@ export class Producer extends Child {
     super(command, { stream: "stdout", ours: readFd, theirs: writeFd, isAsked: options.isAsked }, options);
   }
 
+  /** Resolves once the child itself has ended, whatever it left behind. */
+  async exited(): Promise<void> {
+    await this.child.exited;
+  }
+
   /** Gives the child a line. One that has ended does not hear it, and its output ends. */
   ask(line: string): void {
     const { stdin } = this.child;

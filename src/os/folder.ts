@@ -18,12 +18,9 @@ const statFd = promisify(fs.fstat) as (fd: number, options: { bigint: true }) =>
 export class ForeignEntryError extends Error {
   override readonly name = "ForeignEntryError";
 
-  constructor(name: string, stats: fs.StatsBase<number | bigint>) {
-    super(
-      stats.isSymbolicLink()
-        ? `"${name}" is a link, which varve does not follow; replace it with its target, or remove it`
-        : `"${name}" is a ${kindOf(stats)}, which varve never creates; remove it`,
-    );
+  /** `state`: what is wrong with it, and how to mend that. */
+  constructor(name: string, state: string) {
+    super(`"${name}" ${state}`);
   }
 }
 
@@ -83,7 +80,7 @@ export class Folder implements Disposable {
     try {
       const stats = await statFd(fd, { bigint: true });
       if (stats.isDirectory()) return undefined;
-      if (!stats.isFile()) throw new ForeignEntryError(name, stats);
+      if (!stats.isFile()) throw new ForeignEntryError(name, foreignState(stats));
       return { fd: await openFd(`/proc/self/fd/${fd}`, access | O_NONBLOCK), stats };
     } finally {
       fs.closeSync(fd);
@@ -111,7 +108,7 @@ export class Folder implements Disposable {
     } catch (error) {
       if (systemCode(error) !== "ENOTDIR") throw error;
       const stats = await lstat(this.at(name)).catch(() => undefined);
-      if (stats?.isSymbolicLink()) throw new ForeignEntryError(name, stats);
+      if (stats?.isSymbolicLink()) throw new ForeignEntryError(name, foreignState(stats));
       throw error;
     }
   }
@@ -120,6 +117,12 @@ export class Folder implements Disposable {
 interface OpenFile {
   fd: number;
   stats: fs.BigIntStats;
+}
+
+function foreignState(stats: fs.StatsBase<number | bigint>): string {
+  return stats.isSymbolicLink()
+    ? "is a link, which varve does not follow; replace it with its target, or remove it"
+    : `is a ${kindOf(stats)}, which varve never creates; remove it`;
 }
 
 function kindOf(stats: fs.StatsBase<number | bigint>): string {

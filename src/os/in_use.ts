@@ -54,12 +54,24 @@ function firstOf(devices: string[], look: (device: string) => string | undefined
   return undefined;
 }
 
-/** Those that the regular file is behind. */
+/** Those that the regular file is behind, by whichever of its names. */
 function loopDevices(name: string): string[] {
-  const real = realPath(name);
-  return entries("/sys/block").filter((device) =>
-    device.startsWith("loop") && text(`/sys/block/${device}/loop/backing_file`) === real
-  );
+  const inode = inodeOf(name);
+  return entries("/sys/block").filter((device) => {
+    if (!device.startsWith("loop")) return false;
+    const file = text(`/sys/block/${device}/loop/backing_file`);
+    return file === realPath(name) || inode !== undefined && inodeOf(file) === inode;
+  });
+}
+
+/** One of all files; `undefined` where nothing can be found. */
+function inodeOf(name: string): string | undefined {
+  try {
+    const { dev, ino } = fs.statSync(name, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined;
+  }
 }
 
 /** proc(5), mountinfo: `id parent MAJOR:MINOR root mount-point options [fields] - type source super-options`. */

@@ -15,6 +15,7 @@ const O_CLOEXEC = 0o2000000;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const ENXIO = 6;
+const POLLHUP = 0x10;
 
 /** What an unprivileged process may ask for by default (/proc/sys/fs/pipe-max-size). */
 const PIPE_BYTES = 1024 * 1024;
@@ -24,6 +25,7 @@ const libc = lazily(() =>
     pipe2: { args: ["ptr", "i32"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
     lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
+    poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   })
 );
@@ -47,6 +49,15 @@ export function makePipe(): { readFd: number; writeFd: number } {
     throw new VarveError("failed", "Cannot make a pipe: the C library or the system refused it");
   }
   return { readFd: fds[0]!, writeFd: fds[1]! };
+}
+
+/** Whether some process still holds the other end of a pipe that is read, whatever is left in it. `false` where it cannot be told. */
+export function isHeldByWriter(readFd: number): boolean {
+  // struct pollfd: the descriptor, no events that are asked for, and those that are there.
+  const asked = new Int32Array([readFd, 0]);
+  const c = libc();
+  if (c === undefined || c.poll(ptr(asked), 1n, 0) < 0) return false;
+  return ((asked[1]! >> 16) & POLLHUP) === 0;
 }
 
 /** A run of a file's bytes. A hole's bytes are all zero. */

@@ -1,8 +1,9 @@
 /** Which projects a repository has, and how one is made and opened. */
 import type { HolderKind, ProjectKeys, Secret } from "../codec/keys.ts";
-import { DamageError, describeError, MissingError, VarveError } from "../errors.ts";
+import { DamageError, MissingError, VarveError } from "../errors.ts";
 import { KEYS_PREFIX, projectPrefix, PROJECTS_PREFIX } from "../format/layout.ts";
 import { encryptionNotePath, notedEncryption, noteEncryption } from "../state/encryption_note.ts";
+import { pathOf } from "../os/own_path.ts";
 import { assertProjectName, isProjectName, quote } from "../format/names.ts";
 import type { Context } from "../context.ts";
 import { namesOf } from "./not_found.ts";
@@ -91,13 +92,13 @@ async function assertEncryption(
   },
   context: Context,
 ): Promise<void> {
-  const { stateRoot: root, log } = context;
+  const { stateRoot: root, log, onStateTrouble } = context;
   if (root === undefined) return;
   const place = { root, repositoryId: repository.id, project: name };
-  const noted = await notedEncryption(place);
+  const noted = await notedEncryption(place).catch((error) => onStateTrouble?.(error));
   if (noted === encryption) return;
   if (encryption === "none" && noted !== undefined) {
-    const path = encryptionNotePath(place);
+    const path = pathOf(encryptionNotePath(place));
     throw new DamageError(
       projectPrefix(name) + KEYS_PREFIX,
       `Cannot open project "${name}": this host knows it as encrypted, but its key is not protected; ` +
@@ -118,12 +119,11 @@ async function assertEncryption(
 async function remember(
   { id: repositoryId }: Repository,
   { name, encryption }: { name: string; encryption: HolderKind },
-  { stateRoot: root, log }: Context,
+  { stateRoot: root, onStateTrouble }: Context,
 ): Promise<void> {
   if (root === undefined) return;
-  await noteEncryption({ root, repositoryId, project: name }, encryption).catch((error) => {
-    log.debug({ reason: describeError(error) }, "could not record how the project is encrypted");
-  });
+  const place = { root, repositoryId, project: name };
+  await noteEncryption(place, encryption).catch((error) => onStateTrouble?.(error));
 }
 
 async function findKeys({ store }: Repository, name: string, context: Context): Promise<string[]> {

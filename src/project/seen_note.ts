@@ -1,8 +1,9 @@
 /** This host's note of the newest point of a volume: how it is read and written. docs/operating.md, "What a host keeps". */
-import { describeError } from "../errors.ts";
 import { list, orNull, record, tryRead } from "../format/document.ts";
 import * as field from "../format/fields.ts";
-import { type NotePlace, readNote, UntrustedNote, writeNote } from "../state/sealed_note.ts";
+import { pathOf } from "../os/own_path.ts";
+import { readNoteFile } from "../state/note_file.ts";
+import { type NotePlace, openNote, UntrustedNote, writeNote } from "../state/sealed_note.ts";
 import { eraseNote, newestNotePath, type StatePlace } from "../state/state_folder.ts";
 import type { Context } from "../context.ts";
 import type { Project } from "./project.ts";
@@ -47,20 +48,22 @@ export function statePlace(project: Project, { stateRoot: root }: Context): Stat
 
 function notePlace({ place, volume }: SeenPlace): NotePlace {
   const { repositoryId, project } = place;
-  return { path: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
+  return { file: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
 }
 
 export async function readSeen(
   project: Project,
   { place, volume }: SeenPlace,
+  { onStateTrouble = () => {} }: Context,
 ): Promise<SeenNote | DoubtfulNote> {
   const at = notePlace({ place, volume });
-  const content = await readNote(at, (id) => project.findKey(id));
+  const bytes = await readNoteFile(at.file).catch(onStateTrouble);
+  const content = bytes && await openNote(bytes, { about: at.about, keysOf: (id) => project.findKey(id) });
   if (content === undefined) return { newest: null, missed: [] };
   const note = content instanceof UntrustedNote ? undefined : tryRead(content, readNoteContent);
   if (note !== undefined) return note;
   const keyId = content instanceof UntrustedNote ? content.keyId : undefined;
-  return new DoubtfulNote(volume, doubt(project, { volume, path: at.path, keyId }));
+  return new DoubtfulNote(volume, doubt(project, { volume, path: pathOf(at.file), keyId }));
 }
 
 function doubt(
@@ -91,13 +94,13 @@ interface NoteToWrite extends SeenPlace {
 export async function writeSeen(
   project: Project,
   { note, isDurable, ...seen }: NoteToWrite,
-  { log }: Context,
+  { onStateTrouble }: Context,
 ): Promise<void> {
   const at = notePlace(seen);
   try {
-    if (note.newest === null && note.missed.length === 0) await eraseNote(at.path);
+    if (note.newest === null && note.missed.length === 0) await eraseNote(at.file);
     else await writeNote(at, { keys: project.firstKey, content: { ...note }, isDurable });
   } catch (error) {
-    log.debug({ path: at.path, reason: describeError(error) }, "could not record the newest restore point");
+    onStateTrouble?.(error);
   }
 }

@@ -6,6 +6,7 @@ import { counted } from "../util/counted.ts";
 import { VarveError } from "../errors.ts";
 import { manifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
+import { pathOf } from "../os/own_path.ts";
 import {
   newestNotePath,
   notedProjects,
@@ -63,7 +64,7 @@ export async function findMissed(
   const place = statePlace(project, context);
   if (place === undefined) return missed;
   const there = Map.groupBy(points, (point) => point.volume);
-  const volumes = volume === undefined ? await volumesOf(place, there) : [volume];
+  const volumes = volume === undefined ? await volumesOf(place, there, context) : [volume];
   const look = new Look(project, place, context);
   for (const name of volumes) {
     const found = await look.at(name, there.get(name) ?? []);
@@ -75,8 +76,12 @@ export async function findMissed(
 }
 
 /** The volumes that have a note, and others that there are: they may be called like anything, and be any number. */
-async function volumesOf(place: StatePlace, there: ReadonlyMap<string, unknown>): Promise<string[]> {
-  const noted = new Set(await notedVolumes(place));
+async function volumesOf(
+  place: StatePlace,
+  there: ReadonlyMap<string, unknown>,
+  { onStateTrouble = () => {} }: Context,
+): Promise<string[]> {
+  const noted = new Set(await notedVolumes(place, onStateTrouble));
   const others = [...there.keys()].filter((name) => isVolumeName(name) && !noted.has(name));
   return [...noted, ...others.slice(0, Math.max(0, VOLUMES_MAX - noted.size))];
 }
@@ -89,7 +94,7 @@ export async function noteOwn(
 ): Promise<void> {
   const place = statePlace(project, context);
   if (place === undefined) return;
-  const note = await readSeen(project, { place, volume });
+  const note = await readSeen(project, { place, volume }, context);
   if (note instanceof DoubtfulNote) return;
   await writeSeen(project, { place, volume, note: { ...note, newest: backup }, isDurable: true }, context);
 }
@@ -104,7 +109,7 @@ export async function noteForgotten(
   if (place === undefined) return;
   for (const [volume, of] of Map.groupBy(points, (point) => point.volume)) {
     const gone = new Set(of.map(({ backup }) => backup));
-    const before = await readSeen(project, { place, volume });
+    const before = await readSeen(project, { place, volume }, context);
     if (before instanceof DoubtfulNote) continue;
     const { newest, missed } = before;
     const isNewestGone = newest !== null && gone.has(newest);
@@ -135,10 +140,10 @@ async function goneProjects(
   there: ReadonlySet<string>,
   context: Context,
 ): Promise<string[]> {
-  const { stateRoot: root } = context;
+  const { stateRoot: root, onStateTrouble = () => {} } = context;
   if (root === undefined) return [];
   const gone: string[] = [];
-  for (const project of await notedProjects({ root, repositoryId: repository.id })) {
+  for (const project of await notedProjects({ root, repositoryId: repository.id }, onStateTrouble)) {
     if (!isProjectName(project) || there.has(project)) continue;
     const isSeen = await goneProject(repository, project, context) !== undefined;
     if (isSeen && (await listKeyIds(repository.store, project, context)).length === 0) gone.push(project);
@@ -150,16 +155,16 @@ async function goneProjects(
 export async function goneProject(
   repository: Repository,
   project: string,
-  { stateRoot: root }: Context,
+  { stateRoot: root, onStateTrouble = () => {} }: Context,
 ): Promise<string | undefined> {
   if (root === undefined) return undefined;
   const place = { root, repositoryId: repository.id, project };
-  const volumes = await notedVolumes(place);
+  const volumes = await notedVolumes(place, onStateTrouble);
   if (volumes.length === 0) return undefined;
   const seen = namesOf(volumes.map((volume) => `${project}/${volume}`));
   return `project "${project}", of which this host has seen restore points of ${seen}, is missing: it was lost, or ` +
     `erased elsewhere; copy it back from a second repository with "varve copy", or, if it was erased, remove "${
-      projectStateFolder(place)
+      pathOf(projectStateFolder(place))
     }"`;
 }
 
@@ -213,7 +218,7 @@ class Look {
 
   async at(volume: string, points: readonly PresentPoint[]): Promise<MissedPoint[] | DoubtfulNote> {
     const place = this.#place;
-    const before = await readSeen(this.#project, { place, volume });
+    const before = await readSeen(this.#project, { place, volume }, this.#context);
     if (before instanceof DoubtfulNote) return before;
     const listed = new Set(points.map(({ backup }) => backup));
     const readable = new Map<string, readonly string[]>();
@@ -262,7 +267,7 @@ function sayMissed(project: Project, place: StatePlace, { points, notes }: Misse
     say(
       `"${name}/${volume}@${backup}", which this host has seen, is missing, but no forget recorded it: ` +
         `it was lost, or the store was reset to an older state; if it was forgotten on purpose, ` +
-        `remove "${newestNotePath(place, volume)}"`,
+        `remove "${pathOf(newestNotePath(place, volume))}"`,
     );
   }
   for (const { state } of notes.slice(0, SAID_MAX)) say(state);

@@ -43,10 +43,10 @@ export async function openSource(spec: SourceSpec, options: OpenSourceOptions): 
 }
 
 function openProducer(command: readonly string[], options: OpenSourceOptions): Source {
-  const { signal, stderr = process.stderr } = options;
+  const { signal, stderr = process.stderr, warn } = options;
   const producer = new Producer(command, { signal, stderr });
   const { name } = producer;
-  const input = producerInput(producer, { name, signal, atEnd: () => producer.finished() });
+  const input = producerInput(producer, { name, signal, warn, atEnd: () => producer.finished() });
   return streamSource(input, options);
 }
 

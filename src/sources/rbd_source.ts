@@ -12,7 +12,7 @@ import { chooseSince } from "./rbd_since.ts";
 import { RbdStreamSource } from "./rbd_stream.ts";
 import type { Source, VolumeDiff, VolumeReader, VolumeState } from "./source.ts";
 
-/** How long the last command of a run may take, which removes its snapshot. */
+/** How long the last commands of a run may take, which remove snapshots. */
 const CLEANUP_LIMIT_MS = 60_000;
 
 interface RbdSourceOptions {
@@ -118,7 +118,8 @@ export class RbdSource implements Source {
 
   /** Later ones are of runs that began later. */
   async #removeOlder(own: string): Promise<void> {
-    const { signal, warn } = this.#options;
+    const { warn } = this.#options;
+    const signal = AbortSignal.any([this.#options.signal, AbortSignal.timeout(CLEANUP_LIMIT_MS)]);
     const to = this.#to!;
     const older = (await this.#image.snapshots(signal)).filter(({ id, name }) =>
       id < to.id && isOwn(name, own)
@@ -128,7 +129,12 @@ export class RbdSource implements Source {
         warn(
           `the older snapshot "${this.#image.name}@${name}" is kept because it is protected (for a clone)`,
         );
-      } else await this.#image.removeSnapshot(name, signal).catch((error) => warn(describeError(error)));
+        continue;
+      }
+      await this.#image.removeSnapshot(name, signal).catch((error) => {
+        signal.throwIfAborted();
+        warn(describeError(error));
+      });
     }
   }
 }

@@ -3,20 +3,18 @@
  * under a key that is derived from a project's key.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { open } from "node:fs/promises";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { ProjectKeys } from "../codec/keys.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
-import { KEY_ID_BYTES, KIB } from "../format/limits.ts";
-import { replaceFile } from "../os/replace_file.ts";
+import { KEY_ID_BYTES } from "../format/limits.ts";
+import type { OwnPath } from "../os/own_path.ts";
+import { replaceNoteFile } from "./note_file.ts";
 
-/** A file that is longer is none of ours, and is not taken into memory to find that out. */
-const MAX_BYTES = 64 * KIB;
 const MAC_BYTES = 32;
 
 export interface NotePlace {
-  path: string;
+  file: OwnPath;
   /** What the note is about; a note that was moved to another place is none. */
   about: string;
 }
@@ -33,13 +31,11 @@ export class UntrustedNote {
   }
 }
 
-/** The note's content; `undefined` where there is none. `keysOf` gives the keys of an id in hex. */
-export async function readNote(
-  { path, about }: NotePlace,
-  keysOf: (id: string) => Promise<ProjectKeys | undefined>,
-): Promise<NoteContent | UntrustedNote | undefined> {
-  const bytes = await readSmall(path);
-  if (bytes === undefined) return undefined;
+/** The content of a note of which the file holds `bytes`. `keysOf` gives the keys of an id in hex. Throws what that throws. */
+export async function openNote(
+  bytes: Uint8Array,
+  { about, keysOf }: Pick<NotePlace, "about"> & { keysOf: (id: string) => Promise<ProjectKeys | undefined> },
+): Promise<NoteContent | UntrustedNote> {
   const [line = "", mac = ""] = (fromUtf8(bytes) ?? "").split("\n");
   const { key: id, ...content } = parse(line);
   const given = fromHex(mac, MAC_BYTES);
@@ -60,10 +56,10 @@ function parse(line: string): NoteContent {
 }
 
 /**
- * Writes it anew as a whole; with `isDurable` it also outlives a power cut that comes at once. Throws system errors.
+ * Writes it anew as a whole; with `isDurable` it also outlives a power cut that comes at once. Throws `failed`.
  */
 export async function writeNote(
-  { path, about }: NotePlace,
+  { file, about }: NotePlace,
   { keys, content, isDurable = false }: {
     keys: ProjectKeys;
     content: NoteContent;
@@ -71,17 +67,7 @@ export async function writeNote(
   },
 ): Promise<void> {
   const line = JSON.stringify({ ...content, key: toHex(keys.id) });
-  await replaceFile(path, `${line}\n${toHex(macOf(line, { keys, about }))}\n`, { isDurable });
-}
-
-async function readSmall(path: string): Promise<Uint8Array | undefined> {
-  try {
-    await using file = await open(path, "r");
-    const { size } = await file.stat();
-    return size > MAX_BYTES ? new Uint8Array() : await file.readFile();
-  } catch {
-    return undefined;
-  }
+  await replaceNoteFile(file, `${line}\n${toHex(macOf(line, { keys, about }))}\n`, { isDurable });
 }
 
 function macOf(line: string, { keys, about }: { keys: ProjectKeys; about: string }): Uint8Array {

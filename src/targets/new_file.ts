@@ -25,8 +25,8 @@ export function assertCreatable(name: string): void {
   }
 }
 
-/** What the name stands for where it is a link to something that is not there. */
-function placeOf(name: string): string {
+/** What the name stands for where it is a link, also to something that is not there. */
+export function placeOf(name: string): string {
   let place = path.resolve(name);
   for (let links = 0; links < LINKS_MAX; links++) {
     const found = fs.lstatSync(place, { throwIfNoEntry: false });

@@ -1,5 +1,6 @@
 /** From the name that the operator gave to a target: a file, a block device, or a stream. */
 import * as fs from "node:fs";
+import { devNull } from "node:os";
 import { VarveError } from "../errors.ts";
 import { openBlockDevice } from "./block_device.ts";
 import { openFd, systemCode } from "../os/fd.ts";
@@ -55,18 +56,19 @@ async function openPath(
     return await openBlockDevice(name, { ...options, readOnly, device: present.rdev });
   }
   if (present.isFIFO() || present.isCharacterDevice()) {
-    return await openStream(name, { ...options, startOffset: partFrom ?? 0 });
+    return await openStream(name, { ...options, readOnly, startOffset: partFrom ?? 0 });
   }
   const kind = present.isDirectory() ? "a directory" : "a socket";
   throw new VarveError("failed", `Cannot restore to "${name}": it is ${kind}`);
 }
 
-/** A FIFO opens only once it has a reader. */
+/** A FIFO opens only once it has a reader: one that is not to be written to is not opened. */
 async function openStream(
   name: string,
-  { startOffset, signal }: { startOffset: number; signal: AbortSignal },
+  { readOnly, startOffset, signal }: { readOnly: boolean; startOffset: number; signal: AbortSignal },
 ) {
-  const fd = await unlessAborted(openFd(name, fs.constants.O_WRONLY), signal);
+  const path = readOnly ? devNull : name;
+  const fd = await unlessAborted(openFd(path, fs.constants.O_WRONLY), signal);
   return new StreamTarget(fd, { name, startOffset, signal });
 }
 

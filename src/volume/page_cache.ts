@@ -1,9 +1,9 @@
 /** The hash cache of one volume as the engine uses it: pages out of it are checked against their ids, and it is renewed. */
 import { pageId } from "../codec/ids.ts";
 import type { ProjectKeys } from "../codec/keys.ts";
-import { pageCachePath, pathOf } from "../cache/cache_folder.ts";
+import { pageCachePath } from "../cache/cache_folder.ts";
+import { type OwnPath, pathOf } from "../os/own_path.ts";
 import { PageCacheFile, writePageCache } from "../cache/page_cache_file.ts";
-import type { CachePath } from "../cache/own_files.ts";
 import { describeError } from "../errors.ts";
 import { equalBytes } from "../util/bytes.ts";
 import { EntryList } from "../format/entries.ts";
@@ -25,7 +25,7 @@ interface VolumePlace {
 
 export class PageCache implements LocalPages {
   readonly #place: VolumePlace;
-  readonly #file: CachePath | undefined;
+  readonly #file: OwnPath | undefined;
   readonly #context: Context;
   readonly #fresh = new Map<number, { id: Uint8Array; bytes: Uint8Array }>();
   #cache: PageCacheFile | undefined;

@@ -1,8 +1,9 @@
 /** Where a host's memory lies. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { chunkCacheFolder, fileRecordsFolder, pageCachePath, pathOf } from "../../src/cache/cache_folder.ts";
-import { replaceOwn } from "../../src/cache/own_files.ts";
+import { chunkCacheFolder, fileRecordsFolder, pageCachePath } from "../../src/cache/cache_folder.ts";
+import { pathOf } from "../../src/os/own_path.ts";
+import { replaceOwn } from "../../src/os/own_files.ts";
 import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();

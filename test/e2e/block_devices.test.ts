@@ -1,6 +1,6 @@
 /** Real block devices as sources and as targets of the built program, and a qcow2 image that qemu-nbd serves. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { truncateSync, writeFileSync } from "node:fs";
+import { linkSync, truncateSync, writeFileSync } from "node:fs";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
 import type { RestoreReport } from "../../src/engine/restore/restore.ts";
 import { noise } from "../kit/engine.ts";
@@ -111,6 +111,17 @@ describe.skipIf(noLoopDevice !== undefined)(`varve and block devices (${noLoopDe
         stderr: expect.stringContaining(`it is mounted at "${mountPoint}"`),
       });
       expect(await sumOfFile(mounted)).toEqual(before);
+      // So is the file behind it, by any of its names.
+      const second = bench.path("second name");
+      linkSync(small, second);
+      for (const to of [small, second]) {
+        expect(await bench.run(["restore", "acme/file-system", "--to", to])).toMatchObject({
+          code: 1,
+          stderr: expect.stringContaining(
+            `it is the file behind ${mounted}, which is mounted at "${mountPoint}"`,
+          ),
+        });
+      }
       expect(await bench.run(["restore", "acme/file-system", "--to", mounted, "--force"])).toMatchObject({
         code: 0,
       });

@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   existsSync,
   ftruncateSync,
+  linkSync,
   openSync,
   readdirSync,
   truncateSync,
@@ -100,19 +101,21 @@ describe.skipIf(noLoopDevice !== undefined)(`varve backup of a device (${noLoopD
     }
   };
 
-  test("says where it is mounted read-write, also of the file behind it, and not where it is read-only", async () => {
+  test("says where it is mounted read-write, also of the file behind it by any name, and not where it is read-only", async () => {
     const bench = await made();
     const file = bench.path("disk");
     writeFileSync(file, "");
     truncateSync(file, 8 * MIB);
     run(["mkfs.ext4", "-q", file]);
+    const second = bench.path("second name");
+    linkSync(file, second);
     await withLoop(file, async (device) => {
       const mount = bench.path("mount point");
       run(["mkdir", mount]);
       for (const options of ["rw", "ro"]) {
         run(["mount", "-o", options, device, mount]);
         try {
-          for (const path of [device, file]) {
+          for (const path of [device, file, second]) {
             const { code, stderr } = await bench.run(["backup", "acme/disk", path, "--format", "raw"]);
             expect(code).toBe(0);
             const line = `"${path}" is mounted read-write at "${mount}": the backup may be inconsistent; ` +

@@ -47,6 +47,18 @@ function look(folder: string): string[] {
   });
 }
 
+test("a dry run of a restore into a named pipe waits for no reader", async () => {
+  const repository = await TestRepository.make();
+  await repository.backUp("acme/vm", noise(4 * CHUNK_BYTES, 1));
+  const pipe = repository.path("pipe");
+  Bun.spawnSync(["mkfifo", pipe]);
+  for (const options of [[], ["--format", "rbd-diff"]]) {
+    const report = await repository.json(["restore", "acme/vm", "--to", pipe, "--dry-run", ...options]);
+    expect(report).toMatchObject({ chunks: { total: 4 } });
+  }
+  await repository.remove();
+});
+
 test("a dry run changes nothing in a directory, not even for a moment", async () => {
   const repository = await TestRepository.make();
   await fill(repository);

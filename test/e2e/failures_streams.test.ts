@@ -174,6 +174,30 @@ describe("varve backup of an increment", () => {
 });
 
 describe("varve backup --exec", () => {
+  test("waits for what the command left behind and still writes, and says so after some seconds", async () => {
+    const script = "printf one; { sleep 8; printf two; } & exit 0";
+    const args = [
+      "backup",
+      "acme/later",
+      "--log-format",
+      "json",
+      "--format",
+      "raw",
+      "--exec",
+      "--",
+      "sh",
+      "-c",
+      script,
+    ];
+    const { code, stderr } = await repository.run(args);
+    expect({ code, said: stderr.trim().split("\n").map((line) => JSON.parse(line).msg) }).toEqual({
+      code: 0,
+      said: ['"sh" has ended, but a process that it started still holds its output: waiting for that'],
+    });
+    const restored = await repository.run(["restore", "acme/later", "--to", "-"]);
+    expect(restored.stdout).toBe("onetwo");
+  });
+
   const producing = (script: string) =>
     repository.run([
       ...["backup", VOLUME, "--exec", "--", "sh", "-c", script, "sh", repository.path("good.diff")],

@@ -9,7 +9,15 @@ import {
   setDefaultTimeout,
   test,
 } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { describeWith } from "../kit/parts.ts";
 import { mountTmpfs, runAsRoot, unmount } from "../kit/mounts.ts";
 import { CHUNK_BYTES, expectOneLine, noise, RUN_LIMIT_MS, TestRepository } from "../kit/repository.ts";
@@ -66,6 +74,28 @@ describe("varve restore writes nothing when the target", () => {
     mkdirSync(repository.path("folder"));
     const to = repository.path("folder");
     expectOneLine(await restore(to), { code: 1, line: `Cannot restore to "${to}": it is a directory` });
+  });
+
+  test("is in the repository itself, by whatever path", async () => {
+    const [link, toFile] = [repository.path("link"), repository.path("link-to-file")];
+    symlinkSync(repository.url, link);
+    symlinkSync(`${repository.url}/varve.json`, toFile);
+    const before = readFileSync(`${repository.url}/varve.json`);
+    const inside = [
+      `${repository.url}/varve.json`,
+      `${repository.url}/new.img`,
+      `${repository.url}/projects/acme/new.img`,
+      `${link}/projects/../varve.json`,
+      toFile,
+    ];
+    for (const to of inside) {
+      for (const options of [["--force", "--resize"], ["--format", "rbd-diff"], ["--dry-run"]]) {
+        const line = `Cannot restore to "${to}": it is in the repository "${repository.url}"; name a place`;
+        expectOneLine(await restore(to, ...options), { code: 1, line });
+      }
+    }
+    expect(readFileSync(`${repository.url}/varve.json`).equals(before)).toBe(true);
+    expect(existsSync(`${repository.url}/new.img`)).toBe(false);
   });
 
   test("is a pipe whose reader has gone", async () => {

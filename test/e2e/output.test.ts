@@ -48,6 +48,15 @@ describe("a snapshot's name that would steer a terminal", () => {
     expect(shown.to_snapshot).toBe(HOSTILE);
   });
 
+  test("is the name that it is as a field in JSON, as other fields are, too", async () => {
+    const shown = await repository.json<Record<string, unknown>>(["show", "acme/vm"]);
+    for (const [name, value] of Object.entries(shown)) {
+      const { stdout } = await repository.run(["show", "acme/vm", "--field", name, "--json"]);
+      expect(stdout).not.toMatch(STEERING);
+      expect(JSON.parse(stdout)).toEqual(value);
+    }
+  });
+
   test("comes as escapes for people, in a table, an error and the log", async () => {
     const listed = await repository.run(["list"]);
     expect(listed.stdout).toContain(ESCAPED);

@@ -1,6 +1,6 @@
 /** Several that back up one image with `rbd:…`, runs that are cut off, and snapshots that go while they are read. */
 import { beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync } from "node:fs";
+import { chmodSync, existsSync } from "node:fs";
 import { describeWith } from "../kit/parts.ts";
 import { expectOneLine, lastLineText } from "../kit/repository.ts";
 import { startVarve } from "../kit/varve.ts";
@@ -26,15 +26,32 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
   /** Starts a backup whose export is held up. */
   const start = (volume: SourceVolume, rbd: HeldRbd, env: Record<string, string> = {}) => {
     const child = startVarve(volume.words(), { env: { ...repository.env, ...rbd.env, ...env } });
-    const ended = async () => {
-      const [stdout, stderr] = await Promise.all([
-        new Response(child.stdout).text(),
-        new Response(child.stderr).text(),
-      ]);
-      await child.exited;
-      return { code: child.exitCode, stdout, stderr };
+    return { child, result: endOf(child) };
+  };
+  const endOf = async (child: ReturnType<typeof startVarve>) => {
+    const [stdout, stderr] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+    ]);
+    await child.exited;
+    return { code: child.exitCode, stdout, stderr };
+  };
+
+  /** Starts a backup whose `rbd snap rm` does not come back; `removing` resolves once that runs. */
+  const startStuck = async (volume: SourceVolume) => {
+    const folder = repository.path(`rbd-${held++}`);
+    const [reached, rbd] = [`${folder}/reached`, `${folder}/rbd`];
+    const script = `case "$1 $2" in "snap rm") touch '${reached}'; sleep 1000;; esac\nexec ${
+      Bun.which("rbd")
+    } "$@"`;
+    await Bun.write(rbd, `#!/bin/sh\n${script}\n`);
+    chmodSync(rbd, 0o755);
+    const env = { ...repository.env, PATH: `${folder}:${process.env.PATH}` };
+    const child = startVarve(volume.words(), { env });
+    const removing = async () => {
+      while (!existsSync(reached)) await Bun.sleep(20);
     };
-    return { child, result: ended() };
+    return { child, removing, result: endOf(child) };
   };
 
   beforeAll(async () => {
@@ -123,6 +140,28 @@ describeWith(["Ceph"], "varve backup of an image that others work on", () => {
       // On a busy machine the command that removes it may outlive the run, which ends within two seconds.
       while ((await image.snapshots()).length > 1) await Bun.sleep(100);
       expect((await volume.backUp()).report.from_snapshot).toBe(first);
+    }, TEST_LIMIT_MS);
+
+    test("by SIGINT while an older snapshot cannot be removed: the point is stored, and said", async () => {
+      const { volume } = await begun("stuck");
+      const { child, result, removing } = await startStuck(volume);
+      await removing();
+      child.kill("SIGINT");
+      const { code, stdout, stderr } = await result;
+      expect(JSON.parse(stderr.trimEnd().split("\n").at(-1)!).error.message).toBe(
+        "Interrupted: the restore point was committed; only what follows was not finished",
+      );
+      const { report } = await volume.expectBacked({ code: 0, stdout, stderr: "" });
+      expect({ code, last: (await repository.list(volume.name)).at(-1)!.backup })
+        .toEqual({ code: 130, last: report.backup });
+    }, TEST_LIMIT_MS);
+
+    test("not, where an older snapshot cannot be removed: that is given up after a minute", async () => {
+      const { volume, image } = await begun("stuck-for-ever");
+      const { result } = await startStuck(volume);
+      const { report, warnings } = await volume.expectBacked(await result);
+      expect(warnings).toEqual(["older snapshots are kept until the next backup: The operation timed out."]);
+      expect(await image.snapshots()).toEqual([expect.any(String), report.to_snapshot as string]);
     }, TEST_LIMIT_MS);
 
     test("because rbd fails: its snapshot goes, the older stays, and a line names the image", async () => {

@@ -100,18 +100,19 @@ describeWith(["Ceph"], "varve and real streams", () => {
     test("is the one that --base names where a name was used again", async () => {
       const volume = await create("used-again");
       const { image } = volume;
-      const increment = async (night: string) => {
+      const increment = async (night: string, base: string) => {
         await image.snapshot(night);
-        await volume.pipe(image.exportDiff({ from: "one", to: night }), ["--base", "snap:one"]);
+        await volume.pipe(image.exportDiff({ from: "one", to: night }), ["--base", base]);
       };
       await volume.night("one", { changes: [write(1, 0, 9 * MIB)] });
       await image.rbd("snap", "rm", "--no-progress", `${image.spec}@one`);
       await image.change([write(2, 2 * MIB, 4 * MIB)]);
       await image.snapshot("one");
       await volume.pipe(image.exportDiff({ to: "one" }));
+      const { backup } = (await repository.list(volume.name)).at(-1)!;
       for (const [seed, night] of ["two", "three"].entries()) {
         await image.change([write(seed + 3, MIB, 100)]);
-        await increment(night);
+        await increment(night, backup);
       }
       for (const night of ["one", "two", "three"]) {
         expect(await repository.restoreToPipe(`${volume.name}@${night}`)).toEqual(

@@ -9,7 +9,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import https from "node:https";
 import { type AddressInfo, connect } from "node:net";
@@ -221,6 +221,18 @@ describe("varve on its way to S3", () => {
         { ...remote(), AWS_CONFIG_FILE: path },
         'of profile "default" failed: no reason given',
       );
+    });
+    test("of a process, which finds no secret of varve's in its environment", async () => {
+      const seen = join(folder, "seen");
+      const give = `env >"${seen}"; printf '{"Version":1,"AccessKeyId":"key","SecretAccessKey":"hush"}'`;
+      const files = await profile("looking", [
+        `credential_process = sh -c '${give.replaceAll("'", "'\\''")}'`,
+      ]);
+      const secrets = { VARVE_PASSPHRASE: "open sesame" };
+      await expectLine({ ...remote(), ...files, ...secrets, AWS_PROFILE: "looking" }, REACHED);
+      const names = (await readFile(seen, "utf8")).split("\n").map((line) => line.split("=")[0]!);
+      expect(names).toContain("AWS_PROFILE");
+      expect(names.filter((name) => name.startsWith("VARVE_"))).toEqual([]);
     });
     test("of a token file, or says which one is not there", async () => {
       const env = {

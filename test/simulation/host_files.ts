@@ -1,8 +1,8 @@
 /**
- * Stands in for src/cache/own_files.ts: files in memory, so that a seed always gives the same run, two hosts can share one
+ * Stands in for src/os/own_files.ts: files in memory, so that a seed always gives the same run, two hosts can share one
  * cache, and a host can be put back to what it was.
  */
-import type { CachePath } from "../../src/cache/own_files.ts";
+import { type OwnPath, pathOf } from "../../src/os/own_path.ts";
 
 const files = new Map<string, { bytes: Uint8Array }>();
 
@@ -62,21 +62,21 @@ class MemoryFile {
   async close() {}
 }
 
-export async function openOwn(place: CachePath) {
+export async function openOwn(place: OwnPath) {
   return files.has(pathOf(place)) ? new MemoryFile(pathOf(place)) : undefined;
 }
 
-export async function openOrMakeOwn(place: CachePath) {
+export async function openOrMakeOwn(place: OwnPath) {
   const path = pathOf(place);
   if (!files.has(path)) write(path, new Uint8Array(0));
   return new MemoryFile(path);
 }
 
-export async function readOwn(place: CachePath) {
+export async function readOwn(place: OwnPath) {
   return files.get(pathOf(place))?.bytes.slice();
 }
 
-export async function replaceOwn(place: CachePath, fill: (file: MemoryFile) => Promise<void>) {
+export async function replaceOwn(place: OwnPath, fill: (file: MemoryFile) => Promise<void>) {
   const path = pathOf(place);
   const temporary = `${path}.${crypto.randomUUID()}`;
   write(temporary, new Uint8Array(0));
@@ -85,7 +85,7 @@ export async function replaceOwn(place: CachePath, fill: (file: MemoryFile) => P
   files.delete(temporary);
 }
 
-export async function listOwn(place: CachePath) {
+export async function listOwn(place: OwnPath) {
   const above = `${pathOf(place)}/`;
   return [...files].filter(([path]) => path.startsWith(above) && !path.slice(above.length).includes("/"))
     .map(([path, { bytes }]) => ({ name: path.slice(above.length), sizeBytes: bytes.length, usedMs: 0 }));
@@ -93,14 +93,13 @@ export async function listOwn(place: CachePath) {
 
 export async function touchOwn() {}
 
-export async function removeOwn(place: CachePath) {
+export async function removeOwn(place: OwnPath) {
   files.delete(pathOf(place));
 }
 
-export async function removeOwnFolder(place: CachePath) {
-  for (const path of [...files.keys()]) if (path.startsWith(`${pathOf(place)}/`)) files.delete(path);
-}
+/** There are no folders. */
+export async function removeOwnEmpty() {}
 
-function pathOf({ root, path }: CachePath): string {
-  return `${root}/${path}`;
+export async function removeOwnFolder(place: OwnPath) {
+  for (const path of [...files.keys()]) if (path.startsWith(`${pathOf(place)}/`)) files.delete(path);
 }

@@ -31,7 +31,7 @@ export function prepareEngine(broken: RuleName | undefined): () => void {
       build.onLoad({ filter: /\/piscina\/dist\/[\w./-]+$/ }, () => ({ contents: WORKERS, loader: "ts" }));
       build.onLoad({ filter: SOURCES }, async ({ path }) => {
         if (path.endsWith("/util/random.ts")) return { contents: RANDOM, loader: "ts" };
-        if (path.endsWith("/cache/own_files.ts")) return { contents: FILES, loader: "ts" };
+        if (path.endsWith("/os/own_files.ts")) return { contents: FILES, loader: "ts" };
         let contents = await Bun.file(path).text();
         for (const edit of edits.filter(({ file }) => path.endsWith(`/src/${file}`))) {
           contents = changed(contents, edit);

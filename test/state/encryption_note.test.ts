@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { pathOf } from "../../src/os/own_path.ts";
 import { encryptionNotePath, notedEncryption, noteEncryption } from "../../src/state/encryption_note.ts";
 import { scratchPaths } from "../kit/scratch.ts";
 
@@ -24,8 +25,9 @@ test.each(["", "none", "passphrase\n\n", "NONE\n", "other\n", "\0"])(
   "notedEncryption() does not believe %p",
   async (text) => {
     const damaged = place("damaged");
-    mkdirSync(dirname(encryptionNotePath(damaged)), { recursive: true });
-    writeFileSync(encryptionNotePath(damaged), text);
+    const file = pathOf(encryptionNotePath(damaged));
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(file, text);
     expect(await notedEncryption(damaged)).toBeUndefined();
   },
 );

@@ -139,12 +139,14 @@ async function run(volumeSpec: string, { spec, options, session, invocation }: R
   try {
     const { tag: tags = [], base } = options;
     const checkSample = options.checkSample && { ...options.checkSample, random: Math.random };
-    const request = { project, volume, source, secrets, tags, base, checkSample, onProgress };
-    const reports = await backup(repository, request, context);
-    progress.end();
-    printStatus(reports.map(summary).join(""), { screen, options });
-    for (const report of reports) context.log.info(report, "backed up");
-    if (options.json) reportDone(screen, () => printJson(reports.length === 1 ? reports[0] : reports));
+    const onCommitted = (reports: BackupReport[]) => {
+      progress.end();
+      printStatus(reports.map(summary).join(""), { screen, options });
+      for (const report of reports) context.log.info(report, "backed up");
+      if (options.json) reportDone(screen, () => printJson(reports.length === 1 ? reports[0] : reports));
+    };
+    const request = { project, volume, source, secrets, tags, base, checkSample, onProgress, onCommitted };
+    await backup(repository, request, context);
   } finally {
     progress.end();
     await source.close();

@@ -164,7 +164,7 @@ async function run(spec: string, { destination, options, session, invocation }: 
   const repository = await openRepository(store, context);
   const progress = new Progress(screen, { enabled: isForPeople(options) });
   const changes = await openChanges(options, invocation);
-  const target = new NamedTarget(destination, options, invocation);
+  const target = new NamedTarget(destination, { options, invocation, repositoryUrl: store.url });
   try {
     const report = await restore(repository, {
       ...request(spec, { options, session }, changes),

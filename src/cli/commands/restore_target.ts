@@ -5,6 +5,7 @@ import { snapshotFromJson } from "../../format/snapshot_name.ts";
 import { imageText, isRbdSpec, parseRbdSpec } from "../../rbd/spec.ts";
 import type { CommandTarget } from "../../targets/command.ts";
 import type { DiffOptions } from "../../targets/rbd_diff.ts";
+import { assertOutside } from "../../targets/outside.ts";
 import type { Target } from "../../targets/target.ts";
 import type { Invocation } from "../root.ts";
 
@@ -57,10 +58,20 @@ export class NamedTarget {
   readonly #destination: Destination;
   readonly #options: TargetOptions;
   readonly #invocation: Invocation;
+  readonly #repositoryUrl: string;
   #command: CommandTarget | undefined;
 
-  constructor(destination: Destination, options: TargetOptions, invocation: Invocation) {
+  /** `repositoryUrl`: of the repository that is restored from, which is no place for a target. */
+  constructor(
+    destination: Destination,
+    { options, invocation, repositoryUrl }: {
+      options: TargetOptions;
+      invocation: Invocation;
+      repositoryUrl: string;
+    },
+  ) {
     this.#destination = destination;
+    this.#repositoryUrl = repositoryUrl;
     this.#options = options;
     this.#invocation = invocation;
   }
@@ -69,6 +80,7 @@ export class NamedTarget {
   async open(wanted: TargetRequest): Promise<Target> {
     if ("command" in this.#destination) return await this.#openCommand(this.#destination.command, wanted);
     const { path } = this.#destination;
+    if (path !== "-") assertOutside(path, this.#repositoryUrl);
     const { signal } = this.#invocation;
     const { format, dryRun = false, resize, force = false } = this.#options;
     if (format === "rbd-diff") {

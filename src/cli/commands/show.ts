@@ -39,8 +39,9 @@ export function addShow(program: Root, invocation: Invocation): void {
           const { showBackup } = await import("../../project/catalog.ts");
           const repository = await openRepository(store, context);
           const details = await showBackup(repository, { project, volume, point, secrets }, context);
-          if (options.field !== undefined) printField(details, options.field);
-          else if (options.json) printJson(withoutRaw(details));
+          const json = options.json === true;
+          if (options.field !== undefined) printField(details, options.field, { json });
+          else if (json) printJson(withoutRaw(details));
           else print(pageLines(details, context.clock.now()).map((line) => `${line}\n`).join(""));
         },
       );
@@ -53,16 +54,16 @@ function withoutRaw({ raw: _, ...details }: BackupDetails): Omit<BackupDetails, 
 
 /**
  * A line of its own; a snapshot's name as the bytes it has, but on a terminal, which they could steer. Nothing but the newline
- * where there is no value.
+ * where there is no value. The value as JSON with `json`, a snapshot's name as `varve show --json` has it.
  */
-function printField(backup: BackupDetails, name: string): void {
+function printField(backup: BackupDetails, name: string, { json }: { json: boolean }): void {
   const { raw } = backup;
   const details = withoutRaw(backup);
-  if ((name === "from_snapshot" || name === "to_snapshot") && !isatty(STDOUT_FD)) {
+  if (!json && (name === "from_snapshot" || name === "to_snapshot") && !isatty(STDOUT_FD)) {
     return printBytes(Buffer.concat([raw[name] ?? new Uint8Array(), Buffer.from("\n")]));
   }
   const value = Object.entries(details).find(([field]) => field === name);
-  if (value !== undefined) return print(`${text(name, value[1])}\n`);
+  if (value !== undefined) return json ? printJson(value[1]) : print(`${text(name, value[1])}\n`);
   throw new UsageError(
     `Cannot show the field "${name}": it is unknown; the fields are ${Object.keys(details).join(", ")}`,
   );

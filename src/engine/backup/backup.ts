@@ -32,6 +32,11 @@ import type { BackupOptions, BackupRun } from "./backup_run.ts";
 import { type PreparedPoint, preparePoint } from "./prepare_point.ts";
 import { assertReadable } from "./source_sample.ts";
 
+export interface BackupRequest extends BackupOptions {
+  /** Told of the points once they are committed: what follows puts things in order, and may take a while. */
+  onCommitted?: ((reports: BackupReport[]) => void) | undefined;
+}
+
 /** The JSON of `varve backup`. */
 export interface BackupReport extends KnownIds {
   backup: string;
@@ -58,7 +63,7 @@ export interface BackupReport extends KnownIds {
  */
 export async function backup(
   repository: Repository,
-  options: BackupOptions,
+  options: BackupRequest,
   context: Context,
 ): Promise<BackupReport[]> {
   const sinceMs = context.clock.now();
@@ -83,14 +88,14 @@ export async function backup(
     const usedAgain = await namesUsedAgain(run.earlier, infos, guarded);
     await commitAll(run, prepared, guarded);
     if (usedAgain !== undefined) context.log.warn({}, usedAgain);
-    await tellSource(run, guarded);
+    const reports = prepared.map(report);
     const last = prepared.at(-1)?.manifest;
-    if (last !== undefined) {
-      await noteOwn(project, last.info, context);
-      await cache.renew(last, { isLatest: true });
-    }
-    if (look !== undefined) await rememberFile(run, { look, manifest: prepared[0]!.manifest }, guarded);
-    return prepared.map(report);
+    if (last !== undefined) await noteOwn(project, last.info, context);
+    options.onCommitted?.(reports);
+    await finish(run, { look, prepared }, guarded).catch((error) => {
+      throw guarded.signal.reason instanceof InterruptedError ? interruptedAfter(reports.length) : error;
+    });
+    return reports;
   });
 }
 
@@ -183,6 +188,26 @@ async function commitAll(
     context.signal.throwIfAborted();
     await commitManifest(run.project, { manifest, ...run, newest }, context);
   }
+}
+
+/** What makes the next run cheaper. */
+async function finish(
+  run: BackupRun,
+  { look, prepared }: { look: FileLook | undefined; prepared: readonly PreparedPoint[] },
+  context: Context,
+): Promise<void> {
+  await tellSource(run, context);
+  context.signal.throwIfAborted();
+  const last = prepared.at(-1)?.manifest;
+  if (last !== undefined) await run.cache.renew(last, { isLatest: true });
+  if (look !== undefined) await rememberFile(run, { look, manifest: prepared[0]!.manifest }, context);
+}
+
+function interruptedAfter(points: number): InterruptedError {
+  const state = points === 1
+    ? "the restore point was committed"
+    : `all ${points} restore points were committed`;
+  return new InterruptedError(`Interrupted: ${state}; only what follows was not finished`);
 }
 
 /** A file that was not written to since the backup began is that backup: a restore to it need not read it. */

@@ -5,7 +5,7 @@
  */
 import { type CachePlace, verifiedPath } from "../../cache/cache_folder.ts";
 import { macOf } from "../../cache/mac.ts";
-import { readOwn, replaceOwn } from "../../cache/own_files.ts";
+import { readOwn, replaceOwn } from "../../os/own_files.ts";
 import { equalBytes } from "../../util/bytes.ts";
 import { ID_BYTES } from "../../format/limits.ts";
 import { cachePlace } from "../../project/cache_place.ts";
@@ -33,7 +33,9 @@ export class VerifiedChunks {
   static async open(project: Project, context: Context): Promise<VerifiedChunks> {
     const place = cachePlace(project, context);
     const verified = new VerifiedChunks(place, Math.floor(context.clock.now() / DAY_MS));
-    if (place !== undefined) verified.#load(await readOwn(verifiedPath(place)) ?? new Uint8Array(), place);
+    if (place === undefined) return verified;
+    const bytes = await readOwn(verifiedPath(place)).catch(() => undefined);
+    verified.#load(bytes ?? new Uint8Array(), place);
     return verified;
   }
 

@@ -1,23 +1,6 @@
 /** What a failed file operation means to the directory store: absent, refused, worth a retry, or final. */
 import { StoreError, UnavailableError, VarveError } from "../../errors.ts";
-
-/** Short words for the states an operator meets most. */
-const STATES: Record<string, string> = {
-  ENOSPC: "no space left on the device",
-  EDQUOT: "the disk quota is used up",
-  EACCES: "permission denied",
-  EPERM: "not permitted",
-  EROFS: "the file system is read-only",
-  ENOTDIR: "not a directory",
-  EIO: "input/output error",
-  ESTALE: "stale file handle",
-  ENAMETOOLONG: "the name is too long",
-  ELOOP: "too many symbolic links",
-  EUCLEAN: "the file system is damaged",
-  EBADMSG: "the file system is damaged",
-  ENOTCONN: "the file system's server is not connected",
-  EHOSTDOWN: "the file system's server is down",
-};
+import { describeFileError } from "../../os/file_error.ts";
 
 /** A later attempt may succeed: an interrupted call, a network file system that came back, too many open files. */
 const RETRYABLE = new Set([
@@ -42,13 +25,6 @@ export function isAbsent(error: unknown): boolean {
 /** The rights forbid it: trying again will not help. */
 export function isRefused(error: unknown): boolean {
   return ["EACCES", "EPERM", "EROFS"].includes(errnoOf(error) ?? "");
-}
-
-/** The failure in a few words, with its code. */
-export function describeFileError(error: unknown): string {
-  const code = errnoOf(error);
-  if (code === undefined) return error instanceof Error ? error.message : String(error);
-  return `${STATES[code] ?? "the file system failed"} (${code})`;
 }
 
 /** `Cannot <action> "<path>": <state>`; an error that is already varve's own stays as it is. */

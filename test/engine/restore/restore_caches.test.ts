@@ -5,7 +5,8 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { pageCachePath, pathOf } from "../../../src/cache/cache_folder.ts";
+import { pageCachePath } from "../../../src/cache/cache_folder.ts";
+import { pathOf } from "../../../src/os/own_path.ts";
 import type { Context } from "../../../src/context.ts";
 import type { Repository } from "../../../src/project/repository.ts";
 import { flipBit } from "../../kit/damage.ts";

@@ -1,4 +1,4 @@
-/** The cache's files: whole or not at all, one's own, and never by way of a link. */
+/** The files of the cache and the state: whole or not at all, one's own, and never by way of a link. */
 import { expect, test } from "bun:test";
 import {
   chownSync,
@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { ForeignEntryError } from "../../src/os/folder.ts";
 import {
   listOwn,
   openOrMakeOwn,
@@ -18,7 +19,7 @@ import {
   readOwn,
   removeOwnFolder,
   replaceOwn,
-} from "../../src/cache/own_files.ts";
+} from "../../src/os/own_files.ts";
 import { scratchFolder } from "../kit/scratch.ts";
 
 const folder = scratchFolder();
@@ -48,7 +49,7 @@ test("replaceOwn() leaves what was there, and nothing else, when writing fails",
   expect(readFileSync(path, "utf8")).toBe("before");
 });
 
-test("readOwn() gives only regular files of this user, by way of no link", async () => {
+test("readOwn() and openOrMakeOwn() give only regular files of this user, by way of no link", async () => {
   const root = join(folder, "own");
   mkdirSync(join(root, "sub"), { recursive: true });
   writeFileSync(join(root, "sub/file"), "mine");
@@ -61,15 +62,22 @@ test("readOwn() gives only regular files of this user, by way of no link", async
   symlinkSync("sub/file", join(root, "link"));
   linkSync(join(root, "sub/file"), join(root, "second"));
   Bun.spawnSync(["mkfifo", join(root, "pipe")]);
-  for (const path of ["folder/file", "link", "second", "pipe", "none", "sub"]) {
-    expect([path, await read(path)]).toEqual([path, undefined]);
+  expect(await read("none")).toBeUndefined();
+  for (const path of ["folder/file", "link", "second", "pipe", "sub"]) {
+    expect(read(path)).rejects.toThrow(ForeignEntryError);
+    expect(await openOrMakeOwn({ root, path })).toBeUndefined();
   }
   symlinkSync(folder, `${root}-link`);
   expect(await readOwn({ root: `${root}-link`, path: "own/none" })).toBeUndefined();
   writeFileSync(join(root, "theirs"), "theirs");
   if (process.geteuid?.() !== 0) return;
   chownSync(join(root, "theirs"), 65534, 65534);
-  expect(await read("theirs")).toBeUndefined();
+  expect(read("theirs")).rejects.toThrow('"theirs" is not used: it belongs to another user (uid 65534)');
+  mkdirSync(join(root, "foreign"));
+  chownSync(join(root, "foreign"), 65534, 65534);
+  expect(read("foreign/file")).rejects.toThrow(
+    '"foreign" is not used: it belongs to another user (uid 65534)',
+  );
 });
 
 test("replaceOwn() and openOrMakeOwn() write nothing behind a link", async () => {
@@ -82,7 +90,7 @@ test("replaceOwn() and openOrMakeOwn() write nothing behind a link", async () =>
   expect(replaceOwn({ root, path: "folder/file" }, write)).rejects.toThrow('"folder" is a link');
   expect(await openOrMakeOwn({ root, path: "folder/new" })).toBeUndefined();
   expect(await openOrMakeOwn({ root, path: "link" })).toBeUndefined();
-  expect(await readOwn({ root, path: "folder/file" })).toBeUndefined();
+  expect(readOwn({ root, path: "folder/file" })).rejects.toThrow("is a link");
   expect(listOwn({ root, path: "folder" })).rejects.toThrow("is a link");
   expect(removeOwnFolder({ root, path: "folder/file" })).rejects.toThrow("is a link");
   await removeOwnFolder({ root, path: "folder" });
