@@ -2,11 +2,11 @@
  * A project's keys: 32 random bytes, the project's secret, from which HKDF-SHA-256, salted with the project's name, makes the
  * keys of ids and the data key; and how that secret is wrapped for a passphrase (scrypt) or a key file. docs/format.md, "Keys".
  */
-import { createCipheriv, createDecipheriv, scrypt } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, scrypt, timingSafeEqual } from "node:crypto";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concat, fromHex, toHex, utf8 } from "../util/bytes.ts";
-import { KEY_ID_BYTES, LEAF_KEY_BYTES, SECRET_BYTES } from "../format/limits.ts";
+import { KEY_ID_BYTES, LEAF_KEY_BYTES, REPOSITORY_MAC_BYTES, SECRET_BYTES } from "../format/limits.ts";
 import { collectGarbage } from "../os/heap.ts";
 
 export interface ProjectKeys {
@@ -17,6 +17,8 @@ export interface ProjectKeys {
   pageKey: Uint8Array;
   patchKey: Uint8Array;
   dataKey: Uint8Array;
+  /** Proves which repository a key object belongs to. */
+  repositoryKey: Uint8Array;
 }
 
 /** What an operator holds: the bytes of a passphrase (stretched), or 32 bytes of a key file (not stretched). */
@@ -63,7 +65,20 @@ export function deriveKeys(secret: Uint8Array, project: string): ProjectKeys {
     pageKey: derive("page id", 32),
     patchKey: derive("patch id", 32),
     dataKey: derive("data", 32),
+    repositoryKey: derive("repository", 32),
   };
+}
+
+/**
+ * What binds a key object to the repository whose id is `repositoryId` (32 hex digits): only the secret yields it. 32 bytes.
+ */
+export function repositoryMac({ repositoryKey }: ProjectKeys, repositoryId: string): Uint8Array {
+  return createHmac("sha256", repositoryKey).update(repositoryId, "hex").digest();
+}
+
+/** Whether `mac` is that of the repository. */
+export function isRepositoryMac(mac: Uint8Array, keys: ProjectKeys, repositoryId: string): boolean {
+  return mac.length === REPOSITORY_MAC_BYTES && timingSafeEqual(mac, repositoryMac(keys, repositoryId));
 }
 
 /** Wraps the secret of a project for its holder, or for nobody; `random(n)` gives n random bytes. */

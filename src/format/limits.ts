@@ -15,6 +15,8 @@ export const ID_BYTES = 32;
 export const LEASE_ID_BYTES = 16;
 export const KEY_ID_BYTES = 8;
 export const SECRET_BYTES = 32;
+export const REPOSITORY_ID_BYTES = 16;
+export const REPOSITORY_MAC_BYTES = 32;
 
 export const DEFAULT_CHUNK_BYTES = 4 * MIB;
 export const MIN_CHUNK_BYTES = 64 * KIB;

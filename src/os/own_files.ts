@@ -122,12 +122,6 @@ export async function touchOwn(place: OwnPath): Promise<void> {
   await inFolder(place, (path) => lutimes(path, now, now)).catch(() => {});
 }
 
-/** Gives a file another name in its folder, also one that another file has. Throws system errors. */
-export async function renameOwn({ root, path }: OwnPath, name: string): Promise<void> {
-  using folder = await openFolder({ root, path: dirname(path) });
-  await rename(folder.at(basename(path)), folder.at(name));
-}
-
 /** Removes a file. That it is not there is no error. */
 export async function removeOwn(place: OwnPath): Promise<void> {
   await inFolder(place, unlink);

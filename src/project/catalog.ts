@@ -69,6 +69,7 @@ export async function listBackups(
   const listed = points.map(({ info, ...point }) => ({
     ...point,
     isReadable: !(info instanceof DamageError),
+    passedOver: info instanceof DamageError ? undefined : info.passed_over,
   }));
   await findMissed(project, { volume, points: listed }, context);
   if (points.length === 0 && volume !== undefined) throw await noBackups(project, volume, context);

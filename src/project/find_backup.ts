@@ -35,9 +35,10 @@ export async function findBackupForCertain(
   { volume, point }: { volume: string; point: string },
   context: Context,
 ): Promise<string> {
-  const { id, newer: { unreadable, missed } } = await find(project, { volume, point }, context);
-  if (unreadable.length + missed.length === 0) return id;
-  const why = unreadable[0]?.message ?? `this host has seen ${missed[0]}, which is gone`;
+  const { id, newer: { unreadable, missed, doubts } } = await find(project, { volume, point }, context);
+  const gone = missed.map((id) => `this host has seen ${id}, which is gone`);
+  const [why] = [...unreadable.map(({ message }) => message), ...gone, ...doubts];
+  if (why === undefined) return id;
   throw new VarveError(
     "damage",
     `Cannot tell which point "${project.name}/${volume}@${point}" is: ${why}; name the point by its whole id`,
@@ -46,8 +47,8 @@ export async function findBackupForCertain(
 
 interface FoundBackup {
   id: string;
-  /** Those that might be meant, too: why they cannot be read, and the ids of those that are gone. */
-  newer: { unreadable: DamageError[]; missed: string[] };
+  /** Those that might be meant, too: why they cannot be read, the ids of those that are gone, and why more may be. */
+  newer: { unreadable: DamageError[]; missed: string[]; doubts: string[] };
 }
 
 async function find(
@@ -57,7 +58,7 @@ async function find(
 ): Promise<FoundBackup> {
   const whole = point.replace(/^id:/, "");
   if (isBackupId(whole) && await project.has(manifestName(volume, whole), context)) {
-    return { id: whole, newer: { unreadable: [], missed: [] } };
+    return { id: whole, newer: { unreadable: [], missed: [], doubts: [] } };
   }
   const known = await readVolume(project, volume, context);
   const { infos, damaged } = known;
@@ -66,8 +67,8 @@ async function find(
   const { id, untilMs } = await chooseReadable(project, { volume, point, known }, context);
   const isNewer = (other: string) => other > id && backupTimeMs(other)! <= untilMs;
   const unreadable = [...damaged].filter(([id]) => isNewer(id)).map(([, error]) => error);
-  const missed = gone.map(({ backup }) => backup).filter(isNewer);
-  return { id, newer: { unreadable, missed } };
+  const missed = gone.points.map(({ backup }) => backup).filter(isNewer);
+  return { id, newer: { unreadable, missed, doubts: gone.notes.map(({ state }) => state) } };
 }
 
 /** What there is of a volume: the backups that can be read, by their ids, and why others cannot. */
@@ -77,8 +78,12 @@ interface KnownPoints {
 }
 
 function pointsOf(volume: string, { infos, damaged }: KnownPoints): PresentPoint[] {
-  const listed = (isReadable: boolean) => (backup: string) => ({ volume, backup, isReadable });
-  return [...[...infos.keys()].map(listed(true)), ...[...damaged.keys()].map(listed(false))];
+  return [
+    ...[...infos.values()].map(({ backup, passed_over }) => {
+      return { volume, backup, isReadable: true, passedOver: passed_over };
+    }),
+    ...[...damaged.keys()].map((backup) => ({ volume, backup, isReadable: false })),
+  ];
 }
 
 /** Infos are only the beginnings of manifests, and may be remembered: what is chosen is read as a whole, or another one chosen. */

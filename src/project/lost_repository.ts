@@ -1,13 +1,21 @@
 /** What is left of a repository that has lost its `varve.json`. */
 import type { Secret } from "../codec/keys.ts";
 import { ChunkSizeError, isUnreadable, VarveError } from "../errors.ts";
+import { keyName, projectPrefix } from "../format/layout.ts";
 import { DEFAULT_CHUNK_BYTES } from "../format/limits.ts";
 import type { Store } from "../store/store.ts";
 import { readInfo } from "./manifests.ts";
 import type { Context } from "../context.ts";
+import { listKeyIds, readAnyKey } from "./key_object.ts";
 import { listPoints } from "./points.ts";
 import { listProjects, openProject } from "./open_project.ts";
 import type { Repository } from "./repository.ts";
+
+/** What `varve.json` said; `undefined`: there is nothing that tells it. */
+interface LostRepository {
+  id: string | undefined;
+  chunkBytes: number | undefined;
+}
 
 /** The names of the projects that there are in the store, ascending. */
 export async function lostProjects(store: Store, context: Context): Promise<string[]> {
@@ -19,15 +27,57 @@ export async function lostProjects(store: Store, context: Context): Promise<stri
 }
 
 /**
- * The chunk size that the projects have; `undefined` where there are no backups. Throws `wrong_secret` where none of these can
- * be opened.
+ * The repository's id, as the keys of the projects name it, and, unless `chunkBytes` is given, the chunk size that their
+ * backups have. Throws `conflict` where keys are of different repositories, `wrong_secret` where no backup can be opened.
  */
-export async function findChunkBytes(
+export async function findLost(
   store: Store,
+  { projects, secrets, chunkBytes }: {
+    projects: readonly string[];
+    secrets: readonly Secret[];
+    chunkBytes: number | undefined;
+  },
+  context: Context,
+): Promise<LostRepository> {
+  const id = await findId(store, projects, context);
+  if (chunkBytes !== undefined) return { id, chunkBytes };
+  const lost = lostRepository(store, id);
+  return { id, chunkBytes: await findChunkBytes(lost, { projects, secrets }, context) };
+}
+
+/** The id that all keys name. One that cannot be read names none. */
+async function findId(store: Store, names: Iterable<string>, context: Context): Promise<string | undefined> {
+  const ids = new Map<string, string>();
+  for (const project of names) {
+    for (const keyId of await listKeyIds(store, project, context)) {
+      const key = projectPrefix(project) + keyName(keyId);
+      try {
+        const { repositoryId } = await readAnyKey(store, { key, project }, context);
+        if (!ids.has(repositoryId)) ids.set(repositoryId, key);
+      } catch (error) {
+        if (!isUnreadable(error)) throw error;
+      }
+    }
+  }
+  if (ids.size > 1) throw disagreement(store, ids);
+  return [...ids.keys()][0];
+}
+
+function disagreement({ url }: Store, ids: ReadonlyMap<string, string>): VarveError {
+  const which = [...ids].map(([id, key]) => `"${key}" is of ${id}`).join(", ");
+  return new VarveError(
+    "conflict",
+    `Cannot create a repository in "${url}": its keys are of different repositories: ${which}; put "varve.json" back from a ` +
+      `copy, or move the projects of other repositories away`,
+  );
+}
+
+/** `undefined` where there are no backups. */
+async function findChunkBytes(
+  lost: Repository,
   { projects, secrets }: { projects: readonly string[]; secrets: readonly Secret[] },
   context: Context,
 ): Promise<number | undefined> {
-  const lost = lostRepository(store);
   let isClosed = false;
   for (const name of projects) {
     const found = await chunkBytesOf(lost, { name, secrets }, context);
@@ -37,14 +87,14 @@ export async function findChunkBytes(
   if (!isClosed) return undefined;
   throw new VarveError(
     "wrong_secret",
-    `Cannot create a repository in "${store.url}": it has projects of unknown chunk size; ` +
+    `Cannot create a repository in "${lost.store.url}": it has projects of unknown chunk size; ` +
       `give the --passphrase-file or --key-file of one of them, or --chunk-size`,
   );
 }
 
-/** Its id and chunk size are not known. */
-function lostRepository(store: Store): Repository {
-  return { id: "", store, chunkBytes: DEFAULT_CHUNK_BYTES };
+/** Its chunk size is not known, and without an `id` nor is that: then no key is of it. */
+function lostRepository(store: Store, id = ""): Repository {
+  return { id, store, chunkBytes: DEFAULT_CHUNK_BYTES };
 }
 
 /** `closed` where the project has backups, and none of them can be read. */

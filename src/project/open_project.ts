@@ -8,7 +8,8 @@ import { assertProjectName, isProjectName, quote } from "../format/names.ts";
 import type { Context } from "../context.ts";
 import { namesOf } from "./not_found.ts";
 import { Project } from "./project.ts";
-import { createKey, listKeys, openKeys, openLaterKey } from "./project_keys.ts";
+import { listKeys } from "./key_object.ts";
+import { createKey, openKeys, openLaterKey } from "./project_keys.ts";
 import type { Repository } from "./repository.ts";
 
 export type { Secret } from "../codec/keys.ts";
@@ -71,7 +72,7 @@ export async function openProject(
   assertProjectName(name);
   const stored = await findKeys(repository, name, context);
   if (stored.length === 0) throw await noKey(repository, name, context);
-  const opened = await openKeys(repository.store, { name, secrets, stored }, context);
+  const opened = await openKeys(repository, { name, secrets, stored }, context);
   const isUnused = opened.encryption === "none" && secrets.length > 0;
   await assertEncryption(repository, { name, encryption: opened.encryption, isUnused, isNamed }, context);
   const mayBeOpen = opened.encryption === "none";
@@ -157,7 +158,7 @@ export async function createProject(
   context: Context,
 ): Promise<Project> {
   await assertNoProject(repository, name, context);
-  await createKey(repository.store, { name, secret }, context);
+  await createKey(repository, { name, secret }, context);
   // Made on purpose: whatever this host knows of an earlier one of that name counts no more.
   await remember(repository, { name, encryption: secret?.kind ?? "none" }, context);
   // Read back: another host may have made it at once, and what is sealed under a key that was cut cannot be read.
@@ -176,12 +177,12 @@ export async function assertNoProject(repository: Repository, name: string, cont
 }
 
 async function findLater(
-  { store }: Repository,
+  repository: Repository,
   options: { name: string; secrets: readonly Secret[]; id: string; mayBeOpen: boolean },
   context: Context,
 ): Promise<ProjectKeys | undefined> {
   try {
-    return await openLaterKey(store, options, context);
+    return await openLaterKey(repository, options, context);
   } catch (error) {
     if (error instanceof MissingError) return undefined;
     throw error;

@@ -7,7 +7,7 @@
  */
 import type { HolderKind, ProjectKeys } from "../codec/keys.ts";
 import { openContent, openFront, sealObject } from "../codec/seal.ts";
-import { cannotRead, type UnreadableError, VarveError } from "../errors.ts";
+import { cannotRead, unlessUnreadable, type UnreadableError, VarveError } from "../errors.ts";
 import { concat, toHex } from "../util/bytes.ts";
 import { isBackupId } from "../format/backup_id.ts";
 import { CHUNKS_PREFIX, HOLDS_PREFIX, keyName, projectPrefix, VOLUMES_PREFIX } from "../format/layout.ts";
@@ -73,6 +73,17 @@ export class Project {
   /** The key of this id in hex, if it is one of the project's. */
   knownKey(id: string): ProjectKeys | undefined {
     return this.#keys.get(id);
+  }
+
+  /** The same, also of a key object that was written since the project was opened; `undefined` where it cannot be used. */
+  async findKey(id: string): Promise<ProjectKeys | undefined> {
+    if (this.#damagedKeys.has(id)) return undefined;
+    return this.#keys.get(id) ?? await this.#findKey(id).catch(unlessUnreadable);
+  }
+
+  /** Whether the project has a key object of this id that cannot be used. */
+  hasDamagedKey(id: string): boolean {
+    return this.#damagedKeys.has(id);
   }
 
   /** The store's key of the object `name`. */

@@ -1,6 +1,6 @@
 /**
- * A project's key objects: made, read, and opened with what the operator holds. The store is believed nothing: a key says
- * which project it is for, and opens only there; beside one that is sealed, one that lies open counts for nothing.
+ * A project's keys: made, and opened with what the operator holds. The store is believed nothing: a key says for which
+ * project and repository it is, and opens only there; beside one that is sealed, one that lies open counts for nothing.
  */
 import {
   deriveKeys,
@@ -8,7 +8,6 @@ import {
   type KeyPlace,
   openSecret,
   type ProjectKeys,
-  readHolders,
   type Secret,
   unwrapCost,
   unwrapSecret,
@@ -16,34 +15,16 @@ import {
   wrapSecret,
 } from "../codec/keys.ts";
 import { DamageError, describeError, isUnreadable, type UnreadableError, VarveError } from "../errors.ts";
-import { equalBytes, fromHex, toHex } from "../util/bytes.ts";
-import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../format/checked_json.ts";
-import { keyName, KEYS_PREFIX, projectPrefix } from "../format/layout.ts";
+import { equalBytes, fromHex } from "../util/bytes.ts";
+import { keyName, projectPrefix } from "../format/layout.ts";
 import { KEY_ID_BYTES, SECRET_BYTES } from "../format/limits.ts";
-import { quote } from "../format/names.ts";
-import type { Store } from "../store/store.ts";
 import { type Context, tellProblem } from "../context.ts";
 import { randomBytes } from "../util/random.ts";
-import { readTwice } from "./read_twice.ts";
+import { isBound, keyIdOf, readKey, type StoredKey, UnusableKeyError, writeKey } from "./key_object.ts";
+import type { Repository } from "./repository.ts";
 
 /** As much work as trying one passphrase may be in a project, in that of one holder: whoever can write could plant any number. */
 const MAX_COST = 16;
-
-/** A key that is whole, but is not to be used: another project's, or nobody's who is here. */
-class UnusableKeyError extends DamageError {
-  constructor(key: string, state: string) {
-    super(key, `Cannot use the key "${key}": ${state}`);
-  }
-}
-
-/** A key object as it stands in the store. */
-interface StoredKey {
-  /** Of the store. */
-  key: string;
-  /** In hex. */
-  id: string;
-  holders: WrappedSecret[];
-}
 
 /** A key object that was opened. */
 interface OpenedKey {
@@ -63,55 +44,15 @@ interface OpenedKeys {
   damaged: ReadonlyMap<string, UnreadableError>;
 }
 
-/** The store's keys of the project's key objects, ascending. Whatever else lies there is none. */
-export async function listKeys(store: Store, project: string, { signal }: Context): Promise<string[]> {
-  const keys: string[] = [];
-  const prefix = projectPrefix(project) + KEYS_PREFIX;
-  for await (const { key } of store.list(prefix, { signal })) {
-    if (fromHex(key.slice(prefix.length), KEY_ID_BYTES) !== undefined) keys.push(key);
-  }
-  return keys;
-}
-
-/** Ids in hex of the project's keys, ascending: what either of two listings tells. */
-export async function listKeyIds(store: Store, project: string, context: Context): Promise<string[]> {
-  const looks = [await listKeys(store, project, context), await listKeys(store, project, context)];
-  return [...new Set(looks.flat().map(keyIdOf))].sort();
-}
-
-function keyIdOf(key: string): string {
-  return key.slice(key.lastIndexOf("/") + 1);
-}
-
-/** Writes a new key for the project `name`, wrapped for `secret`, or for nobody. Returns its id in hex. */
+/** Writes a new key for the project `name`, wrapped for `secret`, or for nobody. */
 export async function createKey(
-  store: Store,
+  repository: Repository,
   { name, secret: holder }: { name: string; secret: Secret | undefined },
   { signal }: Context,
-): Promise<string> {
+): Promise<void> {
   const secret = randomBytes(SECRET_BYTES);
-  const id = toHex(deriveKeys(secret, name).id);
-  const wrapped = await wrapSecret(secret, { project: name, holder }, randomBytes);
-  const body = encodeCheckedJson({ project: name, key: id, holders: [wrapped] });
-  await store.put(projectPrefix(name) + keyName(id), body, { signal });
-  return id;
-}
-
-/** The key object at `key`. Throws `DamageError` where it is none, or another project's. */
-export function decodeKey(bytes: Uint8Array, { key, project }: { key: string; project: string }): StoredKey {
-  const damaged = (state: string) => new DamageError(key, `Cannot use the key "${key}": ${state}`);
-  const fields = decodeCheckedJson(bytes, key);
-  const id = String(fields.key);
-  if (fromHex(id, KEY_ID_BYTES) === undefined || !key.endsWith(`/${id}`)) {
-    throw damaged("its content does not match its name");
-  }
-  if (fields.project !== project) {
-    const other = typeof fields.project === "string" ? ` of project ${quote(fields.project)}` : "";
-    throw new UnusableKeyError(key, `it is the key${other}, not of "${project}"`);
-  }
-  const holders = readHolders(fields.holders);
-  if (holders === undefined) throw damaged("it has no valid key holders");
-  return { key, id, holders };
+  const holders = [await wrapSecret(secret, { project: name, holder }, randomBytes)];
+  await writeKey(repository, { name, keys: deriveKeys(secret, name), holders }, { signal });
 }
 
 /**
@@ -119,21 +60,23 @@ export function decodeKey(bytes: Uint8Array, { key, project }: { key: string; pr
  * `wrong_secret` where the secrets open none, `DamageError` where none can be read.
  */
 export async function openKeys(
-  store: Store,
+  repository: Repository,
   { name, secrets, stored }: { name: string; secrets: readonly Secret[]; stored: readonly string[] },
   context: Context,
 ): Promise<OpenedKeys> {
   const damaged = new Map<string, UnreadableError>();
-  const found: StoredKey[] = [];
+  const read: StoredKey[] = [];
   for (const key of stored) {
     try {
-      found.push(await readKey(store, { key, project: name }, context));
+      read.push(await readKey(repository, { key, project: name }, context));
     } catch (error) {
       if (!isUnreadable(error)) throw error;
       damaged.set(keyIdOf(key), error);
     }
   }
-  const { opened, untried } = await openEach(found, { name, secrets });
+  const { opened, untried, foreign } = await openEach(read, { name, secrets, repository });
+  for (const { id, key } of foreign) damaged.set(id, new UnusableKeyError(key, IS_FOREIGN));
+  const found = read.filter((stored) => !foreign.has(stored));
   const usable = preferSealed(opened, { found, isDoubtful: secrets.length > 0 && damaged.size > 0 });
   if (usable.length === 0) throw noneOpens(name, { secrets, found, damaged, untried });
   for (const stored of found.filter((stored) => !usable.some((key) => key.stored === stored))) {
@@ -145,13 +88,14 @@ export async function openKeys(
   return { keys, encryption: encryptionOf(usable[0]!.stored), damaged };
 }
 
+const IS_FOREIGN = "nothing proves that it is a key of this repository";
 const LIES_OPEN = "it is stored unprotected beside a protected one";
 const STAYS_CLOSED = "none of the given secrets unlocks it";
 const COSTS_TOO_MUCH = "the keys would take too much work to unlock";
 
 /** A key object of the project, opened; `undefined` where it is not there to be used. */
 export async function openLaterKey(
-  store: Store,
+  repository: Repository,
   { name, secrets, id, mayBeOpen }: {
     name: string;
     secrets: readonly Secret[];
@@ -160,38 +104,36 @@ export async function openLaterKey(
   },
   context: Context,
 ): Promise<ProjectKeys | undefined> {
-  const stored = await readKey(store, { key: projectPrefix(name) + keyName(id), project: name }, context);
-  const { opened: [opened] } = await openEach([stored], { name, secrets });
+  const place = { key: projectPrefix(name) + keyName(id), project: name };
+  const stored = await readKey(repository, place, context);
+  const { opened: [opened] } = await openEach([stored], { name, secrets, repository });
   return opened === undefined || (opened.isOpen && !mayBeOpen) ? undefined : opened.keys;
 }
 
-async function readKey(
-  store: Store,
-  { key, project }: { key: string; project: string },
-  { signal }: Context,
-): Promise<StoredKey> {
-  return await readTwice(async () => {
-    const bytes = await store.get(key, { signal, range: CHECKED_JSON_RANGE });
-    return decodeKey(bytes, { key, project });
-  });
+/** What became of the keys that were tried. */
+interface Attempts {
+  /** In the order in which they were found. */
+  opened: OpenedKey[];
+  /** Not all of their holders were tried. */
+  untried: ReadonlySet<StoredKey>;
+  /** They open, but do not prove to be of this repository. */
+  foreign: ReadonlySet<StoredKey>;
 }
 
-/**
- * Those that open, in the order of `found`. The cheapest holders are tried first, until as much work was done as is
- * allowed; `untried` are those of which not all were.
- */
+/** The cheapest holders are tried first, until as much work was done as is allowed. */
 async function openEach(
   found: readonly StoredKey[],
-  { name, secrets }: { name: string; secrets: readonly Secret[] },
-): Promise<{ opened: OpenedKey[]; untried: ReadonlySet<StoredKey> }> {
+  { name, secrets, repository }: { name: string; secrets: readonly Secret[]; repository: Repository },
+): Promise<Attempts> {
   const attempts = found
     .flatMap((stored) => stored.holders.map((holder) => ({ stored, holder, cost: unwrapCost(holder) })))
     .sort((a, b) => a.cost - b.cost);
   const opened = new Map<StoredKey, OpenedKey>();
   const untried = new Set<StoredKey>();
+  const foreign = new Set<StoredKey>();
   let spent = 0;
   for (const { stored, holder, cost } of attempts) {
-    if (opened.has(stored)) continue;
+    if (opened.has(stored) || foreign.has(stored)) continue;
     if (spent + cost > MAX_COST) {
       untried.add(stored);
       continue;
@@ -199,9 +141,11 @@ async function openEach(
     spent += cost;
     const place = { project: name, keyId: fromHex(stored.id, KEY_ID_BYTES)! };
     const keys = await openHolder(holder, { secrets, place });
-    if (keys !== undefined) opened.set(stored, { stored, keys, isOpen: isOpen(stored) });
+    if (keys === undefined) continue;
+    if (isBound(stored, keys, repository)) opened.set(stored, { stored, keys, isOpen: isOpen(stored) });
+    else foreign.add(stored);
   }
-  return { opened: found.flatMap((stored) => opened.get(stored) ?? []), untried };
+  return { opened: found.flatMap((stored) => opened.get(stored) ?? []), untried, foreign };
 }
 
 async function openHolder(
@@ -239,11 +183,10 @@ function preferSealed(
 
 function noneOpens(
   name: string,
-  { secrets, found, damaged, untried }: {
+  { secrets, found, damaged, untried }: Pick<Attempts, "untried"> & {
     secrets: readonly Secret[];
     found: readonly StoredKey[];
     damaged: ReadonlyMap<string, UnreadableError>;
-    untried: ReadonlySet<StoredKey>;
   },
 ): VarveError {
   for (const { key } of untried) {

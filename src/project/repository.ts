@@ -5,28 +5,33 @@ import { CHECKED_JSON_RANGE, decodeCheckedJson, encodeCheckedJson } from "../for
 import { record, tryRead } from "../format/document.ts";
 import * as field from "../format/fields.ts";
 import { REPOSITORY_KEY } from "../format/layout.ts";
-import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES } from "../format/limits.ts";
+import { BLOCK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, REPOSITORY_ID_BYTES } from "../format/limits.ts";
 import type { Store } from "../store/store.ts";
 import type { Context } from "../context.ts";
 import { randomBytes } from "../util/random.ts";
 import { readTwice } from "./read_twice.ts";
 
-const REPOSITORY_ID_BYTES = 16;
 /** docs/operating.md, "A lost varve.json". */
 const REMEDY =
   'restore it from a copy, or remove it and run "varve init", which leaves all projects unchanged';
 
 export interface Repository {
-  /** 32 hex digits; names local caches. */
+  /** 32 hex digits; keys are bound to it, and local caches named by it. */
   id: string;
   store: Store;
   chunkBytes: number;
 }
 
-/** Makes a repository. Throws `conflict` where the store holds one already, or gets one at the same time. */
+/**
+ * Makes a repository, with the id `id` if its keys are there already. Throws `conflict` where the store holds one, or gets one
+ * at the same time.
+ */
 export async function initRepository(
   store: Store,
-  { chunkBytes }: { chunkBytes: number },
+  { chunkBytes, id = toHex(randomBytes(REPOSITORY_ID_BYTES)) }: {
+    chunkBytes: number;
+    id?: string | undefined;
+  },
   context: Context,
 ): Promise<Repository> {
   if (tryRead(chunkBytes, field.chunkSize) === undefined) {
@@ -37,7 +42,6 @@ export async function initRepository(
   if (await isThere(store, context)) {
     throw new VarveError("conflict", `Cannot create a repository in "${store.url}": it already has one`);
   }
-  const id = toHex(randomBytes(REPOSITORY_ID_BYTES));
   const body = encodeCheckedJson({ repository: id, chunk_bytes: chunkBytes });
   await store.put(REPOSITORY_KEY, body, { signal: context.signal, ifAbsent: true });
   // Read back: an attempt before the last may have written it, or another host.

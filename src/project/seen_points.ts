@@ -4,31 +4,26 @@
  */
 import { counted } from "../util/counted.ts";
 import { VarveError } from "../errors.ts";
-import { list, orNull, record, tryRead } from "../format/document.ts";
-import * as field from "../format/fields.ts";
 import { manifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
 import { pathOf } from "../os/own_path.ts";
-import { type NotePlace, readNote, writeNote } from "../state/sealed_note.ts";
 import {
-  eraseNote,
   newestNotePath,
   notedProjects,
   notedVolumes,
   projectStateFolder,
-  putNoteAside,
   type StatePlace,
 } from "../state/state_folder.ts";
 import type { Context } from "../context.ts";
 import { namesOf } from "./not_found.ts";
 import { listProjects } from "./open_project.ts";
+import { orderPoints } from "./point_order.ts";
 import type { Project } from "./project.ts";
-import { listKeyIds } from "./project_keys.ts";
+import { listKeyIds } from "./key_object.ts";
 import type { Repository } from "./repository.ts";
 import { readForgotten } from "./forgotten.ts";
+import { DoubtfulNote, MISSED_MAX, readSeen, statePlace, writeSeen } from "./seen_note.ts";
 
-/** Points of a volume that are missed at once; of more the newest. */
-const MISSED_MAX = 100;
 /** Volumes of a project that are noted because they were seen. */
 const VOLUMES_MAX = 10_000;
 /** Points that are said one by one. */
@@ -39,6 +34,8 @@ export interface PresentPoint {
   volume: string;
   backup: string;
   isReadable: boolean;
+  /** The ids that its manifest passes over, if it was read. */
+  passedOver?: readonly string[] | undefined;
 }
 
 /** A point that this host has seen and that is gone, though no forget took it. */
@@ -47,17 +44,12 @@ interface MissedPoint {
   backup: string;
 }
 
-interface SeenNote {
-  /** The newest that was seen. */
-  newest: string | null;
-  /** Those before it that were seen and are gone: missed until the note is removed. */
-  missed: string[];
+/** What a comparison finds. */
+export interface Missed {
+  points: MissedPoint[];
+  /** Notes of which it cannot be known what this host has seen. They stay until somebody removes them. */
+  notes: DoubtfulNote[];
 }
-
-const readNoteContent = record<SeenNote>({
-  newest: orNull(field.backupId),
-  missed: list(field.backupId, { most: MISSED_MAX }),
-});
 
 /**
  * Compares what there is of a project, or of one volume, with what this host has seen, remembers the newest that can be
@@ -67,14 +59,18 @@ export async function findMissed(
   project: Project,
   { volume, points }: { volume: string | undefined; points: readonly PresentPoint[] },
   context: Context,
-): Promise<MissedPoint[]> {
+): Promise<Missed> {
+  const missed: Missed = { points: [], notes: [] };
   const place = statePlace(project, context);
-  if (place === undefined) return [];
+  if (place === undefined) return missed;
   const there = Map.groupBy(points, (point) => point.volume);
   const volumes = volume === undefined ? await volumesOf(place, there, context) : [volume];
   const look = new Look(project, place, context);
-  const missed: MissedPoint[] = [];
-  for (const name of volumes) missed.push(...await look.at(name, there.get(name) ?? []));
+  for (const name of volumes) {
+    const found = await look.at(name, there.get(name) ?? []);
+    if (found instanceof DoubtfulNote) missed.notes.push(found);
+    else missed.points.push(...found);
+  }
   sayMissed(project, place, missed, context);
   return missed;
 }
@@ -98,7 +94,8 @@ export async function noteOwn(
 ): Promise<void> {
   const place = statePlace(project, context);
   if (place === undefined) return;
-  const note = await readSeen(project, notePlace(place, volume), context);
+  const note = await readSeen(project, { place, volume }, context);
+  if (note instanceof DoubtfulNote) return;
   await writeSeen(project, { place, volume, note: { ...note, newest: backup }, isDurable: true }, context);
 }
 
@@ -112,7 +109,9 @@ export async function noteForgotten(
   if (place === undefined) return;
   for (const [volume, of] of Map.groupBy(points, (point) => point.volume)) {
     const gone = new Set(of.map(({ backup }) => backup));
-    const { newest, missed } = await readSeen(project, notePlace(place, volume), context);
+    const before = await readSeen(project, { place, volume }, context);
+    if (before instanceof DoubtfulNote) continue;
+    const { newest, missed } = before;
     const isNewestGone = newest !== null && gone.has(newest);
     if (!isNewestGone && !missed.some((id) => gone.has(id))) continue;
     const note = { newest: isNewestGone ? null : newest, missed: missed.filter((id) => !gone.has(id)) };
@@ -124,7 +123,7 @@ export async function noteForgotten(
 export async function listedProjects(repository: Repository, context: Context): Promise<string[]> {
   const names = await Array.fromAsync(listProjects(repository, context));
   for (const gone of await goneProjects(repository, new Set(names), context)) {
-    context.log.warn({}, await goneProject(repository, gone, context) ?? "");
+    context.log.error({}, await goneProject(repository, gone, context) ?? "");
   }
   return names;
 }
@@ -177,7 +176,7 @@ export async function sayIfProjectIsGone(
 ): Promise<never> {
   if (error instanceof VarveError && error.code === "not_found") {
     const state = await goneProject(repository, project, context);
-    if (state !== undefined) context.log.warn({}, state);
+    if (state !== undefined) context.log.error({}, state);
   }
   throw error;
 }
@@ -217,20 +216,24 @@ class Look {
     this.#context = context;
   }
 
-  async at(volume: string, points: readonly PresentPoint[]): Promise<MissedPoint[]> {
-    const before = await readSeen(this.#project, notePlace(this.#place, volume), this.#context);
+  async at(volume: string, points: readonly PresentPoint[]): Promise<MissedPoint[] | DoubtfulNote> {
+    const place = this.#place;
+    const before = await readSeen(this.#project, { place, volume }, this.#context);
+    if (before instanceof DoubtfulNote) return before;
     const listed = new Set(points.map(({ backup }) => backup));
-    const readable = points.filter(({ isReadable }) => isReadable).map(({ backup }) => backup);
+    const readable = new Map<string, readonly string[]>();
+    for (const point of points) if (point.isReadable) readable.set(point.backup, point.passedOver ?? []);
     const missed: string[] = [];
     for (const backup of [...before.missed, ...before.newest === null ? [] : [before.newest]]) {
       const state = listed.has(backup) ? "there" : await this.#stateOf({ volume, backup });
       if (state === "lost") missed.push(backup);
-      else if (state === "there" && backup === before.newest) readable.push(backup);
+      else if (state === "there" && backup === before.newest && !readable.has(backup)) {
+        readable.set(backup, []);
+      }
     }
-    const newest = readable.reduce((newest, id) => id > newest ? id : newest, "");
-    const note = { newest: newest === "" ? null : newest, missed: missed.sort().slice(-MISSED_MAX) };
+    const note = { newest: lastMade(readable), missed: missed.sort().slice(-MISSED_MAX) };
     if (JSON.stringify(note) !== JSON.stringify(before)) {
-      await writeSeen(this.#project, { place: this.#place, volume, note }, this.#context);
+      await writeSeen(this.#project, { place, volume, note }, this.#context);
     }
     return missed.map((backup) => ({ volume, backup }));
   }
@@ -244,73 +247,34 @@ class Look {
   }
 }
 
-function sayMissed(
-  { name }: Project,
-  place: StatePlace,
-  missed: readonly MissedPoint[],
-  { log }: Context,
-): void {
-  for (const { volume, backup } of missed.slice(0, SAID_MAX)) {
-    log.warn(
-      {},
+/** The id of the point that was made last, of those with the ids that each passes over: a date may be wrong. */
+function lastMade(points: ReadonlyMap<string, readonly string[]>): string | null {
+  const infos = [...points].map(([backup, passedOver]) => ({ backup, passed_over: [...passedOver] }));
+  infos.sort((a, b) => a.backup < b.backup ? -1 : 1);
+  return orderPoints(infos).made.at(-1) ?? null;
+}
+
+/** A loss is an error, and told with `--quiet`, too; once, however often the run compares. */
+function sayMissed(project: Project, place: StatePlace, { points, notes }: Missed, { log }: Context): void {
+  const { name } = project;
+  const said = linesOf.get(project) ?? new Set();
+  linesOf.set(project, said);
+  const say = (line: string) => {
+    if (!said.has(line)) log.error({}, line);
+    said.add(line);
+  };
+  for (const { volume, backup } of points.slice(0, SAID_MAX)) {
+    say(
       `"${name}/${volume}@${backup}", which this host has seen, is missing, but no forget recorded it: ` +
         `it was lost, or the store was reset to an older state; if it was forgotten on purpose, ` +
         `remove "${pathOf(newestNotePath(place, volume))}"`,
     );
   }
-  const more = missed.length - SAID_MAX;
-  if (more > 0) log.warn({}, `the same applies to ${counted(more, "more restore point")} of "${name}"`);
+  for (const { state } of notes.slice(0, SAID_MAX)) say(state);
+  const more = Math.max(0, points.length - SAID_MAX);
+  if (more > 0) say(`the same applies to ${counted(more, "more restore point")} of "${name}"`);
+  const moreNotes = Math.max(0, notes.length - SAID_MAX);
+  if (moreNotes > 0) say(`the same applies to ${counted(moreNotes, "more note")} of "${name}"`);
 }
 
-function statePlace(project: Project, { stateRoot: root }: Context): StatePlace | undefined {
-  if (root === undefined) return undefined;
-  return { root, repositoryId: project.repositoryId, project: project.name };
-}
-
-function notePlace(place: StatePlace, volume: string): NotePlace {
-  const { repositoryId, project } = place;
-  return { file: newestNotePath(place, volume), about: `newest ${repositoryId} ${project}/${volume}` };
-}
-
-/** A note that is none of the project's is kept aside: by it somebody may find out what was lost. */
-async function readSeen(
-  project: Project,
-  at: NotePlace,
-  { log, onStateTrouble }: Context,
-): Promise<SeenNote> {
-  const content = await readNote(at, (id) => project.knownKey(id))
-    .catch((error) => onStateTrouble?.(error));
-  if (content === undefined) return { newest: null, missed: [] };
-  const note = tryRead(content, readNoteContent);
-  if (note !== undefined) return note;
-  const aside = pathOf(await putNoteAside(at.file).catch(() => at.file));
-  log.warn(
-    { path: aside },
-    `this note was not written for this project: it is kept as "${aside}" and recreated, ` +
-      "so the loss of a restore point recorded only there goes unnoticed",
-  );
-  return { newest: null, missed: [] };
-}
-
-interface NoteToWrite {
-  place: StatePlace;
-  volume: string;
-  note: SeenNote;
-  /** A list may see news of a thousand volumes: what another host made it can see again. */
-  isDurable?: boolean | undefined;
-}
-
-/** What cannot be written is no reason to fail. */
-async function writeSeen(
-  project: Project,
-  { place, volume, note, isDurable }: NoteToWrite,
-  { onStateTrouble }: Context,
-): Promise<void> {
-  const at = notePlace(place, volume);
-  try {
-    if (note.newest === null && note.missed.length === 0) await eraseNote(at.file);
-    else await writeNote(at, { keys: project.firstKey, content: { ...note }, isDurable });
-  } catch (error) {
-    onStateTrouble?.(error);
-  }
-}
+const linesOf = new WeakMap<Project, Set<string>>();

@@ -5,7 +5,7 @@
 import { VarveError } from "../errors.ts";
 import { KIB } from "../format/limits.ts";
 import { describeFileError } from "../os/file_error.ts";
-import { readOwn, removeOwn, removeOwnFolder, renameOwn, replaceOwn } from "../os/own_files.ts";
+import { readOwn, removeOwn, removeOwnFolder, replaceOwn } from "../os/own_files.ts";
 import { type OwnPath, pathOf } from "../os/own_path.ts";
 import { utf8 } from "../util/bytes.ts";
 
@@ -34,11 +34,6 @@ export async function replaceNoteFile(
       if (isDurable) await file.sync();
     });
   });
-}
-
-/** Gives it another name in its folder. Throws `failed`. */
-export async function renameNoteFile(place: OwnPath, name: string): Promise<void> {
-  await attempt("rename", place, () => renameOwn(place, name));
 }
 
 /** That it is not there is no error. Throws `failed`. */

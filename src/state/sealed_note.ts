@@ -8,6 +8,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import type { ProjectKeys } from "../codec/keys.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import type { OwnPath } from "../os/own_path.ts";
+import { KEY_ID_BYTES } from "../format/limits.ts";
 import { readNoteFile, replaceNoteFile } from "./note_file.ts";
 
 const MAC_BYTES = 32;
@@ -20,25 +21,42 @@ export interface NotePlace {
 
 type NoteContent = Record<string, unknown>;
 
+/** A note that is there and is not to be believed. */
+export class UntrustedNote {
+  /** The id of the key that it names, in hex, if that is not one of the project's; `undefined`: it cannot be read at all. */
+  readonly keyId: string | undefined;
+
+  constructor(keyId?: string) {
+    this.keyId = keyId;
+  }
+}
+
 /**
- * The note's content; `undefined` where there is none, `untrusted` where it is not of one of the project's keys. `keysOf`
- * gives the keys of an id in hex. Throws `failed` where something else than a file of this user's is in the note's place.
+ * The note's content; `undefined` where there is none. `keysOf` gives the keys of an id in hex. Throws `failed` where something
+ * else than a file of this user's is in the note's place.
  */
 export async function readNote(
   { file, about }: NotePlace,
-  keysOf: (id: string) => ProjectKeys | undefined,
-): Promise<NoteContent | "untrusted" | undefined> {
+  keysOf: (id: string) => Promise<ProjectKeys | undefined>,
+): Promise<NoteContent | UntrustedNote | undefined> {
   const bytes = await readNoteFile(file);
   if (bytes === undefined) return undefined;
+  const [line = "", mac = ""] = (fromUtf8(bytes) ?? "").split("\n");
+  const { key: id, ...content } = parse(line);
+  const given = fromHex(mac, MAC_BYTES);
+  if (typeof id !== "string" || fromHex(id, KEY_ID_BYTES) === undefined || given === undefined) {
+    return new UntrustedNote();
+  }
+  const keys = await keysOf(id);
+  if (keys === undefined) return new UntrustedNote(id);
+  return timingSafeEqual(macOf(line, { keys, about }), given) ? content : new UntrustedNote();
+}
+
+function parse(line: string): NoteContent {
   try {
-    const [line = "", mac = ""] = (fromUtf8(bytes) ?? "").split("\n");
-    const { key: id, ...content } = JSON.parse(line) as NoteContent;
-    const keys = typeof id === "string" ? keysOf(id) : undefined;
-    const given = fromHex(mac, MAC_BYTES);
-    if (keys === undefined || given === undefined) return "untrusted";
-    return timingSafeEqual(macOf(line, { keys, about }), given) ? content : "untrusted";
+    return Object(JSON.parse(line)) as NoteContent;
   } catch {
-    return "untrusted";
+    return {};
   }
 }
 

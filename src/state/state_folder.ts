@@ -2,11 +2,11 @@
  * What a host must not forget: `<root>/<repository id>/<project>/…`. Unlike the cache it is not made again once it is gone;
  * whoever removes a file says that what it reminds of is not to be missed any more. docs/operating.md, "What a host keeps".
  */
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { isVolumeName } from "../format/names.ts";
 import { listOwn, removeOwnEmpty } from "../os/own_files.ts";
 import { type OwnPath, within } from "../os/own_path.ts";
-import { noteError, removeNoteFile, removeNoteFolder, renameNoteFile } from "./note_file.ts";
+import { noteError, removeNoteFile, removeNoteFolder } from "./note_file.ts";
 
 export interface StatePlace {
   /** `$XDG_STATE_HOME/varve`. */
@@ -80,13 +80,6 @@ async function namesIn(folder: OwnPath, onTrouble: (error: unknown) => void): Pr
 /** Removes all notes of a project. Throws `failed`. */
 export async function eraseState(place: StatePlace): Promise<void> {
   await removeNoteFolder(projectStateFolder(place));
-}
-
-/** Keeps a note that is not to be used where nothing looks for one; returns where. Throws `failed`. */
-export async function putNoteAside(place: OwnPath): Promise<OwnPath> {
-  const aside = { ...place, path: `${place.path}.other` };
-  await renameNoteFile(place, basename(aside.path));
-  return aside;
 }
 
 /** Removes one note. Throws `failed`. */

@@ -40,6 +40,8 @@ export class ReferenceSet {
   readonly from: number;
   /** Names of the manifests that were read. */
   readonly points = new Set<string>();
+  /** The ids that these pass over, of those that do. */
+  readonly passedOver = new Map<string, readonly string[]>();
   #to: number;
   readonly #maxIds: number;
   readonly #plain = new IdSet();
@@ -163,7 +165,9 @@ export async function collectReferences(
   async function* unseenPages(): AsyncGenerator<NamedPage> {
     for await (const manifest of manifests(project, options, context)) {
       options.onManifest?.(manifest);
+      const { passed_over } = manifest.info;
       references.points.add(nameOf(manifest.info));
+      if (passed_over !== undefined) references.passedOver.set(nameOf(manifest.info), passed_over);
       for (let number = 0; number < manifest.pages.length; number++) {
         const page = manifest.pages.get(number)?.object;
         if (page === undefined) continue;

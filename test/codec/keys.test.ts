@@ -1,11 +1,13 @@
 /** Keys: how they derive from the secret, and who can unwrap it. */
 import { describe, expect, test } from "bun:test";
-import { hkdfSync } from "node:crypto";
+import { createHmac, hkdfSync } from "node:crypto";
 import { scrypt } from "@noble/hashes/scrypt.js";
 import {
   deriveKeys,
+  isRepositoryMac,
   openSecret,
   readHolders,
+  repositoryMac,
   type Secret,
   unwrapSecret,
   type WrappedSecret,
@@ -48,6 +50,19 @@ describe("deriveKeys()", () => {
     expect(toHex(keys.pageKey)).toBe(derive("page id", 32));
     expect(toHex(keys.patchKey)).toBe(derive("patch id", 32));
     expect(toHex(keys.dataKey)).toBe(derive("data", 32));
+    expect(toHex(keys.repositoryKey)).toBe(derive("repository", 32));
+  });
+});
+
+describe("repositoryMac()", () => {
+  test("is HMAC-SHA-256 of the id's bytes under the repository key", () => {
+    const keys = deriveKeys(SECRET, PROJECT);
+    const [id, other] = ["0011223344556677".repeat(2), "8899aabbccddeeff".repeat(2)] as [string, string];
+    const mac = createHmac("sha256", keys.repositoryKey).update(Buffer.from(id, "hex")).digest();
+    expect(Buffer.compare(repositoryMac(keys, id), mac)).toBe(0);
+    expect([isRepositoryMac(mac, keys, id), isRepositoryMac(mac, keys, other)]).toEqual([true, false]);
+    expect(isRepositoryMac(mac.subarray(1), keys, id)).toBe(false);
+    expect(isRepositoryMac(mac, deriveKeys(SECRET, "beta"), id)).toBe(false);
   });
 });
 

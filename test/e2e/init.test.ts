@@ -6,13 +6,14 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { encodeCheckedJson } from "../../src/format/checked_json.ts";
-import { deriveKeys } from "../../src/codec/keys.ts";
+import { decodeCheckedJson, encodeCheckedJson } from "../../src/format/checked_json.ts";
+import { deriveKeys, repositoryMac } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { noise } from "../kit/engine.ts";
 import { describeWith } from "../kit/parts.ts";
@@ -360,10 +361,14 @@ describe("a project whose key", () => {
 
   test("has one that lies open beside it is opened by its own: nothing goes up under the other", async () => {
     const secret = new Uint8Array(32);
-    const id = toHex(deriveKeys(secret, "acme").id);
+    const derived = deriveKeys(secret, "acme");
+    const id = toHex(derived.id);
+    const { repository } = decodeCheckedJson(readFileSync(bench.path("repository/varve.json")), "varve.json");
     const open = encodeCheckedJson({
       project: "acme",
       key: id,
+      repository,
+      repository_mac: toHex(repositoryMac(derived, repository as string)),
       holders: [{ kind: "none", secret: toHex(secret) }],
     });
     await tampered(() => writeFileSync(join(keys("acme"), id), open), async () => {

@@ -89,14 +89,56 @@ describe("the newest point of a volume that is gone", () => {
         places: [expect.objectContaining({ volume: "vm1", backup: points[2] })],
       }]);
     }
-    for (const args of [["verify", "acme/deep/vm2"], ["verify", `acme/vm1@${points[1]}`]]) {
-      expect(await run(args)).toMatchObject({ code: 0, stderr: "" });
-    }
+    expect(await run(["verify", "acme/deep/vm2"])).toMatchObject({ code: 0, stderr: "" });
     const { stderr } = await run(["verify", "acme"]);
     const note = /remove "([^"]+)"/.exec(stderr)![1]!;
     expect(note).toStartWith(notes());
     rmSync(note);
     expect(await run(["verify", "acme"])).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("is missed by verify of a single point, however it is named, and against a source", async () => {
+    const file = repository.path("vm1.img");
+    writeFileSync(file, noise(2 * CHUNK_BYTES, 2));
+    for (
+      const words of [[`acme/vm1@${points[1]}`], ["acme/vm1@latest"], ["acme/vm1@~1", "--exists"], [
+        `acme/vm1@${points[1]}`,
+        "--source",
+        file,
+      ], ["acme/vm1@latest", "--source", file]]
+    ) {
+      const result = await run(["verify", ...words]);
+      expect({ words, code: result.code, said: said(result) }).toEqual({
+        words,
+        code: 3,
+        said: [`acme/vm1@${points[2]}`],
+      });
+    }
+    const { stdout } = await run(["verify", "acme/vm1@latest", "--source", file, "--json"]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      differs: { bytes: 0 },
+      missing: [{ key: `projects/acme/volumes/vm1/${points[2]}` }],
+    });
+  });
+
+  test("is said with --quiet, too", async () => {
+    const target = repository.path("restored.img");
+    const backup = ["backup", "acme/vm1", "--format", "raw", target];
+    const verify = ["verify", "acme", "--exists"];
+    const runs: [string[], number][] = [
+      [["list", "acme"], 0],
+      [["restore", "acme/vm1", "--to", target], 0],
+      [backup, 0],
+      [verify, 3],
+    ];
+    for (const [args, code] of runs) {
+      const result = await run([...args, "--quiet"]);
+      expect({ args, code: result.code, said: said(result) }).toEqual({
+        args,
+        code,
+        said: [`acme/vm1@${points[2]}`],
+      });
+    }
   });
 
   test("is said where a point is named by counting back, and a forget of such a point is refused", async () => {
@@ -224,11 +266,17 @@ describe("what this host has seen", () => {
     const whole = readFileSync(note);
     writeFileSync(note, readFileSync(deep));
     lose(`acme/volumes/vm1/${points[2]}`);
-    const distrusted = await run(["list"]);
-    expect(distrusted.code).toBe(0);
-    expect(distrusted.stderr).toContain("this note was not written for this project");
-    expect(readFileSync(`${note}.other`).equals(readFileSync(deep))).toBe(true);
-    expect((await run(["list"])).stderr).not.toContain("this note");
+    const state =
+      `this host's note of the newest restore point of "acme/vm1" cannot be read: "${note}" was changed`;
+    for (const args of [["list"], ["verify"], ["verify", "acme/vm1@latest"], ["gc", "acme"]]) {
+      const { code, stderr } = await run(args);
+      expect({ args, code, stderr }).toEqual({
+        args,
+        code: args[0] === "list" ? 0 : 3,
+        stderr: expect.stringContaining(state),
+      });
+    }
+    expect(readFileSync(note)).toEqual(readFileSync(deep));
     writeFileSync(note, whole);
     expect((await run(["verify"])).code).toBe(3);
   });

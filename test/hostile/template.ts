@@ -5,6 +5,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { BackupReport } from "../../src/engine/backup/backup.ts";
+import { decodeCheckedJson } from "../../src/format/checked_json.ts";
 import { encodeDiff, fullStream, type TestRecord } from "../kit/rbd_stream.ts";
 import { noise } from "../kit/repository.ts";
 import { run } from "./run.ts";
@@ -39,6 +40,8 @@ export class Template {
   readonly folder: string;
   /** The objects after each step; the last is what is attacked. */
   readonly stages: Objects[] = [];
+  /** A project of the same name, with the same secret, in another repository. */
+  foreign: Objects = new Map();
   /** All that there ever were, also what was forgotten since; oldest first. */
   readonly points: Point[] = [];
 
@@ -78,6 +81,10 @@ export class Template {
     );
   }
 
+  get repositoryId(): string {
+    return String(decodeCheckedJson(this.objects.get("varve.json")!, "varve.json").repository);
+  }
+
   pointsOf(project: ProjectName, volume: string): Point[] {
     return this.points.filter((point) => point.project === project && point.volume === volume);
   }
@@ -103,6 +110,10 @@ export class Template {
     await this.#varve(["copy", "acme", "--to", this.path("second"), ...secret]);
     for (const name of ["repository", "second"]) fs.truncateSync(this.path(`${name}/reserve`), 4096); // a round copies it
     this.#keep();
+    await this.#varve(["init", "acme", "--chunk-size", String(CHUNK_BYTES), ...secret], "elsewhere");
+    const { stream } = nextState(0, undefined, "elsewhere");
+    await this.#varve(["backup", "acme/db", ...secret], "elsewhere", stream);
+    this.foreign = objectsOf(this.path("elsewhere"));
   }
 
   /** A plan that waits for its day: what it condemns was forgotten, and is old enough. */
@@ -130,11 +141,7 @@ export class Template {
   }
 
   #keep(): void {
-    const root = this.path("repository");
-    const keys = [...filesBelow(root)].filter((key) => !key.startsWith("tmp/")).sort();
-    this.stages.push(
-      new Map(keys.map((key) => [key, new Uint8Array(fs.readFileSync(path.join(root, key)))])),
-    );
+    this.stages.push(objectsOf(this.path("repository")));
   }
 
   async #varve(args: string[], repository = "repository", stdin?: Uint8Array): Promise<string> {
@@ -148,6 +155,11 @@ export class Template {
     if (code !== 0) throw new Error(`varve ${args.join(" ")} exited with ${code}: ${stderr}`);
     return Buffer.from(stdout).toString();
   }
+}
+
+function objectsOf(root: string): Objects {
+  const keys = [...filesBelow(root)].filter((key) => !key.startsWith("tmp/")).sort();
+  return new Map(keys.map((key) => [key, new Uint8Array(fs.readFileSync(path.join(root, key)))]));
 }
 
 /**

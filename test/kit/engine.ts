@@ -51,8 +51,9 @@ export function newStore(): MemoryStore {
 export async function newRepository(
   store: Store = newStore(),
   chunkBytes = CHUNK_BYTES,
+  id?: string,
 ): Promise<Repository> {
-  const repository = await emptyRepository(store, chunkBytes);
+  const repository = await emptyRepository(store, chunkBytes, id);
   await makeProject(repository);
   return repository;
 }
@@ -60,8 +61,9 @@ export async function newRepository(
 export async function emptyRepository(
   store: Store = newStore(),
   chunkBytes = CHUNK_BYTES,
+  id?: string,
 ): Promise<Repository> {
-  return await initRepository(store, { chunkBytes }, testContext());
+  return await initRepository(store, { chunkBytes, id }, testContext());
 }
 
 /** Makes a project, not encrypted unless with a secret. */

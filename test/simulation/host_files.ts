@@ -94,12 +94,6 @@ export async function listOwn(place: OwnPath) {
 
 export async function touchOwn() {}
 
-export async function renameOwn(place: OwnPath, name: string) {
-  const [from, to] = [pathOf(place), pathOf({ ...place, path: `${dirname(place.path)}/${name}` })];
-  files.set(to, found(from));
-  files.delete(from);
-}
-
 export async function removeOwn(place: OwnPath) {
   files.delete(pathOf(place));
 }

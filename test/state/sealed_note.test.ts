@@ -14,7 +14,7 @@ import {
 import { dirname, join } from "node:path";
 import { deriveKeys } from "../../src/codec/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
-import { readNote, writeNote } from "../../src/state/sealed_note.ts";
+import { readNote, UntrustedNote, writeNote } from "../../src/state/sealed_note.ts";
 import { flippedBits } from "../kit/damage.ts";
 import { scratchFolder } from "../kit/scratch.ts";
 
@@ -27,7 +27,8 @@ const [KEY, OTHER] = [1, 2].map((seed) => deriveKeys(new Uint8Array(32).fill(see
 const PATH = join(folder, "deep/er/.note");
 const AT = { file: { root: folder, path: "deep/er/.note" }, about: "newest 00 acme/vm" };
 const CONTENT = { newest: "x", missed: ["y"] };
-const read = (place = AT) => readNote(place, (id) => [KEY, OTHER].find((key) => toHex(key.id) === id));
+const read = (place = AT) =>
+  readNote(place, (id) => Promise.resolve([KEY, OTHER].find((key) => toHex(key.id) === id)));
 
 describe("readNote()", () => {
   beforeEach(() => writeNote(AT, { keys: KEY, content: CONTENT }));
@@ -47,21 +48,21 @@ describe("readNote()", () => {
     const whole = readFileSync(PATH);
     for (const bytes of flippedBits(whole.subarray(0, -1))) {
       writeFileSync(PATH, Buffer.concat([bytes, Buffer.from("\n")]));
-      expect(await read()).toBe("untrusted");
+      expect(await read()).toBeInstanceOf(UntrustedNote);
     }
     for (let length = 0; length < whole.length - 1; length++) {
       writeFileSync(PATH, whole.subarray(0, length));
-      expect(await read()).toBe("untrusted");
+      expect(await read()).toBeInstanceOf(UntrustedNote);
     }
     writeFileSync(PATH, whole);
-    expect(await read({ ...AT, about: "newest 00 acme/other" })).toBe("untrusted");
-    expect(await readNote(AT, () => undefined)).toBe("untrusted");
-    expect(await readNote(AT, () => OTHER)).toBe("untrusted");
+    expect(await read({ ...AT, about: "newest 00 acme/other" })).toBeInstanceOf(UntrustedNote);
+    expect(await readNote(AT, () => Promise.resolve(undefined))).toEqual(new UntrustedNote(toHex(KEY.id)));
+    expect(await readNote(AT, () => Promise.resolve(OTHER))).toEqual(new UntrustedNote());
   });
 
   test("takes no more into memory than a note can have", async () => {
     writeFileSync(PATH, Buffer.concat([readFileSync(PATH), Buffer.alloc(64 * 1024)]));
-    expect(await read()).toBe("untrusted");
+    expect(await read()).toBeInstanceOf(UntrustedNote);
   });
 });
 

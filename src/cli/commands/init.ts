@@ -158,7 +158,7 @@ async function make(
   const open = (url: string) => openOtherStore(url, { options, context, origin: undefined });
   await assertNotNested(store.url, { open, signal: context.signal });
   const { initRepository } = await import("../../project/repository.ts");
-  const { findChunkBytes, lostProjects } = await import("../../project/lost_repository.ts");
+  const { findLost, lostProjects } = await import("../../project/lost_repository.ts");
   const { refillReserve } = await import("../../project/reserve.ts");
   const lost = await lostProjects(store, context);
   const there = names.find((name) => lost.includes(name));
@@ -169,17 +169,17 @@ async function make(
         'recreate that with "varve init" without a project',
     );
   }
-  const found = chunkSize ?? await findChunkBytes(store, { projects: lost, secrets }, context);
-  const chunkBytes = found ?? DEFAULT_CHUNK_BYTES;
-  const repository = await initRepository(store, { chunkBytes }, context);
+  const found = await findLost(store, { projects: lost, secrets, chunkBytes: chunkSize }, context);
+  const { id, chunkBytes = DEFAULT_CHUNK_BYTES } = found;
+  const repository = await initRepository(store, { id, chunkBytes }, context);
   await refillReserve(store, context);
   if (lost.length > 0) {
     context.log.warn(
       {},
-      `the repository had lost its "varve.json" and has a new one; its projects are there: ${
-        namesOf(lost)
-      }; ` +
-        "what hosts have recorded of its newest restore points no longer applies",
+      `the repository had lost its "varve.json" and has a new one` +
+        `${id === undefined ? "" : ", with the id that its keys name"}; its projects are there: ${
+          namesOf(lost)
+        }`,
     );
   }
   return repository;

@@ -175,7 +175,7 @@ function rangeLines(what: string, { ranges, more_ranges }: RangeReport): string[
 
 /** What can be read is what was backed up: which of the two is right, nobody can tell from here. */
 function assertNoDifferences(
-  { differs, unreadable, is_same_snapshot }: VerifySourceReport,
+  { differs, unreadable, is_same_snapshot, missing }: VerifySourceReport,
   { spec, source }: { spec: string; source: string },
 ): void {
   const states: string[] = [];
@@ -185,6 +185,7 @@ function assertNoDifferences(
   if (differs.bytes > 0) {
     states.push(`${formatSize(differs.bytes)} differ from "${source}": ${whyItDiffers(is_same_snapshot)}`);
   }
+  if (missing.length > 0) states.push("its volume has lost points, or may have, as reported above");
   if (states.length > 0) throw new VarveError("damage", `Cannot verify "${spec}": ${states.join("; ")}`);
 }
 

@@ -39,7 +39,12 @@ export async function findLatest(
   sayPassedOver(passedOver, `${project.name}/${volume}`, context);
   const latest = await newest(project, { volume, ids: ids.filter((id) => !isLater(id)) }, context);
   const known = new Set([...passedOver, latest?.info.backup]);
-  const points = ids.map((backup) => ({ volume, backup, isReadable: known.has(backup) }));
+  const points = ids.map((backup) => ({
+    volume,
+    backup,
+    isReadable: known.has(backup),
+    passedOver: backup === latest?.info.backup ? latest.info.passed_over : undefined,
+  }));
   await findMissed(project, { volume, points }, context);
   return {
     latest: latest ?? await newest(project, { volume, ids: passedOver }, context),

@@ -65,7 +65,7 @@ export async function copy(
         guarded,
       );
       await assertOtherRepository(repository, { second, source, sourceLease }, guarded);
-      await copyKeys({ from: repository.store, to, project: name }, guarded);
+      await copyKeys(source, second, guarded);
       const target = await openProject(second, { name, secrets }, guarded);
       return await copyPoints(source, { target, points, options }, guarded);
     },

@@ -8,7 +8,7 @@ import { eraseState } from "../../state/state_folder.ts";
 import { KEYS_PREFIX, LEASES_PREFIX, projectPrefix } from "../../format/layout.ts";
 import type { Context } from "../../context.ts";
 import { LEASE_REFRESH_MS } from "../../project/sharing/lease.ts";
-import { listKeyIds } from "../../project/project_keys.ts";
+import { listKeyIds } from "../../project/key_object.ts";
 import type { Repository } from "../../project/repository.ts";
 import type { HeldPoint } from "./held_points.ts";
 import { type LockedReport, surveyLocked } from "./locked.ts";

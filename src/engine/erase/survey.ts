@@ -13,7 +13,7 @@ import {
 import { assertProjectName } from "../../format/names.ts";
 import { versionPages, versionsOf } from "../../store/versions.ts";
 import type { Context } from "../../context.ts";
-import { listKeyIds } from "../../project/project_keys.ts";
+import { listKeyIds } from "../../project/key_object.ts";
 import type { Repository } from "../../project/repository.ts";
 import type { PointRef } from "../../project/point_ref.ts";
 

@@ -188,7 +188,7 @@ async function walk(
   await inRounds(run, async (references) => {
     if (!force) {
       await assertPoints(project, { points: references.points, head }, context);
-      await assertNoneMissed(project, references.points, context);
+      await assertNoneMissed(project, references, context);
       if (ready.length > 0) assertAnyPoint(project, references.points);
     }
     if (lease !== undefined) {
@@ -230,16 +230,25 @@ async function inRounds(
 /** Throws `damage` where points are gone that this host has seen, by the names of the manifests that are there. */
 async function assertNoneMissed(
   project: Project,
-  names: ReadonlySet<string>,
+  { points: names, passedOver }: ReferenceSet,
   context: Context,
 ): Promise<void> {
-  const points = [...names].map((name) => ({ ...parseManifestName(name)!, isReadable: true }));
+  const points = [...names].map((name) => {
+    return { ...parseManifestName(name)!, isReadable: true, passedOver: passedOver.get(name) };
+  });
   const missed = await findMissed(project, { volume: undefined, points }, context);
-  if (missed.length === 0) return;
+  const [note] = missed.notes;
+  if (note !== undefined) {
+    throw new VarveError(
+      "damage",
+      `Cannot collect "${project.name}": ${note.state}, or use --force; nothing was deleted`,
+    );
+  }
+  if (missed.points.length === 0) return;
   throw new VarveError(
     "damage",
     `Cannot collect "${project.name}": ${
-      counted(missed.length, "restore point")
+      counted(missed.points.length, "restore point")
     } that this host has seen cannot be found, ` +
       `but no forget deleted them; nothing was deleted; restore them with "varve repair ${project.name} --from-repo URL", ` +
       `or use --force to give them up`,

@@ -1,9 +1,9 @@
 /** What is not here and another repository of the project has: keys first, then points, then holds. */
+import type { ProjectKeys } from "../../codec/keys.ts";
 import { describeError, isUnreadable, unlessUnreadable, VarveError } from "../../errors.ts";
 import { backupTimeMs } from "../../format/backup_id.ts";
 import { holdsPrefix, parseHoldName } from "../../format/layout.ts";
 import { OBJECT_TYPE } from "../../format/object.ts";
-import type { Store } from "../../store/store.ts";
 import { copyMissing } from "../../volume/copy_points.ts";
 import { listPoints } from "../../project/points.ts";
 import { nameOf, type PointRef } from "../../project/point_ref.ts";
@@ -15,7 +15,8 @@ import { withLeaseIfWritable } from "../../project/sharing/with_lease.ts";
 import { listPlans } from "../../project/sharing/plans.ts";
 import { newestHead } from "../../project/sharing/plan_points.ts";
 import type { Project } from "../../project/project.ts";
-import { listKeys } from "../../project/project_keys.ts";
+import { isBound, keyIdOf, listKeys, writeKey } from "../../project/key_object.ts";
+import type { Repository } from "../../project/repository.ts";
 import { readForgotten } from "../../project/forgotten.ts";
 import { readHold } from "../../project/holds.ts";
 import { checkKey } from "../../project/check_beside.ts";
@@ -32,27 +33,27 @@ export interface BroughtBack {
 }
 
 /**
- * Project keys that are not here, or damaged here. Throws `conflict` where the other repository's project of that name is
- * another one: they share no key.
+ * Project keys that are not here, or are damaged or of another repository here: those that open the project in the other
+ * repository. Throws `conflict` where the project of that name there is another one: they share no key.
  */
-export async function bringBackKeys(
-  { from, to, project }: { from: Store; to: Store; project: string },
-  context: Context,
-): Promise<string[]> {
-  const here = await listKeys(to, project, context);
-  const there = await listKeys(from, project, context);
+export async function bringBackKeys(other: Project, to: Repository, context: Context): Promise<string[]> {
+  const { repositoryId: id, store, name: project } = other;
+  const here = await listKeys(to.store, project, context);
+  const there = await listKeys(store, project, context);
   if (here.length > 0 && there.length > 0 && !there.some((key) => here.includes(key))) {
     throw new VarveError(
       "conflict",
-      `Cannot repair "${project}" from "${from.url}": that is a different project of the same name, with other keys`,
+      `Cannot repair "${project}" from "${store.url}": that is a different project of the same name, with other keys`,
     );
   }
   const healed: string[] = [];
   for (const key of there) {
-    if (await isReadable(to, { key, project }, context)) continue;
+    const keys = other.knownKey(keyIdOf(key));
+    if (keys === undefined || await isOfHere(to, { key, project, keys }, context)) continue;
     try {
-      await to.put(key, await checkKey(from, { key, project }, context), context);
-      if (await isReadable(to, { key, project }, context)) healed.push(key);
+      const { holders } = await checkKey({ id, store }, { key, project }, context);
+      await writeKey(to, { name: project, keys, holders }, context);
+      if (await isOfHere(to, { key, project, keys }, context)) healed.push(key);
     } catch (error) {
       if (!isUnreadable(error)) throw error;
       context.log.warn({ key }, `cannot repair it from the other repository: ${describeError(error)}`);
@@ -61,14 +62,14 @@ export async function bringBackKeys(
   return healed;
 }
 
-async function isReadable(
-  store: Store,
-  place: { key: string; project: string },
+/** Whether the key can be read, and is this repository's own. */
+async function isOfHere(
+  repository: Repository,
+  { keys, ...place }: { key: string; project: string; keys: ProjectKeys },
   context: Context,
 ): Promise<boolean> {
   try {
-    await checkKey(store, place, context);
-    return true;
+    return isBound(await checkKey(repository, place, context), keys, repository);
   } catch (error) {
     if (!isUnreadable(error)) throw error;
     return false;

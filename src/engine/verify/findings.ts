@@ -129,7 +129,10 @@ export async function locateFindings(
     const place = locateManifest(project, finding);
     if (place !== undefined) points.push({ ...UNREADABLE, ...place });
   }
-  const isOfPoint = ({ key }: Finding) => /^(chunks|volumes)\//.test(project.nameOf(key));
+  const isOfPoint = ({ key }: Finding) => {
+    const name = project.nameOf(key);
+    return parseChunkName(name) !== undefined || parseManifestName(name) !== undefined;
+  };
   const needed = [...locator.findings.values()].filter((finding) =>
     finding.places.length > 0 || !isOfPoint(finding)
   );

@@ -1,17 +1,21 @@
 /** Points that are gone though no forget took them: those that the last gc saw, and those that this host has seen. */
 import type { Context } from "../../context.ts";
 import { MissingError } from "../../errors.ts";
-import { manifestName, parseManifestName } from "../../format/layout.ts";
+import { manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
+import { listPoints } from "../../project/points.ts";
 import type { Project } from "../../project/project.ts";
 import { findMissed } from "../../project/seen_points.ts";
 import { lostPoints, newestHead } from "../../project/sharing/plan_points.ts";
 import { listPlans } from "../../project/sharing/plans.ts";
-import type { ManifestScope } from "../../volume/references.ts";
+import type { ManifestScope, ReferenceSet } from "../../volume/references.ts";
 
-/** Errors that say so; `points` are the names of the manifests that were read. Nothing is missed of a single point. */
+/** The names of the manifests that were read, and which ids they pass over. */
+export type ReadPoints = Pick<ReferenceSet, "points" | "passedOver">;
+
+/** Errors that say so. With a single point in the scope it is what its volume has lost. */
 export async function* missingPoints(
   project: Project,
-  { points, scope: { volume, backup } }: { points: ReadonlySet<string>; scope: ManifestScope },
+  { read: { points, passedOver }, scope: { volume, backup } }: { read: ReadPoints; scope: ManifestScope },
   context: Context,
 ): AsyncGenerator<MissingError> {
   const missing = (name: string, state: string) =>
@@ -26,9 +30,21 @@ export async function* missingPoints(
       if (!await project.has(name, context)) yield missing(name, "the last gc saw it");
     }
   }
-  if (backup !== undefined) return;
-  const readable = [...points].map((name) => ({ ...parseManifestName(name)!, isReadable: true }));
-  for (const missed of await findMissed(project, { volume, points: readable }, context)) {
-    yield missing(manifestName(missed.volume, missed.backup), "this host has seen it");
+  const present = volume === undefined || backup === undefined
+    ? [...points].map((name) => ({
+      ...parseManifestName(name)!,
+      isReadable: true,
+      passedOver: passedOver.get(name),
+    }))
+    : (await listPoints(project, volume, context)).map((point) => ({ ...point, isReadable: false }));
+  const missed = await findMissed(project, { volume, points: present }, context);
+  for (const point of missed.points) {
+    yield missing(manifestName(point.volume, point.backup), "this host has seen it");
+  }
+  for (const { volume, state } of missed.notes) {
+    yield new MissingError(
+      project.objectKey(`${VOLUMES_PREFIX}${volume}`),
+      `Cannot tell what is missing: ${state}`,
+    );
   }
 }

@@ -77,11 +77,11 @@ export async function repair(
   const { chunkBytes } = repository;
   const second = fromStore &&
     await openSecond(fromStore, { chunkBytes, cannot: "Cannot repair from" }, context);
-  const keys = fromStore === undefined ? [] : await healKeys(repository, { name, fromStore }, context);
+  const other = second && await openProject(second, { name, secrets }, context);
+  const keys = other === undefined ? [] : await healKeys(repository, other, context);
   const project = await openProject(repository, { name, secrets }, context);
   const about = { work: "repair", volume: volume ?? name } as const;
   return await withLease(project, about, context, async (lease, guarded) => {
-    const other = second && await openProject(second, { name, secrets }, guarded);
     const verified = await VerifiedChunks.open(project, guarded);
     const source = options.source && new SourceHealer(openerOf(options.source));
     const run: RepairRun = { options, project, other, lease, verified, source };
@@ -105,13 +105,14 @@ export async function repair(
 /** A project of which nothing is here was not damaged: it was never made, or was erased. Throws `not_found` for it. */
 async function healKeys(
   repository: Repository,
-  { name, fromStore }: { name: string; fromStore: Store },
+  other: Project,
   context: Context,
 ): Promise<string[]> {
+  const { name, store: fromStore } = other;
   const { store } = repository;
   const isHere = async () => await isProject(repository, name, context);
   if (await isHere() || await isHere()) { // one look is no proof
-    return await bringBackKeys({ from: fromStore, to: store, project: name }, context);
+    return await bringBackKeys(other, repository, context);
   }
   const missing = await noProject(
     repository,

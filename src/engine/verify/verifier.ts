@@ -25,7 +25,7 @@ import {
 import type { ChunkResources } from "../../volume/resources.ts";
 import { type Finding, findingOf } from "./findings.ts";
 import { isWhole } from "./look_again.ts";
-import { missingPoints } from "./missing_points.ts";
+import { missingPoints, type ReadPoints } from "./missing_points.ts";
 import { type SeenPoint, seenPoint } from "./points.ts";
 import { isChosen, type Sample, shareOf } from "./sample.ts";
 import type { VerifiedChunks } from "./verified_chunks.ts";
@@ -100,7 +100,7 @@ export class Verifier {
   async run(): Promise<void> {
     const { maxIds = MAX_IDS, scope } = this.#options;
     const onDamage = (error: UnreadableError) => this.#find(error);
-    let points: ReadonlySet<string> = new Set();
+    let read: ReadPoints = { points: new Set(), passedOver: new Map() };
     for (let from = 0; from < ALL_IDS.to;) {
       const seen = new Map<string, SeenPoint>();
       using references = await collectReferences(this.#project, {
@@ -116,10 +116,10 @@ export class Verifier {
       this.chunks += references.size;
       await this.#confirmAbsent(references);
       await this.#readBack(references);
-      points = references.points;
+      read = references;
       from = references.to;
     }
-    for await (const error of missingPoints(this.#project, { points, scope }, this.#context)) {
+    for await (const error of missingPoints(this.#project, { read, scope }, this.#context)) {
       if (!this.findings.has(error.key)) this.#find(error);
     }
     await this.#readMarked();

@@ -11,6 +11,8 @@ import { chunkLength } from "../../format/limits.ts";
 import { idsDiffer, idsMatch, type SourceIds } from "../../format/source_ids.ts";
 import { isRbdStream } from "../../rbd/export.ts";
 import type { Source, VolumeDiff } from "../../sources/source.ts";
+import type { Finding } from "./findings.ts";
+import { missingPoints, type ReadPoints } from "./missing_points.ts";
 import { findBackup } from "../../project/find_backup.ts";
 import { type OpenManifest, readManifest } from "../../project/manifests.ts";
 import { ChunkReader } from "../../volume/read_chunk.ts";
@@ -48,6 +50,8 @@ export interface VerifySourceReport {
   differs: RangeReport;
   /** Where the source does not hold what was backed up, as far as that is known, and what was stored cannot be read. */
   unreadable: RangeReport & { /** Of the first chunk. */ reason: string | null };
+  /** Points of the volume that this host has seen and that are gone, as a verify of the volume tells them. */
+  missing: Pick<Finding, "key" | "reason">[];
   duration_s: number;
 }
 
@@ -85,6 +89,10 @@ export async function verifySource(
   const comparison = new Comparison({ project, manifest, table, resources, onChunk }, context);
   await comparison.run(options.source);
   const { chunks, differs, unreadable, reason = null } = comparison;
+  const missing = await Array.fromAsync(
+    missingPoints(project, { read: NOTHING_READ, scope: { volume, backup } }, context),
+    (error) => ({ key: error.key, reason: describeError(error) }),
+  );
   return {
     backup,
     size_bytes: manifest.info.size_bytes,
@@ -92,9 +100,12 @@ export async function verifySource(
     chunks,
     differs: reportOf(differs),
     unreadable: { ...reportOf(unreadable), reason },
+    missing,
     duration_s: (context.clock.now() - startedMs) / 1000,
   };
 }
+
+const NOTHING_READ: ReadPoints = { points: new Set(), passedOver: new Map() };
 
 function isSame(point: SourceIds, source: SourceIds = {}): boolean | null {
   const names = ["source_id", "source_snapshot_id"] as const;

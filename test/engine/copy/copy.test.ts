@@ -3,8 +3,11 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { copyKeys } from "../../../src/engine/copy/copy_target.ts";
 import { copy, type CopyOptions, type CopyReport } from "../../../src/engine/copy/copy.ts";
 import { listBackups } from "../../../src/project/catalog.ts";
+import { openProject } from "../../../src/project/open_project.ts";
+import { createKey } from "../../../src/project/project_keys.ts";
 import { openRepository, type Repository } from "../../../src/project/repository.ts";
 import { StoreError } from "../../../src/errors.ts";
+import { decodeCheckedJson } from "../../../src/format/checked_json.ts";
 import { PLANS_PREFIX } from "../../../src/format/layout.ts";
 import type { MemoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
@@ -89,12 +92,22 @@ describe("copy()", () => {
     expect(await keysOf(to, LEASES)).toEqual([]);
   });
 
-  test("copies keys, chunks and pages byte for byte", async () => {
+  test("copies chunks and pages byte for byte, and what is wrapped in keys", async () => {
     await point(noiseChunks(1, 2, 3));
     const report = await copyTo(to);
     const chunks = await objects(to, CHUNKS);
     expect(chunks).toEqual(await objects(source.store, CHUNKS));
-    expect(await objects(to, KEYS)).toEqual(await objects(source.store, KEYS));
+    const keyOf = async (store: Store) => {
+      const [key] = await keysOf(store, KEYS);
+      return decodeCheckedJson(await store.get(key!), key!);
+    };
+    const [here, there] = [await keyOf(source.store), await keyOf(to)];
+    expect({ ...there, repository: 0, repository_mac: 0 }).toEqual({
+      ...here,
+      repository: 0,
+      repository_mac: 0,
+    });
+    expect([here.repository, there.repository]).toEqual([source.id, (await second()).id]);
     expect(report.objects).toEqual({ copied: chunks.size, present: 0 });
     expect(report.copied_bytes).toBe([...chunks.values()].reduce((sum, hex) => sum + hex.length / 2, 0));
   });
@@ -250,10 +263,9 @@ describe("copy() and the second repository's keys", () => {
     await copyTo(to);
     const [known] = await keysOf(to, KEYS);
     // Another host made a key at the same moment.
-    const other = await newRepository();
-    await backUp(other, [{ to: "x", sizeBytes: 0, extents: [] }]);
-    const [added] = await keysOf(other.store, KEYS);
-    await source.store.put(added!, await other.store.get(added!));
+    const before = await keysOf(source.store, KEYS);
+    await createKey(source, { name: PROJECT, secret: undefined }, testContext());
+    const [added] = (await keysOf(source.store, KEYS)).filter((key) => !before.includes(key));
     await point(noiseChunks(2), "s2");
     const watched = new HookedStore(to);
     await copyTo(watched);
@@ -268,7 +280,9 @@ describe("copy() and the second repository's keys", () => {
     const damaged = `${KEYS}${"0".repeat(16)}`;
     await source.store.put(damaged, new Uint8Array(100));
     await source.store.put(`${KEYS}.DS_Store`, new Uint8Array(3));
-    await copyKeys({ from: source.store, to, project: PROJECT }, testContext());
+    const context = testContext({ onProblem: () => {} });
+    const project = await openProject(source, { name: PROJECT, secrets: [] }, context);
+    await copyKeys(project, await openRepository(to, context), context);
     expect(await keysOf(to, "projects/")).toEqual([key!]);
   });
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { copy } from "../../../src/engine/copy/copy.ts";
 import { gc } from "../../../src/engine/gc/gc.ts";
-import type { Repository } from "../../../src/project/repository.ts";
+import { openRepository, type Repository } from "../../../src/project/repository.ts";
 import { repair, type RepairOptions, type RepairReport } from "../../../src/engine/verify/repair.ts";
 import { verify, type VerifyOptions } from "../../../src/engine/verify/verify.ts";
 import { forgetPoint } from "../../../src/engine/retention/forget.ts";
@@ -325,7 +325,7 @@ describe("repair() of a project with two keys", () => {
     const first = store;
     // Two hosts made the project at once: its volume is under the key that sorts last.
     const other = newStore();
-    await backUp(await newRepository(other), [FULL]);
+    await backUp(await newRepository(other, CHUNK_BYTES, repository.id), [FULL]);
     const [[mine], [theirs]] = [await keysOf(store, KEYS), await keysOf(other, KEYS)];
     if (mine! < theirs!) {
       repository = { ...repository, store: other };
@@ -440,7 +440,7 @@ describe("repair() from another repository", () => {
     const options = { project: PROJECT, secrets: [], to: third };
     await copy(here, options, testContext());
     await third.delete(await keysOf(third, MANIFESTS));
-    await condemn({ ...repository, store: third }, [chunks[0]!]);
+    await condemn(await openRepository(third, testContext()), [chunks[0]!]);
     await copy(here, options, testContext());
     await third.delete([chunks[0]!]);
     const [suffixed] = await keysOf(third, chunks[0]!);

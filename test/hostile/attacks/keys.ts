@@ -1,6 +1,6 @@
 /** Attacks on the two texts that are read before any key is known: key objects and `varve.json`, with sums that are right. */
 import { createHash } from "node:crypto";
-import { deriveKeys } from "../../../src/codec/keys.ts";
+import { deriveKeys, repositoryMac } from "../../../src/codec/keys.ts";
 import { toHex } from "../../../src/util/bytes.ts";
 import { encodeCheckedJson } from "../../../src/format/checked_json.ts";
 import type { Attack, Attacker } from "../attacker.ts";
@@ -133,20 +133,33 @@ export const KEY_ATTACKS: Record<string, Attack> = {
 /** Whose secret the attacker has made up, and anybody can read. */
 function plantOpenKey(a: Attacker, project: string): Promise<string> {
   const secret = a.noise(32);
-  const id = toHex(deriveKeys(secret, project).id);
-  return writeKey(a, project, id, [{ kind: "none", secret: toHex(secret) }]);
+  const keys = deriveKeys(secret, project);
+  const mac = toHex(repositoryMac(keys, a.template.repositoryId));
+  return writeKey(a, project, toHex(keys.id), [{ kind: "none", secret: toHex(secret) }], mac);
 }
 
 function passphraseHolder(a: Attacker, cost: { n: number; r: number; p: number }): Record<string, unknown> {
   return { kind: "passphrase", ...cost, salt: a.hex(32), nonce: a.hex(24), sealed: a.hex(96) };
 }
 
-function writeKey(a: Attacker, project: string, id: string, holders: unknown): Promise<string> {
+function writeKey(
+  a: Attacker,
+  project: string,
+  id: string,
+  holders: unknown,
+  mac = a.hex(64),
+): Promise<string> {
   const named = a.once(8) ? a.pick([...PROJECTS, ...ODD_VALUES]) : project;
   const says = JSON.stringify(holders) ?? "";
   return a.write(
     `projects/${project}/keys/${id}`,
-    encodeCheckedJson({ project: named, key: id, holders }),
+    encodeCheckedJson({
+      project: named,
+      key: id,
+      repository: a.once(8) ? a.pick([a.hex(32), ...ODD_VALUES]) : a.template.repositoryId,
+      repository_mac: a.once(8) ? a.pick(ODD_VALUES) : mac,
+      holders,
+    }),
     `a key that says ${says.slice(0, 100)}`,
   );
 }

@@ -97,6 +97,19 @@ export const PLACE_ATTACKS: Record<string, Attack> = {
       return `"${project}": all as it was at step ${stage}`;
     },
   },
+  foreignProject: {
+    weight: 3,
+    act: async (a) => {
+      const isLaidOver = a.once(2);
+      const prefix = "projects/acme/";
+      const own = isLaidOver ? [] : [...a.template.objects.keys()].filter((key) => key.startsWith(prefix));
+      for (const key of own) await a.victim.remove(key);
+      for (const [key, bytes] of a.template.foreign) {
+        if (key.startsWith(prefix)) await a.victim.write(key, bytes);
+      }
+      return `acme of another repository: ${isLaidOver ? "laid over this one's" : "in this one's place"}`;
+    },
+  },
   bringBackForgotten: {
     weight: 2,
     act: async (a) => {
