@@ -2,7 +2,6 @@
  * Stands in for src/os/own_files.ts: files in memory, so that a seed always gives the same run, two hosts can share one
  * cache, and a host can be put back to what it was.
  */
-import { dirname } from "node:path";
 import { type OwnPath, pathOf } from "../../src/os/own_path.ts";
 
 const files = new Map<string, { bytes: Uint8Array }>();
