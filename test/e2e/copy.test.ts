@@ -94,10 +94,7 @@ describe("varve copy to a directory", () => {
     const other = await TestRepository.make();
     await other.backUp("acme/a", bytes(1));
     const run = (...args: string[]) => first.run(["copy", ...args], { env: KEY });
-    expectOneLine(await run("acme", "--to", other.url), {
-      code: 11,
-      line: "a different project of that name",
-    });
+    expectOneLine(await run("acme", "--to", other.url), { code: 11, line: "a different project" });
     await other.expectIntact();
     await other.remove();
     const coarse = first.path("coarse");

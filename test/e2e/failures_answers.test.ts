@@ -133,7 +133,7 @@ describeWith(["MinIO"], "varve when something answers in the store's place", () 
       query.get("list-type") === "2" && /\/(volumes|chunks)\//.test(query.get("prefix") ?? "") &&
       !query.has("delimiter");
     const ENTRY_LIES: [what: string, fault: Fault, says: string][] = [
-      ["counts more entries than it has", edit(/<KeyCount>\d+</, "<KeyCount>999<"), "it counts 999 entries"],
+      ["counts more entries than it has", edit(/<KeyCount>\d+</, "<KeyCount>999<"), "it claims 999 entries"],
       ["leaves out an entry that it counts", edit(/<Contents>.*?<\/Contents>/s, ""), "entries but has "],
       ["has an entry of elsewhere", edit(/<Key>repository/, "<Key>elsewhere"), "which is outside"],
       ["has an entry without a time", edit(/<LastModified>[^<]*<\/LastModified>/, ""), "no valid time"],

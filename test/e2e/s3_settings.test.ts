@@ -239,7 +239,10 @@ describe("varve on its way to S3", () => {
         AWS_WEB_IDENTITY_TOKEN_FILE: "/no/token",
         AWS_ROLE_ARN: "arn:aws:iam::123456789012:role/r",
       };
-      await expectLine({ ...remote(), ...env }, 'cannot read "/no/token" (AWS_WEB_IDENTITY_TOKEN_FILE)');
+      await expectLine(
+        { ...remote(), ...env },
+        'cannot read the credentials from "/no/token" (AWS_WEB_IDENTITY_TOKEN_FILE)',
+      );
     });
     test("of the environment, or says what is missing there", async () => {
       await expectLine({ ...remote(), ...keys }, REACHED);

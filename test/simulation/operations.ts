@@ -136,7 +136,7 @@ function repositoryOf(world: World, process: Process, { clock }: Context, there 
     now: () => scheduler.nowMs,
     retryForMs: RETRY_FOR_MS,
   });
-  return { id: "simulated", store, chunkBytes: CHUNK_BYTES };
+  return { id: "5e".repeat(16), store, chunkBytes: CHUNK_BYTES };
 }
 
 function contextOf({ scheduler, sharesCache }: World, process: Process): Context {

@@ -91,7 +91,7 @@ async function makeWorld({ scheduler, objects }: Pick<World, "scheduler" | "obje
     host: "host",
     threads: 1,
   };
-  const repository = { id: "simulated", store, chunkBytes: CHUNK_BYTES };
+  const repository = { id: "5e".repeat(16), store, chunkBytes: CHUNK_BYTES };
   const opened = withRandomBytes(
     (count) => process.randomBytes(count),
     () => createProject(repository, { name: PROJECT, secret: undefined }, context),
