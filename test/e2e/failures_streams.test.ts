@@ -196,6 +196,7 @@ describe("varve backup --exec", () => {
     });
     const restored = await repository.run(["restore", "acme/later", "--to", "-"]);
     expect(restored.stdout).toBe("onetwo");
+    expect((await repository.run(["forget", "acme/later@latest"])).code).toBe(0);
   });
 
   const producing = (script: string) =>
