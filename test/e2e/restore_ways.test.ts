@@ -145,7 +145,7 @@ for (const [name, parts, start] of PLACES.filter(([name]) => name !== "radosgw")
           stream({ from: "monday" }, SINCE),
           /the stream starts at snapshot "monday", but restore point \S+ has snapshot "tuesday"/,
         ],
-        [stream({ to: "wednesday" }, SINCE), /the stream is a full one/],
+        [stream({ to: "wednesday" }, SINCE), /the stream is a full export/],
         [since().stdin.slice(0, -1), /stream offset/],
         [new Uint8Array(), /standard input/],
       ];
@@ -279,6 +279,8 @@ describe("varve restore", () => {
       file,
       "--log-level",
       "info",
+      "--log-format",
+      "json",
     ]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
     const lines = stderr.trim().split("\n").map((line) => JSON.parse(line) as { msg: string; way?: string });
@@ -316,7 +318,7 @@ describe("varve restore", () => {
       /--verify-target needs a device or a raw file/,
     ],
     [["--to", "-", "--verify-target"], /--verify-target needs a device or a raw file/],
-    [["--to", "x", "--offset", "9M"], /it has 1312256 bytes/],
+    [["--to", "x", "--offset", "9M"], /its size is 1312256 bytes/],
     [["--to", "x", "--offset", "-1"], /Expected a number of bytes/],
     [["--to", "x", "--limit-rate", "0"], /Expected bytes per second/],
     [["--to", "x", "--jobs", "0"], /Expected a whole number/],

@@ -181,7 +181,7 @@ describe("restore() of a point with a damaged object", () => {
 
 describe("restore() of a point with a missing object", () => {
   async function without(key: string): Promise<Repository> {
-    const copy = await newRepository();
+    const copy = await newRepository(undefined, undefined, repository.id);
     for (const key of await keysOf(repository.store, "")) {
       await copy.store.put(key, await repository.store.get(key));
     }

@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { InterruptedError, StoreError, VarveError } from "../../src/errors.ts";
+import { openRepository } from "../../src/project/repository.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
   backUp,
@@ -73,7 +74,7 @@ async function run(k: number, hook: "before" | "after", fault: Fault): Promise<O
 
 /** All points are what they were, and the backup can be made. */
 async function checkRetry({ inner, manifests }: Outcome): Promise<void> {
-  const repository = { id: "r", store: inner, chunkBytes: CHUNK_BYTES };
+  const repository = await openRepository(inner, testContext());
   await backUp(repository, [SECOND]);
   expect(Buffer.compare(await bytesOf(repository, { point: "b" }), AFTER)).toBe(0);
   expect(Buffer.compare(await bytesOf(repository, { point: "a" }), BEFORE)).toBe(0);
