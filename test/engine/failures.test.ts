@@ -188,7 +188,11 @@ describe("backup() that is interrupted", () => {
     const outcome = await run(k, "before", (_, stop) => stop.abort(reason));
     // Once the manifest is under way it is too late.
     const isDone = k >= manifestPut;
-    expect(outcome.error).toBe(isDone ? undefined : reason);
+    if (!isDone) expect(outcome.error).toBe(reason);
+    else if (outcome.error !== undefined) {
+      expect(outcome.error).toBeInstanceOf(InterruptedError);
+      expect(outcome.error.message).toContain("the restore point was committed");
+    }
     expect(outcome.manifests.length).toBe(isDone ? 2 : 1);
     expect((await keysOf(outcome.inner, LEASES)).length).toBe(0);
     await checkRetry(outcome);
