@@ -4,7 +4,7 @@
  */
 import { counted } from "../util/counted.ts";
 import { VarveError } from "../errors.ts";
-import { manifestName } from "../format/layout.ts";
+import { manifestName, parseManifestName } from "../format/layout.ts";
 import { isProjectName, isVolumeName } from "../format/names.ts";
 import { pathOf } from "../os/own_path.ts";
 import {
@@ -18,6 +18,7 @@ import type { Context } from "../context.ts";
 import { namesOf } from "./not_found.ts";
 import { listProjects } from "./open_project.ts";
 import { orderPoints } from "./point_order.ts";
+import type { PointRef } from "./point_ref.ts";
 import type { Project } from "./project.ts";
 import { listKeyIds } from "./key_object.ts";
 import type { Repository } from "./repository.ts";
@@ -30,23 +31,28 @@ const VOLUMES_MAX = 10_000;
 const SAID_MAX = 5;
 
 /** A point as it stands in the store, readable or not. */
-export interface PresentPoint {
-  volume: string;
-  backup: string;
+export interface PresentPoint extends PointRef {
   isReadable: boolean;
   /** The ids that its manifest passes over, if it was read. */
   passedOver?: readonly string[] | undefined;
 }
 
-/** A point that this host has seen and that is gone, though no forget took it. */
-interface MissedPoint {
-  volume: string;
-  backup: string;
+/** The points of manifests that were read, by their names, with the ids that each passes over. */
+export function readablePoints(
+  { points, passedOver }: {
+    points: ReadonlySet<string>;
+    passedOver: ReadonlyMap<string, readonly string[]>;
+  },
+): PresentPoint[] {
+  return [...points].map((name) => {
+    return { ...parseManifestName(name)!, isReadable: true, passedOver: passedOver.get(name) };
+  });
 }
 
 /** What a comparison finds. */
 export interface Missed {
-  points: MissedPoint[];
+  /** Points that this host has seen and that are gone, though no forget took them. */
+  points: PointRef[];
   /** Notes of which it cannot be known what this host has seen. They stay until somebody removes them. */
   notes: DoubtfulNote[];
 }
@@ -89,7 +95,7 @@ async function volumesOf(
 /** Remembers a point that this host has made. */
 export async function noteOwn(
   project: Project,
-  { volume, backup }: MissedPoint,
+  { volume, backup }: PointRef,
   context: Context,
 ): Promise<void> {
   const place = statePlace(project, context);
@@ -102,7 +108,7 @@ export async function noteOwn(
 /** From now on these are not missed: this host has forgotten them. */
 export async function noteForgotten(
   project: Project,
-  points: readonly MissedPoint[],
+  points: readonly PointRef[],
   context: Context,
 ): Promise<void> {
   const place = statePlace(project, context);
@@ -181,17 +187,7 @@ export async function sayIfProjectIsGone(
   throw error;
 }
 
-/** Throws `damage` where this host has seen points of the project, which is not there: one of that name would hide the loss. */
-export async function assertNotGone(
-  repository: Repository,
-  project: string,
-  context: Context,
-): Promise<void> {
-  const state = await goneProject(repository, project, context);
-  if (state !== undefined) throw new VarveError("damage", `Cannot create project "${project}": ${state}`);
-}
-
-/** The same for who has to vouch for the project: to him it is damage. */
+/** The same for a command that vouches for the project: to that it is damage. */
 export async function throwAsGone(
   repository: Repository,
   { project, error }: { project: string; error: unknown },
@@ -201,6 +197,16 @@ export async function throwAsGone(
   const state = isMissing ? await goneProject(repository, project, context) : undefined;
   if (state === undefined) throw error;
   throw new VarveError("damage", `Cannot verify "${project}": ${state}`);
+}
+
+/** Throws `damage` where this host has seen points of the project, which is not there: one of that name would hide the loss. */
+export async function assertNotGone(
+  repository: Repository,
+  project: string,
+  context: Context,
+): Promise<void> {
+  const state = await goneProject(repository, project, context);
+  if (state !== undefined) throw new VarveError("damage", `Cannot create project "${project}": ${state}`);
 }
 
 /** One comparison; what was forgotten is read when it is needed, once. */
@@ -216,7 +222,7 @@ class Look {
     this.#context = context;
   }
 
-  async at(volume: string, points: readonly PresentPoint[]): Promise<MissedPoint[] | DoubtfulNote> {
+  async at(volume: string, points: readonly PresentPoint[]): Promise<PointRef[] | DoubtfulNote> {
     const place = this.#place;
     const before = await readSeen(this.#project, { place, volume }, this.#context);
     if (before instanceof DoubtfulNote) return before;
@@ -238,7 +244,7 @@ class Look {
     return missed.map((backup) => ({ volume, backup }));
   }
 
-  async #stateOf(point: MissedPoint): Promise<"there" | "forgotten" | "lost"> {
+  async #stateOf(point: PointRef): Promise<"there" | "forgotten" | "lost"> {
     const name = manifestName(point.volume, point.backup);
     if (await this.#project.has(name, this.#context)) return "there";
     this.#forgotten ??= readForgotten(this.#project, this.#context);

@@ -3,7 +3,7 @@
  * refers to, for a later run. docs/gc.md says why each step is where it is.
  */
 import type { Secret } from "../../codec/keys.ts";
-import { LEASES_PREFIX, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
+import { LEASES_PREFIX, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { VarveError } from "../../errors.ts";
 import { counted } from "../../util/counted.ts";
 import { CondemnedObjects } from "../../project/sharing/condemned.ts";
@@ -35,7 +35,7 @@ import { ALL_IDS, collectReferences, MAX_IDS, type ReferenceSet } from "../../vo
 import type { Repository } from "../../project/repository.ts";
 import { refillReserve, spendingReserve } from "../../project/reserve.ts";
 import { forgottenRecords, readForgotten } from "../../project/forgotten.ts";
-import { findMissed } from "../../project/seen_points.ts";
+import { findMissed, readablePoints } from "../../project/seen_points.ts";
 import { type ReadyPlan, settlePlans, waitingPlan, waitOf } from "./settle_plans.ts";
 import { sweep } from "./sweep.ts";
 
@@ -230,12 +230,10 @@ async function inRounds(
 /** Throws `damage` where points are gone that this host has seen, by the names of the manifests that are there. */
 async function assertNoneMissed(
   project: Project,
-  { points: names, passedOver }: ReferenceSet,
+  references: ReferenceSet,
   context: Context,
 ): Promise<void> {
-  const points = [...names].map((name) => {
-    return { ...parseManifestName(name)!, isReadable: true, passedOver: passedOver.get(name) };
-  });
+  const points = readablePoints(references);
   const missed = await findMissed(project, { volume: undefined, points }, context);
   const [note] = missed.notes;
   if (note !== undefined) {

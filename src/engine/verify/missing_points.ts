@@ -1,10 +1,10 @@
 /** Points that are gone though no forget took them: those that the last gc saw, and those that this host has seen. */
 import type { Context } from "../../context.ts";
 import { MissingError } from "../../errors.ts";
-import { manifestName, parseManifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
+import { manifestName, VOLUMES_PREFIX } from "../../format/layout.ts";
 import { listPoints } from "../../project/points.ts";
 import type { Project } from "../../project/project.ts";
-import { findMissed } from "../../project/seen_points.ts";
+import { findMissed, readablePoints } from "../../project/seen_points.ts";
 import { lostPoints, newestHead } from "../../project/sharing/plan_points.ts";
 import { listPlans } from "../../project/sharing/plans.ts";
 import type { ManifestScope, ReferenceSet } from "../../volume/references.ts";
@@ -15,7 +15,7 @@ export type ReadPoints = Pick<ReferenceSet, "points" | "passedOver">;
 /** Errors that say so. With a single point in the scope it is what its volume has lost. */
 export async function* missingPoints(
   project: Project,
-  { read: { points, passedOver }, scope: { volume, backup } }: { read: ReadPoints; scope: ManifestScope },
+  { read, scope: { volume, backup } }: { read: ReadPoints; scope: ManifestScope },
   context: Context,
 ): AsyncGenerator<MissingError> {
   const missing = (name: string, state: string) =>
@@ -25,17 +25,13 @@ export async function* missingPoints(
     );
   if (volume === undefined) {
     const head = newestHead(await listPlans(project, context), Infinity);
-    for (const name of await lostPoints(project, { points, head }, context)) {
+    for (const name of await lostPoints(project, { points: read.points, head }, context)) {
       // A gc that looked after this verify began has seen points that were not there then.
       if (!await project.has(name, context)) yield missing(name, "the last gc saw it");
     }
   }
   const present = volume === undefined || backup === undefined
-    ? [...points].map((name) => ({
-      ...parseManifestName(name)!,
-      isReadable: true,
-      passedOver: passedOver.get(name),
-    }))
+    ? readablePoints(read)
     : (await listPoints(project, volume, context)).map((point) => ({ ...point, isReadable: false }));
   const missed = await findMissed(project, { volume, points: present }, context);
   for (const point of missed.points) {
